@@ -1,0 +1,1 @@
+"""Sparse Cholesky factorisation with selected inverse."""
