@@ -1,0 +1,1 @@
+"""Numeric kernels: pure functions of an analysed pattern and flat arrays, without the GIL."""

@@ -1,0 +1,36 @@
+"""Dense building blocks of a front: own kernels for small blocks, BLAS for large ones.
+
+Matrices are column major. `op` says how the second matrix enters a product or a triangle enters a
+solve: AS_IS, TRANSPOSED or ADJOINT.
+"""
+
+from libc.stdint cimport int32_t
+
+ctypedef fused scalar:
+    float
+    double
+    float complex
+    double complex
+
+cdef enum:
+    AS_IS = 0
+    TRANSPOSED = 1
+    ADJOINT = 2
+
+cdef inline scalar conjugate(scalar x) noexcept nogil:
+    if scalar is floatcomplex or scalar is doublecomplex:
+        return x.conjugate()
+    else:
+        return x
+
+
+cdef int factor_panel(int rows, int nc, scalar *P, int ld) noexcept nogil
+cdef void solve_right(int op, int rows, int nc, const scalar *L, int ldl, scalar *X,
+                      int ldx) noexcept nogil
+cdef void multiply(int op, bint lower, int m, int n, int k, const scalar *A, int lda,
+                   const scalar *B, int ldb, bint beta, scalar *C, int ldc) noexcept nogil
+cdef void forward_one(int nc, int m, const scalar *P, int ld, scalar *x, scalar *w) noexcept nogil
+cdef void backward_one(int nc, int m, const scalar *P, int ld, scalar *x,
+                       const scalar *w) noexcept nogil
+cdef void scatter_add(int m, int begin, int end, const int32_t *place, int shift, const scalar *U,
+                      scalar *D, int ldd) noexcept nogil

@@ -1,0 +1,128 @@
+/* The kernels for one instruction set. meson compiles this file once for each, with
+ * ISA (the name) and VECTOR_BYTES (the width of a register, 0 for none) defined. */
+#include "kernels.h"
+
+#include <complex.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__) || defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#if !defined(__GNUC__)
+#undef VECTOR_BYTES
+#define VECTOR_BYTES 0
+#define INLINE static inline
+#else
+#define INLINE static inline __attribute__((always_inline))
+#endif
+
+#define PASTE_(a, b) a##_##b
+#define PASTE(a, b) PASTE_(a, b)
+
+#if defined(__AVX512F__)
+#define TILE_VECTORS 3 /* 24 of 32 registers accumulate */
+#define TILE_COLUMNS 8
+#else
+#define TILE_VECTORS 3 /* 12 of 16 registers accumulate */
+#define TILE_COLUMNS 4
+#endif
+
+/* The part of a vector that a short block of rows fills: masked where the hardware can. */
+#if defined(__AVX512F__)
+INLINE __m512d load_part_d(const double *p, ptrdiff_t n) {
+    return _mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p);
+}
+INLINE void store_part_d(double *p, __m512d v, ptrdiff_t n) {
+    _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), v);
+}
+INLINE __m512 load_part_s(const float *p, ptrdiff_t n) {
+    return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+}
+INLINE void store_part_s(float *p, __m512 v, ptrdiff_t n) {
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), v);
+}
+#elif defined(__AVX2__)
+INLINE __m256i lanes_d(ptrdiff_t n) {
+    return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
+}
+INLINE __m256i lanes_s(ptrdiff_t n) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+INLINE __m256d load_part_d(const double *p, ptrdiff_t n) {
+    return _mm256_maskload_pd(p, lanes_d(n));
+}
+INLINE void store_part_d(double *p, __m256d v, ptrdiff_t n) {
+    _mm256_maskstore_pd(p, lanes_d(n), v);
+}
+INLINE __m256 load_part_s(const float *p, ptrdiff_t n) {
+    return _mm256_maskload_ps(p, lanes_s(n));
+}
+INLINE void store_part_s(float *p, __m256 v, ptrdiff_t n) {
+    _mm256_maskstore_ps(p, lanes_s(n), v);
+}
+#elif VECTOR_BYTES
+typedef double portable_d __attribute__((vector_size(VECTOR_BYTES)));
+typedef float portable_s __attribute__((vector_size(VECTOR_BYTES)));
+INLINE portable_d load_part_d(const double *p, ptrdiff_t n) {
+    portable_d v = {0};
+    for (ptrdiff_t i = 0; i < n; i++) v[i] = p[i];
+    return v;
+}
+INLINE void store_part_d(double *p, portable_d v, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++) p[i] = v[i];
+}
+INLINE portable_s load_part_s(const float *p, ptrdiff_t n) {
+    portable_s v = {0};
+    for (ptrdiff_t i = 0; i < n; i++) v[i] = p[i];
+    return v;
+}
+INLINE void store_part_s(float *p, portable_s v, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++) p[i] = v[i];
+}
+#endif
+
+#define SCALAR double
+#define REAL double
+#define LETTER d
+#define SQRT sqrt
+#define CONJUGATE(x) (x)
+#define REAL_PART(x) (x)
+#define LANES (VECTOR_BYTES / 8)
+#include "kernels_scalar.h"
+
+#define SCALAR float
+#define REAL float
+#define LETTER s
+#define SQRT sqrtf
+#define CONJUGATE(x) (x)
+#define REAL_PART(x) (x)
+#define LANES (VECTOR_BYTES / 4)
+#include "kernels_scalar.h"
+
+#define SCALAR double _Complex
+#define REAL double
+#define LETTER z
+#define SQRT sqrt
+#define CONJUGATE(x) conj(x)
+#define REAL_PART(x) creal(x)
+#define LANES 0
+#include "kernels_scalar.h"
+
+#define SCALAR float _Complex
+#define REAL float
+#define LETTER c
+#define SQRT sqrtf
+#define CONJUGATE(x) conjf(x)
+#define REAL_PART(x) crealf(x)
+#define LANES 0
+#include "kernels_scalar.h"
+
+void PASTE(kernels, ISA)(const kernels *tables[SCALARS]) {
+    tables[FLOAT] = &table_s;
+    tables[DOUBLE] = &table_d;
+    tables[FLOAT_COMPLEX] = &table_c;
+    tables[DOUBLE_COMPLEX] = &table_z;
+}

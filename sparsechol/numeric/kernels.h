@@ -1,0 +1,52 @@
+/* Dense kernels for blocks too small for BLAS: one table a scalar type and instruction set.
+ *
+ * All matrices are column major with a leading dimension; L is lower triangular with a real
+ * positive diagonal. Pointers are to the scalar type of the table. WIDTH is the most columns of L
+ * that one call takes.
+ */
+#ifndef SPARSECHOL_KERNELS_H
+#define SPARSECHOL_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define WIDTH 8
+
+typedef struct {
+    /* [L11; L21] <- Cholesky factor of the panel P, rows x nc, nc <= WIDTH.
+     * Returns -1, or the column whose pivot is not positive; P[j, j] then holds the pivot. */
+    int (*factor)(ptrdiff_t rows, int nc, void *P, ptrdiff_t ld);
+    /* X <- X L^-1 (op 0), X L^-T (op 1) or X L^-H (op 2); X is rows x nc, nc <= WIDTH. */
+    void (*solve)(int op, ptrdiff_t rows, int nc, const void *L, ptrdiff_t ldl, void *X,
+                  ptrdiff_t ldx);
+    /* C <- beta C - A B (op 0), A B^T (op 1) or A B^H (op 2); C is m x n, beta is 0 or 1.
+     * `lower` leaves out what lies well above the diagonal of C. */
+    void (*multiply)(int op, int lower, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *A,
+                     ptrdiff_t lda, const void *B, ptrdiff_t ldb, int beta, void *C,
+                     ptrdiff_t ldc);
+    /* One right-hand side: x <- L11^-1 x, w <- L21 x. */
+    void (*forward)(ptrdiff_t nc, ptrdiff_t m, const void *P, ptrdiff_t ld, void *x, void *w);
+    /* One right-hand side: x <- L11^-H (x - L21^H w). */
+    void (*backward)(ptrdiff_t nc, ptrdiff_t m, const void *P, ptrdiff_t ld, void *x,
+                     const void *w);
+    /* D[place[i] - shift, place[j] - shift] += U[i, j] for i >= j and columns j of U from `begin`
+     * to `end`; U is m x m. */
+    void (*scatter)(ptrdiff_t m, ptrdiff_t begin, ptrdiff_t end, const int32_t *place, int shift,
+                    const void *U, void *D, ptrdiff_t ldd);
+} kernels;
+
+/* Scalar types, in the order of the tables. */
+enum { FLOAT, DOUBLE, FLOAT_COMPLEX, DOUBLE_COMPLEX, SCALARS };
+
+void kernels_portable(const kernels *tables[SCALARS]);
+#ifdef SPARSECHOL_X86
+void kernels_avx2(const kernels *tables[SCALARS]);
+void kernels_avx512(const kernels *tables[SCALARS]);
+#endif
+
+/* Name of the fastest instruction set that was built and that this processor has. */
+const char *kernels_best(void);
+/* Set the tables to a named instruction set; 0 where it was not built or cannot run here. */
+int kernels_use(const char *name, const kernels *tables[SCALARS]);
+
+#endif

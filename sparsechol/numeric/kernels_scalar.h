@@ -1,0 +1,344 @@
+/* The kernels for one scalar type; included by kernels.c once for each of the four.
+ *
+ * Takes SCALAR, REAL, LETTER, SQRT, CONJUGATE, REAL_PART and LANES (scalars in a vector; 0 or 1
+ * for scalar code) and undefines them at the end. A `vec` is a vector of rows of one column.
+ */
+#define NAME(f) PASTE(f, LETTER)
+#define vec NAME(vec)
+
+#if LANES > 1
+typedef SCALAR vec __attribute__((vector_size(VECTOR_BYTES)));
+#define ROWS LANES
+#else
+typedef SCALAR vec;
+#define ROWS 1
+#endif
+
+INLINE vec NAME(load)(const SCALAR *p) {
+    vec v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+INLINE void NAME(store)(SCALAR *p, vec v) { memcpy(p, &v, sizeof v); }
+
+/* Load or store n rows: all of a vector (n == ROWS, known when compiled) or the first few. */
+INLINE vec NAME(load_rows)(const SCALAR *p, ptrdiff_t n) {
+#if LANES > 1
+    if (n < ROWS) return (vec)NAME(load_part)(p, n);
+#endif
+    (void)n;
+    return NAME(load)(p);
+}
+
+INLINE void NAME(store_rows)(SCALAR *p, vec v, ptrdiff_t n) {
+#if LANES > 1
+    if (n < ROWS) {
+        NAME(store_part)(p, v, n);
+        return;
+    }
+#endif
+    (void)n;
+    NAME(store)(p, v);
+}
+
+INLINE SCALAR NAME(sum)(vec v) {
+#if LANES > 1
+    SCALAR s = v[0];
+    for (int i = 1; i < ROWS; i++) s += v[i];
+    return s;
+#else
+    return v;
+#endif
+}
+
+/* ---- X <- X L^-1, X L^-T, X L^-H ------------------------------------------------------------- */
+
+/* `vectors` vectors of rows at once, the last of them with `last` rows.
+ *
+ *   [x0 x1 .. ] [l00         ]^T     columns from the left: x_j is final, then leaves the later
+ *               [l10 l11     ]       ones; without the transpose they go from the right.
+ */
+INLINE void NAME(solve_tile)(int op, int vectors, ptrdiff_t last, int nc, const SCALAR *L,
+                             ptrdiff_t ldl, const REAL *inverse, SCALAR *X, ptrdiff_t ldx) {
+    vec x[2][WIDTH];
+    for (int j = 0; j < nc; j++)
+        for (int v = 0; v < vectors; v++)
+            x[v][j] = NAME(load_rows)(X + j * ldx + v * ROWS, v == vectors - 1 ? last : ROWS);
+    for (int step = 0; step < nc; step++) {
+        int j = op ? step : nc - 1 - step;
+        for (int v = 0; v < vectors; v++) x[v][j] *= inverse[j];
+        for (int other = step + 1; other < nc; other++) {
+            int k = op ? other : nc - 1 - other;
+            SCALAR l = op ? L[k + j * ldl] : L[j + k * ldl];
+            if (op == 2) l = CONJUGATE(l);
+            for (int v = 0; v < vectors; v++) x[v][k] -= l * x[v][j];
+        }
+    }
+    for (int j = 0; j < nc; j++)
+        for (int v = 0; v < vectors; v++)
+            NAME(store_rows)(X + j * ldx + v * ROWS, x[v][j], v == vectors - 1 ? last : ROWS);
+}
+
+INLINE void NAME(solve_columns)(int op, ptrdiff_t rows, int nc, const SCALAR *L, ptrdiff_t ldl,
+                                const REAL *inverse, SCALAR *X, ptrdiff_t ldx) {
+    ptrdiff_t i = 0;
+    for (; i + 2 * ROWS <= rows; i += 2 * ROWS)
+        NAME(solve_tile)(op, 2, ROWS, nc, L, ldl, inverse, X + i, ldx);
+    for (; i + ROWS <= rows; i += ROWS)
+        NAME(solve_tile)(op, 1, ROWS, nc, L, ldl, inverse, X + i, ldx);
+#if LANES > 1
+    if (i < rows) NAME(solve_tile)(op, 1, rows - i, nc, L, ldl, inverse, X + i, ldx);
+#endif
+}
+
+/* The number of columns is known when each call is compiled, so that they stay in registers. */
+INLINE void NAME(solve_by_width)(int op, ptrdiff_t rows, int nc, const SCALAR *L, ptrdiff_t ldl,
+                                 const REAL *inverse, SCALAR *X, ptrdiff_t ldx) {
+    switch (nc) {
+    case 1: NAME(solve_columns)(op, rows, 1, L, ldl, inverse, X, ldx); break;
+    case 2: NAME(solve_columns)(op, rows, 2, L, ldl, inverse, X, ldx); break;
+    case 3: NAME(solve_columns)(op, rows, 3, L, ldl, inverse, X, ldx); break;
+    case 4: NAME(solve_columns)(op, rows, 4, L, ldl, inverse, X, ldx); break;
+    case 5: NAME(solve_columns)(op, rows, 5, L, ldl, inverse, X, ldx); break;
+    case 6: NAME(solve_columns)(op, rows, 6, L, ldl, inverse, X, ldx); break;
+    case 7: NAME(solve_columns)(op, rows, 7, L, ldl, inverse, X, ldx); break;
+    case 8: NAME(solve_columns)(op, rows, 8, L, ldl, inverse, X, ldx); break;
+    }
+}
+
+static void NAME(solve)(int op, ptrdiff_t rows, int nc, const void *L_, ptrdiff_t ldl, void *X,
+                        ptrdiff_t ldx) {
+    const SCALAR *L = L_;
+    REAL inverse[WIDTH];
+    for (int j = 0; j < nc; j++) inverse[j] = 1 / REAL_PART(L[j + j * ldl]);
+    if (op == 0)
+        NAME(solve_by_width)(0, rows, nc, L, ldl, inverse, X, ldx);
+    else if (op == 1)
+        NAME(solve_by_width)(1, rows, nc, L, ldl, inverse, X, ldx);
+    else
+        NAME(solve_by_width)(2, rows, nc, L, ldl, inverse, X, ldx);
+}
+
+/* ---- Cholesky of a panel ---------------------------------------------------------------------- */
+
+/*      [ P11 ]  nc      P11 = L11 L11^H
+ *      [ P21 ]          L21 = P21 L11^-H                                                          */
+static int NAME(factor)(ptrdiff_t rows, int nc, void *P_, ptrdiff_t ld) {
+    SCALAR *P = P_;
+    REAL inverse[WIDTH];
+    for (int j = 0; j < nc; j++) {
+        SCALAR *pj = P + j * ld;
+        REAL pivot = REAL_PART(pj[j]);
+        if (!(pivot > 0 && pivot < (REAL)INFINITY)) return j;
+        REAL root = SQRT(pivot);
+        inverse[j] = 1 / root;
+        pj[j] = root;
+        for (int i = j + 1; i < nc; i++) pj[i] *= inverse[j];
+        for (int k = j + 1; k < nc; k++) {
+            SCALAR l = CONJUGATE(pj[k]);
+            for (int i = k; i < nc; i++) P[i + k * ld] -= l * pj[i];
+        }
+    }
+    NAME(solve_by_width)(2, rows - nc, nc, P, ld, inverse, P + nc, ld);
+    return -1;
+}
+
+/* ---- C <- beta C - A op(B) --------------------------------------------------------------------- */
+
+/* `vectors` vectors of rows (the last with `last` rows) by `columns` columns, in registers. */
+INLINE void NAME(multiply_tile)(int conjugate, int vectors, ptrdiff_t last, int columns,
+                                ptrdiff_t k, const SCALAR *A, ptrdiff_t lda, const SCALAR *B,
+                                ptrdiff_t across, ptrdiff_t along, int beta, SCALAR *C,
+                                ptrdiff_t ldc) {
+    vec c[TILE_VECTORS][TILE_COLUMNS];
+    for (int j = 0; j < columns; j++)
+        for (int v = 0; v < vectors; v++) c[v][j] = (vec){0};
+    for (ptrdiff_t p = 0; p < k; p++) {
+        vec a[TILE_VECTORS];
+        for (int v = 0; v < vectors; v++)
+            a[v] = NAME(load_rows)(A + p * lda + v * ROWS, v == vectors - 1 ? last : ROWS);
+        for (int j = 0; j < columns; j++) {
+            SCALAR b = B[j * across + p * along];
+            if (conjugate) b = CONJUGATE(b);
+            for (int v = 0; v < vectors; v++) c[v][j] += a[v] * b;
+        }
+    }
+    for (int j = 0; j < columns; j++)
+        for (int v = 0; v < vectors; v++) {
+            SCALAR *target = C + j * ldc + v * ROWS;
+            ptrdiff_t n = v == vectors - 1 ? last : ROWS;
+            vec old = beta ? NAME(load_rows)(target, n) : (vec){0};
+            NAME(store_rows)(target, old - c[v][j], n);
+        }
+}
+
+/* A block of `columns` columns of C, from row `i` down. */
+INLINE void NAME(multiply_columns)(int conjugate, int columns, ptrdiff_t i, ptrdiff_t m,
+                                   ptrdiff_t k, const SCALAR *A, ptrdiff_t lda, const SCALAR *B,
+                                   ptrdiff_t across, ptrdiff_t along, int beta, SCALAR *C,
+                                   ptrdiff_t ldc) {
+    for (; i + TILE_VECTORS * ROWS <= m; i += TILE_VECTORS * ROWS)
+        NAME(multiply_tile)(conjugate, TILE_VECTORS, ROWS, columns, k, A + i, lda, B, across,
+                            along, beta, C + i, ldc);
+    for (; i + ROWS <= m; i += ROWS)
+        NAME(multiply_tile)(conjugate, 1, ROWS, columns, k, A + i, lda, B, across, along, beta,
+                            C + i, ldc);
+#if LANES > 1
+    if (i < m)
+        NAME(multiply_tile)(conjugate, 1, m - i, columns, k, A + i, lda, B, across, along, beta,
+                            C + i, ldc);
+#endif
+}
+
+INLINE void NAME(multiply_blocks)(int conjugate, int lower, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k,
+                                  const SCALAR *A, ptrdiff_t lda, const SCALAR *B,
+                                  ptrdiff_t across, ptrdiff_t along, int beta, SCALAR *C,
+                                  ptrdiff_t ldc) {
+    ptrdiff_t j = 0;
+    for (; j + TILE_COLUMNS <= n; j += TILE_COLUMNS)
+        NAME(multiply_columns)(conjugate, TILE_COLUMNS, lower ? j : 0, m, k, A, lda,
+                               B + j * across, across, along, beta, C + j * ldc, ldc);
+    B += j * across;
+    C += j * ldc;
+    if (!lower) j = n;
+    ptrdiff_t top = lower ? j : 0;
+#define REST(columns)                                                                             \
+    NAME(multiply_columns)(conjugate, columns, top, m, k, A, lda, B, across, along, beta, C, ldc)
+    switch (n % TILE_COLUMNS) {
+    case 1: REST(1); break;
+    case 2: REST(2); break;
+    case 3: REST(3); break;
+#if TILE_COLUMNS > 4
+    case 4: REST(4); break;
+    case 5: REST(5); break;
+    case 6: REST(6); break;
+    case 7: REST(7); break;
+#endif
+    }
+#undef REST
+}
+
+static void NAME(multiply)(int op, int lower, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k,
+                           const void *A, ptrdiff_t lda, const void *B, ptrdiff_t ldb, int beta,
+                           void *C, ptrdiff_t ldc) {
+    ptrdiff_t across = op ? 1 : ldb, along = op ? ldb : 1;
+    if (op == 2)
+        NAME(multiply_blocks)(1, lower, m, n, k, A, lda, B, across, along, beta, C, ldc);
+    else
+        NAME(multiply_blocks)(0, lower, m, n, k, A, lda, B, across, along, beta, C, ldc);
+}
+
+/* ---- one right-hand side ------------------------------------------------------------------------ */
+
+/* w <- beta w + P x for `columns` columns of m rows; the columns are read side by side. */
+INLINE void NAME(columns_times)(int columns, ptrdiff_t m, const SCALAR *P, ptrdiff_t ld,
+                                const SCALAR *x, int beta, SCALAR *w) {
+    for (ptrdiff_t i = 0; i < m; i += ROWS) {
+        ptrdiff_t n = m - i < ROWS ? m - i : ROWS;
+        vec sum = beta ? NAME(load_rows)(w + i, n) : (vec){0};
+        for (int j = 0; j < columns; j++) sum += NAME(load_rows)(P + i + j * ld, n) * x[j];
+        NAME(store_rows)(w + i, sum, n);
+    }
+}
+
+/* y_j <- conj(P_j) . w for `columns` columns of m rows. */
+INLINE void NAME(columns_dot)(int columns, ptrdiff_t m, const SCALAR *P, ptrdiff_t ld,
+                              const SCALAR *w, SCALAR *y) {
+    vec sum[4];
+    for (int j = 0; j < columns; j++) sum[j] = (vec){0};
+    for (ptrdiff_t i = 0; i < m; i += ROWS) {
+        ptrdiff_t n = m - i < ROWS ? m - i : ROWS;
+        vec wi = NAME(load_rows)(w + i, n);
+        for (int j = 0; j < columns; j++) {
+            vec p = NAME(load_rows)(P + i + j * ld, n);
+#if LANES > 1
+            sum[j] += p * wi;
+#else
+            sum[j] += CONJUGATE(p) * wi;
+#endif
+        }
+    }
+    for (int j = 0; j < columns; j++) y[j] = NAME(sum)(sum[j]);
+}
+
+static void NAME(forward)(ptrdiff_t nc, ptrdiff_t m, const void *P_, ptrdiff_t ld, void *x_,
+                          void *w) {
+    const SCALAR *P = P_;
+    SCALAR *x = x_;
+    ptrdiff_t j = 0;
+    for (; j + 4 <= nc; j += 4) {
+        for (int a = 0; a < 4; a++) {
+            const SCALAR *pa = P + (j + a) * ld + j;
+            x[j + a] /= REAL_PART(pa[a]);
+            for (int b = a + 1; b < 4; b++) x[j + b] -= pa[b] * x[j + a];
+        }
+        SCALAR minus[4] = {-x[j], -x[j + 1], -x[j + 2], -x[j + 3]};
+        NAME(columns_times)(4, nc - j - 4, P + j * ld + j + 4, ld, minus, 1, x + j + 4);
+        NAME(columns_times)(4, m, P + j * ld + nc, ld, x + j, j > 0, w);
+    }
+    for (; j < nc; j++) {
+        const SCALAR *pj = P + j * ld;
+        x[j] /= REAL_PART(pj[j]);
+        for (ptrdiff_t i = j + 1; i < nc; i++) x[i] -= pj[i] * x[j];
+        NAME(columns_times)(1, m, pj + nc, ld, x + j, j > 0, w);
+    }
+}
+
+static void NAME(backward)(ptrdiff_t nc, ptrdiff_t m, const void *P_, ptrdiff_t ld, void *x_,
+                           const void *w) {
+    const SCALAR *P = P_;
+    SCALAR *x = x_;
+    SCALAR y[4], z[4];
+    ptrdiff_t j = nc;
+    for (; j % 4; j--) {
+        const SCALAR *pj = P + (j - 1) * ld;
+        NAME(columns_dot)(1, m, pj + nc, ld, w, y);
+        SCALAR sum = x[j - 1] - y[0];
+        for (ptrdiff_t i = j; i < nc; i++) sum -= CONJUGATE(pj[i]) * x[i];
+        x[j - 1] = sum / REAL_PART(pj[j - 1]);
+    }
+    for (; j > 0; j -= 4) {
+        const SCALAR *p = P + (j - 4) * ld;
+        NAME(columns_dot)(4, m, p + nc, ld, w, y);
+        NAME(columns_dot)(4, nc - j, p + j, ld, x + j, z);
+        for (int a = 3; a >= 0; a--) {
+            const SCALAR *pa = p + a * ld + j - 4;
+            SCALAR sum = x[j - 4 + a] - (y[a] + z[a]);
+            for (int b = a + 1; b < 4; b++) sum -= CONJUGATE(pa[b]) * x[j - 4 + b];
+            x[j - 4 + a] = sum / REAL_PART(pa[a]);
+        }
+    }
+}
+
+/* ---- extend-add -------------------------------------------------------------------------------- */
+
+/* Where the rest of a column lands in one run it is added as a vector. */
+static void NAME(scatter)(ptrdiff_t m, ptrdiff_t begin, ptrdiff_t end, const int32_t *place, int shift,
+                          const void *U, void *D, ptrdiff_t ldd) {
+    for (ptrdiff_t j = begin; j < end; j++) {
+        const SCALAR *u = (const SCALAR *)U + j * m;
+        SCALAR *d = (SCALAR *)D + (ptrdiff_t)(place[j] - shift) * ldd - shift;
+        if (place[m - 1] - place[j] == m - 1 - j) {
+            SCALAR *run = d + place[j] - j;
+            for (ptrdiff_t i = j; i < m; i++) run[i] += u[i];
+        } else {
+            for (ptrdiff_t i = j; i < m; i++) d[place[i]] += u[i];
+        }
+    }
+}
+
+static const kernels NAME(table) = {
+    NAME(factor), NAME(solve), NAME(multiply), NAME(forward), NAME(backward), NAME(scatter),
+};
+
+#undef NAME
+#undef vec
+#undef ROWS
+#undef SCALAR
+#undef REAL
+#undef LETTER
+#undef SQRT
+#undef CONJUGATE
+#undef REAL_PART
+#undef LANES

@@ -1,0 +1,1 @@
+"""Symbolic analysis: everything that the pattern alone decides."""

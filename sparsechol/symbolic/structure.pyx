@@ -1,0 +1,289 @@
+"""Supernodal structure: rows, relative indices, and every offset that numeric work needs.
+
+All panels of L lie one after another in one flat array; the panel of a supernode with `nc`
+columns and `m` rows below is a column-major rectangle of `nc + m` rows.
+
+Update matrices live in two stacks, one for the even and one for the odd levels of the tree. A
+supernode's update matrix is opened when its first child is done and closed when it has been added
+to the parent's, so that a child and its parent never share a stack and nothing is ever moved.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t
+
+import numpy as np
+
+from sparsechol.symbolic.etree import elimination_tree, permuted_triangle
+
+
+cdef class Structure:
+    """Arrays of an analysed pattern, with a C view for the kernels.
+
+    Parameters
+    ----------
+    indptr, indices : lower triangle of A by column, sorted, with the whole diagonal.
+    perm : int32 ndarray, original row at each place.
+    first : int32 ndarray, first column of each supernode; supernodes are in postorder.
+
+    The same arguments always give the same structure.
+    """
+
+    def __init__(self, const int64_t[::1] indptr, const int32_t[::1] indices,
+                 const int32_t[::1] perm, const int32_t[::1] first):
+        cdef Py_ssize_t n = perm.shape[0]
+        cdef Py_ssize_t ns = first.shape[0] - 1
+        inverse = np.empty(n, dtype=np.int32)
+        inverse[np.asarray(perm)] = np.arange(n, dtype=np.int32)
+        supernode = np.repeat(np.arange(ns, dtype=np.int32), np.diff(first))
+        starts, members, _ = permuted_triangle(indptr, indices, inverse, upper=True)
+        parent = supernode_parents(elimination_tree(starts, members), first, supernode)
+        row_start, rows = front_rows(starts, members, first, parent, supernode)
+        relative = np.empty(rows.shape[0], dtype=np.int32)
+        starts, members, sources = permuted_triangle(indptr, indices, inverse, upper=False)
+        entry_start = starts + np.arange(n + 1)
+        entry_source = np.empty(indices.shape[0], dtype=np.int64)
+        entry_row = np.empty(indices.shape[0], dtype=np.int32)
+        locate(first, parent, row_start, rows, relative, starts, members, sources, indptr, perm,
+               entry_start, entry_source, entry_row)
+        columns = np.diff(first).astype(np.int64)
+        below = np.diff(row_start)
+        panel = panel_starts(columns, below)
+        opens = opening_children(parent)
+        leaf = np.ones(ns, dtype=np.uint8)
+        leaf[parent[parent >= 0]] = 0
+        update, workspace = update_starts(below, parent, opens, leaf)
+        self.arrays = dict(
+            perm=np.asarray(perm), first=np.asarray(first), parent=parent, row_start=row_start,
+            rows=rows, relative=relative, panel=panel, update=update, opens=opens, leaf=leaf,
+            entry_start=entry_start, entry_source=entry_source, entry_row=entry_row,
+        )
+        for array in self.arrays.values():
+            array.setflags(write=False)
+        self.pattern.n = <int32_t>n
+        self.pattern.nsuper = <int32_t>ns
+        self.pattern.widest = columns.max(initial=0)
+        self.pattern.tallest = below.max(initial=0)
+        self.pattern.nnz = indices.shape[0]
+        self.pattern.size = panel[ns]
+        self.pattern.largest = np.diff(panel).max(initial=0)
+        self.pattern.workspace = workspace
+        self.pattern.perm = ints(self.arrays["perm"])
+        self.pattern.first = ints(self.arrays["first"])
+        self.pattern.parent = ints(parent)
+        self.pattern.row_start = longs(row_start)
+        self.pattern.rows = ints(rows)
+        self.pattern.relative = ints(relative)
+        self.pattern.panel = longs(panel)
+        self.pattern.update = longs(update)
+        self.pattern.opens = flags(opens)
+        self.pattern.leaf = flags(leaf)
+        self.pattern.entry_start = longs(entry_start)
+        self.pattern.entry_source = longs(entry_source)
+        self.pattern.entry_row = ints(entry_row)
+
+    @property
+    def nnz(self) -> int:
+        """Stored values of A."""
+        return self.pattern.nnz
+
+    @property
+    def size(self) -> int:
+        """Entries of the flat factor."""
+        return self.pattern.size
+
+    @property
+    def largest(self) -> int:
+        """Entries of the largest panel."""
+        return self.pattern.largest
+
+    @property
+    def tallest(self) -> int:
+        """Most rows below a supernode."""
+        return self.pattern.tallest
+
+    @property
+    def workspace(self) -> int:
+        """Entries of all update matrices that are alive at once."""
+        return self.pattern.workspace
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the structure itself."""
+        return sum(array.nbytes for array in self.arrays.values())
+
+
+cdef const int32_t *ints(const int32_t[::1] a) noexcept:
+    return &a[0] if a.shape[0] else NULL
+
+
+cdef const int64_t *longs(const int64_t[::1] a) noexcept:
+    return &a[0] if a.shape[0] else NULL
+
+
+cdef const uint8_t *flags(const uint8_t[::1] a) noexcept:
+    return &a[0] if a.shape[0] else NULL
+
+
+def supernode_parents(const int32_t[::1] tree, const int32_t[::1] first,
+                      const int32_t[::1] supernode):
+    """Parent supernode of each supernode: where the tree leaves its last column."""
+    cdef Py_ssize_t ns = first.shape[0] - 1
+    cdef int32_t s, above
+    parent_array = np.full(ns, -1, dtype=np.int32)
+    cdef int32_t[::1] parent = parent_array
+    with nogil:
+        for s in range(ns):
+            above = tree[first[s + 1] - 1]
+            if above != -1:
+                parent[s] = supernode[above]
+    return parent_array
+
+
+def front_rows(const int64_t[::1] starts, const int32_t[::1] members,
+               const int32_t[::1] first, const int32_t[::1] parent,
+               const int32_t[::1] supernode):
+    """Rows below each supernode, ascending.
+
+    Row i of L is the subtree climbed from the entries of row i of A; every supernode met on the
+    way to i's own has row i. The climb runs twice: to count, then to list.
+    """
+    cdef Py_ssize_t n = supernode.shape[0]
+    cdef Py_ssize_t ns = parent.shape[0]
+    cdef int32_t i, s
+    cdef int64_t p
+    cdef int listing
+    start_array = np.zeros(ns + 1, dtype=np.int64)
+    cdef int64_t[::1] start = start_array
+    cdef int64_t[::1] head = np.zeros(ns, dtype=np.int64)
+    cdef int32_t[::1] mark
+    cdef int32_t[::1] rows = np.empty(0, dtype=np.int32)
+    for listing in range(2):
+        mark = np.full(ns, -1, dtype=np.int32)
+        with nogil:
+            for i in range(n):
+                for p in range(starts[i], starts[i + 1]):
+                    s = supernode[members[p]]
+                    while s != supernode[i] and mark[s] != i:
+                        mark[s] = i
+                        if listing:
+                            rows[head[s]] = i
+                        head[s] += 1
+                        s = parent[s]
+        if not listing:
+            start_array[1:] = np.cumsum(head)
+            head = start_array[:ns].copy()
+            rows = np.empty(start_array[ns], dtype=np.int32)
+    return start_array, np.asarray(rows)
+
+
+def locate(const int32_t[::1] first, const int32_t[::1] parent,
+           const int64_t[::1] row_start, const int32_t[::1] rows, int32_t[::1] relative,
+           const int64_t[::1] starts, const int32_t[::1] members, const int64_t[::1] sources,
+           const int64_t[::1] indptr, const int32_t[::1] perm,
+           const int64_t[::1] entry_start, int64_t[::1] entry_source, int32_t[::1] entry_row):
+    """Places in each front of its children's rows (`relative`) and of the entries of A.
+
+    One pass over the supernodes with the front's own map row -> place. The diagonal of A comes
+    first in each permuted column; in the lower triangle by column it is each column's first entry.
+    """
+    cdef Py_ssize_t ns = parent.shape[0]
+    cdef Py_ssize_t n = perm.shape[0]
+    cdef int32_t s, c, j, nc
+    cdef int64_t p, q
+    cdef int32_t[::1] place = np.empty(n, dtype=np.int32)
+    cdef int32_t[::1] child = np.full(ns, -1, dtype=np.int32)
+    cdef int32_t[::1] sibling = np.full(ns, -1, dtype=np.int32)
+    with nogil:
+        for s in range(ns):
+            if parent[s] != -1:
+                sibling[s] = child[parent[s]]
+                child[parent[s]] = s
+        for s in range(ns):
+            nc = first[s + 1] - first[s]
+            for j in range(nc):
+                place[first[s] + j] = j
+            for p in range(row_start[s], row_start[s + 1]):
+                place[rows[p]] = nc + <int32_t>(p - row_start[s])
+            c = child[s]
+            while c != -1:
+                for p in range(row_start[c], row_start[c + 1]):
+                    relative[p] = place[rows[p]]
+                c = sibling[c]
+            for j in range(first[s], first[s + 1]):
+                q = entry_start[j]
+                entry_source[q] = indptr[perm[j]]
+                entry_row[q] = place[j]
+                for p in range(starts[j], starts[j + 1]):
+                    q += 1
+                    entry_source[q] = sources[p]
+                    entry_row[q] = place[members[p]]
+
+
+def panel_starts(columns, below):
+    """Start of each panel in the flat factor; OverflowError where 64 bits do not hold it."""
+    sizes = columns * (columns + below)
+    total = float(np.sum(columns.astype(np.float64) * (columns + below)))
+    if total > 2.0**60:
+        raise OverflowError(
+            f"the factor would hold {total:.3g} entries, {total * 8 / 2**30:.3g} GiB in float64: "
+            "beyond 64-bit addressing"
+        )
+    starts = np.zeros(columns.shape[0] + 1, dtype=np.int64)
+    np.cumsum(sizes, out=starts[1:])
+    return starts
+
+
+def opening_children(const int32_t[::1] parent):
+    """1 for the first child of each supernode (the one that opens its parent's front)."""
+    cdef Py_ssize_t ns = parent.shape[0]
+    cdef int32_t s
+    opens_array = np.zeros(ns, dtype=np.uint8)
+    cdef uint8_t[::1] opens = opens_array
+    cdef uint8_t[::1] opened = np.zeros(ns, dtype=np.uint8)
+    with nogil:
+        for s in range(ns):
+            if parent[s] != -1 and not opened[parent[s]]:
+                opened[parent[s]] = 1
+                opens[s] = 1
+    return opens_array
+
+
+def update_starts(const int64_t[::1] below, const int32_t[::1] parent,
+                  const uint8_t[::1] opens, const uint8_t[::1] leaf):
+    """Start of each update matrix in the workspace, and the length of the workspace.
+
+    Plays the postorder once on two stacks (even and odd levels); the stack of the odd levels
+    starts where the even one is highest.
+    """
+    cdef Py_ssize_t ns = parent.shape[0]
+    cdef int32_t s, p
+    cdef int64_t even
+    cdef int64_t top[2]
+    cdef int64_t highest[2]
+    start_array = np.zeros(ns, dtype=np.int64)
+    cdef int64_t[::1] start = start_array
+    cdef uint8_t[::1] level = np.zeros(ns, dtype=np.uint8)
+    top[0] = top[1] = highest[0] = highest[1] = 0
+    with nogil:
+        for s in range(<int32_t>ns - 1, -1, -1):
+            if parent[s] != -1:
+                level[s] = 1 - level[parent[s]]
+        for s in range(ns):
+            p = parent[s]
+            if leaf[s]:
+                start[s] = push(below[s], &top[level[s]], &highest[level[s]])
+            if opens[s]:
+                start[p] = push(below[p], &top[level[p]], &highest[level[p]])
+            top[level[s]] = start[s]
+        even = highest[0]
+        for s in range(ns):
+            if level[s]:
+                start[s] += even
+    return start_array, highest[0] + highest[1]
+
+
+cdef inline int64_t push(int64_t m, int64_t *top, int64_t *highest) noexcept nogil:
+    """Take an m x m update matrix from a stack; returns where it starts."""
+    cdef int64_t start = top[0]
+    top[0] += m * m
+    highest[0] = max(highest[0], top[0])
+    return start

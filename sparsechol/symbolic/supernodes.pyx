@@ -1,0 +1,232 @@
+"""Supernodes: fundamental ones, amalgamation by predicted time, and the order they are visited in.
+
+A supernode is a set of columns that are eliminated together; its front is
+
+        columns   rest
+      [  F11        .  ]  nc          nc  columns of the supernode
+      [  F21       F22 ]  m           m   rows below them
+
+The panel [F11; F21] becomes columns of L, F22 is the update matrix that goes to the parent.
+
+References
+----------
+Ashcraft, C., Grimes, R. (1989). The influence of relaxed supernode partitions on the
+    multifrontal method. ACM Trans. Math. Softw. 15(4), 291-309.
+Liu, J. W. H. (1986). On the storage requirement in the out-of-core multifrontal method for
+    sparse factorization. ACM Trans. Math. Softw. 12(3), 249-264.
+"""
+
+from libc.stdint cimport int32_t, int64_t
+
+import numpy as np
+
+
+# Predicted nanoseconds of one front (see front_time), fitted to the kernels of this package.
+cdef double FRONT_OVERHEAD = 90.0
+cdef double PANEL_ENTRY = 0.45
+cdef double UPDATE_ENTRY = 0.8
+cdef double FLOP = 0.035
+
+# Amalgamation may store at most this part of a panel as zeros.
+cdef double MAX_ZEROS = 0.35
+
+
+def fundamental_supernodes(const int32_t[::1] parent, const int64_t[::1] count):
+    """First column of each maximal run of columns with nested structure.
+
+    Columns are in postorder. Column j joins column j - 1 when it is its parent and has the same
+    rows below it. Returns int32 array of length nsuper + 1.
+    """
+    cdef Py_ssize_t n = parent.shape[0]
+    cdef int32_t j, size = 0
+    first_array = np.empty(n + 1, dtype=np.int32)
+    cdef int32_t[::1] first = first_array
+    with nogil:
+        for j in range(n):
+            if j == 0 or parent[j - 1] != j or count[j - 1] != count[j] + 1:
+                first[size] = j
+                size += 1
+        first[size] = <int32_t>n
+    return first_array[:size + 1].copy()
+
+
+cdef inline double front_time(double nc, double m) noexcept nogil:
+    """Predicted time of one front in ns: start, panel, extend-add of the update, arithmetic."""
+    return (FRONT_OVERHEAD + PANEL_ENTRY * nc * (nc + m) + UPDATE_ENTRY * 0.5 * m * m
+            + FLOP * nc * (nc * nc / 3.0 + nc * m + m * m))
+
+
+cdef inline double trapezoid(double nc, double m) noexcept nogil:
+    """Entries of L in a full front."""
+    return nc * (nc + 1) / 2 + nc * m
+
+
+def amalgamate(const int32_t[::1] first, const int32_t[::1] parent, const int64_t[::1] count):
+    """Merge supernodes into their parents where that is predicted to save time.
+
+    Any child may be merged, not only the last: the columns of a merged supernode are made
+    contiguous afterwards by `visiting_order`.
+
+    Returns
+    -------
+    into : int32 ndarray, the supernode that each one ended in (itself if it stayed).
+    above : int32 ndarray, parent of each supernode that stayed, -1 for a root.
+    """
+    cdef Py_ssize_t ns = first.shape[0] - 1
+    cdef int32_t s, c, p, top, following
+    cdef int32_t last
+    cdef double nc, m, gain, entries, stored
+    into_array = np.arange(ns, dtype=np.int32)
+    above_array = np.full(ns, -1, dtype=np.int32)
+    cdef int32_t[::1] into = into_array
+    cdef int32_t[::1] above = above_array
+    cdef int32_t[::1] supernode = np.repeat(np.arange(ns, dtype=np.int32), np.diff(first))
+    cdef double[::1] columns = np.diff(first).astype(np.float64)
+    cdef double[::1] below = np.empty(ns)
+    cdef double[::1] nonzeros = np.empty(ns)        # entries of L, amalgamation zeros left out
+    cdef int32_t[::1] child = np.full(ns, -1, dtype=np.int32)
+    cdef int32_t[::1] sibling = np.full(ns, -1, dtype=np.int32)
+
+    with nogil:
+        for s in range(ns):
+            last = first[s + 1] - 1
+            below[s] = count[last] - 1
+            nonzeros[s] = trapezoid(columns[s], below[s])
+            if parent[last] != -1:
+                above[s] = supernode[parent[last]]
+        for s in range(ns):
+            p = s
+            # All children of p are final now. The one with most rows is tried first: it costs
+            # the fewest zeros and, once in, makes the next ones cheaper to judge.
+            top = -1
+            c = child[p]
+            while c != -1:
+                if top == -1 or below[c] > below[top]:
+                    top = c
+                c = sibling[c]
+            if top != -1 and worth_merging(top, p, columns, below, nonzeros):
+                merge(top, p, into, columns, below, nonzeros)
+            c = child[p]
+            while c != -1:
+                following = sibling[c]
+                if c != top and worth_merging(c, p, columns, below, nonzeros):
+                    merge(c, p, into, columns, below, nonzeros)
+                c = following
+            if above[p] != -1:
+                sibling[p] = child[above[p]]
+                child[above[p]] = p
+        for s in range(<int32_t>ns - 1, -1, -1):
+            into[s] = into[into[s]]
+        for s in range(ns):
+            if above[s] != -1:
+                above[s] = into[above[s]]
+    return into_array, above_array
+
+
+cdef inline bint worth_merging(int32_t c, int32_t p, double[::1] columns, double[::1] below,
+                               double[::1] nonzeros) noexcept nogil:
+    """Whether one front for c and p is predicted to be faster than two."""
+    cdef double nc = columns[c] + columns[p]
+    cdef double stored = trapezoid(nc, below[p])
+    if below[c] == columns[p] + below[p]:
+        return True                                  # same structure, no zero is added
+    if stored - nonzeros[c] - nonzeros[p] > MAX_ZEROS * stored:
+        return False
+    return (front_time(nc, below[p])
+            < front_time(columns[c], below[c]) + front_time(columns[p], below[p]))
+
+
+cdef inline void merge(int32_t c, int32_t p, int32_t[::1] into, double[::1] columns,
+                       double[::1] below, double[::1] nonzeros) noexcept nogil:
+    into[c] = p
+    columns[p] += columns[c]
+    nonzeros[p] += nonzeros[c]
+
+
+def visiting_order(const int32_t[::1] first, const int32_t[::1] into, const int32_t[::1] above,
+                   const int64_t[::1] count):
+    """Postorder of the merged supernodes that keeps the update matrices few, and their columns.
+
+    The child whose subtree needs the most workspace is visited first: it is the only one that
+    runs before the parent's update matrix exists.
+
+    Returns
+    -------
+    order : int32 ndarray of length n, the old column at each new place.
+    boundaries : int32 ndarray of length nsuper + 1, first new column of each supernode.
+    """
+    cdef Py_ssize_t ns = first.shape[0] - 1
+    cdef Py_ssize_t n = first[ns]
+    cdef int32_t s, c, j, p, top, node, best, place = 0, size = 0
+    cdef double u
+    order_array = np.empty(n, dtype=np.int32)
+    boundaries_array = np.empty(ns + 1, dtype=np.int32)
+    cdef int32_t[::1] order = order_array
+    cdef int32_t[::1] boundaries = boundaries_array
+    cdef int32_t[::1] child = np.full(ns, -1, dtype=np.int32)
+    cdef int32_t[::1] sibling = np.full(ns, -1, dtype=np.int32)
+    cdef int32_t[::1] member = np.full(ns, -1, dtype=np.int32)       # old supernodes, ascending
+    cdef int32_t[::1] following = np.full(ns, -1, dtype=np.int32)
+    cdef int32_t[::1] stack = np.empty(ns, dtype=np.int32)
+    cdef double[::1] peak = np.zeros(ns)
+    cdef double[::1] other = np.zeros(ns)          # largest peak among the children but the first
+    cdef int32_t[::1] heaviest = np.full(ns, -1, dtype=np.int32)
+    cdef int32_t roots = -1
+
+    with nogil:
+        for s in range(<int32_t>ns - 1, -1, -1):
+            following[s] = member[into[s]]
+            member[into[s]] = s
+        for s in range(ns):
+            if into[s] != s:
+                continue
+            u = <double>(count[first[s + 1] - 1] - 1)
+            u *= u
+            peak[s] = max(peak[s], u + other[s])
+            p = above[s]
+            if p == -1:
+                continue
+            if heaviest[p] == -1 or peak[s] > peak[heaviest[p]]:
+                if heaviest[p] != -1:
+                    other[p] = max(other[p], peak[heaviest[p]])
+                heaviest[p] = s
+                peak[p] = max(peak[s], u)
+            else:
+                other[p] = max(other[p], peak[s])
+        for s in range(<int32_t>ns - 1, -1, -1):
+            if into[s] != s:
+                continue
+            p = above[s]
+            if p == -1:
+                sibling[s] = roots
+                roots = s
+            elif heaviest[p] != s:
+                sibling[s] = child[p]
+                child[p] = s
+        for s in range(ns):
+            if heaviest[s] != -1:
+                sibling[heaviest[s]] = child[s]
+                child[s] = heaviest[s]
+        while roots != -1:
+            stack[0] = roots
+            roots = sibling[roots]
+            top = 0
+            while top >= 0:
+                node = stack[top]
+                c = child[node]
+                if c != -1:
+                    child[node] = sibling[c]
+                    top += 1
+                    stack[top] = c
+                    continue
+                top -= 1
+                boundaries[size] = place
+                size += 1
+                s = member[node]
+                while s != -1:
+                    for j in range(first[s], first[s + 1]):
+                        order[place] = j
+                        place += 1
+                    s = following[s]
+        boundaries[size] = place
+    return order_array, boundaries_array[:size + 1].copy()
