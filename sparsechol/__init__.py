@@ -1,1 +1,22 @@
-"""Sparse Cholesky factorisation with selected inverse."""
+"""Sparse Cholesky factorisation with selected inverse, in the manner of scipy.sparse.linalg."""
+
+from ._exceptions import NotPositiveDefiniteError, PatternMismatchError
+from ._factor import CholeskyFactor
+from ._functions import cholesky, logdet, partial_inverse, solve
+from ._symbolic import SymbolicFactor, analyze
+from ._triangular import solve_triangular
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "CholeskyFactor",
+    "NotPositiveDefiniteError",
+    "PatternMismatchError",
+    "SymbolicFactor",
+    "analyze",
+    "cholesky",
+    "logdet",
+    "partial_inverse",
+    "solve",
+    "solve_triangular",
+]

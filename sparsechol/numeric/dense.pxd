@@ -24,6 +24,13 @@ cdef inline scalar conjugate(scalar x) noexcept nogil:
         return x
 
 
+cdef inline double real(scalar x) noexcept nogil:
+    if scalar is floatcomplex or scalar is doublecomplex:
+        return x.real
+    else:
+        return x
+
+
 cdef int factor_panel(int rows, int nc, scalar *P, int ld) noexcept nogil
 cdef void solve_right(int op, int rows, int nc, const scalar *L, int ldl, scalar *X,
                       int ldx) noexcept nogil

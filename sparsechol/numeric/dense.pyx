@@ -18,6 +18,7 @@ cdef extern from "kernels.h" nogil:
         DOUBLE_COMPLEX
         SCALARS
     ctypedef struct kernels:
+        Py_ssize_t own_product
         int (*factor)(Py_ssize_t, int, void *, Py_ssize_t) noexcept nogil
         void (*solve)(int, Py_ssize_t, int, const void *, Py_ssize_t, void *,
                       Py_ssize_t) noexcept nogil
@@ -37,7 +38,6 @@ cdef const kernels *tables[SCALARS]
 kernels_use(kernels_best(), tables)
 
 cdef enum:
-    OWN_PRODUCT = 40000     # multiplications of a product up to which own kernels beat the call
     BLOCK = 64              # columns of a block when only the lower part of a product is wanted
 
 
@@ -111,7 +111,7 @@ cdef void multiply(int op, bint lower, int m, int n, int k, const scalar *A, int
     cdef int j, columns
     if m <= 0 or n <= 0:
         return
-    if <int64_t>m * n * k <= OWN_PRODUCT:
+    if <int64_t>m * n * k <= own(<const scalar *>C).own_product:
         own(<const scalar *>C).multiply(op, lower, m, n, k, A, lda, B, ldb, beta, C, ldc)
     elif lower:
         # Row j of A meets row j of B: the block from the diagonal down needs A from row j.

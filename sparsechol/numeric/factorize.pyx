@@ -16,7 +16,7 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
 from sparsechol.numeric.dense cimport (
-    ADJOINT, conjugate, factor_panel, multiply, scalar, scatter_add,
+    ADJOINT, conjugate, factor_panel, multiply, real, scalar, scatter_add,
 )
 from sparsechol.symbolic.structure cimport Pattern, Structure
 
@@ -67,12 +67,18 @@ cdef void extend_add(const Pattern *p, int32_t s, scalar *l, scalar *work) noexc
     scatter_add(m, split, m, place, nc, work + p.update[s], work + p.update[parent], below)
 
 
-cdef int32_t factor_fronts(const Pattern *p, const scalar *a, scalar *l,
-                           scalar *work) noexcept nogil:
-    """All fronts; -1, or the permuted column at which the matrix is found not positive definite."""
+cdef struct Outcome:
+    int32_t failed          # permuted column whose pivot is not positive and finite, or -1
+    int32_t weakest         # permuted column that kept the least of its diagonal entry, or -1
+    double ratio            # pivot / diagonal entry of A there
+
+
+cdef Outcome factor_fronts(const Pattern *p, const scalar *a, scalar *l, scalar *work) noexcept nogil:
+    """All fronts."""
     cdef int32_t s
     cdef int nc, m, bad
     cdef scalar *panel
+    cdef Outcome outcome = Outcome(failed=-1, weakest=-1, ratio=1.0)
     for s in range(p.nsuper):
         if p.leaf[s]:
             open_front(p, s, a, l, work, False)
@@ -83,14 +89,31 @@ cdef int32_t factor_fronts(const Pattern *p, const scalar *a, scalar *l,
         #   [ F21 F22 ]      F22 <- F22 - L21 L21^H
         bad = factor_panel(nc + m, nc, panel, nc + m)
         if bad >= 0:
-            return p.first[s] + bad
+            outcome.failed = p.first[s] + bad
+            outcome.ratio = real(panel[bad * <Py_ssize_t>(nc + m + 1)])
+            return outcome
+        weigh_pivots(p, s, a, <const scalar *>panel, nc + m, &outcome)
         if m:
-            multiply(ADJOINT, True, m, m, nc, panel + nc, nc + m, panel + nc, nc + m,
-                     not p.leaf[s], work + p.update[s], m)
+            multiply(ADJOINT, True, m, m, nc, <const scalar *>panel + nc, nc + m,
+                     <const scalar *>panel + nc, nc + m, not p.leaf[s], work + p.update[s], m)
             if p.opens[s]:
                 open_front(p, p.parent[s], a, l, work, True)
             extend_add(p, s, l, work)
-    return -1
+    return outcome
+
+
+cdef inline void weigh_pivots(const Pattern *p, int32_t s, const scalar *a, const scalar *panel,
+                              Py_ssize_t rows, Outcome *outcome) noexcept nogil:
+    """Note the pivot that is smallest against the diagonal entry it came from."""
+    cdef int32_t j
+    cdef double root, entry
+    for j in range(p.first[s], p.first[s + 1]):
+        root = real(panel[0])
+        entry = real(a[p.entry_source[p.entry_start[j]]])
+        if root * root < outcome.ratio * entry:
+            outcome.ratio = root * root / entry
+            outcome.weakest = j
+        panel += rows + 1
 
 
 def factorize(Structure structure, const scalar[::1] a, scalar[::1] l, scalar[::1] work):
@@ -105,45 +128,23 @@ def factorize(Structure structure, const scalar[::1] a, scalar[::1] l, scalar[::
 
     Returns
     -------
-    row : int
+    failed : int
         -1, or the original row at which the pivot is not positive (or not finite).
-    pivot : float
-        That pivot; 0.0 on success.
+    row : int
+        Original row whose pivot lost most of its diagonal entry to cancellation; -1 where none
+        lost anything.
+    value : float
+        The failed pivot, or the part of the diagonal entry of `row` that was left.
     """
     cdef const Pattern *p = &structure.pattern
-    cdef int32_t bad
+    cdef Outcome outcome
     if a.shape[0] != p.nnz or l.shape[0] != p.size or work.shape[0] < p.workspace:
         raise ValueError("factorize: arrays do not belong to this structure")
     if p.n == 0:
-        return -1, 0.0
+        return -1, -1, 1.0
     with nogil:
-        # Memoryviews of length 0 have no first element: take addresses only where there is one.
-        bad = factor_fronts(p, &a[0], &l[0], &work[0] if work.shape[0] else NULL)
-    if bad < 0:
-        return -1, 0.0
-    return p.perm[bad], pivot_at(p, bad, &l[0])
-
-
-cdef double pivot_at(const Pattern *p, int32_t column, const scalar *l) noexcept nogil:
-    """Diagonal entry of a permuted column."""
-    cdef const scalar *d = diagonal(p, column, l)
-    if scalar is floatcomplex or scalar is doublecomplex:
-        return d[0].real
-    else:
-        return d[0]
-
-
-cdef inline const scalar *diagonal(const Pattern *p, int32_t column,
-                                   const scalar *l) noexcept nogil:
-    """Where the diagonal entry of a permuted column is stored (binary search for its supernode)."""
-    cdef int32_t low = 0, high = p.nsuper, middle
-    cdef Py_ssize_t j, rows
-    while high - low > 1:
-        middle = (low + high) // 2
-        if p.first[middle] <= column:
-            low = middle
-        else:
-            high = middle
-    j = column - p.first[low]
-    rows = p.first[low + 1] - p.first[low] + (p.row_start[low + 1] - p.row_start[low])
-    return l + p.panel[low] + j * (rows + 1)
+        # A memoryview of length 0 has no first element to take the address of.
+        outcome = factor_fronts(p, &a[0], &l[0], &work[0] if work.shape[0] else NULL)
+    return (p.perm[outcome.failed] if outcome.failed >= 0 else -1,
+            p.perm[outcome.weakest] if outcome.weakest >= 0 else -1,
+            outcome.ratio)

@@ -13,6 +13,8 @@
 #define WIDTH 8
 
 typedef struct {
+    /* Multiplications of a product up to which `multiply` beats BLAS. */
+    ptrdiff_t own_product;
     /* [L11; L21] <- Cholesky factor of the panel P, rows x nc, nc <= WIDTH.
      * Returns -1, or the column whose pivot is not positive; P[j, j] then holds the pivot. */
     int (*factor)(ptrdiff_t rows, int nc, void *P, ptrdiff_t ld);

@@ -1,7 +1,8 @@
 /* The kernels for one scalar type; included by kernels.c once for each of the four.
  *
- * Takes SCALAR, REAL, LETTER, SQRT, CONJUGATE, REAL_PART and LANES (scalars in a vector; 0 or 1
- * for scalar code) and undefines them at the end. A `vec` is a vector of rows of one column.
+ * Takes SCALAR, REAL, COMPLEX, LETTER, SQRT, CONJUGATE, REAL_PART, LANES (scalars in a vector; 0
+ * or 1 for scalar code) and OWN_PRODUCT (see kernels.h), and undefines them at the end. A `vec`
+ * is a vector of rows of one column.
  */
 #define NAME(f) PASTE(f, LETTER)
 #define vec NAME(vec)
@@ -114,10 +115,10 @@ static void NAME(solve)(int op, ptrdiff_t rows, int nc, const void *L_, ptrdiff_
     for (int j = 0; j < nc; j++) inverse[j] = 1 / REAL_PART(L[j + j * ldl]);
     if (op == 0)
         NAME(solve_by_width)(0, rows, nc, L, ldl, inverse, X, ldx);
-    else if (op == 1)
-        NAME(solve_by_width)(1, rows, nc, L, ldl, inverse, X, ldx);
-    else
+    else if (op == 2 && COMPLEX)
         NAME(solve_by_width)(2, rows, nc, L, ldl, inverse, X, ldx);
+    else
+        NAME(solve_by_width)(1, rows, nc, L, ldl, inverse, X, ldx);
 }
 
 /* ---- Cholesky of a panel ---------------------------------------------------------------------- */
@@ -140,7 +141,7 @@ static int NAME(factor)(ptrdiff_t rows, int nc, void *P_, ptrdiff_t ld) {
             for (int i = k; i < nc; i++) P[i + k * ld] -= l * pj[i];
         }
     }
-    NAME(solve_by_width)(2, rows - nc, nc, P, ld, inverse, P + nc, ld);
+    NAME(solve_by_width)(COMPLEX ? 2 : 1, rows - nc, nc, P, ld, inverse, P + nc, ld);
     return -1;
 }
 
@@ -191,39 +192,57 @@ INLINE void NAME(multiply_columns)(int conjugate, int columns, ptrdiff_t i, ptrd
 #endif
 }
 
+/* Rows `offset` to `offset + m` of C, all n columns. */
+INLINE void NAME(multiply_rows)(int conjugate, int lower, ptrdiff_t offset, ptrdiff_t m,
+                                ptrdiff_t n, ptrdiff_t k, const SCALAR *A, ptrdiff_t lda,
+                                const SCALAR *B, ptrdiff_t across, ptrdiff_t along, int beta,
+                                SCALAR *C, ptrdiff_t ldc) {
+    if (lower && offset + m < n) n = offset + m;
+    for (ptrdiff_t j = 0; j < n; j += TILE_COLUMNS) {
+        ptrdiff_t top = lower && j > offset ? j - offset : 0;
+        const SCALAR *b = B + j * across;
+        SCALAR *c = C + j * ldc;
+#define TILE(columns)                                                                             \
+    NAME(multiply_columns)(conjugate, columns, top, m, k, A, lda, b, across, along, beta, c, ldc)
+        switch (n - j) {
+        case 1: TILE(1); break;
+        case 2: TILE(2); break;
+        case 3: TILE(3); break;
+#if TILE_COLUMNS > 4
+        case 4: TILE(4); break;
+        case 5: TILE(5); break;
+        case 6: TILE(6); break;
+        case 7: TILE(7); break;
+#endif
+        default: TILE(TILE_COLUMNS);
+        }
+#undef TILE
+    }
+}
+
+/* Blocks of A that stay in the second-level cache while all columns of C pass by. */
 INLINE void NAME(multiply_blocks)(int conjugate, int lower, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k,
                                   const SCALAR *A, ptrdiff_t lda, const SCALAR *B,
                                   ptrdiff_t across, ptrdiff_t along, int beta, SCALAR *C,
                                   ptrdiff_t ldc) {
-    ptrdiff_t j = 0;
-    for (; j + TILE_COLUMNS <= n; j += TILE_COLUMNS)
-        NAME(multiply_columns)(conjugate, TILE_COLUMNS, lower ? j : 0, m, k, A, lda,
-                               B + j * across, across, along, beta, C + j * ldc, ldc);
-    B += j * across;
-    C += j * ldc;
-    if (!lower) j = n;
-    ptrdiff_t top = lower ? j : 0;
-#define REST(columns)                                                                             \
-    NAME(multiply_columns)(conjugate, columns, top, m, k, A, lda, B, across, along, beta, C, ldc)
-    switch (n % TILE_COLUMNS) {
-    case 1: REST(1); break;
-    case 2: REST(2); break;
-    case 3: REST(3); break;
-#if TILE_COLUMNS > 4
-    case 4: REST(4); break;
-    case 5: REST(5); break;
-    case 6: REST(6); break;
-    case 7: REST(7); break;
-#endif
-    }
-#undef REST
+    ptrdiff_t p = 0;
+    do {
+        ptrdiff_t depth = k - p < BLOCK_DEPTH ? k - p : BLOCK_DEPTH;
+        for (ptrdiff_t i = 0; i < m; i += BLOCK_ROWS) {
+            ptrdiff_t rows = m - i < BLOCK_ROWS ? m - i : BLOCK_ROWS;
+            NAME(multiply_rows)(conjugate, lower, i, rows, n, depth, A + i + p * lda, lda,
+                                B + p * along, across, along, beta, C + i, ldc);
+        }
+        beta = 1;
+        p += depth;
+    } while (p < k);
 }
 
 static void NAME(multiply)(int op, int lower, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k,
                            const void *A, ptrdiff_t lda, const void *B, ptrdiff_t ldb, int beta,
                            void *C, ptrdiff_t ldc) {
     ptrdiff_t across = op ? 1 : ldb, along = op ? ldb : 1;
-    if (op == 2)
+    if (op == 2 && COMPLEX)
         NAME(multiply_blocks)(1, lower, m, n, k, A, lda, B, across, along, beta, C, ldc);
     else
         NAME(multiply_blocks)(0, lower, m, n, k, A, lda, B, across, along, beta, C, ldc);
@@ -329,7 +348,8 @@ static void NAME(scatter)(ptrdiff_t m, ptrdiff_t begin, ptrdiff_t end, const int
 }
 
 static const kernels NAME(table) = {
-    NAME(factor), NAME(solve), NAME(multiply), NAME(forward), NAME(backward), NAME(scatter),
+    OWN_PRODUCT,    NAME(factor),   NAME(solve),   NAME(multiply),
+    NAME(forward), NAME(backward), NAME(scatter),
 };
 
 #undef NAME
@@ -342,3 +362,5 @@ static const kernels NAME(table) = {
 #undef CONJUGATE
 #undef REAL_PART
 #undef LANES
+#undef COMPLEX
+#undef OWN_PRODUCT

@@ -15,7 +15,7 @@ from libc.math cimport log
 from libc.stdint cimport int32_t, int64_t
 
 from sparsechol.numeric.dense cimport (
-    AS_IS, TRANSPOSED, backward_one, forward_one, multiply, scalar, solve_right,
+    AS_IS, TRANSPOSED, backward_one, conjugate, forward_one, multiply, real, scalar, solve_right,
 )
 from sparsechol.symbolic.structure cimport Pattern, Structure
 
@@ -94,7 +94,7 @@ cdef inline void conjugate_all(scalar *x, Py_ssize_t length) noexcept nogil:
     cdef Py_ssize_t i
     if scalar is floatcomplex or scalar is doublecomplex:
         for i in range(length):
-            x[i] = x[i].conjugate()
+            x[i] = conjugate(x[i])
 
 
 cdef inline void permute_in(const int32_t *place, const scalar *b, Py_ssize_t n, int k,
@@ -184,9 +184,6 @@ def logdet(Structure structure, const scalar[::1] l):
             rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
             d = &l[0] + p.panel[s]
             for j in range(p.first[s], p.first[s + 1]):
-                if scalar is floatcomplex or scalar is doublecomplex:
-                    total += log(d[0].real)
-                else:
-                    total += log(d[0])
+                total += log(real(d[0]))
                 d += rows + 1
     return 2 * total

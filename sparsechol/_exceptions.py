@@ -1,0 +1,41 @@
+"""What goes wrong, in the user's own row numbers."""
+
+from numpy.linalg import LinAlgError
+
+
+class NotPositiveDefiniteError(LinAlgError):
+    """The matrix is not positive definite, or not to working precision.
+
+    Attributes
+    ----------
+    row : int
+        Row and column of the matrix, in the user's numbering, at which the pivot failed.
+    pivot : float
+        The pivot there; it should be positive.
+    """
+
+    def __init__(self, message: str, row: int, pivot: float):
+        super().__init__(message)
+        self.row = row
+        self.pivot = pivot
+
+    def __reduce__(self):
+        return type(self), (str(self), self.row, self.pivot)
+
+
+class PatternMismatchError(ValueError):
+    """A matrix has a nonzero outside the pattern that was analysed.
+
+    Attributes
+    ----------
+    row, column : int
+        The first such entry, in the user's numbering.
+    """
+
+    def __init__(self, message: str, row: int, column: int):
+        super().__init__(message)
+        self.row = row
+        self.column = column
+
+    def __reduce__(self):
+        return type(self), (str(self), self.row, self.column)

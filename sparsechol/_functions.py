@@ -1,0 +1,170 @@
+"""One call each: factor and use."""
+
+from typing import Any
+
+from numpy.typing import ArrayLike
+from scipy.sparse import csc_array
+
+from ._factor import CholeskyFactor
+from ._symbolic import analyze
+
+
+def cholesky(
+    A: Any,
+    order: str | ArrayLike = "auto",
+    lower: bool = True,
+    check_symmetric: bool = False,
+) -> CholeskyFactor:
+    """Factor a sparse symmetric (Hermitian) positive definite matrix, ``P A P^T = L L^H``.
+
+    Parameters
+    ----------
+    A : (n, n) sparse array or matrix of any format, or dense array
+        float32, float64, complex64 or complex128; integers become float64. Only the triangle
+        named by `lower` is read. Unsorted indices are accepted, repeated entries summed. Not
+        modified.
+    order : {'auto', 'amd', 'metis', 'natural'} or (n,) array_like of int, optional
+        Fill-reducing ordering, see `analyze`.
+    lower : bool, optional
+        Whether the lower triangle is read (default) or the upper one.
+    check_symmetric : bool, optional
+        Test that `A` is symmetric and raise ValueError where it is not.
+
+    Returns
+    -------
+    CholeskyFactor
+
+    Raises
+    ------
+    NotPositiveDefiniteError
+        If a pivot is not positive, or is rounding: singular to working precision. Its attributes
+        ``row`` and ``pivot`` say where, in the numbering of `A`.
+    ValueError
+        If `A` is not square, holds NaN or infinity in that triangle, or its index arrays are
+        corrupt.
+    TypeError
+        If `A` is not numeric.
+
+    Warns
+    -----
+    scipy.linalg.LinAlgWarning
+        If a pivot is so small that rounding may have decided it.
+
+    See Also
+    --------
+    analyze : the symbolic part alone, to be used for many matrices of one pattern.
+
+    Notes
+    -----
+    Multifrontal (Duff and Reid 1983; Liu 1992) over relaxed supernodes.
+
+    Examples
+    --------
+    >>> import numpy as np, scipy.sparse as sp, sparsechol as sc
+    >>> A = sp.csc_array([[4.0, 2.0, 0.0], [2.0, 5.0, 2.0], [0.0, 2.0, 5.0]])
+    >>> F = sc.cholesky(A, order="natural")
+    >>> F.L.toarray()
+    array([[2., 0., 0.],
+           [1., 2., 0.],
+           [0., 1., 2.]])
+    >>> F.solve(np.array([6.0, 9.0, 7.0]))
+    array([1., 1., 1.])
+    """
+    return analyze(A, order, lower, check_symmetric).factorize(A, lower)
+
+
+def solve(
+    A: Any,
+    b: Any,
+    order: str | ArrayLike = "auto",
+    lower: bool = True,
+    check_symmetric: bool = False,
+) -> Any:
+    """Solve ``A x = b`` with a sparse symmetric (Hermitian) positive definite matrix.
+
+    Parameters
+    ----------
+    A, order, lower, check_symmetric
+        As for `cholesky`.
+    b : (n,) or (n, k) array_like, or sparse array or matrix
+
+    Returns
+    -------
+    x : ndarray of the shape of `b`, or sparse array if `b` is sparse
+
+    Raises
+    ------
+    NotPositiveDefiniteError, ValueError, TypeError
+        As for `cholesky`; ValueError also if the shapes do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsechol as sc
+    >>> sc.solve(np.array([[4.0, 2.0], [2.0, 5.0]]), [2.0, 9.0])
+    array([-0.5,  2. ])
+    """
+    return cholesky(A, order, lower, check_symmetric).solve(b)
+
+
+def logdet(
+    A: Any,
+    order: str | ArrayLike = "auto",
+    lower: bool = True,
+    check_symmetric: bool = False,
+) -> float:
+    """Logarithm of the determinant of a sparse symmetric positive definite matrix.
+
+    Parameters
+    ----------
+    A, order, lower, check_symmetric
+        As for `cholesky`.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    NotPositiveDefiniteError, ValueError, TypeError
+        As for `cholesky`.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsechol as sc
+    >>> round(sc.logdet(np.array([[4.0, 2.0], [2.0, 5.0]])), 12)
+    2.772588722240
+    """
+    return cholesky(A, order, lower, check_symmetric).logdet()
+
+
+def partial_inverse(
+    A: Any,
+    order: str | ArrayLike = "auto",
+    lower: bool = True,
+    check_symmetric: bool = False,
+) -> csc_array:
+    """Entries of ``A^-1`` on the pattern of A (Takahashi, Fagan and Chen 1973).
+
+    Parameters
+    ----------
+    A, order, lower, check_symmetric
+        As for `cholesky`.
+
+    Returns
+    -------
+    Z : (n, n) csc_array
+        Symmetric (Hermitian), sorted.
+
+    Raises
+    ------
+    NotPositiveDefiniteError, ValueError, TypeError
+        As for `cholesky`.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsechol as sc
+    >>> sc.partial_inverse(np.array([[2.0, 1.0], [1.0, 2.0]])).toarray().round(6)
+    array([[ 0.666667, -0.333333],
+           [-0.333333,  0.666667]])
+    """
+    return cholesky(A, order, lower, check_symmetric).partial_inverse()

@@ -1,0 +1,350 @@
+"""SymbolicFactor: everything about a factorisation that the pattern alone decides."""
+
+import hashlib
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.sparse import csc_array
+
+from . import _factor
+from ._exceptions import PatternMismatchError
+from ._input import check_square, compressed, scalar_dtype
+from .numeric.packing import first_nonfinite, pack
+from .ordering import Ordering, order
+from .symbolic.analysis import inverse_permutation, pattern_of_factor, supernodal_order
+from .symbolic.patterns import lower_pattern, symmetric_pattern
+from .symbolic.structure import Structure
+
+
+class Memory(NamedTuple):
+    """Bytes that a float64 factorisation takes.
+
+    Attributes
+    ----------
+    factor : int
+        The stored factor.
+    workspace : int
+        Update matrices alive at the same time, kept by a factor for its next update.
+    symbolic : int
+        The analysis itself.
+    """
+
+    factor: int
+    workspace: int
+    symbolic: int
+
+
+class SymbolicFactor:
+    """Analysis of a symmetric pattern: ordering, supernodes and every index that numeric work needs.
+
+    Made by `analyze`. Immutable; equal, hashable and picklable by content, and safe to share
+    between threads.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape of the matrix.
+    perm : (n,) int32 ndarray
+        The fill-reducing permutation: ``L @ L.T == A[perm][:, perm]``.
+    indptr, indices : ndarray
+        The pattern of the packed values: lower triangle by column, sorted, with the whole
+        diagonal (int64 and int32).
+    nnz : int
+        Entries of L.
+    flops : float
+        Sum of the squared column counts of L.
+    ordering : Ordering
+        The ordering that was chosen, why, and the counts of those tried.
+    """
+
+    def __init__(self, indptr, indices, perm, order, first, nnz, flops, ordering):
+        self.indptr: np.ndarray = _frozen(indptr)
+        self.indices: np.ndarray = _frozen(indices)
+        self.perm: np.ndarray = _frozen(perm)
+        self.nnz: int = nnz
+        self.flops: float = flops
+        self.ordering: Ordering = ordering
+        # Numeric work runs in its own order, a postorder of the user's permutation; `post` says
+        # which place of `perm` stands at each place of that order.
+        self._order = _frozen(order)
+        self._first = _frozen(first)
+        self._post = _frozen(inverse_permutation(perm)[order])
+        self._structure = Structure(self.indptr, self.indices, self._order, self._first)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return (self.perm.shape[0],) * 2
+
+    @property
+    def memory(self) -> Memory:
+        """Bytes that a float64 factorisation takes."""
+        structure = self._structure
+        symbolic = structure.nbytes + self.indptr.nbytes + self.indices.nbytes
+        return Memory(8 * structure.size, 8 * structure.workspace, symbolic)
+
+    @cached_property
+    def digest(self) -> str:
+        """Hexadecimal digest of the content; equal analyses have equal digests."""
+        content = hashlib.blake2b(b"sparsechol 1", digest_size=16)
+        for array in (self.indptr, self.indices, self.perm, self._order, self._first):
+            content.update(np.int64(array.shape[0]).tobytes())
+            content.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+        return content.hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SymbolicFactor):
+            return NotImplemented
+        return self is other or self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __reduce__(self):
+        return SymbolicFactor, (
+            self.indptr,
+            self.indices,
+            self.perm,
+            self._order,
+            self._first,
+            self.nnz,
+            self.flops,
+            self.ordering,
+        )
+
+    def __repr__(self) -> str:
+        n = self.shape[0]
+        return (
+            f"<SymbolicFactor of shape {(n, n)}: {self.nnz} entries in L, {self.flops:.3g} flops,"
+            f" {self._first.shape[0] - 1} supernodes, order {self.ordering.method!r}>"
+        )
+
+    def values(self, A: Any, lower: bool = True, dtype: Any = None) -> np.ndarray:
+        """Packed values of a matrix: its lower triangle by column, in the order of `indices`.
+
+        Parameters
+        ----------
+        A : (n, n) sparse array or matrix of any format, or dense array
+            Its pattern may be smaller than the analysed one; what is missing is zero.
+        lower : bool, optional
+            Which triangle is read. The upper one gives the conjugates of its entries.
+        dtype : dtype, optional
+            By default float32, float64, complex64 or complex128, whichever holds `A`.
+
+        Returns
+        -------
+        values : (len(indices),) ndarray
+
+        Raises
+        ------
+        PatternMismatchError
+            If `A` has a nonzero outside the analysed pattern.
+        ValueError
+            If the shape differs, an entry is NaN or infinite, or the index arrays are corrupt.
+
+        Examples
+        --------
+        >>> import numpy as np, sparsechol as sc
+        >>> A = np.array([[4.0, 1.0, 0.0], [1.0, 5.0, 2.0], [0.0, 2.0, 6.0]])
+        >>> sc.analyze(A).values(A)
+        array([4., 1., 5., 2., 6.])
+        """
+        arrays = compressed(A, None if dtype is None else scalar_dtype(np.dtype(dtype)))
+        if arrays.shape != self.shape:
+            raise ValueError(f"the matrix has shape {arrays.shape}, the analysis {self.shape}")
+        packed = np.zeros(self.indices.shape[0], dtype=arrays.data.dtype)
+        row, column = pack(
+            self.indptr,
+            self.indices,
+            np.asarray(arrays.indptr, dtype=np.int64),
+            arrays.indices,
+            arrays.data,
+            (arrays.format == "csc") == lower,
+            not lower,
+            packed,
+        )
+        if row >= 0:
+            if not lower:
+                row, column = column, row
+            raise PatternMismatchError(
+                f"entry ({row}, {column}) of the matrix is outside the analysed pattern:"
+                " analyze a pattern that has it",
+                int(row),
+                int(column),
+            )
+        self._check_finite(packed, lower)
+        return packed
+
+    def factorize(self, A: Any, lower: bool = True, dtype: Any = None) -> "_factor.CholeskyFactor":
+        """Factor a matrix of the analysed pattern.
+
+        Parameters
+        ----------
+        A : (n, n) sparse or dense matrix, or (len(indices),) ndarray of packed values
+        lower : bool, optional
+            Which triangle of a matrix is read; packed values are always the lower one.
+        dtype : dtype, optional
+            float32, float64, complex64 or complex128; by default whichever holds `A`.
+
+        Returns
+        -------
+        CholeskyFactor
+
+        Raises
+        ------
+        NotPositiveDefiniteError, PatternMismatchError, ValueError, TypeError
+            As for `cholesky`.
+        """
+        packed = self._packed(A, lower, dtype)
+        return _factor.CholeskyFactor(self, packed)
+
+    def _packed(self, A, lower, dtype) -> np.ndarray:
+        """Packed values, always a fresh array, of a matrix or of packed values."""
+        if not (isinstance(A, (np.ndarray, list, tuple)) and np.ndim(A) == 1):
+            return self.values(A, lower, dtype)
+        values = np.asarray(A)
+        if values.shape != self.indices.shape:
+            raise ValueError(
+                f"packed values have shape {values.shape}: the pattern has"
+                f" {self.indices.shape[0]} entries in its lower triangle"
+            )
+        packed = np.array(values, dtype=scalar_dtype(values.dtype if dtype is None else dtype))
+        self._check_finite(packed, True)
+        return packed
+
+    def _check_finite(self, packed, lower) -> None:
+        p = first_nonfinite(packed)
+        if p >= 0:
+            row = int(self.indices[p])
+            column = int(np.searchsorted(self.indptr, p, side="right")) - 1
+            if not lower:
+                row, column = column, row
+            raise ValueError(
+                f"the matrix must not hold infinities or NaNs: entry ({row}, {column}) is"
+                f" {packed[p]}"
+            )
+
+    @cached_property
+    def _both_triangles(self):
+        """Pattern of A and where its entries lie in the packed values."""
+        return symmetric_pattern(self.indptr, self.indices)
+
+    def _symmetric(self, packed: np.ndarray) -> csc_array:
+        """The Hermitian matrix with the given lower triangle."""
+        starts, members, sources = self._both_triangles
+        above = sources < 0
+        data = packed[np.where(above, ~sources, sources)]
+        if np.iscomplexobj(data):
+            np.conjugate(data, out=data, where=above)
+        return _csc(data, members, starts, self.shape)
+
+    def _pattern_of_factor(self):
+        """Exact pattern of L by column, in the order of `perm`."""
+        return pattern_of_factor(self.indptr, self.indices, self.perm)
+
+
+def analyze(
+    A: Any, order: str | ArrayLike = "auto", lower: bool = True, check_symmetric: bool = False
+) -> SymbolicFactor:
+    """Analyse the pattern of a symmetric matrix for repeated factorisation.
+
+    Parameters
+    ----------
+    A : (n, n) sparse array or matrix of any format, or dense array
+        Only the pattern of the triangle named by `lower` counts; every stored entry belongs to
+        it (of a dense array every nonzero), and the whole diagonal always does.
+    order : {'auto', 'amd', 'metis', 'natural'} or (n,) array_like of int, optional
+        Fill-reducing ordering: approximate minimum degree, nested dissection by METIS (package
+        pymetis), none, or a permutation, which is kept as it is. 'auto' takes AMD, and where
+        much fill remains the better of AMD and, if it is installed, METIS.
+    lower : bool, optional
+        Whether the lower triangle is read (default) or the upper one.
+    check_symmetric : bool, optional
+        Test that `A` is symmetric (Hermitian) and raise ValueError where it is not.
+
+    Returns
+    -------
+    SymbolicFactor
+
+    Raises
+    ------
+    ValueError
+        If `A` is not square, not symmetric with ``check_symmetric=True``, or its index arrays
+        are corrupt.
+    ImportError
+        If ``order='metis'`` and pymetis is not installed.
+    OverflowError
+        If the factor is beyond 64-bit addressing.
+
+    Notes
+    -----
+    Elimination tree after Liu (1990), column counts after Gilbert, Ng and Peyton (1994),
+    supernodes relaxed after Ashcraft and Grimes (1989), AMD after Amestoy, Davis and Duff (1996).
+
+    Examples
+    --------
+    One analysis serves any number of matrices with the same pattern:
+
+    >>> import numpy as np, scipy.sparse as sp, sparsechol as sc
+    >>> A = sp.diags_array([[-1.0] * 4, [4.0] * 5, [-1.0] * 4], offsets=[-1, 0, 1])
+    >>> S = sc.analyze(A)
+    >>> S.nnz
+    9
+    >>> [round(S.factorize(t * A).logdet(), 6) for t in (1.0, 2.0)]
+    [6.659294, 10.12503]
+    """
+    arrays = compressed(A)
+    check_square(arrays.shape)
+    if arrays.shape[0] >= 2**31 - 1:
+        raise OverflowError(f"matrices of order {arrays.shape[0]} are beyond 32-bit row numbers")
+    if check_symmetric:
+        require_symmetric(arrays)
+    indptr, indices = lower_pattern(
+        np.asarray(arrays.indptr, dtype=np.int64), arrays.indices, (arrays.format == "csc") == lower
+    )
+    return analyze_pattern(indptr, indices, order)
+
+
+def analyze_pattern(indptr, indices, method) -> SymbolicFactor:
+    """Analyse a lower pattern by column, sorted, with the whole diagonal."""
+    tree, ordering = order(indptr, indices, method)
+    places, first = supernodal_order(tree)
+    if ordering.method == "natural":
+        perm = np.arange(places.shape[0], dtype=np.int32)
+    elif ordering.method == "given":
+        perm = np.asarray(method).astype(np.int32)
+    else:
+        perm = places
+    return SymbolicFactor(
+        indptr, indices, perm, places, first, tree.nnz, tree.flops, ordering
+    )
+
+
+def require_symmetric(arrays) -> None:
+    """ValueError naming the first entry that differs from the conjugate of its mirror image."""
+    from ._input import as_scipy
+
+    A = as_scipy(arrays)
+    difference = (A - A.conj().T).tocoo()
+    unequal = np.flatnonzero(~(difference.data == 0))
+    if unequal.size:
+        row, column = (int(index[unequal[0]]) for index in difference.coords)
+        raise ValueError(f"the matrix is not symmetric: entries ({row}, {column}) and"
+                         f" ({column}, {row}) differ")
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    array.setflags(write=False)
+    return array
+
+
+def _csc(data, indices, indptr, shape) -> csc_array:
+    """csc_array of sorted arrays, with the index type SciPy would choose; nothing is shared."""
+    if indptr[-1] < 2**31:
+        indptr = indptr.astype(np.int32)
+    else:
+        indices = indices.astype(np.int64)
+    matrix = csc_array((data, indices.copy(), indptr), shape=shape)
+    matrix.has_canonical_format = True
+    return matrix

@@ -1,0 +1,231 @@
+"""Values on their way in and out: user's matrix <-> packed lower triangle <-> flat panels.
+
+The packed values of a pattern are its lower triangle by column, sorted, diagonal included. A
+compressed matrix (CSC or CSR) reaches them in one of two orientations:
+
+    major is the column    CSC with lower=True, CSR with lower=False    rows >= major are read
+    major is the row       CSR with lower=True, CSC with lower=False    columns <= major are read
+
+With lower=False an entry above the diagonal stands for the conjugate of the one below it.
+"""
+
+from libc.math cimport isfinite
+from libc.stdint cimport INT64_MIN, int32_t, int64_t
+
+import numpy as np
+
+from sparsechol.numeric.dense cimport conjugate, real, scalar
+from sparsechol.symbolic.structure cimport Pattern, Structure
+
+ctypedef fused index:
+    int32_t
+    int64_t
+
+
+def pack(const int64_t[::1] indptr, const int32_t[::1] indices, const int64_t[::1] starts,
+         const index[::1] minors, const scalar[::1] data, bint major_is_column, bint conjugated,
+         scalar[::1] packed):
+    """Add the entries of a compressed matrix to `packed`, in the order of (indptr, indices).
+
+    Returns
+    -------
+    (row, column) of the lower triangle of the first nonzero outside the pattern, or (-1, -1).
+    """
+    cdef Py_ssize_t n = indptr.shape[0] - 1
+    cdef Py_ssize_t major
+    cdef int64_t p, k
+    cdef int64_t minor
+    cdef scalar value
+    # major is the column: place of each row in the current column of the pattern.
+    # major is the row: how far each column of the pattern has been read.
+    cdef int64_t[::1] place = (
+        np.full(n, -1, dtype=np.int64) if major_is_column else np.array(indptr[:n])
+    )
+    cdef int64_t stray_major = -1, stray_minor = -1
+    with nogil:
+        for major in range(n):
+            if major_is_column:
+                for k in range(indptr[major], indptr[major + 1]):
+                    place[indices[k]] = k
+            for p in range(starts[major], starts[major + 1]):
+                minor = minors[p]
+                if (minor < major) if major_is_column else (minor > major):
+                    continue
+                value = data[p]
+                if major_is_column:
+                    k = place[minor]
+                    if k < indptr[major]:
+                        k = -1
+                else:
+                    k = place[minor]
+                    while k < indptr[minor + 1] and indices[k] < major:
+                        k += 1
+                    place[minor] = k
+                    if k == indptr[minor + 1] or indices[k] != major:
+                        k = -1
+                if k >= 0:
+                    packed[k] = packed[k] + (conjugate(value) if conjugated else value)
+                elif value != 0:
+                    stray_major = major
+                    stray_minor = minor
+                    break
+            if stray_major >= 0:
+                break
+    return (stray_minor, stray_major) if major_is_column else (stray_major, stray_minor)
+
+
+def first_nonfinite(const scalar[::1] values):
+    """Position of the first NaN or infinity, or -1."""
+    cdef Py_ssize_t i
+    with nogil:
+        for i in range(values.shape[0]):
+            if scalar is floatcomplex or scalar is doublecomplex:
+                if not (isfinite(values[i].real) and isfinite(values[i].imag)):
+                    break
+            elif not isfinite(values[i]):
+                break
+        else:
+            i = -1
+    return i
+
+
+def gather_values(Structure structure, const scalar[::1] flat, scalar[::1] packed):
+    """packed <- the entries of flat panels on the pattern of A."""
+    cdef const Pattern *p = &structure.pattern
+    cdef int32_t s, j
+    cdef int64_t q, source, rows
+    cdef const scalar *column
+    if flat.shape[0] != p.size or packed.shape[0] != p.nnz:
+        raise ValueError("gather_values: arrays do not belong to this structure")
+    if p.n == 0:
+        return
+    with nogil:
+        for s in range(p.nsuper):
+            rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
+            column = &flat[0] + p.panel[s]
+            for j in range(p.first[s], p.first[s + 1]):
+                for q in range(p.entry_start[j], p.entry_start[j + 1]):
+                    source = p.entry_source[q]
+                    if source >= 0:
+                        packed[source] = column[p.entry_row[q]]
+                    else:
+                        packed[~source] = conjugate(column[p.entry_row[q]])
+                column += rows
+
+
+def gather_factor(Structure structure, const scalar[::1] flat, const int32_t[::1] post,
+                  const int64_t[::1] starts, const int32_t[::1] members, scalar[::1] out):
+    """out <- the entries of flat panels at (members, column), a pattern inside that of L.
+
+    `post[k]` is the column of (starts, members) that the k-th column of the structure is.
+    """
+    cdef const Pattern *p = &structure.pattern
+    cdef Py_ssize_t n = p.n
+    cdef int32_t s, j, nc
+    cdef int64_t q
+    cdef const scalar *column
+    inverse_array = np.empty(n, dtype=np.int32)
+    inverse_array[np.asarray(post)] = np.arange(n, dtype=np.int32)
+    cdef const int32_t[::1] inverse = inverse_array
+    cdef int32_t[::1] place = np.empty(n, dtype=np.int32)
+    if flat.shape[0] != p.size or starts.shape[0] != n + 1 or out.shape[0] != members.shape[0]:
+        raise ValueError("gather_factor: arrays do not belong to this structure")
+    if n == 0:
+        return
+    with nogil:
+        for s in range(p.nsuper):
+            nc = p.first[s + 1] - p.first[s]
+            for j in range(nc):
+                place[p.first[s] + j] = j
+            for q in range(p.row_start[s], p.row_start[s + 1]):
+                place[p.rows[q]] = nc + <int32_t>(q - p.row_start[s])
+            column = &flat[0] + p.panel[s]
+            for j in range(p.first[s], p.first[s + 1]):
+                for q in range(starts[post[j]], starts[post[j] + 1]):
+                    out[q] = column[place[inverse[members[q]]]]
+                column += nc + (p.row_start[s + 1] - p.row_start[s])
+
+
+def gather_diagonal(Structure structure, const scalar[::1] flat, double[::1] out):
+    """out[original row] <- the diagonal of flat panels, real part."""
+    cdef const Pattern *p = &structure.pattern
+    cdef int32_t s, j
+    cdef int64_t rows
+    cdef const scalar *d
+    if flat.shape[0] != p.size or out.shape[0] != p.n:
+        raise ValueError("gather_diagonal: arrays do not belong to this structure")
+    if p.n == 0:
+        return
+    with nogil:
+        for s in range(p.nsuper):
+            rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
+            d = &flat[0] + p.panel[s]
+            for j in range(p.first[s], p.first[s + 1]):
+                out[p.perm[j]] = real(d[0])
+                d += rows + 1
+
+
+ABSENT = INT64_MIN
+
+
+def find_entries(Structure structure, const int32_t[::1] row, const int32_t[::1] column,
+                 int64_t[::1] position):
+    """Where entries (row, column) of the original matrix lie in flat panels.
+
+    `position` is complemented where the entry is stored as its mirror image, and ABSENT where it
+    is in no panel.
+    """
+    cdef const Pattern *p = &structure.pattern
+    cdef Py_ssize_t k
+    cdef int32_t i, j
+    cdef int64_t at
+    inverse_array = np.empty(p.n, dtype=np.int32)
+    inverse_array[structure.arrays["perm"]] = np.arange(p.n, dtype=np.int32)
+    cdef const int32_t[::1] inverse = inverse_array
+    with nogil:
+        for k in range(row.shape[0]):
+            i = inverse[row[k]]
+            j = inverse[column[k]]
+            at = find(p, max(i, j), min(i, j))
+            position[k] = INT64_MIN if at < 0 else (~at if i < j else at)
+
+
+cdef int64_t find(const Pattern *p, int32_t i, int32_t j) noexcept nogil:
+    """Place of entry (i, j), i >= j, of permuted rows in flat panels; -1 where there is none."""
+    cdef int64_t low = 0, high = p.nsuper, middle, rows
+    cdef int32_t s
+    while high - low > 1:
+        middle = (low + high) // 2
+        if p.first[middle] <= j:
+            low = middle
+        else:
+            high = middle
+    s = <int32_t>low
+    rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
+    if i < p.first[s + 1]:
+        return p.panel[s] + (j - p.first[s]) * rows + i - p.first[s]
+    low = p.row_start[s] - 1
+    high = p.row_start[s + 1]
+    while high - low > 1:
+        middle = (low + high) // 2
+        if p.rows[middle] <= i:
+            low = middle
+        else:
+            high = middle
+    if low < p.row_start[s] or p.rows[low] != i:
+        return -1
+    return (p.panel[s] + (j - p.first[s]) * rows + p.first[s + 1] - p.first[s]
+            + low - p.row_start[s])
+
+
+def read_entries(const scalar[::1] flat, const int64_t[::1] position, scalar[::1] out):
+    """out <- entries of flat panels at the positions of `find_entries`; ABSENT ones are left."""
+    cdef Py_ssize_t k
+    cdef int64_t at
+    with nogil:
+        for k in range(position.shape[0]):
+            at = position[k]
+            if at >= 0:
+                out[k] = flat[at]
+            elif at != INT64_MIN:
+                out[k] = conjugate(flat[~at])
