@@ -61,28 +61,33 @@ def check_rhs_shape(shape, n):
         )
 
 
+def _refuse_not_finite(name, *place):
+    place = ", ".join(map(str, place))
+    raise ValueError(f"{name} must not hold infinities or NaNs: {name}[{place}] does")
+
+
 def check_finite(values, name):
     """Raise ValueError naming the first NaN or infinite element of an array."""
     finite = np.isfinite(values)
     if not finite.all():
-        first = np.unravel_index(np.argmin(finite), values.shape)
-        place = ", ".join(map(str, first))
-        raise ValueError(f"{name} must not hold infinities or NaNs: {name}[{place}] does")
+        _refuse_not_finite(name, *np.unravel_index(np.argmin(finite), values.shape))
 
 
 def check_finite_triangle(A, lower, unit_diagonal=False, name="A"):
     """Raise ValueError naming a NaN or infinite entry in the triangle of a `Compressed`."""
-    suspects = np.flatnonzero(~np.isfinite(A.data))
-    if suspects.size == 0:
-        return
-    major = np.searchsorted(A.indptr, suspects, side="right") - 1
-    minor = A.indices[suspects]
-    row, column = (minor, major) if A.format == "csc" else (major, minor)
+    row, column = _not_finite(A)
     depth = row - column if lower else column - row
     read = np.flatnonzero(depth >= (1 if unit_diagonal else 0))
     if read.size:
-        i, j = row[read[0]], column[read[0]]
-        raise ValueError(f"{name} must not hold infinities or NaNs: {name}[{i}, {j}] does")
+        _refuse_not_finite(name, row[read[0]], column[read[0]])
+
+
+def _not_finite(A):
+    """Rows and columns of the NaN and infinite entries of a `Compressed`."""
+    entries = np.flatnonzero(~np.isfinite(A.data))
+    major = np.searchsorted(A.indptr, entries, side="right") - 1
+    minor = A.indices[entries]
+    return (minor, major) if A.format == "csc" else (major, minor)
 
 
 def dense_rhs(b, n, dtype, order="C"):
@@ -131,10 +136,9 @@ def sparse_rhs(b, n, dtype):
     """
     check_rhs_shape(b.shape, n)
     columns = converted(compressed(b, dtype, "b"), "csc")
-    suspects = np.flatnonzero(~np.isfinite(columns.data))
-    if suspects.size:
-        i, j = columns.indices[suspects[0]], np.searchsorted(columns.indptr, suspects[0], "right")
-        raise ValueError(f"b must not hold infinities or NaNs: b[{i}, {j - 1}] does")
+    row, column = _not_finite(columns)
+    if row.size:
+        _refuse_not_finite("b", row[0], column[0])
     return columns
 
 
