@@ -2,17 +2,18 @@
 
 import threading
 import warnings
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import LinAlgWarning
-from scipy.sparse import coo_array, csc_array, issparse, sparray
+from scipy.sparse import coo_array, csc_array, hstack, issparse
 from scipy.sparse.linalg import LinearOperator
 
 from . import _symbolic
 from ._exceptions import NotPositiveDefiniteError
-from ._input import as_scipy, dense_rhs, scalar_dtype, sparse_rhs
+from ._input import as_scipy, dense_rhs, sparse_rhs
 from ._threads import one_blas_thread
 from .numeric import factorize as _factorize
 from .numeric import packing, partial_inverse, solve
@@ -244,9 +245,7 @@ class CholeskyFactor:
         if complex_conjugate:
             np.conjugate(columns, out=columns)
         with one_blas_thread():
-            solve.solve(
-                structure, self._l, columns, work, lower, upper, inward, outward, block
-            )
+            solve.solve(structure, self._l, columns, work, lower, upper, inward, outward, block)
         if complex_conjugate:
             np.conjugate(columns, out=columns)
         return columns
@@ -259,9 +258,7 @@ class CholeskyFactor:
         pieces = []
         for j in range(0, B.shape[1], BLOCK):
             dense = np.asfortranarray(B[:, j : j + BLOCK].toarray())
-            pieces.append(
-                csc_array(self._solve(dense, lower, upper, inward, outward, conjugate))
-            )
+            pieces.append(csc_array(self._solve(dense, lower, upper, inward, outward, conjugate)))
         x = _hstack(pieces, n, kind)
         return coo_array((x.data, (x.indices,)), shape=(n,)) if b.ndim == 1 else x
 
@@ -343,9 +340,7 @@ class CholeskyFactor:
         """Panels of the partial inverse."""
         structure = self.symbolic._structure
         flat = _allocate(structure.size, self.dtype, "the partial inverse")
-        work = _allocate(
-            structure.workspace + 2 * structure.largest, self.dtype, "the workspace"
-        )
+        work = _allocate(structure.workspace + 2 * structure.largest, self.dtype, "the workspace")
         with one_blas_thread():
             partial_inverse.partial_inverse(structure, self._l, flat, work)
         return flat
@@ -405,7 +400,7 @@ class CholeskyFactor:
         order = np.argsort(which, kind="stable")
         bounds = np.searchsorted(which[order], np.arange(0, distinct.size + BLOCK, BLOCK))
         out = np.empty(row.size, dtype=self.dtype)
-        for j, (begin, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+        for j, (begin, end) in enumerate(pairwise(bounds)):
             chosen = distinct[j * BLOCK : (j + 1) * BLOCK]
             unit = np.zeros((self.shape[0], chosen.size), dtype=self.dtype, order="F")
             unit[chosen, np.arange(chosen.size)] = 1
@@ -427,9 +422,7 @@ class CholeskyFactor:
             )
         return np.where(index < 0, index + n, index).astype(np.int32)
 
-    def sample(
-        self, size: int | tuple[int, ...] | None = None, rng: Any = None
-    ) -> np.ndarray:
+    def sample(self, size: int | tuple[int, ...] | None = None, rng: Any = None) -> np.ndarray:
         """Draw from the normal distribution with mean zero and precision matrix A.
 
         Parameters
@@ -469,7 +462,7 @@ class CholeskyFactor:
 
     @property
     def L(self) -> csc_array:
-        """The lower triangular factor, ``L @ L.conj().T == A[perm][:, perm]``; made at each call."""
+        """Lower triangular factor, ``L @ L.conj().T == A[perm][:, perm]``; made at each call."""
         return self._factor_matrix(self._l)
 
     def _factor_matrix(self, flat) -> csc_array:
@@ -477,9 +470,7 @@ class CholeskyFactor:
         symbolic = self.symbolic
         indptr, indices = symbolic._pattern_of_factor()
         data = np.empty(indices.shape[0], dtype=self.dtype)
-        packing.gather_factor(
-            symbolic._structure, flat, symbolic._post, indptr, indices, data
-        )
+        packing.gather_factor(symbolic._structure, flat, symbolic._post, indptr, indices, data)
         return _symbolic._csc(data, indices, indptr, self.shape)
 
     def to_linear_operator(self) -> LinearOperator:
@@ -551,8 +542,6 @@ def _allocate(entries: int, dtype, what: str) -> np.ndarray:
 
 
 def _hstack(pieces: list[csc_array], n: int, dtype) -> csc_array:
-    from scipy.sparse import hstack
-
     if not pieces:
         return csc_array((n, 0), dtype=dtype)
     return csc_array(hstack(pieces, format="csc"))

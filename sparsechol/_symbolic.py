@@ -10,7 +10,7 @@ from scipy.sparse import csc_array
 
 from . import _factor
 from ._exceptions import PatternMismatchError
-from ._input import check_square, compressed, scalar_dtype
+from ._input import as_scipy, check_square, compressed, scalar_dtype
 from .numeric.packing import first_nonfinite, pack
 from .ordering import Ordering, order
 from .symbolic.analysis import inverse_permutation, pattern_of_factor, supernodal_order
@@ -37,7 +37,7 @@ class Memory(NamedTuple):
 
 
 class SymbolicFactor:
-    """Analysis of a symmetric pattern: ordering, supernodes and every index that numeric work needs.
+    """Analysis of a symmetric pattern: ordering, supernodes, every index that numeric work needs.
 
     Made by `analyze`. Immutable; equal, hashable and picklable by content, and safe to share
     between threads.
@@ -176,7 +176,7 @@ class SymbolicFactor:
         self._check_finite(packed, lower)
         return packed
 
-    def factorize(self, A: Any, lower: bool = True, dtype: Any = None) -> "_factor.CholeskyFactor":
+    def factorize(self, A: Any, lower: bool = True) -> "_factor.CholeskyFactor":
         """Factor a matrix of the analysed pattern.
 
         Parameters
@@ -184,8 +184,6 @@ class SymbolicFactor:
         A : (n, n) sparse or dense matrix, or (len(indices),) ndarray of packed values
         lower : bool, optional
             Which triangle of a matrix is read; packed values are always the lower one.
-        dtype : dtype, optional
-            float32, float64, complex64 or complex128; by default whichever holds `A`.
 
         Returns
         -------
@@ -196,10 +194,9 @@ class SymbolicFactor:
         NotPositiveDefiniteError, PatternMismatchError, ValueError, TypeError
             As for `cholesky`.
         """
-        packed = self._packed(A, lower, dtype)
-        return _factor.CholeskyFactor(self, packed)
+        return _factor.CholeskyFactor(self, self._packed(A, lower))
 
-    def _packed(self, A, lower, dtype) -> np.ndarray:
+    def _packed(self, A, lower, dtype=None) -> np.ndarray:
         """Packed values, always a fresh array, of a matrix or of packed values."""
         if not (isinstance(A, (np.ndarray, list, tuple)) and np.ndim(A) == 1):
             return self.values(A, lower, dtype)
@@ -316,22 +313,19 @@ def analyze_pattern(indptr, indices, method) -> SymbolicFactor:
         perm = np.asarray(method).astype(np.int32)
     else:
         perm = places
-    return SymbolicFactor(
-        indptr, indices, perm, places, first, tree.nnz, tree.flops, ordering
-    )
+    return SymbolicFactor(indptr, indices, perm, places, first, tree.nnz, tree.flops, ordering)
 
 
 def require_symmetric(arrays) -> None:
     """ValueError naming the first entry that differs from the conjugate of its mirror image."""
-    from ._input import as_scipy
-
     A = as_scipy(arrays)
     difference = (A - A.conj().T).tocoo()
     unequal = np.flatnonzero(~(difference.data == 0))
     if unequal.size:
         row, column = (int(index[unequal[0]]) for index in difference.coords)
-        raise ValueError(f"the matrix is not symmetric: entries ({row}, {column}) and"
-                         f" ({column}, {row}) differ")
+        raise ValueError(
+            f"the matrix is not symmetric: entries ({row}, {column}) and ({column}, {row}) differ"
+        )
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

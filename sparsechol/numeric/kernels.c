@@ -26,8 +26,8 @@
 #define TILE_VECTORS 3 /* 24 of 32 registers accumulate */
 #define TILE_COLUMNS 8
 #else
-#define TILE_VECTORS 3 /* 12 of 16 registers accumulate */
-#define TILE_COLUMNS 4
+#define TILE_VECTORS 2 /* 12 of 16 registers accumulate */
+#define TILE_COLUMNS 6
 #endif
 
 /* A block of A: 192 KiB of doubles. */

@@ -208,9 +208,9 @@ INLINE void NAME(multiply_rows)(int conjugate, int lower, ptrdiff_t offset, ptrd
         case 1: TILE(1); break;
         case 2: TILE(2); break;
         case 3: TILE(3); break;
-#if TILE_COLUMNS > 4
         case 4: TILE(4); break;
         case 5: TILE(5); break;
+#if TILE_COLUMNS > 6
         case 6: TILE(6); break;
         case 7: TILE(7); break;
 #endif

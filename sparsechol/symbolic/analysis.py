@@ -56,7 +56,7 @@ def renumber(parent, order):
 
 
 def supernodal_order(tree: Tree):
-    """Permutation and first columns of relaxed supernodes, visited in an order that saves memory."""
+    """Permutation and first columns of relaxed supernodes, in an order that saves memory."""
     first = fundamental_supernodes(tree.parent, tree.counts)
     into, above = amalgamate(first, tree.parent, tree.counts)
     order, boundaries = visiting_order(first, into, above, tree.counts)
