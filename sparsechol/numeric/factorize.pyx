@@ -73,7 +73,8 @@ cdef struct Outcome:
     double ratio            # pivot / diagonal entry of A there
 
 
-cdef Outcome factor_fronts(const Pattern *p, const scalar *a, scalar *l, scalar *work) noexcept nogil:
+cdef Outcome factor_fronts(const Pattern *p, const scalar *a, scalar *l,
+                           scalar *work) noexcept nogil:
     """All fronts."""
     cdef int32_t s
     cdef int nc, m, bad

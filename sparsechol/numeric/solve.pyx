@@ -171,7 +171,7 @@ def solve(Structure structure, const scalar[::1] l, scalar[::1, :] b, scalar[::1
 def logdet(Structure structure, const scalar[::1] l):
     """log det(L L^H) = 2 sum(log diag(L)), summed in float64."""
     cdef const Pattern *p = &structure.pattern
-    cdef int32_t s, j
+    cdef int32_t s, _
     cdef int64_t rows
     cdef const scalar *d
     cdef double total = 0
@@ -183,7 +183,7 @@ def logdet(Structure structure, const scalar[::1] l):
         for s in range(p.nsuper):
             rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
             d = &l[0] + p.panel[s]
-            for j in range(p.first[s], p.first[s + 1]):
+            for _ in range(p.first[s], p.first[s + 1]):
                 total += log(real(d[0]))
                 d += rows + 1
     return 2 * total

@@ -117,7 +117,8 @@ cdef int64_t collect_garbage(Graph *g, int64_t keep_from) noexcept nogil:
     The unfinished list that begins at `keep_from` stays the last; returns where it begins now.
     """
     cdef int32_t v
-    cdef int64_t p, q = 0, k
+    cdef int64_t p, q = 0
+    cdef int32_t _
     # The first entry of each list moves to `start`; its place names the owner.
     for v in range(g.n):
         if g.stamp[v] != 0 and g.length[v] > 0:
@@ -133,7 +134,7 @@ cdef int64_t collect_garbage(Graph *g, int64_t keep_from) noexcept nogil:
         g.lists[q] = <int32_t>g.start[v]
         g.start[v] = q
         q += 1
-        for k in range(g.length[v] - 1):
+        for _ in range(g.length[v] - 1):
             g.lists[q] = g.lists[p]
             q += 1
             p += 1

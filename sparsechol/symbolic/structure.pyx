@@ -152,7 +152,6 @@ def front_rows(const int64_t[::1] starts, const int32_t[::1] members,
     cdef int64_t p
     cdef int listing
     start_array = np.zeros(ns + 1, dtype=np.int64)
-    cdef int64_t[::1] start = start_array
     cdef int64_t[::1] head = np.zeros(ns, dtype=np.int64)
     cdef int32_t[::1] mark
     cdef int32_t[::1] rows = np.empty(0, dtype=np.int32)

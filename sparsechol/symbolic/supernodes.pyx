@@ -75,7 +75,6 @@ def amalgamate(const int32_t[::1] first, const int32_t[::1] parent, const int64_
     cdef Py_ssize_t ns = first.shape[0] - 1
     cdef int32_t s, c, p, top, following
     cdef int32_t last
-    cdef double nc, m, gain, entries, stored
     into_array = np.arange(ns, dtype=np.int32)
     above_array = np.full(ns, -1, dtype=np.int32)
     cdef int32_t[::1] into = into_array
@@ -157,7 +156,7 @@ def visiting_order(const int32_t[::1] first, const int32_t[::1] into, const int3
     """
     cdef Py_ssize_t ns = first.shape[0] - 1
     cdef Py_ssize_t n = first[ns]
-    cdef int32_t s, c, j, p, top, node, best, place = 0, size = 0
+    cdef int32_t s, c, j, p, top, node, place = 0, size = 0
     cdef double u
     order_array = np.empty(n, dtype=np.int32)
     boundaries_array = np.empty(ns + 1, dtype=np.int32)
