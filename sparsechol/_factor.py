@@ -54,7 +54,7 @@ class CholeskyFactor:
         self.symbolic = symbolic
         self.dtype = packed.dtype
         self._flat = _allocate(structure.size, packed.dtype, "the factor")
-        self._work = _allocate(structure.workspace, packed.dtype, "the workspace")
+        self._work = _allocate(structure.updates, packed.dtype, "the workspace")
         self._lock = threading.Lock()
         self._set(packed)
 
@@ -115,7 +115,7 @@ class CholeskyFactor:
 
     def __setstate__(self, state):
         self.__dict__.update(state)
-        self._work = _allocate(self.symbolic._structure.workspace, self.dtype, "the workspace")
+        self._work = _allocate(self.symbolic._structure.updates, self.dtype, "the workspace")
         self._lock = threading.Lock()
 
     @property
@@ -340,7 +340,7 @@ class CholeskyFactor:
         """Panels of the partial inverse."""
         structure = self.symbolic._structure
         flat = _allocate(structure.size, self.dtype, "the partial inverse")
-        work = _allocate(structure.workspace + 2 * structure.largest, self.dtype, "the workspace")
+        work = _allocate(partial_inverse.workspace(structure), self.dtype, "the workspace")
         with one_blas_thread():
             partial_inverse.partial_inverse(structure, self._l, flat, work)
         return flat

@@ -82,7 +82,7 @@ class SymbolicFactor:
         """Bytes that a float64 factorisation takes."""
         structure = self._structure
         symbolic = structure.nbytes + self.indptr.nbytes + self.indices.nbytes
-        return Memory(8 * structure.size, 8 * structure.workspace, symbolic)
+        return Memory(8 * structure.size, 8 * structure.updates, symbolic)
 
     @cached_property
     def digest(self) -> str:

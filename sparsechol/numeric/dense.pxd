@@ -16,6 +16,7 @@ cdef enum:
     AS_IS = 0
     TRANSPOSED = 1
     ADJOINT = 2
+    PANEL = 64              # columns of a panel that is worked on in blocks that stay in cache
 
 cdef inline scalar conjugate(scalar x) noexcept nogil:
     if scalar is floatcomplex or scalar is doublecomplex:

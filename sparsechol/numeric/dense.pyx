@@ -62,6 +62,16 @@ cdef int factor_panel(int rows, int nc, scalar *P, int ld) noexcept nogil:
     cdef int h, bad
     if nc <= WIDTH:
         return own(<const scalar *>P).factor(rows, nc, P, ld)
+    if nc <= PANEL and rows > nc:
+        # The triangle first, then the rows below it in blocks that stay in cache.
+        bad = factor_panel(nc, nc, P, ld)
+        if bad < 0:
+            h = nc
+            while h < rows:
+                solve_right(ADJOINT, min(<int>PANEL, rows - h), nc, <const scalar *>P, ld, P + h,
+                            ld)
+                h += PANEL
+        return bad
     h = half(nc)
     bad = factor_panel(rows, h, P, ld)
     if bad >= 0:

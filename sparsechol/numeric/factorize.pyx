@@ -125,7 +125,7 @@ def factorize(Structure structure, const scalar[::1] a, scalar[::1] l, scalar[::
     structure : Structure
     a : (structure.nnz,) values of the lower triangle of A, in the analysed order.
     l : (structure.size,) overwritten with the panels of L.
-    work : (structure.workspace,) workspace.
+    work : (structure.updates,) workspace.
 
     Returns
     -------
@@ -139,7 +139,7 @@ def factorize(Structure structure, const scalar[::1] a, scalar[::1] l, scalar[::
     """
     cdef const Pattern *p = &structure.pattern
     cdef Outcome outcome
-    if a.shape[0] != p.nnz or l.shape[0] != p.size or work.shape[0] < p.workspace:
+    if a.shape[0] != p.nnz or l.shape[0] != p.size or work.shape[0] < p.updates:
         raise ValueError("factorize: arrays do not belong to this structure")
     if p.n == 0:
         return -1, -1, 1.0

@@ -1,13 +1,14 @@
 """Takahashi's partial inverse in frontal form: the entries of A^-1 on the pattern of L + L^H.
 
-The fronts are visited from the roots down. With M = Z22, the inverse on the rows below the
-supernode, known from the parent,
+The fronts are visited from the roots down. F, the inverse on all rows of a front, starts as its
+corner M, which a child takes out of the front of its parent, and grows to the left by blocks of
+columns of the supernode:
 
-        [ Z11  .  ]        T   = L11^-1,  Y = L21 T
-        [ Z21  M  ]        Z21 = -M Y
-                           Z11 = T^H T - Y^H Z21
+        [  .    .   .  ]       block L = [L11; L21], inverse below it known: M = F22
+        [  .   F11  .  ]  w        T   = L11^-1,  Y = L21 T
+        [  .   F21 F22 ]  r        F21 = -F22 Y,  F11 = T^H T - Y^H F21
 
-and every child takes its own M out of the whole front [Z11 Z21^H; Z21 M].
+Twice the arithmetic of the factorisation, nearly all of it products.
 
 References
 ----------
@@ -18,93 +19,104 @@ Campbell, Y. E., Davis, T. A. (1995). Computing the sparse inverse subset: an in
 """
 
 from libc.stdint cimport int32_t
+from libc.string cimport memcpy
 
-from sparsechol.numeric.dense cimport AS_IS, conjugate, multiply, scalar, solve_right
+from sparsechol.numeric.dense cimport AS_IS, PANEL, conjugate, multiply, scalar, solve_right
 from sparsechol.symbolic.structure cimport Pattern, Structure
 
 
-cdef void gather_front(const Pattern *p, int32_t s, const scalar *z, scalar *work) noexcept nogil:
-    """M of s: the inverse on its rows, taken from the front of its parent, both triangles.
+cdef inline Py_ssize_t front_rows(const Pattern *p, int32_t s) noexcept nogil:
+    return p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
 
-        front of the parent          rows and columns of s lie at `relative`; those before
-        [ Z11  .  ]   ->   M         `split` come from the panel, the others from the
-        [ Z21  M  ]                  parent's own M
+
+cdef void gather_corner(const Pattern *p, int32_t s, scalar *work) noexcept nogil:
+    """The inverse on the rows below s, out of the front of its parent, into the corner of its own.
+
+        front of the parent                        front of s
+        rows and columns of s lie     ->           [ .  . ]
+        at `relative`                              [ .  M ]
     """
-    cdef int32_t parent = p.parent[s]
     cdef Py_ssize_t m = p.row_start[s + 1] - p.row_start[s]
     cdef const int32_t *place = p.relative + p.row_start[s]
-    cdef Py_ssize_t nc = p.first[parent + 1] - p.first[parent]
-    cdef Py_ssize_t below = p.row_start[parent + 1] - p.row_start[parent]
-    cdef const scalar *panel = z + p.panel[parent]
+    cdef Py_ssize_t rows = front_rows(p, s)
+    cdef Py_ssize_t above = front_rows(p, p.parent[s])
+    cdef scalar *target = work + p.front[s] + (rows - m) * (rows + 1)
     cdef const scalar *source
-    cdef scalar *target = work + p.update[s]
     cdef Py_ssize_t i, j
     for j in range(m):
-        if place[j] < nc:
-            source = panel + place[j] * (nc + below)
-        else:
-            source = work + p.update[parent] + (place[j] - nc) * below - nc
-        for i in range(j, m):
-            target[i + j * m] = source[place[i]]
-    mirror(m, target, m)
+        source = work + p.front[p.parent[s]] + place[j] * above
+        for i in range(m):
+            target[i] = source[place[i]]
+        target += rows
 
 
-cdef void mirror(Py_ssize_t n, scalar *F, Py_ssize_t ld) noexcept nogil:
-    """Fill the upper triangle of a Hermitian matrix from its lower one, by tiles."""
-    cdef Py_ssize_t i, j, bi, bj
-    bj = 0
-    while bj < n:
-        bi = bj
-        while bi < n:
-            for j in range(bj, min(bj + 16, n)):
-                for i in range(max(bi, j + 1), min(bi + 16, n)):
-                    F[j + i * ld] = conjugate(F[i + j * ld])
-            bi += 16
-        bj += 16
+cdef void invert_block(int w, int r, const scalar *l, scalar *f, int ld, scalar *t,
+                       scalar *h) noexcept nogil:
+    """One block of columns of a front; `l` and `f` point to its diagonal entry.
 
-
-cdef void invert_front(int nc, int m, const scalar *l, scalar *z, const scalar *M,
-                       scalar *w, scalar *v) noexcept nogil:
-    """[Z11; Z21] of one front in `z`; `w` and `v` hold a panel each.
-
-        w = [T; Y] = [I; L21] L11^-1        v = w^H
-        Z21 = -M Y                          Z11 = -v [-T; Z21]
+    `t` and `h` hold w (w + r) scalars each: t = [T; Y] = [I; L21] L11^-1 and h = t^H, so that
+    F11 = -h [-T; F21].
     """
-    cdef Py_ssize_t rows = nc + m
+    cdef Py_ssize_t rows = w + r
     cdef Py_ssize_t i, j
-    for j in range(nc):
-        for i in range(nc):
-            w[i + j * rows] = 0
-        w[j + j * rows] = 1
-        for i in range(nc, rows):
-            w[i + j * rows] = l[i + j * rows]
-    solve_right(AS_IS, <int>rows, nc, l, <int>rows, w, <int>rows)
-    for j in range(nc):
-        for i in range(nc):
-            z[i + j * rows] = -w[i + j * rows]
+    cdef scalar *f21 = f + w
+    for j in range(w):
+        for i in range(w):
+            t[i + j * rows] = 0
+        t[j + j * rows] = 1
+        memcpy(t + j * rows + w, l + j * <Py_ssize_t>ld + w, sizeof(scalar) * r)
+    solve_right(AS_IS, <int>rows, w, l, ld, t, <int>rows)
+    for j in range(w):
+        for i in range(w):
+            f[i + j * ld] = -t[i + j * rows]
         for i in range(rows):
-            v[j + i * nc] = conjugate(w[i + j * rows])
-    multiply(AS_IS, False, m, nc, m, M, m, <const scalar *>w + nc, <int>rows, False,
-             z + nc, <int>rows)
-    multiply(AS_IS, False, nc, nc, <int>rows, <const scalar *>v, nc, <const scalar *>z, <int>rows,
-             False, w, nc)
-    for j in range(nc):
-        for i in range(nc):
-            z[i + j * rows] = w[i + j * nc]
+            h[j + i * w] = conjugate(t[i + j * rows])
+    multiply(AS_IS, False, r, w, r, <const scalar *>f21 + w * <Py_ssize_t>ld, ld,
+             <const scalar *>t + w, <int>rows, False, f21, ld)
+    multiply(AS_IS, True, w, w, <int>rows, <const scalar *>h, w, <const scalar *>f, ld, False, t, w)
+    for j in range(w):
+        for i in range(j, w):
+            f[i + j * ld] = t[i + j * w]
+    mirror(rows, w, f, ld)
+
+
+cdef inline void mirror(Py_ssize_t rows, Py_ssize_t w, scalar *f, Py_ssize_t ld) noexcept nogil:
+    """The first w rows of f from its first w columns, by tiles."""
+    cdef Py_ssize_t i, j, begin = 0
+    while begin < rows:
+        for j in range(w):
+            for i in range(max(begin, j + 1), min(begin + 16, rows)):
+                f[j + i * ld] = conjugate(f[i + j * ld])
+        begin += 16
 
 
 cdef void invert_fronts(const Pattern *p, const scalar *l, scalar *z, scalar *work) noexcept nogil:
     """All fronts, from the roots down."""
     cdef int32_t s
-    cdef int nc, m
-    cdef scalar *w = work + p.workspace
+    cdef int nc, rows, j, w
+    cdef const scalar *panel
+    cdef scalar *f
+    cdef scalar *t = work + p.fronts
     for s in range(p.nsuper - 1, -1, -1):
         nc = p.first[s + 1] - p.first[s]
-        m = <int>(p.row_start[s + 1] - p.row_start[s])
-        if m:
-            gather_front(p, s, <const scalar *>z, work)
-        invert_front(nc, m, l + p.panel[s], z + p.panel[s], <const scalar *>work + p.update[s],
-                     w, w + p.largest)
+        rows = <int>front_rows(p, s)
+        panel = l + p.panel[s]
+        f = work + p.front[s]
+        if rows > nc:
+            gather_corner(p, s, work)
+        j = nc
+        while j > 0:
+            w = min(<int>PANEL, j)
+            j -= w
+            invert_block(w, rows - j - w, panel + j * <Py_ssize_t>(rows + 1),
+                         f + j * <Py_ssize_t>(rows + 1), rows, t,
+                         t + <Py_ssize_t>PANEL * p.tallest)
+        memcpy(z + p.panel[s], f, sizeof(scalar) * <Py_ssize_t>rows * nc)
+
+
+def workspace(Structure structure):
+    """Scalars of workspace that `partial_inverse` needs."""
+    return structure.pattern.fronts + 2 * <Py_ssize_t>PANEL * structure.pattern.tallest
 
 
 def partial_inverse(Structure structure, const scalar[::1] l, scalar[::1] z, scalar[::1] work):
@@ -115,11 +127,10 @@ def partial_inverse(Structure structure, const scalar[::1] l, scalar[::1] z, sca
     structure : Structure
     l : (structure.size,) panels of L.
     z : (structure.size,) overwritten with the panels of the inverse; diagonal blocks are full.
-    work : (structure.workspace + 2 * structure.largest,) workspace.
+    work : (workspace(structure),) workspace.
     """
     cdef const Pattern *p = &structure.pattern
-    if (l.shape[0] != p.size or z.shape[0] != p.size
-            or work.shape[0] < p.workspace + 2 * p.largest):
+    if l.shape[0] != p.size or z.shape[0] != p.size or work.shape[0] < workspace(structure):
         raise ValueError("partial_inverse: arrays do not belong to this structure")
     if p.n:
         with nogil:

@@ -21,7 +21,7 @@ from sparsechol.symbolic.structure cimport Pattern, Structure
 
 
 cdef void forward(const Pattern *p, const scalar *l, scalar *x, int k, scalar *w) noexcept nogil:
-    """X <- L^-1 X; `w` holds k values for each row below the tallest supernode."""
+    """X <- L^-1 X; `w` holds k values for each row of the tallest front."""
     cdef int32_t s
     cdef int nc, m, i
     cdef const scalar *panel
@@ -132,7 +132,7 @@ def solve(Structure structure, const scalar[::1] l, scalar[::1, :] b, scalar[::1
     structure : Structure
     l : (structure.size,) panels of L.
     b : (n, k) right-hand sides, overwritten.
-    work : (block * (n + rows below the tallest supernode),) workspace.
+    work : (block * (n + rows of the tallest front),) workspace.
     lower, upper : whether to solve with L, and then with L^H.
     inward, outward : (n,) row of b that each row of the system is read from and written to.
     block : right-hand sides taken at once.

@@ -7,11 +7,11 @@ cdef struct Pattern:
     int32_t n                   # order of the matrix
     int32_t nsuper              # number of supernodes
     int32_t widest              # most columns in a supernode
-    int32_t tallest             # most rows below a supernode
+    int32_t tallest             # most rows of a front
     int64_t nnz                 # stored values of A
     int64_t size                # entries of the flat factor
-    int64_t largest             # entries of the largest panel
-    int64_t workspace           # entries of all update matrices alive at once
+    int64_t updates             # entries of all update matrices alive at once
+    int64_t fronts              # entries of all whole fronts alive at once
     const int32_t *perm         # original row at each place
     const int32_t *first        # (nsuper + 1) first column of each supernode
     const int32_t *parent       # (nsuper) parent supernode, -1 for a root
@@ -19,7 +19,8 @@ cdef struct Pattern:
     const int32_t *rows         # rows below each supernode, ascending
     const int32_t *relative     # their places in the parent's front
     const int64_t *panel        # (nsuper + 1) start of each panel in the flat factor
-    const int64_t *update       # (nsuper) start of each update matrix in the workspace
+    const int64_t *update       # (nsuper) start of each update matrix in a workspace
+    const int64_t *front        # (nsuper) start of each whole front in a workspace
     const uint8_t *opens        # (nsuper) first child of its parent
     const uint8_t *leaf         # (nsuper) has no child
     const int64_t *entry_start  # (n + 1) entries of A by permuted column

@@ -5,7 +5,8 @@ columns and `m` rows below is a column-major rectangle of `nc + m` rows.
 
 Update matrices live in two stacks, one for the even and one for the odd levels of the tree. A
 supernode's update matrix is opened when its first child is done and closed when it has been added
-to the parent's, so that a child and its parent never share a stack and nothing is ever moved.
+to the parent's, so that a child and its parent never share a stack and nothing is ever moved. The
+sweeps from the roots down keep whole fronts in the same manner, with time reversed.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
@@ -50,22 +51,23 @@ cdef class Structure:
         opens = opening_children(parent)
         leaf = np.ones(ns, dtype=np.uint8)
         leaf[parent[parent >= 0]] = 0
-        update, workspace = update_starts(below, parent, opens, leaf)
+        update, updates = stacked(below, parent, opens, leaf)
+        front, fronts = stacked(columns + below, parent, opens, leaf)
         self.arrays = dict(
             perm=np.asarray(perm), first=np.asarray(first), parent=parent, row_start=row_start,
-            rows=rows, relative=relative, panel=panel, update=update, opens=opens, leaf=leaf,
-            entry_start=entry_start, entry_source=entry_source, entry_row=entry_row,
+            rows=rows, relative=relative, panel=panel, update=update, front=front, opens=opens,
+            leaf=leaf, entry_start=entry_start, entry_source=entry_source, entry_row=entry_row,
         )
         for array in self.arrays.values():
             array.setflags(write=False)
         self.pattern.n = <int32_t>n
         self.pattern.nsuper = <int32_t>ns
         self.pattern.widest = columns.max(initial=0)
-        self.pattern.tallest = below.max(initial=0)
+        self.pattern.tallest = (columns + below).max(initial=0)
         self.pattern.nnz = indices.shape[0]
         self.pattern.size = panel[ns]
-        self.pattern.largest = np.diff(panel).max(initial=0)
-        self.pattern.workspace = workspace
+        self.pattern.updates = updates
+        self.pattern.fronts = fronts
         self.pattern.perm = ints(self.arrays["perm"])
         self.pattern.first = ints(self.arrays["first"])
         self.pattern.parent = ints(parent)
@@ -74,6 +76,7 @@ cdef class Structure:
         self.pattern.relative = ints(relative)
         self.pattern.panel = longs(panel)
         self.pattern.update = longs(update)
+        self.pattern.front = longs(front)
         self.pattern.opens = flags(opens)
         self.pattern.leaf = flags(leaf)
         self.pattern.entry_start = longs(entry_start)
@@ -91,19 +94,14 @@ cdef class Structure:
         return self.pattern.size
 
     @property
-    def largest(self) -> int:
-        """Entries of the largest panel."""
-        return self.pattern.largest
-
-    @property
     def tallest(self) -> int:
-        """Most rows below a supernode."""
+        """Most rows of a front."""
         return self.pattern.tallest
 
     @property
-    def workspace(self) -> int:
-        """Entries of all update matrices that are alive at once."""
-        return self.pattern.workspace
+    def updates(self) -> int:
+        """Entries of all update matrices that are alive at once: a factorisation's workspace."""
+        return self.pattern.updates
 
     @property
     def nbytes(self) -> int:
@@ -246,12 +244,12 @@ def opening_children(const int32_t[::1] parent):
     return opens_array
 
 
-def update_starts(const int64_t[::1] below, const int32_t[::1] parent,
-                  const uint8_t[::1] opens, const uint8_t[::1] leaf):
-    """Start of each update matrix in the workspace, and the length of the workspace.
+def stacked(const int64_t[::1] orders, const int32_t[::1] parent, const uint8_t[::1] opens,
+            const uint8_t[::1] leaf):
+    """Start of a square matrix for each supernode in a workspace, and the workspace's length.
 
     Plays the postorder once on two stacks (even and odd levels); the stack of the odd levels
-    starts where the even one is highest.
+    starts where the even one is highest. OverflowError where 64 bits do not hold the length.
     """
     cdef Py_ssize_t ns = parent.shape[0]
     cdef int32_t s, p
@@ -261,6 +259,8 @@ def update_starts(const int64_t[::1] below, const int32_t[::1] parent,
     start_array = np.zeros(ns, dtype=np.int64)
     cdef int64_t[::1] start = start_array
     cdef uint8_t[::1] level = np.zeros(ns, dtype=np.uint8)
+    if float(np.sum(np.asarray(orders, dtype=np.float64) ** 2)) > 2.0**60:
+        raise OverflowError("the workspace of this factorisation is beyond 64-bit addressing")
     top[0] = top[1] = highest[0] = highest[1] = 0
     with nogil:
         for s in range(<int32_t>ns - 1, -1, -1):
@@ -269,9 +269,9 @@ def update_starts(const int64_t[::1] below, const int32_t[::1] parent,
         for s in range(ns):
             p = parent[s]
             if leaf[s]:
-                start[s] = push(below[s], &top[level[s]], &highest[level[s]])
+                start[s] = push(orders[s], &top[level[s]], &highest[level[s]])
             if opens[s]:
-                start[p] = push(below[p], &top[level[p]], &highest[level[p]])
+                start[p] = push(orders[p], &top[level[p]], &highest[level[p]])
             top[level[s]] = start[s]
         even = highest[0]
         for s in range(ns):
@@ -280,9 +280,9 @@ def update_starts(const int64_t[::1] below, const int32_t[::1] parent,
     return start_array, highest[0] + highest[1]
 
 
-cdef inline int64_t push(int64_t m, int64_t *top, int64_t *highest) noexcept nogil:
-    """Take an m x m update matrix from a stack; returns where it starts."""
+cdef inline int64_t push(int64_t order, int64_t *top, int64_t *highest) noexcept nogil:
+    """Take a square matrix from a stack; returns where it starts."""
     cdef int64_t start = top[0]
-    top[0] += m * m
+    top[0] += order * order
     highest[0] = max(highest[0], top[0])
     return start
