@@ -153,6 +153,14 @@ class CholeskyFactor:
             self._set(packed)
         return self
 
+    def copy(self) -> "CholeskyFactor":
+        """An independent factor of the same matrix; the analysis is shared."""
+        other = object.__new__(CholeskyFactor)
+        other.__setstate__(self.__getstate__() | {"_flat": self._flat.copy()})
+        return other
+
+    __copy__ = copy
+
     def solve(self, b: Any) -> Any:
         """Solve ``A x = b``.
 

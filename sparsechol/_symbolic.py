@@ -206,7 +206,10 @@ class SymbolicFactor:
                 f"packed values have shape {values.shape}: the pattern has"
                 f" {self.indices.shape[0]} entries in its lower triangle"
             )
-        packed = np.array(values, dtype=scalar_dtype(values.dtype if dtype is None else dtype))
+        target = scalar_dtype(values.dtype) if dtype is None else dtype
+        if scalar_dtype(values.dtype, target).kind != target.kind:
+            raise TypeError(f"values of dtype {values.dtype} do not fit into {target}")
+        packed = values.astype(target)
         self._check_finite(packed, True)
         return packed
 

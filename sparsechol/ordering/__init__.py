@@ -11,9 +11,9 @@ from .metis import have_metis, metis
 
 METHODS = ("auto", "amd", "metis", "natural")
 
-# With AMD's flops an entry of L above this, METIS is worth its time (power grids: below 1;
-# 2-D meshes: 20 to 100; 3-D meshes: 300 and more).
-METIS_FLOPS_PER_ENTRY = 100
+# METIS takes about 1.5 us for an entry of A; at best it halves the flops that AMD leaves. With
+# more flops than this for an entry of A, some 25 factorisations at 20 GF/s pay for it.
+METIS_FLOPS_PER_ENTRY = 2500
 
 
 class Ordering(NamedTuple):
@@ -60,8 +60,9 @@ def order(indptr, indices, method) -> tuple[Tree, Ordering]:
         return tree, Ordering(method, "asked for", {method: (tree.nnz, tree.flops)})
     tree = elimination(indptr, indices, PERMUTATIONS["amd"](indptr, indices))
     tried = {"amd": (tree.nnz, tree.flops)}
-    if tree.flops < METIS_FLOPS_PER_ENTRY * tree.nnz:
-        return tree, Ordering("amd", "little fill", tried)
+    entries = 2 * indices.shape[0] - n
+    if tree.flops < METIS_FLOPS_PER_ENTRY * entries:
+        return tree, Ordering("amd", "too few flops for METIS to pay", tried)
     if not have_metis():
         return tree, Ordering("amd", "pymetis is not installed", tried)
     other = elimination(indptr, indices, PERMUTATIONS["metis"](indptr, indices))
