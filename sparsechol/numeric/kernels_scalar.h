@@ -15,6 +15,14 @@ typedef SCALAR vec;
 #define ROWS 1
 #endif
 
+#if COMPLEX
+#define VECTORS 2 /* 8 pairs accumulate */
+#define COLUMNS 4
+#else
+#define VECTORS TILE_VECTORS
+#define COLUMNS TILE_COLUMNS
+#endif
+
 INLINE vec NAME(load)(const SCALAR *p) {
     vec v;
     memcpy(&v, p, sizeof v);
@@ -93,9 +101,12 @@ INLINE void NAME(solve_columns)(int op, ptrdiff_t rows, int nc, const SCALAR *L,
 #endif
 }
 
-/* The number of columns is known when each call is compiled, so that they stay in registers. */
+/* The number of real columns is known when each call is compiled: they stay in registers. */
 INLINE void NAME(solve_by_width)(int op, ptrdiff_t rows, int nc, const SCALAR *L, ptrdiff_t ldl,
                                  const REAL *inverse, SCALAR *X, ptrdiff_t ldx) {
+#if COMPLEX
+    NAME(solve_columns)(op, rows, nc, L, ldl, inverse, X, ldx);
+#else
     switch (nc) {
     case 1: NAME(solve_columns)(op, rows, 1, L, ldl, inverse, X, ldx); break;
     case 2: NAME(solve_columns)(op, rows, 2, L, ldl, inverse, X, ldx); break;
@@ -106,6 +117,7 @@ INLINE void NAME(solve_by_width)(int op, ptrdiff_t rows, int nc, const SCALAR *L
     case 7: NAME(solve_columns)(op, rows, 7, L, ldl, inverse, X, ldx); break;
     case 8: NAME(solve_columns)(op, rows, 8, L, ldl, inverse, X, ldx); break;
     }
+#endif
 }
 
 static void NAME(solve)(int op, ptrdiff_t rows, int nc, const void *L_, ptrdiff_t ldl, void *X,
@@ -152,11 +164,11 @@ INLINE void NAME(multiply_tile)(int conjugate, int vectors, ptrdiff_t last, int 
                                 ptrdiff_t k, const SCALAR *A, ptrdiff_t lda, const SCALAR *B,
                                 ptrdiff_t across, ptrdiff_t along, int beta, SCALAR *C,
                                 ptrdiff_t ldc) {
-    vec c[TILE_VECTORS][TILE_COLUMNS];
+    vec c[VECTORS][COLUMNS];
     for (int j = 0; j < columns; j++)
         for (int v = 0; v < vectors; v++) c[v][j] = (vec){0};
     for (ptrdiff_t p = 0; p < k; p++) {
-        vec a[TILE_VECTORS];
+        vec a[VECTORS];
         for (int v = 0; v < vectors; v++)
             a[v] = NAME(load_rows)(A + p * lda + v * ROWS, v == vectors - 1 ? last : ROWS);
         for (int j = 0; j < columns; j++) {
@@ -179,8 +191,8 @@ INLINE void NAME(multiply_columns)(int conjugate, int columns, ptrdiff_t i, ptrd
                                    ptrdiff_t k, const SCALAR *A, ptrdiff_t lda, const SCALAR *B,
                                    ptrdiff_t across, ptrdiff_t along, int beta, SCALAR *C,
                                    ptrdiff_t ldc) {
-    for (; i + TILE_VECTORS * ROWS <= m; i += TILE_VECTORS * ROWS)
-        NAME(multiply_tile)(conjugate, TILE_VECTORS, ROWS, columns, k, A + i, lda, B, across,
+    for (; i + VECTORS * ROWS <= m; i += VECTORS * ROWS)
+        NAME(multiply_tile)(conjugate, VECTORS, ROWS, columns, k, A + i, lda, B, across,
                             along, beta, C + i, ldc);
     for (; i + ROWS <= m; i += ROWS)
         NAME(multiply_tile)(conjugate, 1, ROWS, columns, k, A + i, lda, B, across, along, beta,
@@ -198,7 +210,7 @@ INLINE void NAME(multiply_rows)(int conjugate, int lower, ptrdiff_t offset, ptrd
                                 const SCALAR *B, ptrdiff_t across, ptrdiff_t along, int beta,
                                 SCALAR *C, ptrdiff_t ldc) {
     if (lower && offset + m < n) n = offset + m;
-    for (ptrdiff_t j = 0; j < n; j += TILE_COLUMNS) {
+    for (ptrdiff_t j = 0; j < n; j += COLUMNS) {
         ptrdiff_t top = lower && j > offset ? j - offset : 0;
         const SCALAR *b = B + j * across;
         SCALAR *c = C + j * ldc;
@@ -208,13 +220,15 @@ INLINE void NAME(multiply_rows)(int conjugate, int lower, ptrdiff_t offset, ptrd
         case 1: TILE(1); break;
         case 2: TILE(2); break;
         case 3: TILE(3); break;
+#if COLUMNS > 4
         case 4: TILE(4); break;
         case 5: TILE(5); break;
-#if TILE_COLUMNS > 6
+#endif
+#if COLUMNS > 6
         case 6: TILE(6); break;
         case 7: TILE(7); break;
 #endif
-        default: TILE(TILE_COLUMNS);
+        default: TILE(COLUMNS);
         }
 #undef TILE
     }
@@ -355,6 +369,8 @@ static const kernels NAME(table) = {
 #undef NAME
 #undef vec
 #undef ROWS
+#undef VECTORS
+#undef COLUMNS
 #undef SCALAR
 #undef REAL
 #undef LETTER
