@@ -1,0 +1,177 @@
+"""The measurements behind `asv_bench.report`: every solver on one matrix, interleaved, medians."""
+
+import gc
+import math
+import statistics
+import sys
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from . import machine, tables
+from .benchmarks import THREADS, peers, problems
+
+OURS = "sparsechol"
+RIVALS = {
+    "CHOLMOD": [name for name in peers.SOLVERS if name.startswith("cholmod")],
+    "PARDISO": [name for name in peers.SOLVERS if name.startswith("pardiso")],
+}
+WORK = ("refactorise", "solve", "once", "partial inverse")
+
+# A sample repeats short work until it takes about this long, in seconds.
+SAMPLE = 0.005
+
+# Residuals may be this many times n roundings: enough for any backward stable factorisation.
+ROUNDINGS = 10
+
+
+class Result(NamedTuple):
+    """Medians in seconds of one matrix, by work and solver, and what describes the matrix."""
+
+    name: str
+    n: int
+    symbolic: object
+    orders: dict
+    times: dict
+
+
+class WrongAnswer(Exception):
+    """A solver whose answer is not the solution."""
+
+
+def run(args):
+    """Measure and print; the exit status, 1 if an answer was wrong."""
+    load_before = machine.load_average()
+    solvers = [OURS, *(name for names in RIVALS.values() for name in names)]
+    missing = [name for name in solvers if not peers.installed(name)]
+    solvers = [name for name in solvers if name not in missing]
+    results, failures = [], []
+    for name in chosen(args):
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        try:
+            results.append(measure(name, args, solvers))
+        except Exception as error:  # one bad matrix or solver must not lose the other results
+            failures.append(f"{name}: {type(error).__name__}: {error}")
+            print(failures[-1], file=sys.stderr, flush=True)
+    for work in WORK:
+        print(*tables.work_table(work, results, OURS, RIVALS, args.markdown), sep="\n", end="\n\n")
+    print(*tables.matrix_table(results, args.markdown), sep="\n", end="\n\n")
+    print(*machine.describe(load_before), sep="\n")
+    print(f"Threads: {THREADS}. Medians of {args.repeat} interleaved samples.")
+    print(f"Not installed: {', '.join(missing) or 'none'}. Failed: {len(failures)}")
+    print(*failures, sep="\n", end="\n" if failures else "")
+    return 1 if failures else 0
+
+
+def chosen(args):
+    """Names of the problems to measure."""
+    folder = args.matrices or problems.matrix_folder()
+    names = [*problems.GENERATED, *problems.names_in(folder)]
+    unknown = set(args.only or ()) - set(names)
+    if unknown:
+        sys.exit(f"no such problem: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    return args.only or names
+
+
+def measure(name, args, solvers):
+    """Verify and time all solvers on one matrix."""
+    A = problems.load(name, args.matrices)
+    b = problems.right_hand_side(A)
+    made = {solver: make(solver, A, args.order) for solver in solvers}
+    threadpool_limits(THREADS)  # for libraries that were loaded before the variables were set
+    try:
+        for solver, one in made.items():
+            verify(solver, one, A, b)
+        verify_partial_inverse(made[OURS], A)
+        times = medians(work_of(made, b), args.repeat)
+    finally:
+        for one in made.values():
+            one.release()
+    problems.load.cache_clear()
+    orders = {solver: one.order for solver, one in made.items()}
+    return Result(name, A.shape[0], made[OURS].symbolic, orders, times)
+
+
+def make(solver, A, order):
+    """A solver by name, ours with the order asked for."""
+    return peers.Sparsechol(A, order) if solver == OURS else peers.make(solver, A)
+
+
+def verify(solver, one, A, b):
+    """Factor 2 A and then, in place, A: a solver that kept old values would be found out."""
+    one.load(2 * A)
+    one.analyze()
+    one.factorize()
+    one.load(A)
+    one.factorize()
+    x = one.array(one.solve(one.right_hand_side(b)))
+    error = np.abs(A @ x - b).max()
+    scale = abs(A).sum(axis=0).max() * np.abs(x).max() + np.abs(b).max()
+    if not error <= tolerance(A) * scale:
+        raise WrongAnswer(f"{solver}: the residual is {error / scale:.2g}")
+
+
+def verify_partial_inverse(one, A):
+    """Three columns of the partial inverse against solves for them."""
+    Z = one.factor.partial_inverse()
+    n = A.shape[0]
+    for j in {0, n // 2, n - 1}:
+        unit = np.zeros(n)
+        unit[j] = 1.0
+        x = one.array(one.solve(one.right_hand_side(unit)))
+        rows, values = (array[Z.indptr[j] : Z.indptr[j + 1]] for array in (Z.indices, Z.data))
+        # Both are rounded, and the condition number comes in: ask for the square root only.
+        if not np.allclose(values, x[rows], rtol=0, atol=math.sqrt(tolerance(A)) * abs(x).max()):
+            raise WrongAnswer(f"{OURS}: column {j} of the partial inverse")
+
+
+def tolerance(A):
+    return ROUNDINGS * A.shape[0] * np.finfo(float).eps
+
+
+def work_of(made, b):
+    """The functions to be timed, by work and solver."""
+    work = {name: {} for name in WORK}
+    for solver, one in made.items():
+        rhs = one.right_hand_side(b)
+        work["once"][solver] = lambda one=one, rhs=rhs: once(one, rhs)
+        work["refactorise"][solver] = one.factorize
+        work["solve"][solver] = lambda one=one, rhs=rhs: one.solve(rhs)
+    ours = made[OURS]
+    work["partial inverse"][OURS] = lambda: ours.factor.partial_inverse()
+    return work
+
+
+def once(one, rhs):
+    one.analyze()
+    one.factorize()
+    one.solve(rhs)
+
+
+def medians(work, repeat):
+    """Median time of each function; all solvers take turns, so that none has the quiet moments."""
+    calls = {
+        (name, solver): max(1, math.ceil(SAMPLE / sample(function, 1)))
+        for name, functions in work.items()
+        for solver, function in functions.items()
+    }
+    samples = {key: [] for key in calls}
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(repeat):
+            for (name, solver), number in calls.items():
+                samples[name, solver].append(sample(work[name][solver], number))
+    finally:
+        gc.enable()
+    return {key: statistics.median(values) for key, values in samples.items()}
+
+
+def sample(function, number):
+    """Seconds a call takes."""
+    start = perf_counter()
+    for _ in range(number):
+        function()
+    return (perf_counter() - start) / number
