@@ -57,8 +57,10 @@ def run(args):
             print(failures[-1], file=sys.stderr, flush=True)
     for work in WORK:
         print(*tables.work_table(work, results, OURS, RIVALS, args.markdown), sep="\n", end="\n\n")
-    print(*tables.matrix_table(results, args.markdown), sep="\n", end="\n\n")
+    print(*tables.matrix_table(results, OURS, args.markdown), sep="\n", end="\n\n")
     print(*machine.describe(load_before), sep="\n")
+    if results:
+        print("Orders:", ", ".join(f"{solver} {order}" for solver, order in settings(results)))
     print(f"Threads: {THREADS}. Medians of {args.repeat} interleaved samples.")
     print(f"Not installed: {', '.join(missing) or 'none'}. Failed: {len(failures)}")
     print(*failures, sep="\n", end="\n" if failures else "")
@@ -73,6 +75,13 @@ def chosen(args):
     if unknown:
         sys.exit(f"no such problem: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     return args.only or names
+
+
+def settings(results):
+    """The order of each solver; ours may differ from matrix to matrix."""
+    for solver in results[0].orders:
+        orders = sorted({result.orders[solver] for result in results})
+        yield solver, " or ".join(orders)
 
 
 def measure(name, args, solvers):

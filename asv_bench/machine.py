@@ -42,9 +42,10 @@ def versions():
 def libraries():
     """BLAS and OpenMP libraries loaded now, with their versions and threads."""
     return ", ".join(
-        f"{library['internal_api']} {library.get('version') or '?'}"
-        f" ({library['num_threads']} threads)"
+        " ".join(str(library.get(key) or "") for key in ("internal_api", "version", "architecture"))
+        + f" ({library['num_threads']} threads)"
         for library in threadpool_info()
+        if library["user_api"] in ("blas", "openmp")
     )
 
 

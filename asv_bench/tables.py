@@ -25,10 +25,9 @@ def work_table(work, results, ours, rivals, markdown):
     return [title(work.capitalize(), markdown), "", *table(header, rows, markdown)]
 
 
-def matrix_table(results, markdown):
-    """Sizes of the matrices and of our factors, and the orders of all solvers."""
-    header = ["matrix", "n", "nnz(L)", "flops", "stored / nnz(L)", "workspace MB"]
-    header += [f"{solver} order" for solver in solvers_of(results)]
+def matrix_table(results, ours, markdown):
+    """Sizes of the matrices and of our factors, and the order that we chose."""
+    header = ["matrix", "n", "nnz(L)", "flops", "stored / nnz(L)", "workspace MB", "order"]
     rows = [
         [
             result.name,
@@ -36,12 +35,12 @@ def matrix_table(results, markdown):
             str(result.symbolic.nnz),
             f"{result.symbolic.flops:.3g}",
             f"{result.symbolic.memory.factor / 8 / result.symbolic.nnz:.2f}",
-            f"{result.symbolic.memory.workspace / 1e6:.2f}",
-            *result.orders.values(),
+            f"{result.symbolic.memory.workspace / 1e6:.3g}",
+            result.orders[ours],
         ]
         for result in results
     ]
-    return [title("Matrices and orders", markdown), "", *table(header, rows, markdown)]
+    return [title("Matrices and our factors", markdown), "", *table(header, rows, markdown)]
 
 
 def solvers_of(results):
