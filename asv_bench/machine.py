@@ -49,6 +49,17 @@ def libraries():
     )
 
 
+def unequal_blas():
+    """A warning where the copies of OpenBLAS, one in each wheel, chose different kernels."""
+    chosen = {library.get("architecture") for library in threadpool_info()} - {None}
+    if len(chosen) < 2:
+        return []
+    return [
+        f"Note: copies of OpenBLAS run kernels of different processors ({', '.join(sorted(chosen))}"
+        "); set OPENBLAS_CORETYPE to give all solvers the same"
+    ]
+
+
 def describe(load_before):
     """Lines that say where the figures come from."""
     return [
@@ -56,4 +67,5 @@ def describe(load_before):
         f"Load average before: {load_before}; after: {load_average()}",
         f"Versions: {versions()}",
         f"Libraries: {libraries()}",
+        *unequal_blas(),
     ]
