@@ -1,0 +1,176 @@
+"""Supernodal structure: rows, relative indices and offsets against elimination and simulation."""
+
+import numpy as np
+import pytest
+from helpers import SETTINGS, eliminate, packed_pattern, patterns
+from hypothesis import given
+from hypothesis import strategies as st
+from sparsechol.symbolic.structure import Structure, panel_starts
+
+from sparsechol.symbolic.analysis import elimination, supernodal_order
+
+
+def structure_of(B, seed):
+    perm = np.random.default_rng(seed).permutation(B.shape[0]).astype(np.int32)
+    indptr, indices = packed_pattern(B)
+    places, first = supernodal_order(elimination(indptr, indices, perm))
+    return Structure(indptr, indices, places, first)
+
+
+def fronts(structure):
+    """Columns and rows below of each supernode."""
+    a = structure.arrays
+    return [
+        (
+            np.arange(a["first"][s], a["first"][s + 1]),
+            a["rows"][a["row_start"][s] : a["row_start"][s + 1]],
+        )
+        for s in range(len(a["parent"]))
+    ]
+
+
+@SETTINGS
+@given(patterns(), st.integers(0, 1000))
+def test_rows_of_each_supernode_are_the_union_of_its_columns(B, seed):
+    structure = structure_of(B, seed)
+    perm = structure.arrays["perm"]
+    L = eliminate(B[np.ix_(perm, perm)])
+    for columns, rows in fronts(structure):
+        end = columns[-1] + 1
+        expected = end + np.flatnonzero(L[end:, columns].any(axis=1))
+        assert rows.tolist() == expected.tolist()
+
+
+@SETTINGS
+@given(patterns(), st.integers(0, 1000))
+def test_relative_indices_find_each_row_in_the_front_of_the_parent(B, seed):
+    structure = structure_of(B, seed)
+    a = structure.arrays
+    front = [np.concatenate(parts) for parts in fronts(structure)]
+    for s, (_, rows) in enumerate(fronts(structure)):
+        parent = a["parent"][s]
+        assert (parent == -1) == (rows.size == 0)
+        if rows.size:
+            places = a["relative"][a["row_start"][s] : a["row_start"][s + 1]]
+            assert front[parent][places].tolist() == rows.tolist()
+            # The parent is the supernode of the first row below.
+            assert rows[0] in fronts(structure)[parent][0]
+
+
+@SETTINGS
+@given(patterns(), st.integers(0, 1000))
+def test_every_entry_of_the_matrix_has_its_place(B, seed):
+    structure = structure_of(B, seed)
+    a = structure.arrays
+    indptr, indices = packed_pattern(B)
+    column_of = np.repeat(np.arange(B.shape[0]), np.diff(indptr))
+    place = np.argsort(a["perm"])
+    used = []
+    for columns, rows in fronts(structure):
+        front = np.concatenate([columns, rows])
+        for j in columns:
+            begin, end = a["entry_start"][j], a["entry_start"][j + 1]
+            for q in range(begin, end):
+                source = a["entry_source"][q]
+                p = source if source >= 0 else ~source
+                used.append(p)
+                i, k = place[indices[p]], place[column_of[p]]
+                assert (front[a["entry_row"][q]], j) == (max(i, k), min(i, k))
+                assert (source < 0) == (i < k)
+            assert front[a["entry_row"][begin]] == j
+    assert sorted(used) == list(range(len(indices)))
+    assert structure.nnz == len(indices)
+
+
+@SETTINGS
+@given(patterns(), st.integers(0, 1000))
+def test_panels_follow_one_another_and_sizes_add_up(B, seed):
+    structure = structure_of(B, seed)
+    sizes = [len(columns) * (len(columns) + len(rows)) for columns, rows in fronts(structure)]
+    panel = structure.arrays["panel"]
+    assert panel.tolist() == np.cumsum([0, *sizes]).tolist()
+    assert structure.size == sum(sizes)
+    assert structure.largest == max(sizes, default=0)
+    assert structure.tallest == max((len(rows) for _, rows in fronts(structure)), default=0)
+    assert structure.nbytes == sum(array.nbytes for array in structure.arrays.values())
+
+
+def simulate(structure):
+    """Spans [begin, end) of update matrices as the factorisation opens and closes them."""
+    a = structure.arrays
+    heights = [len(rows) for _, rows in fronts(structure)]
+    alive = {}
+    peak = 0
+
+    def open_(s):
+        span = (int(a["update"][s]), int(a["update"][s]) + heights[s] ** 2)
+        assert span[1] <= structure.workspace
+        if heights[s]:
+            for other, (begin, end) in alive.items():
+                assert span[1] <= begin or end <= span[0], f"{s} overlaps {other}"
+        alive[s] = span
+
+    for s in range(len(a["parent"])):
+        if a["leaf"][s]:
+            open_(s)
+        assert s in alive
+        parent = a["parent"][s]
+        if a["opens"][s]:
+            assert parent not in alive
+            open_(parent)
+        peak = max(peak, sum(end - begin for begin, end in alive.values()))
+        if parent >= 0:
+            assert parent in alive
+        del alive[s]
+    assert not alive
+    return peak
+
+
+@SETTINGS
+@given(patterns(), st.integers(0, 1000))
+def test_update_matrices_alive_at_the_same_time_never_overlap(B, seed):
+    structure = structure_of(B, seed)
+    peak = simulate(structure)
+    assert peak <= structure.workspace
+    # Two stacks, each no higher than all that is alive at once.
+    assert structure.workspace <= 2 * peak
+
+
+@SETTINGS
+@given(patterns(), st.integers(0, 1000))
+def test_leaf_and_opens_mark_children(B, seed):
+    a = structure_of(B, seed).arrays
+    children = [np.flatnonzero(a["parent"] == s).tolist() for s in range(len(a["parent"]))]
+    assert a["leaf"].tolist() == [int(not c) for c in children]
+    assert np.flatnonzero(a["opens"]).tolist() == sorted(c[0] for c in children if c)
+
+
+def test_arrays_are_read_only():
+    structure = structure_of(np.ones((4, 4), dtype=bool), 0)
+    for array in structure.arrays.values():
+        assert not array.flags.writeable
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_orders_zero_and_one(n):
+    structure = structure_of(np.ones((n, n), dtype=bool), 0)
+    assert (structure.nnz, structure.size, structure.largest) == (n, n, n)
+    assert (structure.tallest, structure.workspace) == (0, 0)
+
+
+def test_deep_path():
+    n = 200_000
+    indptr = np.minimum(2 * np.arange(n + 1, dtype=np.int64), 2 * n - 1)
+    indices = np.repeat(np.arange(n, dtype=np.int32), 2)[1:]
+    places, first = supernodal_order(elimination(indptr, indices, np.arange(n, dtype=np.int32)))
+    structure = Structure(indptr, indices, places, first)
+    # Every update matrix of a path is 1 x 1, and two are alive at once.
+    assert structure.workspace <= 2
+    assert structure.tallest == 1
+
+
+def test_factor_beyond_64_bits_is_refused_before_anything_is_allocated():
+    columns = np.array([2**30], dtype=np.int64)
+    below = np.array([2**31 - 1], dtype=np.int64)
+    with pytest.raises(OverflowError, match="beyond 64-bit addressing"):
+        panel_starts(columns, below)
