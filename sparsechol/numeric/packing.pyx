@@ -42,6 +42,10 @@ def pack(const int64_t[::1] indptr, const int32_t[::1] indices, const int64_t[::
         np.full(n, -1, dtype=np.int64) if major_is_column else np.array(indptr[:n])
     )
     cdef int64_t stray_major = -1, stray_minor = -1
+    if indices.shape[0] != indptr[n] or packed.shape[0] != indptr[n]:
+        raise ValueError("pack: pattern and packed values do not have one length")
+    if starts.shape[0] != n + 1 or minors.shape[0] < starts[n] or data.shape[0] < starts[n]:
+        raise ValueError("pack: arrays do not belong to one compressed matrix")
     with nogil:
         for major in range(n):
             if major_is_column:
@@ -128,7 +132,8 @@ def gather_factor(Structure structure, const scalar[::1] flat, const int32_t[::1
     inverse_array[np.asarray(post)] = np.arange(n, dtype=np.int32)
     cdef const int32_t[::1] inverse = inverse_array
     cdef int32_t[::1] place = np.empty(n, dtype=np.int32)
-    if flat.shape[0] != p.size or starts.shape[0] != n + 1 or out.shape[0] != members.shape[0]:
+    if (flat.shape[0] != p.size or starts.shape[0] != n + 1 or members.shape[0] < starts[n]
+            or out.shape[0] != members.shape[0]):
         raise ValueError("gather_factor: arrays do not belong to this structure")
     if n == 0:
         return
@@ -182,6 +187,8 @@ def find_entries(Structure structure, const int32_t[::1] row, const int32_t[::1]
     inverse_array = np.empty(p.n, dtype=np.int32)
     inverse_array[structure.arrays["perm"]] = np.arange(p.n, dtype=np.int32)
     cdef const int32_t[::1] inverse = inverse_array
+    if column.shape[0] != row.shape[0] or position.shape[0] != row.shape[0]:
+        raise ValueError("find_entries: arrays do not have one length")
     with nogil:
         for k in range(row.shape[0]):
             i = inverse[row[k]]
@@ -222,6 +229,8 @@ def read_entries(const scalar[::1] flat, const int64_t[::1] position, scalar[::1
     """out <- entries of flat panels at the positions of `find_entries`; ABSENT ones are left."""
     cdef Py_ssize_t k
     cdef int64_t at
+    if out.shape[0] != position.shape[0]:
+        raise ValueError("read_entries: arrays do not have one length")
     with nogil:
         for k in range(position.shape[0]):
             at = position[k]
