@@ -1,4 +1,6 @@
-"""Supernodes: fundamental ones by definition, amalgamation and visiting order by their invariants."""
+"""Supernodes: the fundamental ones by definition, merged and reordered ones by invariants."""
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -59,7 +61,7 @@ def test_amalgamation_stores_few_zeros(B, seed):
     P = B[np.ix_(places, places)]
     L = eliminate(P)
     assert L.sum() == tree.nnz
-    for begin, end in zip(boundaries[:-1], boundaries[1:], strict=True):
+    for begin, end in pairwise(boundaries):
         nc = end - begin
         below = np.flatnonzero(L[end:, begin:end].any(axis=1)).size
         stored = nc * (nc + 1) / 2 + nc * below
@@ -82,7 +84,7 @@ def test_supernodal_order_is_an_equivalent_postorder_with_chained_supernodes(B, 
     assert (L.sum(axis=0).astype(float) ** 2).sum() == tree.flops
     parent = naive_etree(L)
     supernode = np.repeat(np.arange(len(boundaries) - 1), np.diff(boundaries))
-    for begin, end in zip(boundaries[:-1], boundaries[1:], strict=True):
+    for begin, end in pairwise(boundaries):
         # Whatever leaves the supernode upwards leaves it where the last column does, or higher:
         # all columns but the last have their parent inside.
         for j in range(begin, end - 1):

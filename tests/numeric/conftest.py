@@ -1,0 +1,20 @@
+"""A small analysed matrix and its flat arrays."""
+
+import numpy as np
+import pytest
+from helpers import random_spd
+
+import sparsechol as sc
+
+
+@pytest.fixture(params=[np.float32, np.float64, np.complex64, np.complex128])
+def dtype(request):
+    return np.dtype(request.param)
+
+
+@pytest.fixture
+def system(dtype):
+    """(A dense, SymbolicFactor, its Structure, packed values)."""
+    A = random_spd(np.random.default_rng(3), 30, "random", dtype)
+    S = sc.analyze(A, order="amd")
+    return A, S, S._structure, S.values(A)

@@ -1,0 +1,125 @@
+"""The dense kernels of every instruction set, through whole factorisations, against LAPACK."""
+
+import numpy as np
+import pytest
+from helpers import DTYPES, eps
+
+import sparsechol as sc
+from sparsechol.numeric import dense
+
+INSTRUCTION_SETS = ["portable", "avx2", "avx512"]
+
+
+@pytest.fixture(params=INSTRUCTION_SETS)
+def instruction_set(request):
+    """Switch to one instruction set, if this build and processor have it, and back again."""
+    before = dense.instruction_set()
+    try:
+        dense.instruction_set(request.param)
+    except ValueError:
+        pytest.skip(f"no {request.param} here")
+    yield request.param
+    dense.instruction_set(before)
+
+
+def dense_spd(rng, n, dtype):
+    """Hermitian, eigenvalues about 1 to 5, whatever n is."""
+    A = rng.standard_normal((n, n))
+    if np.dtype(dtype).kind == "c":
+        A = A + 1j * rng.standard_normal((n, n))
+    A = A @ A.conj().T / max(n, 1) + np.eye(n)
+    return ((A + A.conj().T) / 2).astype(dtype)
+
+
+def assert_factors(A, order="natural"):
+    """L, solve and inverse of A are LAPACK's, up to a few n roundings."""
+    n = A.shape[0]
+    double = A.astype(np.result_type(A.dtype, np.float64))
+    # Condition number about 10, so that errors are a small multiple of n eps.
+    bound = 20 * (n + 10) * eps(A.dtype)
+    F = sc.cholesky(A, order=order)
+    L = np.linalg.cholesky(double)
+    assert F.dtype == A.dtype
+    np.testing.assert_allclose(F.L.toarray(), L, rtol=0, atol=bound * abs(L).max(initial=1))
+    inverse = np.linalg.inv(double)
+    scale = bound * abs(inverse).max(initial=1)
+    np.testing.assert_allclose(F.partial_inverse().toarray(), inverse * (A != 0), atol=scale)
+    for k in (1, 2, 3, 9):
+        # One right-hand side has its own kernels.
+        b = np.eye(n, k, dtype=A.dtype) + 0.5
+        np.testing.assert_allclose(F.solve(b), inverse @ b, atol=scale * n)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "orders", [range(1, 21), range(21, 41), [41, 48, 63, 64, 65, 71], [96, 127, 129, 200]]
+)
+def test_dense_matrices_of_every_order(instruction_set, dtype, orders):
+    rng = np.random.default_rng(5)
+    for n in orders:
+        assert_factors(dense_spd(rng, n, dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("nc", [1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17, 24, 31])
+def test_panels_of_every_width_and_height(instruction_set, dtype, nc):
+    """[A11 . ; A21 A22] with A22 diagonal apart from its own block: a wide panel over m rows."""
+    rng = np.random.default_rng(nc)
+    for m in [0, 1, 2, 3, 4, 5, 7, 8, 9, 11, 15, 16, 17, 23, 24, 25, 33, 48, 49, 65]:
+        # Two blocks of nc columns, each joined to all of the same m last rows, which are dense.
+        n = 2 * nc + m
+        A = dense_spd(rng, n, dtype)
+        A[:nc, nc : 2 * nc] = 0
+        A[nc : 2 * nc, :nc] = 0
+        A[np.diag_indices(n)] += 2  # the cut leaves it positive definite
+        assert_factors(A)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_update_matrices_scattered_with_gaps(instruction_set, dtype):
+    """Children whose rows are scattered over the parent: nothing to add as vectors."""
+    rng = np.random.default_rng(1)
+    root = 61
+    parts = [(5, 2), (9, 3), (3, 7), (12, 5)]
+    n = root + sum(width for width, _ in parts)
+    A = np.zeros((n, n), dtype=dtype)
+    A[-root:, -root:] = dense_spd(rng, root, dtype)
+    begin = 0
+    for width, step in parts:
+        end = begin + width
+        A[begin:end, begin:end] = dense_spd(rng, width, dtype)
+        rows = np.arange(n - root + step, n, step)
+        A[rows[:, None], np.arange(begin, end)] = (
+            0.1 * dense_spd(rng, 61, dtype)[: rows.size, :width]
+        )
+        begin = end
+    A = np.tril(A)
+    A = A + np.tril(A, -1).conj().T
+    A[np.diag_indices(n)] = A.diagonal().real + 3
+    assert_factors(A)
+
+
+def test_each_instruction_set_reports_its_name(instruction_set):
+    assert dense.instruction_set() == instruction_set
+
+
+@pytest.mark.parametrize("name", ["", "sse9", "AVX2"])
+def test_unknown_instruction_set_is_refused(name):
+    before = dense.instruction_set()
+    with pytest.raises(ValueError, match="not built or cannot run"):
+        dense.instruction_set(name)
+    assert dense.instruction_set() == before
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 40, 130])
+def test_the_failing_pivot_is_found_in_every_block(instruction_set, dtype, n):
+    rng = np.random.default_rng(n)
+    for row in {0, n // 2, n - 1}:
+        A = dense_spd(rng, n, dtype)
+        A[row, row] = -1
+        with pytest.raises(sc.NotPositiveDefiniteError) as caught:
+            sc.cholesky(A, order="natural")
+        # Leading blocks before `row` are positive definite, the one that holds it is not.
+        assert caught.value.row == row
+        assert caught.value.pivot <= -1
