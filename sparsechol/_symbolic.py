@@ -73,6 +73,14 @@ class SymbolicFactor:
         self._post = _frozen(inverse_permutation(perm)[order])
         self._structure = Structure(self.indptr, self.indices, self._order, self._first)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_structure" in self.__dict__:  # the last that __init__ sets
+            raise AttributeError(f"a SymbolicFactor is immutable: {name!r} cannot be set")
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a SymbolicFactor is immutable: {name!r} cannot be deleted")
+
     @property
     def shape(self) -> tuple[int, int]:
         return (self.perm.shape[0],) * 2
@@ -206,10 +214,11 @@ class SymbolicFactor:
                 f"packed values have shape {values.shape}: the pattern has"
                 f" {self.indices.shape[0]} entries in its lower triangle"
             )
-        target = scalar_dtype(values.dtype) if dtype is None else dtype
-        if scalar_dtype(values.dtype, target).kind != target.kind:
-            raise TypeError(f"values of dtype {values.dtype} do not fit into {target}")
-        packed = values.astype(target)
+        kind = scalar_dtype(values.dtype)
+        if dtype is not None:
+            kind = scalar_dtype(dtype)
+        with np.errstate(over="ignore"):  # what overflows is refused below
+            packed = values.astype(kind, casting="same_kind")
         self._check_finite(packed, True)
         return packed
 
