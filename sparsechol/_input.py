@@ -225,6 +225,8 @@ def _read_compressed(A, dtype, name):
     indptr, indices = _index_arrays(name, indptr=A.indptr, indices=A.indices)
     _check_length(indptr, n_major + 1, f"{name}.indptr")
     check_compressed(indptr, indices, n_minor, name)
+    if A.data.ndim != 1:
+        raise ValueError(f"{name}.data must be 1-D, not of shape {A.data.shape}")
     _check_length(A.data, len(indices), f"{name}.data")
     nnz = indptr[-1]
     return Compressed(format, indptr, indices[:nnz], _cast(A.data[:nnz], dtype), shape)
