@@ -428,6 +428,7 @@ class CholeskyFactor:
             raise IndexError(
                 f"row or column {index[outside].flat[0]} is outside a matrix of shape {self.shape}"
             )
+        index = index.astype(np.int64)  # shorter types may not hold n
         return np.where(index < 0, index + n, index).astype(np.int32)
 
     def sample(self, size: int | tuple[int, ...] | None = None, rng: Any = None) -> np.ndarray:
@@ -511,7 +512,10 @@ class CholeskyFactor:
         n = self.shape[0]
         if n == 0:
             raise np.linalg.LinAlgError("an empty matrix has no condition number")
-        A = self.symbolic._symmetric(np.abs(self._checked_values()))
+        values, diagonal = self._checked_values(), self.symbolic.indptr[:-1]
+        sizes = np.abs(values)
+        sizes[diagonal] = np.abs(values[diagonal].real)  # all that was read of the diagonal
+        A = self.symbolic._symmetric(sizes)
         norm = float(np.max(A.sum(axis=0)))
         estimate, x = 0.0, np.full(n, 1 / n)
         for _ in range(5):
