@@ -1,5 +1,6 @@
 """The picture of `sparsechol demo --plot` and `sparsechol info --plot`."""
 
+from itertools import pairwise
 from os import PathLike
 
 import matplotlib
@@ -132,7 +133,7 @@ def outline_supernodes(ax: Axes, symbolic: SymbolicFactor) -> None:
     """Rectangles around the diagonal block and each run of rows below of every supernode."""
     first = symbolic._first
     arrays = symbolic._structure.arrays
-    for s, (begin, end) in enumerate(zip(first[:-1], first[1:], strict=True)):
+    for s, (begin, end) in enumerate(pairwise(first)):
         rows = arrays["rows"][arrays["row_start"][s] : arrays["row_start"][s + 1]]
         runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
         for run in [np.arange(begin, end), *runs]:

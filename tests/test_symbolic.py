@@ -113,15 +113,13 @@ def test_other_numbers_become_the_nearest_of_the_four_types(given_, result):
 def test_values_of_an_asked_dtype(dtype):
     values = sc.analyze(SQUARE).values(SQUARE, dtype=dtype)
     assert values.dtype == dtype
-    assert sc.analyze(SQUARE).factorize(SQUARE, dtype=dtype).dtype == dtype
+    assert sc.analyze(SQUARE).factorize(values).dtype == dtype
 
 
 def test_complex_values_are_never_cut_down_to_real_ones():
     S = sc.analyze(SQUARE)
     with pytest.raises(TypeError):
         S.values(SQUARE + 0j, dtype=np.float64)
-    with pytest.raises(TypeError):
-        S.factorize(S.values(SQUARE + 0j), dtype=np.float64)
     with pytest.raises(TypeError):
         S.factorize(SQUARE).update(S.values(SQUARE) + 0j)
 
@@ -227,7 +225,7 @@ def test_sums_that_overflow_are_found():
 
 def test_double_too_large_for_single_is_refused():
     with pytest.raises(ValueError, match=r"entry \(0, 0\) is inf"):
-        sc.analyze(np.eye(2)).factorize(1e300 * np.eye(2), dtype=np.float32)
+        sc.analyze(np.eye(2)).values(1e300 * np.eye(2), dtype=np.float32)
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (4, 4), (3, 4), (4, 3), (3,), (3, 3, 1), ()])
@@ -439,12 +437,12 @@ def test_bad_orders_are_refused(order):
 
 def test_auto_says_what_it_did():
     S = sc.analyze(laplacian(6, 6))
-    assert (S.ordering.method, S.ordering.reason) == ("amd", "little fill")
+    assert (S.ordering.method, S.ordering.reason) == ("amd", "too few flops for METIS to pay")
     assert set(S.ordering.tried) == {"amd"}
 
 
 def test_auto_takes_the_ordering_with_fewest_flops(monkeypatch):
-    A = laplacian(14, 14, 14)
+    A = laplacian(20, 20, 20)
     S = sc.analyze(A)
     tried = S.ordering.tried
     if HAVE_METIS:

@@ -21,7 +21,7 @@ Campbell, Y. E., Davis, T. A. (1995). Computing the sparse inverse subset: an in
 from libc.stdint cimport int32_t
 from libc.string cimport memcpy
 
-from sparsechol.numeric.dense cimport AS_IS, conjugate, multiply, real, scalar, solve_right
+from sparsechol.numeric.dense cimport AS_IS, PANEL, conjugate, multiply, real, scalar, solve_right
 from sparsechol.symbolic.structure cimport Pattern, Structure
 
 
@@ -70,15 +70,25 @@ cdef void invert_block(int w, int r, const scalar *l, scalar *f, int ld, scalar 
         for i in range(w):
             f[i + j * ld] = -t[i + j * rows]
         for i in range(rows):
-            v[j + i * nc] = conjugate(w[i + j * rows])
-    multiply(AS_IS, False, m, nc, m, M, m, <const scalar *>w + nc, <int>rows, False,
-             z + nc, <int>rows)
-    multiply(AS_IS, False, nc, nc, <int>rows, <const scalar *>v, nc, <const scalar *>z, <int>rows,
-             False, w, nc)
-    for j in range(nc):
-        for i in range(nc):
-            z[i + j * rows] = w[i + j * nc]
-        z[j + j * rows] = <scalar>real(z[j + j * rows])     # imaginary rounding left out
+            h[j + i * w] = conjugate(t[i + j * rows])
+    multiply(AS_IS, False, r, w, r, <const scalar *>f21 + w * <Py_ssize_t>ld, ld,
+             <const scalar *>t + w, <int>rows, False, f21, ld)
+    multiply(AS_IS, True, w, w, <int>rows, <const scalar *>h, w, <const scalar *>f, ld, False, t, w)
+    for j in range(w):
+        f[j + j * ld] = <scalar>real(t[j + j * w])      # imaginary rounding is left out
+        for i in range(j + 1, w):
+            f[i + j * ld] = t[i + j * w]
+    mirror(rows, w, f, ld)
+
+
+cdef inline void mirror(Py_ssize_t rows, Py_ssize_t w, scalar *f, Py_ssize_t ld) noexcept nogil:
+    """The first w rows of f from its first w columns, by tiles."""
+    cdef Py_ssize_t i, j, begin = 0
+    while begin < rows:
+        for j in range(w):
+            for i in range(max(begin, j + 1), min(begin + 16, rows)):
+                f[j + i * ld] = conjugate(f[i + j * ld])
+        begin += 16
 
 
 cdef void invert_fronts(const Pattern *p, const scalar *l, scalar *z, scalar *work) noexcept nogil:

@@ -104,6 +104,11 @@ cdef class Structure:
         return self.pattern.updates
 
     @property
+    def fronts(self) -> int:
+        """Entries of all whole fronts that are alive at once in a sweep from the roots down."""
+        return self.pattern.fronts
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the structure itself."""
         return sum(array.nbytes for array in self.arrays.values())

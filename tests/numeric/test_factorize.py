@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 from helpers import eps
+
 from sparsechol.numeric.factorize import factorize
 
 
 def arrays(structure, dtype):
-    return np.full(structure.size, np.nan, dtype), np.full(structure.workspace, np.nan, dtype)
+    return np.full(structure.size, np.nan, dtype), np.full(structure.updates, np.nan, dtype)
 
 
 def panels_to_dense(structure, flat):
@@ -52,7 +53,7 @@ def test_garbage_in_factor_and_workspace_does_not_matter(system):
     results = []
     for fill in (np.nan, 0, 1e30):
         flat = np.full(structure.size, fill, A.dtype)
-        factorize(structure, packed, flat, np.full(structure.workspace, fill, A.dtype))
+        factorize(structure, packed, flat, np.full(structure.updates, fill, A.dtype))
         results.append(panels_to_dense(structure, flat))
     assert np.array_equal(results[0], results[1])
     assert np.array_equal(results[0], results[2])
@@ -62,7 +63,7 @@ def test_garbage_in_factor_and_workspace_does_not_matter(system):
 @pytest.mark.parametrize("change", [-1, 1])
 def test_wrong_lengths_are_refused(system, which, change):
     A, _, structure, _ = system
-    lengths = {"values": structure.nnz, "factor": structure.size, "workspace": structure.workspace}
+    lengths = {"values": structure.nnz, "factor": structure.size, "workspace": structure.updates}
     if which == "workspace" and change == 1:
         pytest.skip("a longer workspace serves as well")
     lengths[which] += change

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from helpers import eps
-from sparsechol.numeric.partial_inverse import partial_inverse
+
+from sparsechol.numeric.partial_inverse import partial_inverse, workspace
 
 
 def test_every_stored_entry_is_that_of_the_dense_inverse(system):
@@ -11,7 +12,7 @@ def test_every_stored_entry_is_that_of_the_dense_inverse(system):
     flat = S.factorize(packed)._flat
     flat.setflags(write=False)
     z = np.full(structure.size, np.nan, A.dtype)
-    work = np.full(structure.workspace + 2 * structure.largest, np.nan, A.dtype)
+    work = np.full(workspace(structure), np.nan, A.dtype)
     partial_inverse(structure, flat, z, work)
     a = structure.arrays
     perm = a["perm"]
@@ -28,7 +29,7 @@ def test_wrong_lengths_are_refused(system):
     A, S, structure, packed = system
     flat = S.factorize(packed)._flat
     z = np.empty(structure.size, A.dtype)
-    work = np.empty(structure.workspace + 2 * structure.largest, A.dtype)
+    work = np.empty(workspace(structure), A.dtype)
     for arguments in [(flat[:-1], z, work), (flat, z[:-1], work), (flat, z, work[:-1])]:
         with pytest.raises(ValueError, match="do not belong"):
             partial_inverse(structure, *arguments)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from helpers import eps
+
 from sparsechol.numeric.solve import logdet, solve
 
 

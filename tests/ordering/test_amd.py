@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from helpers import load_matrix
+from helpers import matrix_names, shared_matrix
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -61,7 +61,9 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_fill_is_that_of_the_literature(name):
-    A = load_matrix(name)
+    if name not in matrix_names():
+        pytest.skip("no folder of shared matrices")
+    A = shared_matrix(name)
     counts = column_counts(A, order(A))
     entries, flops = PUBLISHED[name]
     assert counts.sum() == pytest.approx(entries, rel=0.02)

@@ -5,14 +5,14 @@ import pytest
 from helpers import SETTINGS, eliminate, lists, naive_etree, packed_pattern, patterns
 from hypothesis import given
 from hypothesis import strategies as st
+
+from sparsechol.symbolic.analysis import elimination, inverse_permutation
 from sparsechol.symbolic.etree import (
     column_counts,
     elimination_tree,
     permuted_triangle,
     postorder,
 )
-
-from sparsechol.symbolic.analysis import elimination, inverse_permutation
 
 
 def upper_lists(B):

@@ -5,10 +5,10 @@ import pytest
 from helpers import SETTINGS, eliminate, lists, naive_etree, packed_pattern, patterns
 from hypothesis import given
 from hypothesis import strategies as st
-from sparsechol.symbolic.etree import permuted_triangle
-from sparsechol.symbolic.patterns import factor_pattern, lower_pattern, symmetric_pattern
 
 from sparsechol.symbolic.analysis import pattern_of_factor
+from sparsechol.symbolic.etree import permuted_triangle
+from sparsechol.symbolic.patterns import factor_pattern, lower_pattern, symmetric_pattern
 
 
 def compressed_with_noise(rng, B, index, repeat):

@@ -5,9 +5,9 @@ import pytest
 from helpers import SETTINGS, eliminate, packed_pattern, patterns
 from hypothesis import given
 from hypothesis import strategies as st
-from sparsechol.symbolic.structure import Structure, panel_starts
 
 from sparsechol.symbolic.analysis import elimination, supernodal_order
+from sparsechol.symbolic.structure import Structure, panel_starts
 
 
 def structure_of(B, seed):
@@ -90,21 +90,20 @@ def test_panels_follow_one_another_and_sizes_add_up(B, seed):
     panel = structure.arrays["panel"]
     assert panel.tolist() == np.cumsum([0, *sizes]).tolist()
     assert structure.size == sum(sizes)
-    assert structure.largest == max(sizes, default=0)
-    assert structure.tallest == max((len(rows) for _, rows in fronts(structure)), default=0)
+    orders = [len(columns) + len(rows) for columns, rows in fronts(structure)]
+    assert structure.tallest == max(orders, default=0)
     assert structure.nbytes == sum(array.nbytes for array in structure.arrays.values())
 
 
-def simulate(structure):
-    """Spans [begin, end) of update matrices as the factorisation opens and closes them."""
+def simulate(structure, starts, heights, workspace):
+    """Spans [begin, end) of square matrices as the factorisation opens and closes them."""
     a = structure.arrays
-    heights = [len(rows) for _, rows in fronts(structure)]
     alive = {}
     peak = 0
 
     def open_(s):
-        span = (int(a["update"][s]), int(a["update"][s]) + heights[s] ** 2)
-        assert span[1] <= structure.workspace
+        span = (int(starts[s]), int(starts[s]) + heights[s] ** 2)
+        assert span[1] <= workspace
         if heights[s]:
             for other, (begin, end) in alive.items():
                 assert span[1] <= begin or end <= span[0], f"{s} overlaps {other}"
@@ -128,12 +127,18 @@ def simulate(structure):
 
 @SETTINGS
 @given(patterns(), st.integers(0, 1000))
-def test_update_matrices_alive_at_the_same_time_never_overlap(B, seed):
+def test_matrices_alive_at_the_same_time_never_overlap(B, seed):
     structure = structure_of(B, seed)
-    peak = simulate(structure)
-    assert peak <= structure.workspace
-    # Two stacks, each no higher than all that is alive at once.
-    assert structure.workspace <= 2 * peak
+    updates = [len(rows) for _, rows in fronts(structure)]
+    wholes = [len(columns) + len(rows) for columns, rows in fronts(structure)]
+    for starts, heights, workspace in (
+        (structure.arrays["update"], updates, structure.updates),
+        (structure.arrays["front"], wholes, structure.fronts),
+    ):
+        peak = simulate(structure, starts, heights, workspace)
+        assert peak <= workspace
+        # Two stacks, each no higher than all that is alive at once.
+        assert workspace <= 2 * peak
 
 
 @SETTINGS
@@ -154,8 +159,8 @@ def test_arrays_are_read_only():
 @pytest.mark.parametrize("n", [0, 1])
 def test_orders_zero_and_one(n):
     structure = structure_of(np.ones((n, n), dtype=bool), 0)
-    assert (structure.nnz, structure.size, structure.largest) == (n, n, n)
-    assert (structure.tallest, structure.workspace) == (0, 0)
+    assert (structure.nnz, structure.size, structure.tallest) == (n, n, n)
+    assert (structure.updates, structure.fronts) == (0, n)
 
 
 def test_deep_path():
@@ -165,8 +170,8 @@ def test_deep_path():
     places, first = supernodal_order(elimination(indptr, indices, np.arange(n, dtype=np.int32)))
     structure = Structure(indptr, indices, places, first)
     # Every update matrix of a path is 1 x 1, and two are alive at once.
-    assert structure.workspace <= 2
-    assert structure.tallest == 1
+    assert structure.updates <= 2
+    assert structure.tallest == np.diff(first).max() + 1
 
 
 def test_factor_beyond_64_bits_is_refused_before_anything_is_allocated():

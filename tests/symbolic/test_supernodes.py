@@ -7,10 +7,10 @@ import pytest
 from helpers import SETTINGS, eliminate, laplacian, naive_etree, packed_pattern, patterns
 from hypothesis import given
 from hypothesis import strategies as st
-from sparsechol.symbolic.patterns import lower_pattern
-from sparsechol.symbolic.supernodes import amalgamate, fundamental_supernodes, visiting_order
 
 from sparsechol.symbolic.analysis import elimination, supernodal_order
+from sparsechol.symbolic.patterns import lower_pattern
+from sparsechol.symbolic.supernodes import amalgamate, fundamental_supernodes, visiting_order
 
 
 def postordered(B, seed):
