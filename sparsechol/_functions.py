@@ -132,7 +132,7 @@ def logdet(
     --------
     >>> import numpy as np, sparsechol as sc
     >>> round(sc.logdet(np.array([[4.0, 2.0], [2.0, 5.0]])), 12)
-    2.772588722240
+    2.77258872224
     """
     return cholesky(A, order, lower, check_symmetric).logdet()
 

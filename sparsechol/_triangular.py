@@ -112,8 +112,8 @@ def solve_triangular(A, b, lower=True, trans=0, unit_diagonal=False):
     A sparse right-hand side gives a sparse solution:
 
     >>> x = solve_triangular(L, csc_array([[0.0], [1.0], [0.0]]))
-    >>> x.indices, x.data
-    (array([1, 2], dtype=int32), array([ 1.  , -0.75]))
+    >>> x.indices.tolist(), x.data
+    ([1, 2], array([ 1.  , -0.75]))
     """
     A = A if issparse(A) else np.asarray(A)
     b = b if issparse(b) else np.asarray(b)
