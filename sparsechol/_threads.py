@@ -49,4 +49,17 @@ def _leave() -> None:
 def _set(counts: list[int]) -> None:
     for library, count in zip(_libraries or [], counts, strict=True):
         if library.get_num_threads() != count:
+            _forget_controlling_thread(library)
             library.set_num_threads(count)
+            _forget_controlling_thread(library)
+
+
+def _forget_controlling_thread(library) -> None:
+    """Let any thread set the number of threads.
+
+    Newer releases of threadpoolctl ignore all threads but the first that set it, so that what one
+    of our callers lowered another could not restore. The lock here does that work.
+    """
+    forget = getattr(library, "clear_controlling_thread", None)
+    if forget is not None:
+        forget(force=True)
