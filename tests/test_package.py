@@ -1,0 +1,52 @@
+"""What the package shows and what importing it costs."""
+
+import importlib.metadata
+import inspect
+import subprocess
+import sys
+from importlib.resources import files
+
+import pytest
+
+import sparsechol as sc
+
+
+def test_all_names_everything_public():
+    public = {
+        name
+        for name, value in vars(sc).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
+    assert set(sc.__all__) == public
+    assert sorted(sc.__all__) == list(sc.__all__)
+
+
+@pytest.mark.parametrize("name", sc.__all__)
+def test_public_names_are_documented(name):
+    assert inspect.getdoc(getattr(sc, name))
+
+
+@pytest.mark.parametrize("cls", [sc.CholeskyFactor, sc.SymbolicFactor])
+def test_public_methods_are_documented(cls):
+    for name, member in vars(cls).items():
+        if not name.startswith("_") and (callable(member) or isinstance(member, property)):
+            documented = inspect.getdoc(member) or name in inspect.getdoc(cls)
+            assert documented, name
+
+
+def test_py_typed_is_installed():
+    assert files("sparsechol").joinpath("py.typed").is_file()
+
+
+def test_version_is_that_of_the_distribution():
+    assert importlib.metadata.version("sparsechol") == sc.__version__
+
+
+def test_importing_loads_no_optional_package():
+    code = (
+        "import sys, sparsechol\n"
+        "optional = {'jax', 'pytensor', 'rich', 'matplotlib', 'pymetis'}\n"
+        "print(sorted(optional & {name.split('.')[0] for name in sys.modules}))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip().splitlines()[-1] == "[]"
