@@ -2,6 +2,7 @@
 
 import threading
 import warnings
+from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -252,7 +253,8 @@ class CholeskyFactor:
         complex_conjugate = conjugate and self.dtype.kind == "c"
         if complex_conjugate:
             np.conjugate(columns, out=columns)
-        with one_blas_thread():
+        # A single right-hand side never reaches BLAS.
+        with one_blas_thread() if block > 1 else nullcontext():
             solve.solve(structure, self._l, columns, work, lower, upper, inward, outward, block)
         if complex_conjugate:
             np.conjugate(columns, out=columns)
