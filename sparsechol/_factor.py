@@ -1,5 +1,7 @@
 """CholeskyFactor: the numeric factor that a user holds."""
 
+import os
+import sys
 import threading
 import warnings
 from contextlib import nullcontext
@@ -87,7 +89,7 @@ class CholeskyFactor:
                 f"ill-conditioned matrix: elimination left {value:.3g} of the diagonal entry at"
                 f" row and column {row}; results may not be accurate",
                 LinAlgWarning,
-                stacklevel=4,
+                stacklevel=_callers_level(),
             )
         self._values = packed
 
@@ -151,12 +153,14 @@ class CholeskyFactor:
         """
         packed = self.symbolic._packed(A, lower, self.dtype)
         with self._lock:
+            if not self._flat.flags.writeable:  # unpickled from read-only memory
+                self._flat = _allocate(self._flat.size, self.dtype, "the factor")
             self._set(packed)
         return self
 
     def copy(self) -> "CholeskyFactor":
         """An independent factor of the same matrix; the analysis is shared."""
-        other = object.__new__(CholeskyFactor)
+        other = object.__new__(type(self))
         other.__setstate__(self.__getstate__() | {"_flat": self._flat.copy()})
         return other
 
@@ -545,6 +549,17 @@ class CholeskyFactor:
 # A solve costs about this many times nnz(L) in units of the factorisation's flops: it is bound by
 # memory, and there are two sweeps.
 SOLVE_COST = 4
+
+
+_PACKAGE = os.path.join(os.path.dirname(__file__), "")
+
+
+def _callers_level() -> int:
+    """The `stacklevel` with which our caller warns of the first frame outside this package."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _allocate(entries: int, dtype, what: str) -> np.ndarray:
