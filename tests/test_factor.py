@@ -1,5 +1,6 @@
 """CholeskyFactor against dense NumPy and SciPy."""
 
+import copy
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -533,6 +534,26 @@ def test_pickle_round_trip(dtype, protocol):
     assert_close(G.solve(b), F.solve(b) / 2, bound(A))
 
 
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
+def test_copies_do_not_share_what_update_writes(duplicate):
+    F = sc.cholesky(SQUARE)
+    G = duplicate(F)
+    G.update(2 * SQUARE)
+    assert F.logdet() == sc.logdet(SQUARE)
+    assert G.logdet() == sc.logdet(2 * SQUARE)
+    assert G.symbolic == F.symbolic
+
+
+def test_factor_unpickled_from_read_only_memory_can_be_updated():
+    F = sc.cholesky(SQUARE)
+    buffers = []
+    data = pickle.dumps(F, 5, buffer_callback=buffers.append)
+    G = pickle.loads(data, buffers=[bytes(buffer.raw()) for buffer in buffers])
+    assert G.logdet() == F.logdet()
+    G.update(2 * SQUARE)
+    assert G.logdet() == sc.logdet(2 * SQUARE)
+
+
 def test_repr_tells_the_size():
     text = repr(sc.cholesky(SQUARE))
     assert "(3, 3)" in text
@@ -552,9 +573,9 @@ def test_arguments_are_never_modified():
     F = sc.cholesky(A, check_symmetric=True)
     F.update(A)
     F.symbolic.values(A)
-    for held, array, copy in zip([A.indptr, A.indices, A.data], arrays, before, strict=True):
+    for held, array, original in zip([A.indptr, A.indices, A.data], arrays, before, strict=True):
         assert held is array
-        assert np.array_equal(array, copy)
+        assert np.array_equal(array, original)
     assert_close(F.solve(np.ones(25)), np.linalg.solve(laplacian(5, 5).toarray(), np.ones(25)),
                  1e-12)  # fmt: skip
 

@@ -209,6 +209,23 @@ def test_ill_conditioned_matrices_are_warned_of():
     assert np.isfinite(F.logdet())
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda A: sc.cholesky(A, order="natural"),
+        lambda A: sc.logdet(A, order="natural"),
+        lambda A: sc.analyze(A, order="natural").factorize(A),
+        lambda A: sc.analyze(A, order="natural").factorize(A + sp.eye_array(2000)).update(A),
+    ],
+)
+def test_warnings_point_at_the_callers_line(function):
+    A = laplacian(2000, shift=0)
+    A[1999, 1999] += 300 * np.finfo(float).eps
+    with pytest.warns(LinAlgWarning) as caught:
+        function(A)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
 def test_single_precision_notices_what_double_precision_solves():
     A = laplacian(60, shift=1e-9)
     sc.cholesky(A)

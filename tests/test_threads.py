@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from sparsechol._threads import _leave, one_blas_thread
+from sparsechol._threads import one_blas_thread
 
 
 def blas():
@@ -124,8 +124,12 @@ def test_the_number_is_restored_when_another_thread_leaves_last():
 
 
 def test_the_users_own_limits_still_work_from_any_thread_afterwards():
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(lambda: one_blas_thread().__enter__()).result()
-        pool.submit(_leave).result()
+    def enter_and_leave():
+        with one_blas_thread():
+            pass
+
+    thread = threading.Thread(target=enter_and_leave)
+    thread.start()
+    thread.join()
     with threadpool_limits(1, user_api="blas"):
         assert set(blas_threads()) == {1}

@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
-from helpers import DTYPES, eps
+from helpers import DTYPES, KINDS, eps, random_spd
+from sparsechol.numeric.factorize import factorize
+from sparsechol.numeric.partial_inverse import partial_inverse
+from sparsechol.numeric.solve import solve
 
 import sparsechol as sc
 from sparsechol.numeric import dense
@@ -97,6 +100,43 @@ def test_update_matrices_scattered_with_gaps(instruction_set, dtype):
     A = A + np.tril(A, -1).conj().T
     A[np.diag_indices(n)] = A.diagonal().real + 3
     assert_factors(A)
+
+
+GUARD = 64
+
+
+def guarded(length, dtype):
+    """An array with a marked margin on both sides, and the whole of it."""
+    whole = np.full(length + 2 * GUARD, 7, dtype)
+    return whole[GUARD : GUARD + length], whole
+
+
+def assert_guards_untouched(*wholes):
+    for whole in wholes:
+        assert (whole[:GUARD] == 7).all()
+        assert (whole[-GUARD:] == 7).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n", [1, 3, 17, 50])
+def test_kernels_write_inside_their_arrays_only(instruction_set, dtype, kind, n):
+    A = random_spd(np.random.default_rng(n), n, kind, dtype)
+    S = sc.analyze(A, order="amd")
+    structure = S._structure
+    factor, whole_factor = guarded(structure.size, dtype)
+    work, whole_work = guarded(structure.workspace, dtype)
+    factorize(structure, S.values(A), factor, work)
+    inverse, whole_inverse = guarded(structure.size, dtype)
+    work2, whole_work2 = guarded(structure.workspace + 2 * structure.largest, dtype)
+    partial_inverse(structure, factor, inverse, work2)
+    perm = structure.arrays["perm"]
+    for k in (1, 2, 5, 32):
+        b, whole_b = guarded(n * k, dtype)
+        work3, whole_work3 = guarded(k * (n + structure.tallest), dtype)
+        solve(structure, factor, b.reshape(k, n).T, work3, True, True, perm, perm, k)
+        assert_guards_untouched(whole_b, whole_work3)
+    assert_guards_untouched(whole_factor, whole_work, whole_inverse, whole_work2)
 
 
 def test_each_instruction_set_reports_its_name(instruction_set):
