@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import sparsechol as sc
+from sparsechol._factor import _allocate
 
 SQUARE = np.array([[4.0, 1.0, 0.0], [1.0, 5.0, 2.0], [0.0, 2.0, 6.0]])
 
@@ -552,6 +553,11 @@ def test_factor_unpickled_from_read_only_memory_can_be_updated():
     assert G.logdet() == F.logdet()
     G.update(2 * SQUARE)
     assert G.logdet() == sc.logdet(2 * SQUARE)
+
+
+def test_a_factor_too_large_for_memory_says_how_large_it_is():
+    with pytest.raises(MemoryError, match=r"the factor needs 6\.71e\+07 GiB .*float64"):
+        _allocate(2**53, np.dtype(float), "the factor")
 
 
 def test_repr_tells_the_size():
