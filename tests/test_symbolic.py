@@ -166,6 +166,25 @@ def test_nonzero_outside_the_pattern_is_named(format, lower):
     assert (copy.row, copy.column, str(copy)) == (*place, str(caught.value))
 
 
+@SETTINGS
+@given(patterns(), st.integers(0, 2**20), st.booleans(), st.sampled_from(["csc", "csr"]))
+def test_any_nonzero_outside_the_pattern_is_found_and_never_put_elsewhere(B, seed, lower, format):
+    """Also where its row stands in an earlier column of the pattern, or its column in another."""
+    absent = np.argwhere(np.tril(~B))
+    rng = np.random.default_rng(seed)
+    A = random_values(rng, B)
+    S = sc.analyze(A, order="natural")
+    if len(absent) == 0:
+        assert np.array_equal(S.values(A), packed(A))
+        return
+    row, column = rng.choice(absent)
+    A[row, column] = A[column, row] = 1
+    with pytest.raises(sc.PatternMismatchError) as caught:
+        S.values(getattr(sp, f"{format}_array")(A), lower=lower)
+    place = (row, column) if lower else (column, row)
+    assert (caught.value.row, caught.value.column) == place
+
+
 @pytest.mark.parametrize(("format", "place"), [("csc", (4, 0)), ("csr", (3, 1))])
 def test_the_first_stray_entry_is_the_first_as_stored(format, place):
     A = np.eye(5)
