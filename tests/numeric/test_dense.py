@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from helpers import DTYPES, KINDS, eps, random_spd
-from sparsechol.numeric.factorize import factorize
-from sparsechol.numeric.partial_inverse import partial_inverse
-from sparsechol.numeric.solve import solve
 
 import sparsechol as sc
 from sparsechol.numeric import dense
+from sparsechol.numeric.factorize import factorize
+from sparsechol.numeric.partial_inverse import partial_inverse, workspace
+from sparsechol.numeric.solve import solve
 
 INSTRUCTION_SETS = ["portable", "avx2", "avx512"]
 
@@ -125,10 +125,10 @@ def test_kernels_write_inside_their_arrays_only(instruction_set, dtype, kind, n)
     S = sc.analyze(A, order="amd")
     structure = S._structure
     factor, whole_factor = guarded(structure.size, dtype)
-    work, whole_work = guarded(structure.workspace, dtype)
+    work, whole_work = guarded(structure.updates, dtype)
     factorize(structure, S.values(A), factor, work)
     inverse, whole_inverse = guarded(structure.size, dtype)
-    work2, whole_work2 = guarded(structure.workspace + 2 * structure.largest, dtype)
+    work2, whole_work2 = guarded(workspace(structure), dtype)
     partial_inverse(structure, factor, inverse, work2)
     perm = structure.arrays["perm"]
     for k in (1, 2, 5, 32):
