@@ -84,6 +84,7 @@ class CholeskyFactor:
                 int(row),
                 pivot,
             )
+        self._values = packed
         if value <= min(self.shape[0], DOUBTFUL_ROUNDINGS) * eps:
             warnings.warn(
                 f"ill-conditioned matrix: elimination left {value:.3g} of the diagonal entry at"
@@ -91,7 +92,6 @@ class CholeskyFactor:
                 LinAlgWarning,
                 stacklevel=_callers_level(),
             )
-        self._values = packed
 
     @property
     def shape(self) -> tuple[int, int]:

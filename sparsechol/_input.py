@@ -118,7 +118,7 @@ def dense_rhs(b, n, dtype, order="C"):
     ValueError
         If the shape does not fit, or for NaN or infinity.
     """
-    b = np.asarray(b)
+    b = _unmasked(b, "b")
     scalar_dtype(b.dtype)
     check_rhs_shape(b.shape, n)
     columns = np.empty((n, 1) if b.ndim == 1 else b.shape, dtype=dtype, order=order)
@@ -140,6 +140,13 @@ def sparse_rhs(b, n, dtype):
     if row.size:
         _refuse_not_finite("b", row[0], column[0])
     return columns
+
+
+def _unmasked(array, name):
+    """The array_like as an ndarray; masked elements, whose mask would be lost, are refused."""
+    if np.ma.is_masked(array):
+        raise ValueError(f"{name} has masked elements: they are not supported")
+    return np.asarray(array)
 
 
 def compressed(A, dtype=None, name="A"):
@@ -168,7 +175,7 @@ def compressed(A, dtype=None, name="A"):
         Naming the first place where the arrays contradict each other.
     """
     if not issparse(A):
-        A = np.asarray(A)
+        A = _unmasked(A, name)
         if A.ndim != 2:
             raise ValueError(f"{name} must be a matrix, but its shape is {A.shape}")
     dtype = scalar_dtype(A.dtype) if dtype is None else np.dtype(dtype)

@@ -24,6 +24,7 @@ from helpers import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.linalg import LinAlgWarning
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import sparsechol as sc
@@ -708,3 +709,15 @@ def test_imaginary_part_of_the_diagonal_is_not_read():
     assert np.array_equal(F.L.toarray(), G.L.toarray())
     assert F.condest() == G.condest()
     assert np.array_equal(sc.cholesky([[4 + 3j]]).L.toarray(), [[2]])
+
+
+def test_a_warning_turned_into_an_error_leaves_the_factor_usable():
+    A = np.array([[1.0, 0.5], [0.5, 1.0]])
+    F = sc.cholesky(A)
+    # Of the last diagonal entry 18 roundings are left: more than is refused.
+    doubtful = np.array([[1.0, 1.0], [1.0, 1.0 + 18 * np.finfo(float).eps]])
+    n = 100
+    F = sc.cholesky(np.kron(np.eye(n), A))
+    with pytest.raises(LinAlgWarning):  # the suite turns warnings into errors
+        F.update(np.kron(np.eye(n), doubtful))
+    assert F.solve(np.ones(2 * n)).shape == (2 * n,)

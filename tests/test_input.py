@@ -242,3 +242,11 @@ def test_sparse_rhs_names_what_is_not_finite():
     b = sp.csc_array([[1.0, 0.0, 0.0], [0.0, 0.0, np.nan]])
     with pytest.raises(ValueError, match=r"b\[1, 2\]"):
         sparse_rhs(b, 2, np.float64)
+
+
+def test_masked_elements_are_refused():
+    masked = np.ma.masked_array([1.0, 2.0], mask=[True, False])
+    with pytest.raises(ValueError, match="b has masked elements"):
+        dense_rhs(masked, 2, np.float64)
+    with pytest.raises(ValueError, match="A has masked elements"):
+        compressed(np.ma.masked_array(np.eye(2), mask=np.eye(2, dtype=bool)))
