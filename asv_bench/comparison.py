@@ -47,11 +47,15 @@ def run(args):
     solvers = [OURS, *(name for names in RIVALS.values() for name in names)]
     missing = [name for name in solvers if not peers.installed(name)]
     solvers = [name for name in solvers if name not in missing]
-    results, failures = [], []
+    results, failures, refused = [], [], []
     for name in chosen(args):
+        if problems.load(name, args.matrices).shape[0] < args.smallest:
+            continue
         print(f"{name} ...", file=sys.stderr, flush=True)
         try:
             results.append(measure(name, args, solvers))
+        except np.linalg.LinAlgError as error:  # singular to working precision, for instance
+            refused.append(f"Refused: {name}: {error}")
         except Exception as error:  # one bad matrix or solver must not lose the other results
             failures.append(f"{name}: {type(error).__name__}: {error}")
             print(failures[-1], file=sys.stderr, flush=True)
@@ -63,7 +67,8 @@ def run(args):
         print("Orders:", ", ".join(f"{solver} {order}" for solver, order in settings(results)))
     print(f"Threads: {THREADS}. Medians of {args.repeat} interleaved samples.")
     print(f"Not installed: {', '.join(missing) or 'none'}. Failed: {len(failures)}")
-    print(*failures, sep="\n", end="\n" if failures else "")
+    for line in failures + refused:
+        print(line)
     return 1 if failures else 0
 
 

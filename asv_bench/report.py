@@ -27,6 +27,7 @@ def arguments():
     parser.add_argument("--threads", type=int, default=1, help="threads of every library")
     parser.add_argument("--order", default="auto", help="order of sparsechol (default: auto)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these problems alone")
+    parser.add_argument("--smallest", type=int, default=1, metavar="N", help="rows at least")
     parser.add_argument("--markdown", action="store_true", help="tables in Markdown")
     args = parser.parse_args()
     if args.repeat < 1 or args.threads < 1:

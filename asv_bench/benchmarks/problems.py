@@ -11,40 +11,18 @@ from scipy.io import mmread
 SUFFIX = ".mtx.gz"
 
 
-def grid_laplacian(*sizes, shift=0.01):
-    """Laplacian of a rectangular grid in any dimension, plus ``shift * I``."""
-    A = sp.csc_array((1, 1))
-    for m in sizes:
-        line = sp.diags_array([[-1.0] * (m - 1), [2.0] * m, [-1.0] * (m - 1)], offsets=[-1, 0, 1])
-        A = sp.kron(A, sp.eye_array(m)) + sp.kron(sp.eye_array(A.shape[0]), line)
-    return sp.csc_array(A + shift * sp.eye_array(A.shape[0]))
+def _model(name, *args, **options):
+    """A model problem of the package, imported late: see peers.py."""
+    from sparsechol import _models
 
-
-def spde(m, kappa2=0.1):
-    """Precision of a Matern field on an m x m grid, ``(kappa^2 I + G)^2`` (Lindgren 2011)."""
-    K = grid_laplacian(m, m, shift=kappa2)
-    return sp.csc_array(K @ K)
-
-
-def crossed(n_first, n_second, n_observations, seed=0):
-    """Normal equations of two crossed random effects, ``Z^T Z + I``."""
-    rng = np.random.default_rng(seed)
-    rows = np.arange(n_observations)
-    ones = np.ones(n_observations)
-    Z = sp.hstack(
-        [
-            sp.csc_array((ones, (rows, rng.integers(0, n, n_observations))), (n_observations, n))
-            for n in (n_first, n_second)
-        ]
-    )
-    return sp.csc_array(Z.T @ Z + sp.eye_array(n_first + n_second))
+    return getattr(_models, name)(*args, **options)
 
 
 GENERATED = {
-    "grid2d_200": lambda: grid_laplacian(200, 200),
-    "grid3d_20": lambda: grid_laplacian(20, 20, 20),
-    "spde_100": lambda: spde(100),
-    "crossed_2000x400": lambda: crossed(2000, 400, 20_000),
+    "grid2d_200": lambda: _model("grid_laplacian", (200, 200)),
+    "grid3d_20": lambda: _model("grid_laplacian", (20, 20, 20)),
+    "spde_100": lambda: _model("matern_spde", 100),
+    "crossed_2000x400": lambda: _model("mixed_model", 2000, 400, observations=20_000),
 }
 
 # Real matrices of the asv suite, one of each kind. asv wants the same parameters on every
