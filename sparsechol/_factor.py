@@ -1,11 +1,13 @@
 """CholeskyFactor: the numeric factor that a user holds."""
 
+import math
 import os
 import sys
 import threading
 import warnings
 from contextlib import nullcontext
 from itertools import pairwise
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -465,15 +467,15 @@ class CholeskyFactor:
         """
         rng = np.random.default_rng(rng)
         n = self.shape[0]
-        size = () if size is None else (size,) if np.ndim(size) == 0 else tuple(size)
-        count = int(np.prod(size, dtype=np.int64))
+        shape = () if size is None else (size,) if isinstance(size, Integral) else tuple(size)
+        count = math.prod(shape)
         z = rng.standard_normal((count, n))
         if self.dtype.kind == "c":
             z = (z + 1j * rng.standard_normal((count, n))) * np.sqrt(0.5)
         columns = np.asfortranarray(z.T.astype(self.dtype))
         symbolic = self.symbolic
         x = self._solve(columns, False, True, symbolic._post, symbolic._order)
-        return np.ascontiguousarray(x.T).reshape(*size, n)
+        return np.ascontiguousarray(x.T).reshape(*shape, n)
 
     @property
     def L(self) -> csc_array:

@@ -1,6 +1,6 @@
 """Triangular systems with any plain sparse triangle."""
 
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy.sparse import coo_array, csc_array, issparse
@@ -35,7 +35,13 @@ class _Sweep(NamedTuple):
         return A.indptr, A.indices, A.data, self.diagonal
 
 
-def solve_triangular(A, b, lower=True, trans=0, unit_diagonal=False):
+def solve_triangular(
+    A: Any,
+    b: Any,
+    lower: bool = True,
+    trans: Literal[0, 1, 2, "N", "T", "C"] = 0,
+    unit_diagonal: bool = False,
+) -> Any:
     """
     Solve ``A x = b``, ``A.T x = b`` or ``A.conj().T x = b`` with a sparse triangular matrix A.
 
