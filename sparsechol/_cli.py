@@ -3,16 +3,12 @@
 import argparse
 import importlib.util
 import math
-import shutil
+import os
 import sys
-import textwrap
-import time
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import zip_longest
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.linalg import LinAlgError, norm
@@ -26,6 +22,7 @@ from ._factor import CholeskyFactor
 from ._functions import cholesky
 from ._models import matern_spde
 from ._symbolic import SymbolicFactor, analyze
+from ._terminal import format_seconds, progress, show_table, timed
 from .ordering import METHODS, Ordering
 from .ordering.metis import have_metis
 
@@ -60,10 +57,9 @@ class Step(NamedTuple):
         return self.error <= self.limit
 
     def cells(self) -> tuple[str, ...]:
-        verdict = ""
-        if self.check:
-            verdict = f"{self.error:.1e} " + ("ok" if self.passed else f"FAILED > {self.limit:.0e}")
-        return self.name, format_seconds(self.seconds), self.result, self.check, verdict
+        verdict = "ok" if self.passed else f"FAILED: > {self.limit:.0e}"
+        error = f"{self.error:.1e} {verdict}" if self.check else ""
+        return self.name, format_seconds(self.seconds), self.result, self.check, error
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,8 +76,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status: 0, 1 if a check failed, 2 if the work could not be done.
     """
     arguments = parser().parse_args(argv)
+    try:
+        status = run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; what is left to flush at exit goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run a command that has been parsed; returns the exit status."""
     with warnings.catch_warnings(record=True) as doubts:
         warnings.simplefilter("always", LinAlgWarning)
+        # The first call looks for the BLAS libraries: that belongs to no matrix.
+        cholesky(np.eye(1))
         try:
             require_matplotlib(arguments.plot)
             passed = arguments.run(arguments)
@@ -256,7 +266,7 @@ def show_steps(A: csc_array, order: str, path: str | None) -> bool:
     ]
     header = ("step", "time", "result", "check", "error")
     show_table(header, [step.cells() for step in steps], "lrlll")
-    print(f"condition number about {condition:.1e}")
+    print(f"condition number about {condition:.1e}; fill is nnz(L) / nnz(tril(A))")
     if path is not None:
         draw(symbolic, path)
     return all(step.passed for step in steps)
@@ -265,7 +275,7 @@ def show_steps(A: csc_array, order: str, path: str | None) -> bool:
 def analysis_step(symbolic: SymbolicFactor, seconds: float) -> Step:
     fill = symbolic.nnz / symbolic.indices.shape[0]
     method = symbolic.ordering.method
-    result = f"{method}: {symbolic.nnz:,} entries in L, {fill:.1f} x tril(A)"
+    result = f"{method}, nnz(L) {symbolic.nnz:,}, fill {fill:.1f}"
     return Step("analysis", seconds, result)
 
 
@@ -287,9 +297,9 @@ def solve_step(F: CholeskyFactor, A: csc_array) -> Step:
 def logdet_step(F: CholeskyFactor, A: csc_array, limit: float) -> Step:
     value, seconds = timed("log-determinant", F.logdet)
     with progress("check of the log-determinant: second elimination"):
-        other = relabelled(A)
+        other = shuffled_logdet(A)
     error = abs(value - other) / max(abs(value), A.shape[0])
-    check = "rows shuffled, AMD again"
+    check = "shuffled rows, AMD"
     return Step("log-determinant", seconds, f"{value:.10g}", check, error, limit)
 
 
@@ -322,7 +332,7 @@ def product_check(F: CholeskyFactor, A: csc_array) -> tuple[str, float, float]:
     return "L L^H v = P A P^T v", error, BACKWARD_LIMIT
 
 
-def relabelled(A: csc_array) -> float:
+def shuffled_logdet(A: csc_array) -> float:
     """Log-determinant of A with its rows in random order: another tree, other roundings."""
     shuffle = np.random.default_rng(2).permutation(A.shape[0])
     return cholesky(A[shuffle][:, shuffle], order="amd").logdet()
@@ -345,76 +355,6 @@ def draw(symbolic: SymbolicFactor, path: str) -> None:
     except (OSError, ValueError) as error:
         raise CommandError(f"{path} cannot be written: {error}") from None
     print(f"wrote {path}")
-
-
-def timed(what: str, function: Callable[..., Any], *args: Any, **options: Any) -> tuple[Any, float]:
-    """The result of a call and the seconds it took; says what is going on meanwhile."""
-    with progress(what):
-        start = time.perf_counter()
-        result = function(*args, **options)
-        return result, time.perf_counter() - start
-
-
-@contextmanager
-def progress(what: str) -> Iterator[None]:
-    """A spinner on a terminal, a plain line elsewhere; on stderr, so that tables can be piped."""
-    console = rich_console(stderr=True)
-    if console is None:
-        print(f"{what} ...", file=sys.stderr, flush=True)
-        yield
-    else:
-        with console.status(what):
-            yield
-
-
-def rich_console(stderr: bool = False) -> Any:
-    """A rich console, or None where rich is not installed or there is no terminal."""
-    try:
-        from rich.console import Console
-    except ImportError:
-        return None
-    console = Console(stderr=stderr, highlight=False)
-    return console if console.is_terminal else None
-
-
-def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> None:
-    """Print a table; `align` has 'l' or 'r' for each column."""
-    console = rich_console()
-    if console is None:
-        print(plain_table(header, rows, align, shutil.get_terminal_size((100, 24)).columns))
-        return
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title, side in zip(header, align, strict=True):
-        table.add_column(title, justify="right" if side == "r" else "left")
-    for row in rows:
-        table.add_row(*row, style="red" if "FAILED" in row[-1] else None)
-    console.print(table)
-
-
-def plain_table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], align: str, width: int
-) -> str:
-    """The same as text; the widest columns are wrapped until it fits."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    while sum(widths) + 2 * (len(widths) - 1) > width and max(widths) > 8:
-        widths[widths.index(max(widths))] -= 1
-    lines = []
-    for row in (header, ["-" * w for w in widths], *rows):
-        wrapped = [textwrap.wrap(cell, w) for cell, w in zip(row, widths, strict=True)]
-        for parts in zip_longest(*wrapped, fillvalue=""):
-            cells = [
-                part.rjust(w) if side == "r" else part.ljust(w)
-                for part, w, side in zip(parts, widths, align, strict=True)
-            ]
-            lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
-
-
-def format_seconds(seconds: float) -> str:
-    return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
 
 
 def rate(flops: float, seconds: float) -> str:

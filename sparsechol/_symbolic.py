@@ -337,6 +337,7 @@ def require_symmetric(arrays) -> None:
         row, column = (int(index[unequal[0]]) for index in difference.coords)
         raise ValueError(
             f"the matrix is not symmetric: entries ({row}, {column}) and ({column}, {row}) differ"
+            f" by {abs(difference.data[unequal[0]]):.3g}"
         )
 
 
