@@ -32,6 +32,10 @@ REFUSED_ROUNDINGS = 16
 # more than this, or large float32 problems would always warn).
 DOUBTFUL_ROUNDINGS = 10_000
 
+# A solve costs about this many times nnz(L) in units of the factorisation's flops: it is bound by
+# memory, and there are two sweeps.
+SOLVE_COST = 4
+
 
 class CholeskyFactor:
     """Cholesky factor of a symmetric (Hermitian) positive definite matrix, ``P A P^T = L L^H``.
@@ -546,11 +550,6 @@ class CholeskyFactor:
         """Packed values of A, if there is a valid factor."""
         self._l  # noqa: B018
         return self._values
-
-
-# A solve costs about this many times nnz(L) in units of the factorisation's flops: it is bound by
-# memory, and there are two sweeps.
-SOLVE_COST = 4
 
 
 _PACKAGE = os.path.join(os.path.dirname(__file__), "")

@@ -25,6 +25,8 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 
 import numpy as np
 
+from sparsechol.symbolic.forest cimport depth_first
+
 
 cdef enum:
     IS_ELEMENT = -1         # in place of the number of elements of a variable
@@ -381,8 +383,7 @@ cdef void assembly_postorder(Graph *g, int32_t *perm) noexcept nogil:
     """
     cdef int32_t *child = g.head
     cdef int32_t *sibling = g.next
-    cdef int32_t *stack = g.previous
-    cdef int32_t v, node, top, place = 0
+    cdef int32_t v, place = 0
     cdef bint elements
     for v in range(g.n):
         child[v] = -1
@@ -394,18 +395,7 @@ cdef void assembly_postorder(Graph *g, int32_t *perm) noexcept nogil:
     for v in range(g.n):
         if g.parent[v] != -1 or g.elements[v] == IS_DENSE:
             continue
-        stack[0] = v
-        top = 0
-        while top >= 0:
-            node = stack[top]
-            if child[node] != -1:
-                top += 1
-                stack[top] = child[node]
-                child[node] = sibling[child[node]]
-            else:
-                perm[place] = node
-                place += 1
-                top -= 1
+        place = depth_first(v, child, sibling, g.previous, perm, place)
     for v in range(g.n):
         if g.elements[v] == IS_DENSE:
             perm[place] = v

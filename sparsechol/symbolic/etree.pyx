@@ -15,6 +15,8 @@ from libc.stdint cimport int32_t, int64_t
 
 import numpy as np
 
+from sparsechol.symbolic.forest cimport depth_first
+
 
 cdef void cumulate(int64_t[::1] counts) noexcept nogil:
     """Turn counts in `counts[1:]` into starts: `counts[j]` becomes the start of list `j`."""
@@ -109,35 +111,27 @@ def elimination_tree(const int64_t[::1] starts, const int32_t[::1] members):
 def postorder(const int32_t[::1] parent):
     """Postorder of a forest whose parents have larger numbers; children in ascending order."""
     cdef Py_ssize_t n = parent.shape[0]
-    cdef int32_t j, top, node, place = 0
+    cdef int32_t j, following, place = 0
     order_array = np.empty(n, dtype=np.int32)
     cdef int32_t[::1] order = order_array
     cdef int32_t[::1] child = np.full(n, -1, dtype=np.int32)
     cdef int32_t[::1] sibling = np.full(n, -1, dtype=np.int32)
     cdef int32_t[::1] stack = np.empty(n, dtype=np.int32)
-    cdef int32_t roots = -1
+    cdef int32_t root = -1
+    if n == 0:
+        return order_array
     with nogil:
         for j in range(<int32_t>n - 1, -1, -1):
             if parent[j] == -1:
-                sibling[j] = roots
-                roots = j
+                sibling[j] = root
+                root = j
             else:
                 sibling[j] = child[parent[j]]
                 child[parent[j]] = j
-        while roots != -1:
-            stack[0] = roots
-            roots = sibling[roots]
-            top = 0
-            while top >= 0:
-                node = stack[top]
-                if child[node] != -1:
-                    top += 1
-                    stack[top] = child[node]
-                    child[node] = sibling[child[node]]
-                else:
-                    order[place] = node
-                    place += 1
-                    top -= 1
+        while root != -1:
+            following = sibling[root]
+            place = depth_first(root, &child[0], &sibling[0], &stack[0], &order[0], place)
+            root = following
     return order_array
 
 

@@ -20,6 +20,8 @@ from libc.stdint cimport int32_t, int64_t
 
 import numpy as np
 
+from sparsechol.symbolic.forest cimport depth_first
+
 
 # Predicted nanoseconds of one front (see front_time), fitted to the kernels of this package.
 cdef double FRONT_OVERHEAD = 90.0
@@ -156,10 +158,10 @@ def visiting_order(const int32_t[::1] first, const int32_t[::1] into, const int3
     """
     cdef Py_ssize_t ns = first.shape[0] - 1
     cdef Py_ssize_t n = first[ns]
-    cdef int32_t s, c, j, p, top, node, place = 0, size = 0
+    cdef int32_t s, c, j, p, place = 0, size = 0
     cdef double u
     order_array = np.empty(n, dtype=np.int32)
-    boundaries_array = np.empty(ns + 1, dtype=np.int32)
+    boundaries_array = np.zeros(ns + 1, dtype=np.int32)
     cdef int32_t[::1] order = order_array
     cdef int32_t[::1] boundaries = boundaries_array
     cdef int32_t[::1] child = np.full(ns, -1, dtype=np.int32)
@@ -170,7 +172,10 @@ def visiting_order(const int32_t[::1] first, const int32_t[::1] into, const int3
     cdef double[::1] peak = np.zeros(ns)
     cdef double[::1] other = np.zeros(ns)          # largest peak among the children but the first
     cdef int32_t[::1] heaviest = np.full(ns, -1, dtype=np.int32)
-    cdef int32_t roots = -1
+    cdef int32_t[::1] visited = np.empty(ns, dtype=np.int32)
+    cdef int32_t root = -1
+    if ns == 0:
+        return order_array, boundaries_array
 
     with nogil:
         for s in range(<int32_t>ns - 1, -1, -1):
@@ -197,8 +202,8 @@ def visiting_order(const int32_t[::1] first, const int32_t[::1] into, const int3
                 continue
             p = above[s]
             if p == -1:
-                sibling[s] = roots
-                roots = s
+                sibling[s] = root
+                root = s
             elif heaviest[p] != s:
                 sibling[s] = child[p]
                 child[p] = s
@@ -206,26 +211,17 @@ def visiting_order(const int32_t[::1] first, const int32_t[::1] into, const int3
             if heaviest[s] != -1:
                 sibling[heaviest[s]] = child[s]
                 child[s] = heaviest[s]
-        while roots != -1:
-            stack[0] = roots
-            roots = sibling[roots]
-            top = 0
-            while top >= 0:
-                node = stack[top]
-                c = child[node]
-                if c != -1:
-                    child[node] = sibling[c]
-                    top += 1
-                    stack[top] = c
-                    continue
-                top -= 1
-                boundaries[size] = place
-                size += 1
-                s = member[node]
-                while s != -1:
-                    for j in range(first[s], first[s + 1]):
-                        order[place] = j
-                        place += 1
-                    s = following[s]
+        while root != -1:
+            s = sibling[root]
+            size = depth_first(root, &child[0], &sibling[0], &stack[0], &visited[0], size)
+            root = s
+        for c in range(size):
+            boundaries[c] = place
+            s = member[visited[c]]
+            while s != -1:
+                for j in range(first[s], first[s + 1]):
+                    order[place] = j
+                    place += 1
+                s = following[s]
         boundaries[size] = place
     return order_array, boundaries_array[:size + 1].copy()
