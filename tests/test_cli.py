@@ -259,7 +259,7 @@ def test_reader_gone():
     os.close(reader)
     try:
         done = subprocess.run(
-            [sys.executable, "-c", script, "demo", "--n", "100"],
+            [sys.executable, "-P", "-c", script, "demo", "--n", "100"],
             stdout=writer,
             stderr=subprocess.PIPE,
             text=True,

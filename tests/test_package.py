@@ -48,5 +48,7 @@ def test_importing_loads_no_optional_package():
         "optional = {'jax', 'pytensor', 'rich', 'matplotlib', 'pymetis'}\n"
         "print(sorted(optional & {name.split('.')[0] for name in sys.modules}))"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
+    )
     assert run.stdout.strip().splitlines()[-1] == "[]"

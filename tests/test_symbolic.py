@@ -585,7 +585,7 @@ def test_digest_and_results_are_the_same_in_another_process(tmp_path):
         "print(S.digest, S.factorize(A).logdet().hex())"
     )
     run = subprocess.run(
-        [sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True
+        [sys.executable, "-P", "-c", code, str(file)], capture_output=True, text=True, check=True
     )
     assert run.stdout.split()[-2:] == [S.digest, S.factorize(A).logdet().hex()]
 
