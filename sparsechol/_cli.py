@@ -202,7 +202,10 @@ def read_matrix(path: str) -> tuple[csc_array, bool]:
             raise CommandError(f"{path} holds an empty matrix")
         if symmetry == "skew-symmetric":
             raise CommandError(f"{path} holds a skew-symmetric matrix: it must be symmetric")
-        A = csc_array(mmread(path, spmatrix=False))
+        with warnings.catch_warnings():
+            # The option that picks the class is newer than the oldest SciPy that we run on.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            A = csc_array(mmread(path))
     except FileNotFoundError:
         raise CommandError(f"{path}: no such file") from None
     except (OSError, EOFError, ValueError, OverflowError, zlib.error) as error:

@@ -247,7 +247,8 @@ def block_arrow(blocks: int, size: int, border: int, seed: int = 0) -> csc_array
     """
     rng = np.random.default_rng(seed)
     inner = blocks * size
-    diagonal = block_diag([np.ones((size, size))] * blocks + [np.ones((border, border))])
+    orders = [size] * blocks + [border]
+    diagonal = block_diag([coo_array(np.ones((order, order))) for order in orders])
     rows, columns = np.indices((border, inner))
     arrow = coo_array(
         (np.ones(rows.size), (rows.ravel() + inner, columns.ravel())), shape=diagonal.shape

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import warnings
 from functools import cache
 from pathlib import Path
 
@@ -171,6 +172,8 @@ def matrix_names():
 @cache
 def shared_matrix(name):
     """A matrix of the shared folder, both triangles, as csc_array of float64."""
-    A = sp.csc_array(mmread(matrices_folder() / f"{name}.mtx.gz")).astype(np.float64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of the class that mmread returns
+        A = sp.csc_array(mmread(matrices_folder() / f"{name}.mtx.gz")).astype(np.float64)
     A.sort_indices()
     return A

@@ -112,7 +112,7 @@ def test_dense_rows_come_last():
 
 
 def test_disconnected_pieces():
-    A = sp.block_diag([np.ones((5, 5)), sp.eye_array(3), star(30)])
+    A = sp.block_diag([sp.coo_array(np.ones((5, 5))), sp.eye_array(3), star(30)])
     perm = order(A)
     assert is_permutation(perm, 38)
     assert column_counts(A, perm).sum() == 15 + 3 + 59
