@@ -15,7 +15,6 @@ from numpy.linalg import LinAlgError, norm
 from scipy.io import mminfo, mmread
 from scipy.linalg import LinAlgWarning
 from scipy.sparse import csc_array, diags_array
-from scipy.sparse.linalg import norm as sparse_norm
 
 from . import __version__
 from ._factor import CholeskyFactor
@@ -192,6 +191,8 @@ def require_matplotlib(path: str | None) -> None:
 
 def read_matrix(path: str) -> tuple[csc_array, bool]:
     """The matrix of a Matrix Market file, and whether the file holds both triangles."""
+    if not os.path.exists(path):
+        raise CommandError(f"{path}: no such file")
     try:
         rows, columns, _, _, field, symmetry = mminfo(path)
         if field == "pattern":
@@ -206,8 +207,6 @@ def read_matrix(path: str) -> tuple[csc_array, bool]:
             # The option that picks the class is newer than the oldest SciPy that we run on.
             warnings.simplefilter("ignore", DeprecationWarning)
             A = csc_array(mmread(path))
-    except FileNotFoundError:
-        raise CommandError(f"{path}: no such file") from None
     except (OSError, EOFError, ValueError, OverflowError, zlib.error) as error:
         raise CommandError(f"{path} cannot be read as a Matrix Market file: {error}") from None
     return A, symmetry == "general"
@@ -346,7 +345,7 @@ def random_vector(A: csc_array) -> np.ndarray:
 
 
 def inf_norm(A: csc_array) -> float:
-    return float(sparse_norm(A, np.inf))
+    return float(abs(A).sum(axis=1).max())
 
 
 def draw(symbolic: SymbolicFactor, path: str) -> None:

@@ -46,7 +46,7 @@ def grid_laplacian(shape: tuple[int, ...], shift: float = 0.0) -> csc_array:
     """
     A = csc_array((1, 1))
     for m in shape:
-        line = diags_array([-1.0, 2.0, -1.0], offsets=[-1, 0, 1], shape=(m, m))
+        line = 2 * eye_array(m) - _path(m)
         A = kron(A, eye_array(m)) + kron(eye_array(A.shape[0]), line)
     return _tidy(A + shift * eye_array(A.shape[0]))
 
@@ -199,7 +199,7 @@ def space_time(
         raise ValueError(f"rho must lie between -1 and 1, not {rho}")
     diagonal = np.full(nt, 1 + rho**2)
     diagonal[[0, -1]] = 1 if nt > 1 else 1 - rho**2
-    time = diags_array(diagonal) - rho * (eye_array(nt, k=1) + eye_array(nt, k=-1))
+    time = diags_array(diagonal) - rho * _path(nt)
     return _tidy(kron(time / (1 - rho**2), matern_spde(nx, ny, range_, sigma, seed=seed)))
 
 
@@ -257,6 +257,13 @@ def block_arrow(blocks: int, size: int, border: int, seed: int = 0) -> csc_array
     lower.data = rng.uniform(-1, 1, lower.nnz)
     A = lower + lower.T
     return _tidy(A + diags_array(1 + abs(A).sum(axis=0)))
+
+
+def _path(m: int) -> csc_array:
+    """Adjacency matrix of m vertices in a row."""
+    i = np.arange(m - 1)
+    edges = (np.concatenate([i, i + 1]), np.concatenate([i + 1, i]))
+    return csc_array((np.ones(2 * i.size), edges), shape=(m, m))
 
 
 def _tidy(A) -> csc_array:

@@ -91,7 +91,7 @@ def test_no_edges(n):
 
 @pytest.mark.parametrize("n", [3, 40, 2000])
 def test_a_tree_has_no_fill(n):
-    for A in (sp.diags_array([1.0, 1.0], offsets=[-1, 1], shape=(n, n)), star(n)):
+    for A in (sp.diags_array([[1.0], [1.0]], offsets=[-1, 1], shape=(n, n)), star(n)):
         perm = order(A)
         assert is_permutation(perm, n)
         assert column_counts(A, perm).sum() == 2 * n - 1
@@ -103,7 +103,7 @@ def test_complete_graph():
 
 def test_dense_rows_come_last():
     n, dense = 2000, [5, 700, 1999]
-    A = sp.diags_array([1.0, 1.0], offsets=[-1, 1], shape=(n, n)).tolil()
+    A = sp.diags_array([[1.0], [1.0]], offsets=[-1, 1], shape=(n, n)).tolil()
     for row in dense:
         A[row, :] = A[:, row] = 1
     perm = order(A)
@@ -121,12 +121,12 @@ def test_disconnected_pieces():
 def test_grid_fill_stays_near_the_known_growth():
     """31 n log2(n) / 4 bounds nested dissection's fill; AMD does better on a small grid."""
     k = 60
-    path = sp.diags_array([1.0, 1.0], offsets=[-1, 1], shape=(k, k))
+    path = sp.diags_array([[1.0], [1.0]], offsets=[-1, 1], shape=(k, k))
     A = sp.kronsum(path, path)
     n = k * k
     assert column_counts(A, order(A)).sum() < 31 / 4 * n * np.log2(n)
 
 
 def test_the_same_graph_gives_the_same_order():
-    A = sp.random_array((300, 300), density=0.02, rng=np.random.default_rng(0))
-    assert np.array_equal(order(A + A.T), order(A + A.T))
+    A = np.random.default_rng(0).random((300, 300)) < 0.02
+    assert np.array_equal(order(A | A.T), order(A | A.T))
