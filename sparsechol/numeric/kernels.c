@@ -34,11 +34,14 @@
 #define BLOCK_ROWS 192
 #define BLOCK_DEPTH 128
 
-/* Multiplications of a product up to which these kernels beat BLAS. With AVX the real ones beat
- * OpenBLAS at every size that fronts have (53 against 45 GF/s on Zen 4 with AVX-512). */
+/* Multiplications of a product up to which these kernels beat OpenBLAS in whole factorisations
+ * (measured on Zen 4; with AVX-512 no size was found where they lose more than a few per cent,
+ * with AVX2 a factorisation is up to twice as slow without BLAS for the large products). */
 #define SMALL_PRODUCT 40000
-#if defined(__AVX2__)
+#if defined(__AVX512F__)
 #define OWN_REAL_PRODUCT PTRDIFF_MAX
+#elif defined(__AVX2__)
+#define OWN_REAL_PRODUCT 1000000
 #else
 #define OWN_REAL_PRODUCT SMALL_PRODUCT
 #endif

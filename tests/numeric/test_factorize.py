@@ -59,13 +59,13 @@ def test_garbage_in_factor_and_workspace_does_not_matter(system):
     assert np.array_equal(results[0], results[2])
 
 
-@pytest.mark.parametrize("which", ["values", "factor", "workspace"])
-@pytest.mark.parametrize("change", [-1, 1])
+@pytest.mark.parametrize(
+    ("which", "change"),  # a longer workspace serves as well
+    [("values", -1), ("values", 1), ("factor", -1), ("factor", 1), ("workspace", -1)],
+)
 def test_wrong_lengths_are_refused(system, which, change):
     A, _, structure, _ = system
     lengths = {"values": structure.nnz, "factor": structure.size, "workspace": structure.updates}
-    if which == "workspace" and change == 1:
-        pytest.skip("a longer workspace serves as well")
     lengths[which] += change
     with pytest.raises(ValueError, match="do not belong"):
         factorize(structure, *(np.zeros(k, A.dtype) for k in lengths.values()))
