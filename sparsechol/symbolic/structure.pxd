@@ -6,7 +6,6 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 cdef struct Pattern:
     int32_t n                   # order of the matrix
     int32_t nsuper              # number of supernodes
-    int32_t widest              # most columns in a supernode
     int32_t tallest             # most rows of a front
     int64_t nnz                 # stored values of A
     int64_t size                # entries of the flat factor

@@ -62,7 +62,6 @@ cdef class Structure:
             array.setflags(write=False)
         self.pattern.n = <int32_t>n
         self.pattern.nsuper = <int32_t>ns
-        self.pattern.widest = columns.max(initial=0)
         self.pattern.tallest = (columns + below).max(initial=0)
         self.pattern.nnz = indices.shape[0]
         self.pattern.size = panel[ns]
