@@ -59,7 +59,7 @@ class SymbolicFactor:
         The ordering that was chosen, why, and the counts of those tried.
     """
 
-    def __init__(self, indptr, indices, perm, order, first, nnz, flops, ordering):
+    def __init__(self, indptr, indices, perm, order, first, region, nnz, flops, ordering):
         self.indptr: np.ndarray = _frozen(indptr)
         self.indices: np.ndarray = _frozen(indices)
         self.perm: np.ndarray = _frozen(perm)
@@ -70,8 +70,11 @@ class SymbolicFactor:
         # which place of `perm` stands at each place of that order.
         self._order = _frozen(order)
         self._first = _frozen(first)
+        self._region = _frozen(region)
         self._post = _frozen(inverse_permutation(perm)[order])
-        self._structure = Structure(self.indptr, self.indices, self._order, self._first)
+        self._structure = Structure(
+            self.indptr, self.indices, self._order, self._first, self._region
+        )
 
     def __setattr__(self, name: str, value: Any) -> None:
         if "_structure" in self.__dict__:  # the last that __init__ sets
@@ -96,7 +99,14 @@ class SymbolicFactor:
     def digest(self) -> str:
         """Hexadecimal digest of the content; equal analyses have equal digests."""
         content = hashlib.blake2b(b"sparsechol 1", digest_size=16)
-        for array in (self.indptr, self.indices, self.perm, self._order, self._first):
+        for array in (
+            self.indptr,
+            self.indices,
+            self.perm,
+            self._order,
+            self._first,
+            self._region,
+        ):
             content.update(np.int64(array.shape[0]).tobytes())
             content.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
         return content.hexdigest()
@@ -116,6 +126,7 @@ class SymbolicFactor:
             self.perm,
             self._order,
             self._first,
+            self._region,
             self.nnz,
             self.flops,
             self.ordering,
@@ -318,14 +329,16 @@ def analyze(
 def analyze_pattern(indptr, indices, method) -> SymbolicFactor:
     """Analyse a lower pattern by column, sorted, with the whole diagonal."""
     tree, ordering = order(indptr, indices, method)
-    places, first = supernodal_order(tree)
+    places, first, region = supernodal_order(tree)
     if ordering.method == "natural":
         perm = np.arange(places.shape[0], dtype=np.int32)
     elif ordering.method == "given":
         perm = np.asarray(method).astype(np.int32)
     else:
         perm = places
-    return SymbolicFactor(indptr, indices, perm, places, first, tree.nnz, tree.flops, ordering)
+    return SymbolicFactor(
+        indptr, indices, perm, places, first, region, tree.nnz, tree.flops, ordering
+    )
 
 
 def require_symmetric(arrays) -> None:

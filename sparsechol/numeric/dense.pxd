@@ -6,6 +6,8 @@ solve: AS_IS, TRANSPOSED or ADJOINT.
 
 from libc.stdint cimport int32_t
 
+from sparsechol.symbolic.structure cimport Pattern
+
 ctypedef fused scalar:
     float
     double
@@ -42,3 +44,7 @@ cdef void backward_one(int nc, int m, const scalar *P, int ld, scalar *x,
                        const scalar *w) noexcept nogil
 cdef void scatter_add(int m, int begin, int end, const int32_t *place, int shift, const scalar *U,
                       scalar *D, int ldd) noexcept nogil
+cdef Py_ssize_t factor_columns(const Pattern *p, int32_t begin, int32_t root, scalar *l,
+                               scalar *update) noexcept nogil
+cdef void invert_columns(const Pattern *p, int32_t begin, int32_t root, const scalar *l,
+                         scalar *z, const scalar *corner, scalar *t) noexcept nogil

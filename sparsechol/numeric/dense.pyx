@@ -30,6 +30,12 @@ cdef extern from "kernels.h" nogil:
                          const void *) noexcept nogil
         void (*scatter)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const int32_t *, int, const void *,
                         void *, Py_ssize_t) noexcept nogil
+        Py_ssize_t (*columns)(Py_ssize_t, Py_ssize_t, const int32_t *, const int64_t *,
+                              const int64_t *, const int32_t *, const int32_t *, void *,
+                              void *) noexcept nogil
+        void (*inverse_columns)(Py_ssize_t, Py_ssize_t, const int32_t *, const int64_t *,
+                                const int64_t *, const int32_t *, const int32_t *, const void *,
+                                void *, const void *, void *) noexcept nogil
     const char *kernels_best()
     int kernels_use(const char *name, const kernels **tables)
 
@@ -169,6 +175,22 @@ cdef void scatter_add(int m, int begin, int end, const int32_t *place, int shift
     if begin >= end:
         return
     own(<const scalar *>D).scatter(m, begin, end, place, shift, U, D, ldd)
+
+
+cdef Py_ssize_t factor_columns(const Pattern *p, int32_t begin, int32_t root, scalar *l,
+                               scalar *update) noexcept nogil:
+    """Factor the columns of a region; -1, or the column whose pivot is not positive."""
+    return own(<const scalar *>l).columns(begin, root, p.first, p.panel, p.row_start, p.rows,
+                                          p.target + p.target_start[begin], l + p.panel[begin],
+                                          update)
+
+
+cdef void invert_columns(const Pattern *p, int32_t begin, int32_t root, const scalar *l,
+                         scalar *z, const scalar *corner, scalar *t) noexcept nogil:
+    """Partial inverse on the columns of a region."""
+    own(l).inverse_columns(begin, root, p.first, p.panel, p.row_start, p.rows,
+                           p.target + p.target_start[root + 1], l + p.panel[begin],
+                           z + p.panel[begin], corner, t)
 
 
 def instruction_set(name=None):

@@ -2,7 +2,7 @@
 
 The fronts are visited in postorder. A front is opened (panel and update matrix cleared, the
 entries of A put in) when its first child is done, so that every child adds its update matrix to
-it while that is still in cache.
+it while that is still in cache. Regions (see symbolic.structure) are done column by column.
 
 References
 ----------
@@ -16,9 +16,25 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
 from sparsechol.numeric.dense cimport (
-    ADJOINT, conjugate, factor_panel, multiply, real, scalar, scatter_add,
+    ADJOINT, conjugate, factor_columns, factor_panel, multiply, real, scalar, scatter_add,
 )
 from sparsechol.symbolic.structure cimport Pattern, Structure
+
+
+cdef inline void put_entries(const Pattern *p, int32_t s, const scalar *a,
+                             scalar *panel) noexcept nogil:
+    """Entries of A into the panel of s."""
+    cdef Py_ssize_t rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
+    cdef int64_t q, source
+    cdef int32_t j
+    for j in range(p.first[s], p.first[s + 1]):
+        for q in range(p.entry_start[j], p.entry_start[j + 1]):
+            source = p.entry_source[q]
+            if source >= 0:
+                panel[p.entry_row[q]] = a[source]
+            else:
+                panel[p.entry_row[q]] = conjugate(a[~source])
+        panel += rows
 
 
 cdef void open_front(const Pattern *p, int32_t s, const scalar *a, scalar *l, scalar *work,
@@ -32,17 +48,9 @@ cdef void open_front(const Pattern *p, int32_t s, const scalar *a, scalar *l, sc
     cdef Py_ssize_t rows = nc + m
     cdef scalar *panel = l + p.panel[s]
     cdef scalar *update = work + p.update[s]
-    cdef int64_t q, source
     cdef int32_t j
     memset(panel, 0, sizeof(scalar) * rows * nc)
-    for j in range(p.first[s], p.first[s + 1]):
-        for q in range(p.entry_start[j], p.entry_start[j + 1]):
-            source = p.entry_source[q]
-            if source >= 0:
-                panel[p.entry_row[q]] = a[source]
-            else:
-                panel[p.entry_row[q]] = conjugate(a[~source])
-        panel += rows
+    put_entries(p, s, a, panel)
     if has_children:
         for j in range(m):
             memset(update + j * <Py_ssize_t>(m + 1), 0, sizeof(scalar) * (m - j))
@@ -73,33 +81,70 @@ cdef struct Outcome:
     double ratio            # pivot / diagonal entry of A there
 
 
+cdef bint factor_front(const Pattern *p, int32_t s, const scalar *a, scalar *l, scalar *work,
+                       Outcome *outcome) noexcept nogil:
+    """Factor one front; False if a pivot is not positive."""
+    cdef int nc = p.first[s + 1] - p.first[s]
+    cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
+    cdef scalar *panel = l + p.panel[s]
+    cdef int bad
+    if p.leaf[s]:
+        open_front(p, s, a, l, work, False)
+    #   [ F11  .  ]      L11 = chol(F11), L21 = F21 L11^-H
+    #   [ F21 F22 ]      F22 <- F22 - L21 L21^H
+    bad = factor_panel(nc + m, nc, panel, nc + m)
+    if bad >= 0:
+        outcome.failed = p.first[s] + bad
+        outcome.ratio = real(panel[bad * <Py_ssize_t>(nc + m + 1)])
+        return False
+    weigh_pivots(p, s, a, <const scalar *>panel, nc + m, outcome)
+    if m:
+        multiply(ADJOINT, True, m, m, nc, <const scalar *>panel + nc, nc + m,
+                 <const scalar *>panel + nc, nc + m, not p.leaf[s], work + p.update[s], m)
+    return True
+
+
+cdef bint factor_region(const Pattern *p, int32_t begin, int32_t root, const scalar *a, scalar *l,
+                        scalar *work, Outcome *outcome) noexcept nogil:
+    """Factor the columns of one region; False if a pivot is not positive."""
+    cdef int64_t m = p.row_start[root + 1] - p.row_start[root]
+    cdef Py_ssize_t bad
+    cdef int32_t s
+    memset(l + p.panel[begin], 0, sizeof(scalar) * (p.panel[root + 1] - p.panel[begin]))
+    for s in range(begin, root + 1):
+        put_entries(p, s, a, l + p.panel[s])
+    memset(work + p.update[root], 0, sizeof(scalar) * m * m)
+    bad = factor_columns(p, begin, root, l, work + p.update[root])
+    if bad >= 0:
+        s = begin + <int32_t>(bad - p.first[begin])
+        outcome.failed = <int32_t>bad
+        outcome.ratio = real(l[p.panel[s]])
+        return False
+    for s in range(begin, root + 1):
+        weigh_pivots(p, s, a, <const scalar *>l + p.panel[s], 1, outcome)
+    return True
+
+
 cdef Outcome factor_fronts(const Pattern *p, const scalar *a, scalar *l,
                            scalar *work) noexcept nogil:
-    """All fronts."""
-    cdef int32_t s
-    cdef int nc, m, bad
-    cdef scalar *panel
+    """All fronts and regions."""
+    cdef int32_t s = 0, begin
+    cdef bint good
     cdef Outcome outcome = Outcome(failed=-1, weakest=-1, ratio=1.0)
-    for s in range(p.nsuper):
-        if p.leaf[s]:
-            open_front(p, s, a, l, work, False)
-        nc = p.first[s + 1] - p.first[s]
-        m = <int>(p.row_start[s + 1] - p.row_start[s])
-        panel = l + p.panel[s]
-        #   [ F11  .  ]      L11 = chol(F11), L21 = F21 L11^-H
-        #   [ F21 F22 ]      F22 <- F22 - L21 L21^H
-        bad = factor_panel(nc + m, nc, panel, nc + m)
-        if bad >= 0:
-            outcome.failed = p.first[s] + bad
-            outcome.ratio = real(panel[bad * <Py_ssize_t>(nc + m + 1)])
+    while s < p.nsuper:
+        begin = s
+        if p.region[s] == -1:
+            good = factor_front(p, s, a, l, work, &outcome)
+        else:
+            s = p.region[s]
+            good = factor_region(p, begin, s, a, l, work, &outcome)
+        if not good:
             return outcome
-        weigh_pivots(p, s, a, <const scalar *>panel, nc + m, &outcome)
-        if m:
-            multiply(ADJOINT, True, m, m, nc, <const scalar *>panel + nc, nc + m,
-                     <const scalar *>panel + nc, nc + m, not p.leaf[s], work + p.update[s], m)
+        if p.parent[s] != -1:
             if p.opens[s]:
                 open_front(p, p.parent[s], a, l, work, True)
             extend_add(p, s, l, work)
+        s += 1
     return outcome
 
 

@@ -35,6 +35,20 @@ typedef struct {
      * to `end`; U is m x m. */
     void (*scatter)(ptrdiff_t m, ptrdiff_t begin, ptrdiff_t end, const int32_t *place, int shift,
                     const void *U, void *D, ptrdiff_t ldd);
+    /* Columns `begin` to `root` of a region, one supernode each: L from the entries of A in `l`,
+     * the part of the flat factor that `panel` counts from; `update` is the cleared update matrix
+     * of the root. `products` is where the targets of column `begin` lie.
+     * Returns -1, or the column whose pivot is not positive; its entry then holds the pivot. */
+    ptrdiff_t (*columns)(ptrdiff_t begin, ptrdiff_t root, const int32_t *first,
+                         const int64_t *panel, const int64_t *row_start, const int32_t *rows,
+                         const int32_t *products, void *l, void *update);
+    /* The partial inverse of the same columns into `z`, from the inverse on the rows below the
+     * root, of which the lower triangle of `corner` is read. `products` is where the targets of
+     * the root end; `t` holds as many scalars as the tallest column has rows. */
+    void (*inverse_columns)(ptrdiff_t begin, ptrdiff_t root, const int32_t *first,
+                            const int64_t *panel, const int64_t *row_start, const int32_t *rows,
+                            const int32_t *products, const void *l, void *z, const void *corner,
+                            void *t);
 } kernels;
 
 /* Scalar types, in the order of the tables. */

@@ -361,9 +361,95 @@ static void NAME(scatter)(ptrdiff_t m, ptrdiff_t begin, ptrdiff_t end, const int
     }
 }
 
+/* ---- regions: columns without fronts ------------------------------------------------------------ */
+
+/* base[target] -= x_i conj(x_j) / pivot for i >= j >= begin; returns the next target. */
+INLINE const int32_t *NAME(send)(ptrdiff_t begin, ptrdiff_t end, ptrdiff_t m, const SCALAR *x,
+                                 REAL inverse, const int32_t *target, SCALAR *base) {
+    for (ptrdiff_t j = begin; j < end; j++) {
+        SCALAR y = CONJUGATE(x[j]) * inverse;
+        for (ptrdiff_t i = j; i < m; i++) base[*target++] -= x[i] * y;
+    }
+    return target;
+}
+
+/* The products need 1 / pivot only: the square root is off the path from column to column. */
+static ptrdiff_t NAME(columns)(ptrdiff_t begin, ptrdiff_t root, const int32_t *first,
+                               const int64_t *panel, const int64_t *row_start, const int32_t *rows,
+                               const int32_t *target, void *l, void *update) {
+    for (ptrdiff_t s = begin; s <= root; s++) {
+        SCALAR *column = (SCALAR *)l + (panel[s] - panel[begin]);
+        SCALAR *x = column + 1;
+        const int32_t *below = rows + row_start[s];
+        ptrdiff_t m = row_start[s + 1] - row_start[s];
+        REAL pivot = REAL_PART(column[0]);
+        if (!(pivot > 0 && pivot < (REAL)INFINITY)) return first[s];
+        REAL inverse = 1 / pivot;
+        if (m == 0 || below[m - 1] <= first[root]) {
+            switch (m) { /* short loops of known length are unrolled */
+            case 0: break;
+            case 1: target = NAME(send)(0, 1, 1, x, inverse, target, l); break;
+            case 2: target = NAME(send)(0, 2, 2, x, inverse, target, l); break;
+            case 3: target = NAME(send)(0, 3, 3, x, inverse, target, l); break;
+            case 4: target = NAME(send)(0, 4, 4, x, inverse, target, l); break;
+            default: target = NAME(send)(0, m, m, x, inverse, target, l);
+            }
+        } else {
+            ptrdiff_t inside = 0;
+            while (below[inside] <= first[root]) inside++;
+            target = NAME(send)(0, inside, m, x, inverse, target, l);
+            target = NAME(send)(inside, m, m, x, inverse, target, update);
+        }
+        column[0] = SQRT(pivot);
+        REAL scale = 1 / REAL_PART(column[0]);
+        for (ptrdiff_t i = 0; i < m; i++) x[i] *= scale;
+    }
+    return -1;
+}
+
+/* t += Z x with the columns from `begin` to `end` of the lower triangle of Z at the targets. */
+INLINE void NAME(receive)(ptrdiff_t begin, ptrdiff_t end, ptrdiff_t m, const SCALAR *x,
+                          const int32_t *target, const SCALAR *base, SCALAR *t) {
+    for (ptrdiff_t j = begin; j < end; j++) {
+        SCALAR sum = base[*target++] * x[j];
+        for (ptrdiff_t i = j + 1; i < m; i++) {
+            SCALAR z = base[*target++];
+            t[i] += z * x[j];
+            sum += CONJUGATE(z) * x[i];
+        }
+        t[j] += sum;
+    }
+}
+
+/* z_k = -Z l_k / l_kk on the rows below, z_kk = (1 / l_kk - l_k^H z_k) / l_kk. */
+static void NAME(inverse_columns)(ptrdiff_t begin, ptrdiff_t root, const int32_t *first,
+                                  const int64_t *panel, const int64_t *row_start,
+                                  const int32_t *rows, const int32_t *target, const void *l,
+                                  void *z, const void *corner, void *t_) {
+    SCALAR *t = t_;
+    for (ptrdiff_t s = root; s >= begin; s--) {
+        const SCALAR *column = (const SCALAR *)l + (panel[s] - panel[begin]);
+        const SCALAR *x = column + 1;
+        SCALAR *out = (SCALAR *)z + (panel[s] - panel[begin]);
+        const int32_t *below = rows + row_start[s];
+        ptrdiff_t m = row_start[s + 1] - row_start[s], inside = m;
+        REAL inverse = 1 / REAL_PART(column[0]), dot = 0;
+        target -= m * (m + 1) / 2;
+        while (inside > 0 && below[inside - 1] > first[root]) inside--;
+        for (ptrdiff_t i = 0; i < m; i++) t[i] = 0;
+        NAME(receive)(0, inside, m, x, target, z, t);
+        NAME(receive)(inside, m, m, x, target + inside * (2 * m - inside + 1) / 2, corner, t);
+        for (ptrdiff_t i = 0; i < m; i++) {
+            out[i + 1] = -t[i] * inverse;
+            dot += REAL_PART(CONJUGATE(x[i]) * out[i + 1]);
+        }
+        out[0] = (inverse - dot) * inverse;
+    }
+}
+
 static const kernels NAME(table) = {
-    OWN_PRODUCT,    NAME(factor),   NAME(solve),   NAME(multiply),
-    NAME(forward), NAME(backward), NAME(scatter),
+    OWN_PRODUCT,    NAME(factor),  NAME(solve),   NAME(multiply),        NAME(forward),
+    NAME(backward), NAME(scatter), NAME(columns), NAME(inverse_columns),
 };
 
 #undef NAME

@@ -21,11 +21,16 @@ Campbell, Y. E., Davis, T. A. (1995). Computing the sparse inverse subset: an in
 from libc.stdint cimport int32_t
 from libc.string cimport memcpy
 
-from sparsechol.numeric.dense cimport AS_IS, PANEL, conjugate, multiply, real, scalar, solve_right
+from sparsechol.numeric.dense cimport (
+    AS_IS, PANEL, conjugate, invert_columns, multiply, real, scalar, solve_right,
+)
 from sparsechol.symbolic.structure cimport Pattern, Structure
 
 
 cdef inline Py_ssize_t front_rows(const Pattern *p, int32_t s) noexcept nogil:
+    """Order of the whole front of s; of a region's root it is the corner alone."""
+    if p.region[s] != -1:
+        return p.row_start[s + 1] - p.row_start[s]
     return p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
 
 
@@ -91,28 +96,37 @@ cdef inline void mirror(Py_ssize_t rows, Py_ssize_t w, scalar *f, Py_ssize_t ld)
         begin += 16
 
 
+cdef void invert_front(const Pattern *p, int32_t s, const scalar *l, scalar *z, scalar *work,
+                       scalar *t) noexcept nogil:
+    """One front: its corner is in place."""
+    cdef int nc = p.first[s + 1] - p.first[s]
+    cdef int rows = <int>front_rows(p, s)
+    cdef int w, j = nc
+    cdef const scalar *panel = l + p.panel[s]
+    cdef scalar *f = work + p.front[s]
+    while j > 0:
+        w = min(<int>PANEL, j)
+        j -= w
+        invert_block(w, rows - j - w, panel + j * <Py_ssize_t>(rows + 1),
+                     f + j * <Py_ssize_t>(rows + 1), rows, t, t + <Py_ssize_t>PANEL * p.tallest)
+    memcpy(z + p.panel[s], f, sizeof(scalar) * <Py_ssize_t>rows * nc)
+
+
 cdef void invert_fronts(const Pattern *p, const scalar *l, scalar *z, scalar *work) noexcept nogil:
-    """All fronts, from the roots down."""
-    cdef int32_t s
-    cdef int nc, rows, j, w
-    cdef const scalar *panel
-    cdef scalar *f
+    """All fronts and regions, from the roots down."""
+    cdef int32_t s = p.nsuper - 1, begin
     cdef scalar *t = work + p.fronts
-    for s in range(p.nsuper - 1, -1, -1):
-        nc = p.first[s + 1] - p.first[s]
-        rows = <int>front_rows(p, s)
-        panel = l + p.panel[s]
-        f = work + p.front[s]
-        if rows > nc:
+    while s >= 0:
+        if p.parent[s] != -1:
             gather_corner(p, s, work)
-        j = nc
-        while j > 0:
-            w = min(<int>PANEL, j)
-            j -= w
-            invert_block(w, rows - j - w, panel + j * <Py_ssize_t>(rows + 1),
-                         f + j * <Py_ssize_t>(rows + 1), rows, t,
-                         t + <Py_ssize_t>PANEL * p.tallest)
-        memcpy(z + p.panel[s], f, sizeof(scalar) * <Py_ssize_t>rows * nc)
+        begin = s
+        if p.region[s] == -1:
+            invert_front(p, s, l, z, work, t)
+        else:
+            while begin > 0 and p.region[begin - 1] == s:
+                begin -= 1
+            invert_columns(p, begin, s, l, z, <const scalar *>work + p.front[s], t)
+        s = begin - 1
 
 
 def workspace(Structure structure):

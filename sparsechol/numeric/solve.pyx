@@ -33,7 +33,9 @@ cdef void forward(const Pattern *p, const scalar *l, scalar *x, int k, scalar *w
         panel = l + p.panel[s]
         rows = p.rows + p.row_start[s]
         x1 = x + <Py_ssize_t>p.first[s] * k
-        if k == 1:
+        if p.region[s] != -1:
+            forward_column(m, k, panel, rows, x1, x)
+        elif k == 1:
             forward_one(nc, m, panel, nc + m, x1, w)
             for i in range(m):
                 x[rows[i]] -= w[i]
@@ -57,7 +59,9 @@ cdef void backward(const Pattern *p, const scalar *l, scalar *x, int k, scalar *
         panel = l + p.panel[s]
         rows = p.rows + p.row_start[s]
         x1 = x + <Py_ssize_t>p.first[s] * k
-        if k == 1:
+        if p.region[s] != -1:
+            backward_column(m, k, panel, rows, x1, x)
+        elif k == 1:
             for i in range(m):
                 w[i] = x[rows[i]]
             backward_one(nc, m, panel, nc + m, x1, <const scalar *>w)
@@ -65,6 +69,46 @@ cdef void backward(const Pattern *p, const scalar *l, scalar *x, int k, scalar *
             gather_rows(m, k, rows, x, w)
             multiply(AS_IS, False, k, nc, m, <const scalar *>w, k, panel + nc, nc + m, True, x1, k)
             solve_right(AS_IS, k, nc, panel, nc + m, x1, k)
+
+
+cdef inline void forward_column(int m, int k, const scalar *column, const int32_t *rows,
+                                scalar *x1, scalar *x) noexcept nogil:
+    """One column of a region: x1 <- x1 / l, then it leaves the rows below."""
+    cdef int i, c
+    cdef scalar y
+    cdef scalar *target
+    if k == 1:
+        y = x1[0] / real(column[0])
+        x1[0] = y
+        for i in range(m):
+            x[rows[i]] -= column[i + 1] * y
+        return
+    for c in range(k):
+        x1[c] /= real(column[0])
+    for i in range(m):
+        target = x + <Py_ssize_t>rows[i] * k
+        for c in range(k):
+            target[c] -= column[i + 1] * x1[c]
+
+
+cdef inline void backward_column(int m, int k, const scalar *column, const int32_t *rows,
+                                 scalar *x1, const scalar *x) noexcept nogil:
+    """One column of a region; conjugated if there is one right-hand side (see `backward`)."""
+    cdef int i, c
+    cdef scalar y
+    cdef const scalar *source
+    if k == 1:
+        y = x1[0]
+        for i in range(m):
+            y -= conjugate(column[i + 1]) * x[rows[i]]
+        x1[0] = y / real(column[0])
+        return
+    for i in range(m):
+        source = x + <Py_ssize_t>rows[i] * k
+        for c in range(k):
+            x1[c] -= column[i + 1] * source[c]
+    for c in range(k):
+        x1[c] /= real(column[0])
 
 
 cdef inline void scatter_rows(int m, int k, const int32_t *rows, const scalar *w,

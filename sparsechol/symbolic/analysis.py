@@ -11,7 +11,12 @@ from sparsechol.symbolic.etree import (
     postorder,
 )
 from sparsechol.symbolic.patterns import factor_pattern
-from sparsechol.symbolic.supernodes import amalgamate, fundamental_supernodes, visiting_order
+from sparsechol.symbolic.supernodes import (
+    amalgamate,
+    find_regions,
+    fundamental_supernodes,
+    visiting_order,
+)
 
 
 class Tree(NamedTuple):
@@ -56,11 +61,12 @@ def renumber(parent, order):
 
 
 def supernodal_order(tree: Tree):
-    """Permutation and first columns of relaxed supernodes, in an order that saves memory."""
+    """Permutation, first columns of relaxed supernodes and their regions (see supernodes)."""
     first = fundamental_supernodes(tree.parent, tree.counts)
     into, above = amalgamate(first, tree.parent, tree.counts)
-    order, boundaries = visiting_order(first, into, above, tree.counts)
-    return tree.perm[order], boundaries
+    simple = find_regions(first, into, above, tree.counts)
+    order, boundaries, region = visiting_order(first, into, above, tree.counts, simple)
+    return tree.perm[order], boundaries, region
 
 
 def pattern_of_factor(indptr, indices, perm):

@@ -21,7 +21,10 @@ cdef struct Pattern:
     const int64_t *update       # (nsuper) start of each update matrix in a workspace
     const int64_t *front        # (nsuper) start of each whole front in a workspace
     const uint8_t *opens        # (nsuper) first child of its parent
-    const uint8_t *leaf         # (nsuper) has no child
+    const uint8_t *leaf         # (nsuper) has no child with a front or a region of its own
+    const int32_t *region       # (nsuper) root of the region it is a column of, -1 for a front
+    const int64_t *target_start     # (nsuper + 1) into target
+    const int32_t *target       # where the products of a column of a region go, see structure.pyx
     const int64_t *entry_start  # (n + 1) entries of A by permuted column
     const int64_t *entry_source     # stored value of A, complemented where it is conjugated
     const int32_t *entry_row        # its row in the front

@@ -7,6 +7,15 @@ Update matrices live in two stacks, one for the even and one for the odd levels 
 supernode's update matrix is opened when its first child is done and closed when it has been added
 to the parent's, so that a child and its parent never share a stack and nothing is ever moved. The
 sweeps from the roots down keep whole fronts in the same manner, with time reversed.
+
+A region is a subtree whose supernodes are single columns without fronts; they stand one after
+another. Only its root has an update matrix. Column k with rows r_0 < r_1 < .. sends products
+
+    l_ik l_jk, i >= j    to entry (r_i, r_j) of L if column r_j is in the region,
+                         else of the update matrix of the region's root
+
+and `target` lists these places, j by j: from the start of the region's part of the flat factor, or
+from the start of the update matrix. The sweeps from the roots down read from the same places.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
@@ -24,12 +33,13 @@ cdef class Structure:
     indptr, indices : lower triangle of A by column, sorted, with the whole diagonal.
     perm : int32 ndarray, original row at each place.
     first : int32 ndarray, first column of each supernode; supernodes are in postorder.
+    region : int32 ndarray, root of the region that each supernode is a column of, or -1.
 
     The same arguments always give the same structure.
     """
 
     def __init__(self, const int64_t[::1] indptr, const int32_t[::1] indices,
-                 const int32_t[::1] perm, const int32_t[::1] first):
+                 const int32_t[::1] perm, const int32_t[::1] first, const int32_t[::1] region):
         cdef Py_ssize_t n = perm.shape[0]
         cdef Py_ssize_t ns = first.shape[0] - 1
         inverse = np.empty(n, dtype=np.int32)
@@ -48,15 +58,22 @@ cdef class Structure:
         columns = np.diff(first).astype(np.int64)
         below = np.diff(row_start)
         panel = panel_starts(columns, below)
-        opens = opening_children(parent)
+        inside, roots = np.asarray(region) >= 0, np.asarray(region) == np.arange(ns)
+        opens = opening_children(parent, region)
         leaf = np.ones(ns, dtype=np.uint8)
         leaf[parent[parent >= 0]] = 0
-        update, updates = stacked(below, parent, opens, leaf)
-        front, fronts = stacked(columns + below, parent, opens, leaf)
+        leaf[inside] = roots[inside]
+        whole = np.where(inside, below, columns + below)
+        update, updates = stacked(below, parent, region, opens, leaf)
+        front, fronts = stacked(whole, parent, region, opens, leaf)
+        target_start = product_starts(below, inside)
+        target = np.empty(target_start[ns], dtype=np.int32)
+        locate_products(first, region, row_start, rows, panel, target_start, target)
         self.arrays = dict(
             perm=np.asarray(perm), first=np.asarray(first), parent=parent, row_start=row_start,
             rows=rows, relative=relative, panel=panel, update=update, front=front, opens=opens,
-            leaf=leaf, entry_start=entry_start, entry_source=entry_source, entry_row=entry_row,
+            leaf=leaf, region=np.asarray(region), target_start=target_start, target=target,
+            entry_start=entry_start, entry_source=entry_source, entry_row=entry_row,
         )
         for array in self.arrays.values():
             array.setflags(write=False)
@@ -78,6 +95,9 @@ cdef class Structure:
         self.pattern.front = longs(front)
         self.pattern.opens = flags(opens)
         self.pattern.leaf = flags(leaf)
+        self.pattern.region = ints(self.arrays["region"])
+        self.pattern.target_start = longs(target_start)
+        self.pattern.target = ints(target)
         self.pattern.entry_start = longs(entry_start)
         self.pattern.entry_source = longs(entry_source)
         self.pattern.entry_row = ints(entry_row)
@@ -233,8 +253,83 @@ def panel_starts(columns, below):
     return starts
 
 
-def opening_children(const int32_t[::1] parent):
-    """1 for the first child of each supernode (the one that opens its parent's front)."""
+def product_starts(below, inside):
+    """Where the products of each column of a region begin in `target`."""
+    starts = np.zeros(below.shape[0] + 1, dtype=np.int64)
+    np.cumsum(np.where(inside, below * (below + 1) // 2, 0), out=starts[1:])
+    return starts
+
+
+def locate_products(const int32_t[::1] first, const int32_t[::1] region,
+                    const int64_t[::1] row_start, const int32_t[::1] rows,
+                    const int64_t[::1] panel, const int64_t[::1] target_start,
+                    int32_t[::1] target):
+    """Fill `target` region by region.
+
+    The columns wait in the list of the next row that they have not served yet. When a column of
+    the region is reached, its map row -> place serves all that wait for it; what is left at the
+    end goes to the update matrix.
+    """
+    cdef Py_ssize_t ns = region.shape[0]
+    cdef Py_ssize_t n = first[ns]
+    cdef int32_t s, root, k, following, begin = 0
+    cdef int64_t q, m
+    cdef int32_t[::1] place = np.empty(n, dtype=np.int32)
+    cdef int32_t[::1] waiting = np.full(n, -1, dtype=np.int32)      # by row
+    cdef int32_t[::1] link = np.empty(ns, dtype=np.int32)
+    cdef int32_t[::1] served = np.zeros(ns, dtype=np.int32)
+    cdef int64_t[::1] head = np.array(target_start[:ns])
+    with nogil:
+        while begin < ns:
+            root = region[begin]
+            if root == -1:
+                begin += 1
+                continue
+            for s in range(begin, root + 1):
+                place[first[s]] = <int32_t>(panel[s] - panel[begin])
+                for q in range(row_start[s], row_start[s + 1]):
+                    place[rows[q]] = place[first[s]] + 1 + <int32_t>(q - row_start[s])
+                k = waiting[first[s]]
+                while k != -1:
+                    following = link[k]
+                    send(k, place, 0, row_start, rows, served, head, target)
+                    wait(k, row_start, rows, served, waiting, link)
+                    k = following
+                wait(s, row_start, rows, served, waiting, link)
+            m = row_start[root + 1] - row_start[root]
+            for q in range(row_start[root], row_start[root + 1]):
+                place[rows[q]] = <int32_t>(q - row_start[root])
+            for s in range(begin, root + 1):
+                while row_start[s] + served[s] < row_start[s + 1]:
+                    send(s, place, m, row_start, rows, served, head, target)
+            for q in range(row_start[root], row_start[root + 1]):
+                waiting[rows[q]] = -1
+            begin = root + 1
+
+
+cdef inline void send(int32_t k, int32_t[::1] place, int64_t ld, const int64_t[::1] row_start,
+                      const int32_t[::1] rows, int32_t[::1] served, int64_t[::1] head,
+                      int32_t[::1] target) noexcept nogil:
+    """Places of the products of column k with its next row; in a square of order `ld`, if any."""
+    cdef int64_t q = row_start[k] + served[k]
+    cdef int32_t column = <int32_t>(ld * place[rows[q]])
+    served[k] += 1
+    for q in range(q, row_start[k + 1]):
+        target[head[k]] = column + place[rows[q]]
+        head[k] += 1
+
+
+cdef inline void wait(int32_t k, const int64_t[::1] row_start, const int32_t[::1] rows,
+                      int32_t[::1] served, int32_t[::1] waiting, int32_t[::1] link) noexcept nogil:
+    """Put column k into the list of its next row."""
+    cdef int64_t q = row_start[k] + served[k]
+    if q < row_start[k + 1]:
+        link[k] = waiting[rows[q]]
+        waiting[rows[q]] = k
+
+
+def opening_children(const int32_t[::1] parent, const int32_t[::1] region):
+    """1 for the first child of each front (the one that opens it)."""
     cdef Py_ssize_t ns = parent.shape[0]
     cdef int32_t s
     opens_array = np.zeros(ns, dtype=np.uint8)
@@ -242,15 +337,15 @@ def opening_children(const int32_t[::1] parent):
     cdef uint8_t[::1] opened = np.zeros(ns, dtype=np.uint8)
     with nogil:
         for s in range(ns):
-            if parent[s] != -1 and not opened[parent[s]]:
+            if parent[s] != -1 and region[parent[s]] == -1 and not opened[parent[s]]:
                 opened[parent[s]] = 1
                 opens[s] = 1
     return opens_array
 
 
-def stacked(const int64_t[::1] orders, const int32_t[::1] parent, const uint8_t[::1] opens,
-            const uint8_t[::1] leaf):
-    """Start of a square matrix for each supernode in a workspace, and the workspace's length.
+def stacked(const int64_t[::1] orders, const int32_t[::1] parent, const int32_t[::1] region,
+            const uint8_t[::1] opens, const uint8_t[::1] leaf):
+    """Start of a square matrix for each front and region in a workspace, and its length.
 
     Plays the postorder once on two stacks (even and odd levels); the stack of the odd levels
     starts where the even one is highest. OverflowError where 64 bits do not hold the length.
@@ -271,6 +366,8 @@ def stacked(const int64_t[::1] orders, const int32_t[::1] parent, const uint8_t[
             if parent[s] != -1:
                 level[s] = 1 - level[parent[s]]
         for s in range(ns):
+            if region[s] != -1 and region[s] != s:
+                continue
             p = parent[s]
             if leaf[s]:
                 start[s] = push(orders[s], &top[level[s]], &highest[level[s]])

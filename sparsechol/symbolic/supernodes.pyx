@@ -8,6 +8,9 @@ A supernode is a set of columns that are eliminated together; its front is
 
 The panel [F11; F21] becomes columns of L, F22 is the update matrix that goes to the parent.
 
+Where fronts are tiny, at the bottom of the tree, a whole subtree does without them: a region, whose
+columns stand alone and send every product straight to its place in the later columns of the region.
+
 References
 ----------
 Ashcraft, C., Grimes, R. (1989). The influence of relaxed supernode partitions on the
@@ -16,7 +19,7 @@ Liu, J. W. H. (1986). On the storage requirement in the out-of-core multifrontal
     sparse factorization. ACM Trans. Math. Softw. 12(3), 249-264.
 """
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 
 import numpy as np
 
@@ -29,8 +32,15 @@ cdef double PANEL_ENTRY = 0.45
 cdef double UPDATE_ENTRY = 0.8
 cdef double FLOP = 0.035
 
+# The same for one column of a region, and for one product that it sends off.
+cdef double COLUMN_OVERHEAD = 10.0
+cdef double PRODUCT = 0.8
+
 # Amalgamation may store at most this part of a panel as zeros.
 cdef double MAX_ZEROS = 0.35
+
+# Places inside a region are 32-bit numbers.
+cdef double REGION_ENTRIES = 2.0**31 - 1
 
 
 def fundamental_supernodes(const int32_t[::1] parent, const int64_t[::1] count):
@@ -144,8 +154,46 @@ cdef inline void merge(int32_t c, int32_t p, int32_t[::1] into, double[::1] colu
     nonzeros[p] += nonzeros[c]
 
 
+def find_regions(const int32_t[::1] first, const int32_t[::1] into, const int32_t[::1] above,
+                 const int64_t[::1] count):
+    """Subtrees that are predicted to be faster column by column than as fronts.
+
+    Returns uint8 array, 1 for every merged supernode whose whole subtree is part of a region.
+    """
+    cdef Py_ssize_t ns = first.shape[0] - 1
+    cdef int32_t s, j
+    cdef double m, rows, fronts
+    simple_array = np.zeros(ns, dtype=np.uint8)
+    cdef uint8_t[::1] simple = simple_array
+    cdef double[::1] columns = np.zeros(ns)        # of the merged supernode
+    cdef double[::1] alone = np.zeros(ns)          # time of the subtree as a region
+    cdef double[::1] best = np.zeros(ns)           # least time of the subtrees of the children
+    cdef double[::1] entries = np.zeros(ns)        # of L in the subtree
+    with nogil:
+        for s in range(ns):
+            columns[into[s]] += first[s + 1] - first[s]
+            for j in range(first[s], first[s + 1]):
+                m = <double>(count[j] - 1)
+                alone[into[s]] += COLUMN_OVERHEAD + PRODUCT * m * (m + 1) / 2
+                entries[into[s]] += <double>count[j]
+        for s in range(ns):
+            if into[s] != s:
+                continue
+            rows = <double>(count[first[s + 1] - 1] - 1)
+            fronts = best[s] + front_time(columns[s], rows)
+            simple[s] = alone[s] <= fronts and max(entries[s], rows * rows) <= REGION_ENTRIES
+            if above[s] != -1:
+                alone[above[s]] += alone[s]
+                entries[above[s]] += entries[s]
+                best[above[s]] += alone[s] if simple[s] else fronts
+        for s in range(<int32_t>ns - 1, -1, -1):
+            if into[s] == s and above[s] != -1 and simple[above[s]]:
+                simple[s] = 1
+    return simple_array
+
+
 def visiting_order(const int32_t[::1] first, const int32_t[::1] into, const int32_t[::1] above,
-                   const int64_t[::1] count):
+                   const int64_t[::1] count, const uint8_t[::1] simple):
     """Postorder of the merged supernodes that keeps the update matrices few, and their columns.
 
     The child whose subtree needs the most workspace is visited first: it is the only one that
@@ -154,16 +202,21 @@ def visiting_order(const int32_t[::1] first, const int32_t[::1] into, const int3
     Returns
     -------
     order : int32 ndarray of length n, the old column at each new place.
-    boundaries : int32 ndarray of length nsuper + 1, first new column of each supernode.
+    boundaries : int32 ndarray of length nsuper + 1, first new column of each supernode. The
+        columns of regions are supernodes of their own.
+    region : int32 ndarray of length nsuper, the last column (as a supernode) of the region that
+        each one is part of, -1 for a front.
     """
     cdef Py_ssize_t ns = first.shape[0] - 1
     cdef Py_ssize_t n = first[ns]
-    cdef int32_t s, c, j, p, place = 0, size = 0
+    cdef int32_t s, c, j, p, place = 0, size = 0, fronts = 0, begin = 0
     cdef double u
     order_array = np.empty(n, dtype=np.int32)
-    boundaries_array = np.zeros(ns + 1, dtype=np.int32)
+    boundaries_array = np.zeros(n + 1, dtype=np.int32)
+    region_array = np.full(n, -1, dtype=np.int32)
     cdef int32_t[::1] order = order_array
     cdef int32_t[::1] boundaries = boundaries_array
+    cdef int32_t[::1] region = region_array
     cdef int32_t[::1] child = np.full(ns, -1, dtype=np.int32)
     cdef int32_t[::1] sibling = np.full(ns, -1, dtype=np.int32)
     cdef int32_t[::1] member = np.full(ns, -1, dtype=np.int32)       # old supernodes, ascending
@@ -175,7 +228,7 @@ def visiting_order(const int32_t[::1] first, const int32_t[::1] into, const int3
     cdef int32_t[::1] visited = np.empty(ns, dtype=np.int32)
     cdef int32_t root = -1
     if ns == 0:
-        return order_array, boundaries_array
+        return order_array, boundaries_array, region_array
 
     with nogil:
         for s in range(<int32_t>ns - 1, -1, -1):
@@ -215,13 +268,26 @@ def visiting_order(const int32_t[::1] first, const int32_t[::1] into, const int3
             s = sibling[root]
             size = depth_first(root, &child[0], &sibling[0], &stack[0], &visited[0], size)
             root = s
+        # Fronts take one place each, the columns of a region one place each; a region's columns
+        # are filled in from `begin` when its root is done.
         for c in range(size):
-            boundaries[c] = place
-            s = member[visited[c]]
+            p = visited[c]
+            boundaries[fronts] = place
+            fronts += not simple[p]
+            s = member[p]
             while s != -1:
                 for j in range(first[s], first[s + 1]):
                     order[place] = j
+                    if simple[p]:
+                        boundaries[fronts] = place
+                        fronts += 1
                     place += 1
                 s = following[s]
-        boundaries[size] = place
-    return order_array, boundaries_array[:size + 1].copy()
+            if not simple[p]:
+                begin = fronts
+            elif above[p] == -1 or not simple[above[p]]:
+                for s in range(begin, fronts):
+                    region[s] = fronts - 1
+                begin = fronts
+        boundaries[fronts] = place
+    return order_array, boundaries_array[:fronts + 1].copy(), region_array[:fronts].copy()

@@ -13,8 +13,8 @@ from sparsechol.symbolic.structure import Structure, panel_starts
 def structure_of(B, seed):
     perm = np.random.default_rng(seed).permutation(B.shape[0]).astype(np.int32)
     indptr, indices = packed_pattern(B)
-    places, first = supernodal_order(elimination(indptr, indices, perm))
-    return Structure(indptr, indices, places, first)
+    places, first, region = supernodal_order(elimination(indptr, indices, perm))
+    return Structure(indptr, indices, places, first, region)
 
 
 def fronts(structure):
@@ -110,6 +110,8 @@ def simulate(structure, starts, heights, workspace):
         alive[s] = span
 
     for s in range(len(a["parent"])):
+        if a["region"][s] not in (-1, s):
+            continue
         if a["leaf"][s]:
             open_(s)
         assert s in alive
@@ -130,7 +132,10 @@ def simulate(structure, starts, heights, workspace):
 def test_matrices_alive_at_the_same_time_never_overlap(B, seed):
     structure = structure_of(B, seed)
     updates = [len(rows) for _, rows in fronts(structure)]
-    wholes = [len(columns) + len(rows) for columns, rows in fronts(structure)]
+    wholes = [
+        len(rows) + (len(columns) if root == -1 else 0)
+        for root, (columns, rows) in zip(structure.arrays["region"], fronts(structure), strict=True)
+    ]
     for starts, heights, workspace in (
         (structure.arrays["update"], updates, structure.updates),
         (structure.arrays["front"], wholes, structure.fronts),
@@ -146,8 +151,54 @@ def test_matrices_alive_at_the_same_time_never_overlap(B, seed):
 def test_leaf_and_opens_mark_children(B, seed):
     a = structure_of(B, seed).arrays
     children = [np.flatnonzero(a["parent"] == s).tolist() for s in range(len(a["parent"]))]
-    assert a["leaf"].tolist() == [int(not c) for c in children]
-    assert np.flatnonzero(a["opens"]).tolist() == sorted(c[0] for c in children if c)
+    front = a["region"] == -1
+    root = a["region"] == np.arange(len(front))
+    assert a["leaf"].tolist() == [
+        int(root[s] or (front[s] and not children[s])) for s in range(len(front))
+    ]
+    openers = [c[0] for s, c in enumerate(children) if front[s] and c]
+    assert np.flatnonzero(a["opens"]).tolist() == sorted(openers)
+
+
+@SETTINGS
+@given(patterns(), st.integers(0, 1000))
+def test_regions_are_whole_subtrees_of_single_columns(B, seed):
+    a = structure_of(B, seed).arrays
+    region, parent, width = a["region"], a["parent"], np.diff(a["first"])
+    for s, root in enumerate(region):
+        if root == -1:
+            continue
+        assert width[s] == 1
+        assert (region[s : root + 1] == root).all()
+        assert (parent[s] in range(s + 1, root + 1)) == (s != root)
+        for child in np.flatnonzero(parent == s):
+            assert region[child] == root
+
+
+@SETTINGS
+@given(patterns(), st.integers(0, 1000))
+def test_every_product_of_a_region_has_its_place(B, seed):
+    structure = structure_of(B, seed)
+    a = structure.arrays
+    region, start = a["region"], a["target_start"]
+    everything = fronts(structure)
+    for s, root in enumerate(region):
+        targets = iter(a["target"][start[s] : start[s + 1]])
+        if root >= 0:
+            rows = everything[s][1].tolist()
+            base = a["panel"][np.flatnonzero(region == root)[0]]
+            outside = everything[root][1].tolist()
+            for j, column in enumerate(rows):
+                for row in rows[j:]:
+                    if column in outside:
+                        place = outside.index(row) + outside.index(column) * len(outside)
+                    else:
+                        # Columns of a region are supernodes of their own.
+                        owner = int(np.searchsorted(a["first"], column))
+                        below = [column, *everything[owner][1].tolist()]
+                        place = a["panel"][owner] - base + below.index(row)
+                    assert next(targets) == place
+        assert next(targets, None) is None
 
 
 def test_arrays_are_read_only():
@@ -160,18 +211,21 @@ def test_arrays_are_read_only():
 def test_orders_zero_and_one(n):
     structure = structure_of(np.ones((n, n), dtype=bool), 0)
     assert (structure.nnz, structure.size, structure.tallest) == (n, n, n)
-    assert (structure.updates, structure.fronts) == (0, n)
+    assert (structure.updates, structure.fronts) == (0, 0)
 
 
 def test_deep_path():
     n = 200_000
     indptr = np.minimum(2 * np.arange(n + 1, dtype=np.int64), 2 * n - 1)
     indices = np.repeat(np.arange(n, dtype=np.int32), 2)[1:]
-    places, first = supernodal_order(elimination(indptr, indices, np.arange(n, dtype=np.int32)))
-    structure = Structure(indptr, indices, places, first)
-    # Every update matrix of a path is 1 x 1, and two are alive at once.
-    assert structure.updates <= 2
-    assert structure.tallest == np.diff(first).max() + 1
+    natural = np.arange(n, dtype=np.int32)
+    places, first, region = supernodal_order(elimination(indptr, indices, natural))
+    structure = Structure(indptr, indices, places, first, region)
+    # A path is one region: no update matrix, and nothing stored but L.
+    assert (region == n - 1).all()
+    assert structure.updates == 0
+    assert structure.tallest == 2
+    assert structure.size == 2 * n - 1
 
 
 def test_factor_beyond_64_bits_is_refused_before_anything_is_allocated():

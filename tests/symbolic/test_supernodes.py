@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 
 from sparsechol.symbolic.analysis import elimination, supernodal_order
 from sparsechol.symbolic.patterns import lower_pattern
-from sparsechol.symbolic.supernodes import amalgamate, fundamental_supernodes, visiting_order
+from sparsechol.symbolic.supernodes import (
+    amalgamate,
+    find_regions,
+    fundamental_supernodes,
+    visiting_order,
+)
 
 
 def postordered(B, seed):
@@ -57,7 +62,7 @@ def test_amalgamation_merges_along_the_tree_only(B, seed):
 @given(patterns(), st.integers(0, 1000))
 def test_amalgamation_stores_few_zeros(B, seed):
     tree, L = postordered(B, seed)
-    places, boundaries = supernodal_order(tree)
+    places, boundaries, _ = supernodal_order(tree)
     P = B[np.ix_(places, places)]
     L = eliminate(P)
     assert L.sum() == tree.nnz
@@ -73,7 +78,7 @@ def test_amalgamation_stores_few_zeros(B, seed):
 @given(patterns(), st.integers(0, 1000))
 def test_supernodal_order_is_an_equivalent_postorder_with_chained_supernodes(B, seed):
     tree, _ = postordered(B, seed)
-    places, boundaries = supernodal_order(tree)
+    places, boundaries, region = supernodal_order(tree)
     n = B.shape[0]
     assert sorted(places) == list(range(n))
     assert boundaries[0] == 0
@@ -89,13 +94,14 @@ def test_supernodal_order_is_an_equivalent_postorder_with_chained_supernodes(B, 
         # all columns but the last have their parent inside.
         for j in range(begin, end - 1):
             assert parent[j] < end
-    # Supernodes are in postorder: subtrees are contiguous.
+    # Fronts and regions are in postorder: subtrees are contiguous.
     ns = len(boundaries) - 1
     above = [supernode[parent[e - 1]] if parent[e - 1] >= 0 else -1 for e in boundaries[1:]]
     lowest = list(range(ns))
     size = [1] * ns
     for s in range(ns):
-        assert s - lowest[s] + 1 == size[s]
+        if region[s] in (-1, s):
+            assert s - lowest[s] + 1 == size[s]
         if above[s] >= 0:
             assert above[s] > s
             lowest[above[s]] = min(lowest[above[s]], lowest[s])
@@ -122,7 +128,10 @@ def test_orders_zero_and_one(n):
     parent, counts = np.full(n, -1, dtype=np.int32), np.ones(n, dtype=np.int64)
     first = fundamental_supernodes(parent, counts)
     assert first.tolist() == list(range(n + 1))
-    order, boundaries = visiting_order(first, *amalgamate(first, parent, counts), counts)
+    into, above = amalgamate(first, parent, counts)
+    simple = find_regions(first, into, above, counts)
+    order, boundaries, region = visiting_order(first, into, above, counts, simple)
+    assert len(region) == n
     assert order.tolist() == list(range(n))
     assert boundaries.tolist() == list(range(n + 1))
 
@@ -132,14 +141,14 @@ def test_deep_path_and_wide_star_need_no_recursion():
     indptr = np.minimum(2 * np.arange(n + 1, dtype=np.int64), 2 * n - 1)
     path = np.repeat(np.arange(n, dtype=np.int32), 2)[1:] if n else None
     tree = elimination(indptr, path, np.arange(n, dtype=np.int32))
-    places, boundaries = supernodal_order(tree)
+    places, boundaries, _ = supernodal_order(tree)
     assert np.array_equal(np.sort(places), np.arange(n))
     assert boundaries[-1] == n
     star = np.empty(2 * n - 1, dtype=np.int32)
     star[0::2] = np.arange(n)
     star[1::2] = n - 1
     tree = elimination(indptr, star, np.arange(n, dtype=np.int32))
-    places, boundaries = supernodal_order(tree)
+    places, boundaries, _ = supernodal_order(tree)
     assert np.array_equal(np.sort(places), np.arange(n))
     assert tree.nnz == 2 * n - 1
 
@@ -149,5 +158,5 @@ def test_amalgamation_pays_on_a_grid():
     indptr, indices = lower_pattern(A.indptr.astype(np.int64), A.indices, True)
     tree = elimination(indptr, indices, np.arange(400, dtype=np.int32))
     fundamental = fundamental_supernodes(tree.parent, tree.counts)
-    _, relaxed = supernodal_order(tree)
+    _, relaxed, _ = supernodal_order(tree)
     assert len(relaxed) < len(fundamental)
