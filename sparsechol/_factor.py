@@ -32,6 +32,8 @@ REFUSED_ROUNDINGS = 16
 # more than this, or large float32 problems would always warn).
 DOUBTFUL_ROUNDINGS = 10_000
 
+EPS = {dtype: float(np.finfo(dtype).eps) for dtype in map(np.dtype, "fdFD")}
+
 # A solve costs about this many times nnz(L) in units of the factorisation's flops: it is bound by
 # memory, and there are two sweeps.
 SOLVE_COST = 4
@@ -74,7 +76,7 @@ class CholeskyFactor:
             failed, row, value = _factorize.factorize(
                 self.symbolic._structure, packed, self._flat, self._work
             )
-        eps = np.finfo(self.dtype).eps
+        eps = EPS[self.dtype]
         if failed >= 0:
             raise NotPositiveDefiniteError(
                 f"the matrix is not positive definite: the pivot at row and column {failed}"

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.sparse import bsr_array, coo_array, csc_array, csr_array, issparse
 
 from .numeric.checks import check_compressed
+from .numeric.packing import first_nonfinite
 
 
 class Compressed(NamedTuple):
@@ -24,6 +25,9 @@ class Compressed(NamedTuple):
     shape: tuple[int, int]
 
 
+_SUPPORTED = frozenset(map(np.dtype, "fdFD"))
+
+
 def scalar_dtype(*dtypes):
     """
     The type in which operands of these types are computed: float32, float64 or their complex kin.
@@ -36,6 +40,8 @@ def scalar_dtype(*dtypes):
     TypeError
         If one of them is not numeric.
     """
+    if len(dtypes) == 1 and dtypes[0] in _SUPPORTED:
+        return dtypes[0]
     for dtype in map(np.dtype, dtypes):
         if dtype.kind not in "biufc":
             raise TypeError(f"arrays of dtype {dtype} are not supported: numbers are needed")
@@ -122,9 +128,13 @@ def dense_rhs(b, n, dtype, order="C"):
     scalar_dtype(b.dtype)
     check_rhs_shape(b.shape, n)
     columns = np.empty((n, 1) if b.ndim == 1 else b.shape, dtype=dtype, order=order)
-    with np.errstate(over="ignore"):
+    if b.dtype == dtype:
         columns.reshape(b.shape)[...] = b
-    check_finite(columns.reshape(b.shape), "b")
+    else:
+        with np.errstate(over="ignore"):
+            columns.reshape(b.shape)[...] = b
+    if first_nonfinite(columns.ravel(order="K")) >= 0:
+        check_finite(columns.reshape(b.shape), "b")
     return columns, b.shape
 
 
@@ -144,6 +154,8 @@ def sparse_rhs(b, n, dtype):
 
 def _unmasked(array, name):
     """The array_like as an ndarray; masked elements, whose mask would be lost, are refused."""
+    if type(array) is np.ndarray:
+        return array
     if np.ma.is_masked(array):
         raise ValueError(f"{name} has masked elements: they are not supported")
     return np.asarray(array)

@@ -228,8 +228,11 @@ class SymbolicFactor:
         kind = scalar_dtype(values.dtype)
         if dtype is not None:
             kind = scalar_dtype(dtype)
-        with np.errstate(over="ignore"):  # what overflows is refused below
-            packed = values.astype(kind, casting="same_kind")
+        if values.dtype == kind:
+            packed = values.copy()
+        else:
+            with np.errstate(over="ignore"):  # what overflows is refused below
+                packed = values.astype(kind, casting="same_kind")
         self._check_finite(packed, True)
         return packed
 

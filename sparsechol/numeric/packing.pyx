@@ -9,8 +9,7 @@ compressed matrix (CSC or CSR) reaches them in one of two orientations:
 With lower=False an entry above the diagonal stands for the conjugate of the one below it.
 """
 
-from libc.math cimport isfinite
-from libc.stdint cimport INT64_MIN, int32_t, int64_t
+from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint32_t, uint64_t
 
 import numpy as np
 
@@ -78,16 +77,36 @@ def pack(const int64_t[::1] indptr, const int32_t[::1] indices, const int64_t[::
     return (stray_minor, stray_major) if major_is_column else (stray_major, stray_minor)
 
 
+cdef inline bint all_finite(const scalar *x, Py_ssize_t length) noexcept nogil:
+    """Whether no exponent has all its bits set; adding its lowest bit then reaches the sign."""
+    cdef const uint32_t *short_words = <const uint32_t *>x
+    cdef const uint64_t *long_words = <const uint64_t *>x
+    cdef uint32_t short_bad = 0
+    cdef uint64_t long_bad = 0
+    cdef Py_ssize_t i
+    if scalar is floatcomplex or scalar is doublecomplex:
+        length *= 2
+    if scalar is float or scalar is floatcomplex:
+        for i in range(length):
+            short_bad |= (short_words[i] & <uint32_t>0x7f800000) + <uint32_t>0x00800000
+    else:
+        for i in range(length):
+            long_bad |= ((long_words[i] & <uint64_t>0x7ff0000000000000)
+                         + <uint64_t>0x0010000000000000)
+    return (short_bad >> 31 | long_bad >> 63) == 0
+
+
 def first_nonfinite(const scalar[::1] values):
     """Position of the first NaN or infinity, or -1."""
-    cdef Py_ssize_t i
+    cdef Py_ssize_t length, i = 0
     with nogil:
-        for i in range(values.shape[0]):
-            if scalar is floatcomplex or scalar is doublecomplex:
-                if not (isfinite(values[i].real) and isfinite(values[i].imag)):
-                    break
-            elif not isfinite(values[i]):
+        while i < values.shape[0]:
+            length = min(<Py_ssize_t>256, values.shape[0] - i)
+            if not all_finite(&values[i], length):
+                while all_finite(&values[i], 1):
+                    i += 1
                 break
+            i += length
         else:
             i = -1
     return i
