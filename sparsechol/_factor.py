@@ -32,6 +32,8 @@ REFUSED_ROUNDINGS = 16
 # more than this, or large float32 problems would always warn).
 DOUBTFUL_ROUNDINGS = 10_000
 
+EVERYTHING = np.empty(0, dtype=np.uint8)
+
 EPS = {dtype: float(np.finfo(dtype).eps) for dtype in map(np.dtype, "fdFD")}
 
 # A solve costs about this many times nnz(L) in units of the factorisation's flops: it is bound by
@@ -65,7 +67,7 @@ class CholeskyFactor:
         self.symbolic = symbolic
         self.dtype = packed.dtype
         self._flat = _allocate(structure.size, packed.dtype, "the factor")
-        self._work = _allocate(structure.updates, packed.dtype, "the workspace")
+        self._work = _allocate(_factorize.workspace(structure, 1, 1), packed.dtype, "the workspace")
         self._lock = threading.Lock()
         self._set(packed)
 
@@ -73,8 +75,8 @@ class CholeskyFactor:
         """Factor packed values; the factor is unusable if that fails."""
         self._values: np.ndarray | None = None
         with one_blas_thread():
-            failed, row, value = _factorize.factorize(
-                self.symbolic._structure, packed, self._flat, self._work
+            [(failed, row, value)] = _factorize.factorize(
+                self.symbolic._structure, packed[None], self._flat[None], self._work, 1
             )
         eps = EPS[self.dtype]
         if failed >= 0:
@@ -126,7 +128,9 @@ class CholeskyFactor:
 
     def __setstate__(self, state):
         self.__dict__.update(state)
-        self._work = _allocate(self.symbolic._structure.updates, self.dtype, "the workspace")
+        self._work = _allocate(
+            _factorize.workspace(self.symbolic._structure, 1, 1), self.dtype, "the workspace"
+        )
         self._lock = threading.Lock()
 
     @property
@@ -261,13 +265,25 @@ class CholeskyFactor:
             return columns
         structure = self.symbolic._structure
         block = max(1, min(BLOCK, columns.shape[1]))
-        work = np.empty(block * (self.shape[0] + structure.tallest), dtype=self.dtype)
+        work = np.empty(solve.workspace(structure, block, 1), dtype=self.dtype)
         complex_conjugate = conjugate and self.dtype.kind == "c"
         if complex_conjugate:
             np.conjugate(columns, out=columns)
         # A single right-hand side never reaches BLAS.
         with one_blas_thread() if block > 1 else nullcontext():
-            solve.solve(structure, self._l, columns, work, lower, upper, inward, outward, block)
+            solve.solve(
+                structure,
+                self._l[None],
+                columns[None],
+                work,
+                lower,
+                upper,
+                inward,
+                outward,
+                EVERYTHING,
+                block,
+                1,
+            )
         if complex_conjugate:
             np.conjugate(columns, out=columns)
         return columns
@@ -294,7 +310,9 @@ class CholeskyFactor:
         >>> round(F.logdet(), 12)
         1.791759469228
         """
-        return solve.logdet(self.symbolic._structure, self._l)
+        out = np.empty(1)
+        solve.logdet(self.symbolic._structure, self._l[None], out)
+        return float(out[0])
 
     def partial_inverse(self, pattern: Literal["matrix", "factor"] = "matrix") -> csc_array:
         """Entries of ``A^-1`` on the pattern of A, or on that of L and its transpose.
@@ -362,9 +380,9 @@ class CholeskyFactor:
         """Panels of the partial inverse."""
         structure = self.symbolic._structure
         flat = _allocate(structure.size, self.dtype, "the partial inverse")
-        work = _allocate(partial_inverse.workspace(structure), self.dtype, "the workspace")
+        work = _allocate(partial_inverse.workspace(structure, 1, 1), self.dtype, "the workspace")
         with one_blas_thread():
-            partial_inverse.partial_inverse(structure, self._l, flat, work)
+            partial_inverse.partial_inverse(structure, self._l[None], flat[None], work, 1)
         return flat
 
     def inverse_entries(self, rows: ArrayLike, cols: ArrayLike) -> np.ndarray:

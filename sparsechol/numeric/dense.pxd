@@ -20,6 +20,32 @@ cdef enum:
     ADJOINT = 2
     PANEL = 64              # columns of a panel that is worked on in blocks that stay in cache
 
+cdef extern from "kernels.h" nogil:
+    cdef enum:
+        FLOAT
+        DOUBLE
+        FLOAT_COMPLEX
+        DOUBLE_COMPLEX
+        SCALARS
+
+
+cdef inline Py_ssize_t size_of(int kind) noexcept nogil:
+    """Bytes of a type."""
+    return (4 if kind == FLOAT or kind == FLOAT_COMPLEX else 8) * (2 if kind > DOUBLE else 1)
+
+
+cdef inline int kind_of(const scalar *witness) noexcept nogil:
+    """Which of the four types a pointer is to."""
+    if scalar is float:
+        return FLOAT
+    elif scalar is double:
+        return DOUBLE
+    elif scalar is floatcomplex:
+        return FLOAT_COMPLEX
+    else:
+        return DOUBLE_COMPLEX
+
+
 cdef inline scalar conjugate(scalar x) noexcept nogil:
     if scalar is floatcomplex or scalar is doublecomplex:
         return x.conjugate()

@@ -12,11 +12,6 @@ from scipy.linalg.cython_blas cimport cgemm, dgemm, sgemm, zgemm
 cdef extern from "kernels.h" nogil:
     cdef enum:
         WIDTH
-        FLOAT
-        DOUBLE
-        FLOAT_COMPLEX
-        DOUBLE_COMPLEX
-        SCALARS
     ctypedef struct kernels:
         Py_ssize_t own_product
         int (*factor)(Py_ssize_t, int, void *, Py_ssize_t) noexcept nogil
@@ -49,14 +44,7 @@ cdef enum:
 
 cdef inline const kernels *own(const scalar *witness) noexcept nogil:
     """The own kernels for the type of the pointer."""
-    if scalar is float:
-        return tables[FLOAT]
-    elif scalar is double:
-        return tables[DOUBLE]
-    elif scalar is floatcomplex:
-        return tables[FLOAT_COMPLEX]
-    else:
-        return tables[DOUBLE_COMPLEX]
+    return tables[kind_of(witness)]
 
 
 cdef int factor_panel(int rows, int nc, scalar *P, int ld) noexcept nogil:

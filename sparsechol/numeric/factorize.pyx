@@ -1,8 +1,12 @@
 """Multifrontal Cholesky factorisation.
 
-The fronts are visited in postorder. A front is opened (panel and update matrix cleared, the
-entries of A put in) when its first child is done, so that every child adds its update matrix to
-it while that is still in cache. Regions (see symbolic.structure) are done column by column.
+The fronts of a task (see symbolic.tasks) are visited in postorder. A front is opened (panel and
+update matrix cleared, the entries of A put in, the update matrices that other tasks hand over
+added) when its first child in the task is done, so that every child adds its update matrix to it
+while that is still in cache. Regions (see symbolic.structure) are done column by column.
+
+The tasks and the order of all additions depend on the pattern alone: the result has the same bits
+for any number of threads.
 
 References
 ----------
@@ -12,11 +16,16 @@ Liu, J. W. H. (1992). The multifrontal method for sparse matrix solution: theory
     SIAM Review 34(1), 82-109.
 """
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport INT32_MAX, int32_t, int64_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from sparsechol.numeric.dense cimport (
-    ADJOINT, conjugate, factor_columns, factor_panel, multiply, real, scalar, scatter_add,
+    ADJOINT, DOUBLE, DOUBLE_COMPLEX, FLOAT, conjugate, factor_columns, factor_panel, kind_of,
+    multiply, real, scalar, scatter_add, size_of,
+)
+from sparsechol.numeric.pool cimport (
+    POOL_UP, pool_load, pool_lower, pool_run, pool_scratch, pool_worker,
 )
 from sparsechol.symbolic.structure cimport Pattern, Structure
 
@@ -37,26 +46,49 @@ cdef inline void put_entries(const Pattern *p, int32_t s, const scalar *a,
         panel += rows
 
 
-cdef void open_front(const Pattern *p, int32_t s, const scalar *a, scalar *l, scalar *work,
-                     bint has_children) noexcept nogil:
-    """Put the entries of A into the cleared panel of s, and clear its update matrix.
+cdef struct Place:
+    # Where a thread works: everything but `own` is the same for all threads.
+    const void *a               # values of A
+    void *l                     # the flat factor
+    void *shared                # update matrices that are handed over
+    void *own                   # update matrices of this thread
 
-    A leaf's update matrix is not cleared: nothing is added to it before it is computed.
+
+cdef inline scalar *update_of(const Pattern *p, int32_t s, const Place *at,
+                              const scalar *witness) noexcept nogil:
+    """The update matrix of a step."""
+    return <scalar *>(at.shared if p.handed[s] != -1 else at.own) + p.update[s]
+
+
+cdef void open_front(const Pattern *p, int32_t s, const Place *at,
+                     const scalar *witness) noexcept nogil:
+    """Put the entries of A and what was handed over into the cleared front of s.
+
+    The update matrix is not cleared where nothing is added to it before it is computed.
     """
     cdef int nc = p.first[s + 1] - p.first[s]
     cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
-    cdef Py_ssize_t rows = nc + m
-    cdef scalar *panel = l + p.panel[s]
-    cdef scalar *update = work + p.update[s]
-    cdef int32_t j
-    memset(panel, 0, sizeof(scalar) * rows * nc)
-    put_entries(p, s, a, panel)
-    if has_children:
+    cdef scalar *panel = <scalar *>at.l + p.panel[s]
+    cdef scalar *update = update_of(p, s, at, witness)
+    cdef int32_t child = p.guest[s]
+    cdef int j
+    memset(panel, 0, sizeof(scalar) * <Py_ssize_t>(nc + m) * nc)
+    put_entries(p, s, <const scalar *>at.a, panel)
+    if receives(p, s):
         for j in range(m):
             memset(update + j * <Py_ssize_t>(m + 1), 0, sizeof(scalar) * (m - j))
+    while child != -1:
+        extend_add(p, child, at, witness)
+        child = p.next_guest[child]
 
 
-cdef void extend_add(const Pattern *p, int32_t s, scalar *l, scalar *work) noexcept nogil:
+cdef inline bint receives(const Pattern *p, int32_t s) noexcept nogil:
+    """Whether children add to the front of s."""
+    return not p.leaf[s] or p.guest[s] != -1
+
+
+cdef void extend_add(const Pattern *p, int32_t s, const Place *at,
+                     const scalar *witness) noexcept nogil:
     """Add the update matrix of s to the front of its parent.
 
         update of s        front of the parent
@@ -68,84 +100,98 @@ cdef void extend_add(const Pattern *p, int32_t s, scalar *l, scalar *work) noexc
     cdef const int32_t *place = p.relative + p.row_start[s]
     cdef int nc = p.first[parent + 1] - p.first[parent]
     cdef int below = <int>(p.row_start[parent + 1] - p.row_start[parent])
+    cdef const scalar *update = update_of(p, s, at, witness)
     cdef int split = 0
     while split < m and place[split] < nc:
         split += 1
-    scatter_add(m, 0, split, place, 0, work + p.update[s], l + p.panel[parent], nc + below)
-    scatter_add(m, split, m, place, nc, work + p.update[s], work + p.update[parent], below)
+    scatter_add(m, 0, split, place, 0, update, <scalar *>at.l + p.panel[parent], nc + below)
+    scatter_add(m, split, m, place, nc, update, update_of(p, parent, at, witness), below)
 
 
 cdef struct Outcome:
-    int32_t failed          # permuted column whose pivot is not positive and finite, or -1
-    int32_t weakest         # permuted column that kept the least of its diagonal entry, or -1
-    double ratio            # pivot / diagonal entry of A there
+    int32_t failed          # permuted column whose pivot is not positive and finite, or INT32_MAX
+    int32_t weakest         # permuted column that kept the least of its diagonal entry, or same
+    double pivot            # the failed pivot
+    double ratio            # pivot / diagonal entry of A in the weakest column
 
 
-cdef bint factor_front(const Pattern *p, int32_t s, const scalar *a, scalar *l, scalar *work,
+cdef inline void merge_outcomes(Outcome *outcome, const Outcome *other) noexcept nogil:
+    """The first failure and the weakest column, the first of equals: in any order the same."""
+    if other.failed < outcome.failed:
+        outcome.failed = other.failed
+        outcome.pivot = other.pivot
+    if (other.ratio < outcome.ratio
+            or other.ratio == outcome.ratio and other.weakest < outcome.weakest):
+        outcome.ratio = other.ratio
+        outcome.weakest = other.weakest
+
+
+cdef bint factor_front(const Pattern *p, int32_t s, const Place *at, const scalar *witness,
                        Outcome *outcome) noexcept nogil:
     """Factor one front; False if a pivot is not positive."""
     cdef int nc = p.first[s + 1] - p.first[s]
     cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
-    cdef scalar *panel = l + p.panel[s]
+    cdef scalar *panel = <scalar *>at.l + p.panel[s]
     cdef int bad
     if p.leaf[s]:
-        open_front(p, s, a, l, work, False)
+        open_front(p, s, at, witness)
     #   [ F11  .  ]      L11 = chol(F11), L21 = F21 L11^-H
     #   [ F21 F22 ]      F22 <- F22 - L21 L21^H
     bad = factor_panel(nc + m, nc, panel, nc + m)
     if bad >= 0:
         outcome.failed = p.first[s] + bad
-        outcome.ratio = real(panel[bad * <Py_ssize_t>(nc + m + 1)])
+        outcome.pivot = real(panel[bad * <Py_ssize_t>(nc + m + 1)])
         return False
-    weigh_pivots(p, s, a, <const scalar *>panel, nc + m, outcome)
+    weigh_pivots(p, s, <const scalar *>at.a, <const scalar *>panel, nc + m, outcome)
     if m:
         multiply(ADJOINT, True, m, m, nc, <const scalar *>panel + nc, nc + m,
-                 <const scalar *>panel + nc, nc + m, not p.leaf[s], work + p.update[s], m)
+                 <const scalar *>panel + nc, nc + m, receives(p, s), update_of(p, s, at, witness),
+                 m)
     return True
 
 
-cdef bint factor_region(const Pattern *p, int32_t begin, int32_t root, const scalar *a, scalar *l,
-                        scalar *work, Outcome *outcome) noexcept nogil:
+cdef bint factor_region(const Pattern *p, int32_t root, const Place *at, const scalar *witness,
+                        Outcome *outcome) noexcept nogil:
     """Factor the columns of one region; False if a pivot is not positive."""
     cdef int64_t m = p.row_start[root + 1] - p.row_start[root]
+    cdef int32_t s, begin = p.begin[root]
+    cdef scalar *l = <scalar *>at.l
+    cdef scalar *update = update_of(p, root, at, witness)
     cdef Py_ssize_t bad
-    cdef int32_t s
     memset(l + p.panel[begin], 0, sizeof(scalar) * (p.panel[root + 1] - p.panel[begin]))
     for s in range(begin, root + 1):
-        put_entries(p, s, a, l + p.panel[s])
-    memset(work + p.update[root], 0, sizeof(scalar) * m * m)
-    bad = factor_columns(p, begin, root, l, work + p.update[root])
+        put_entries(p, s, <const scalar *>at.a, l + p.panel[s])
+    memset(update, 0, sizeof(scalar) * m * m)
+    bad = factor_columns(p, begin, root, l, update)
     if bad >= 0:
-        s = begin + <int32_t>(bad - p.first[begin])
         outcome.failed = <int32_t>bad
-        outcome.ratio = real(l[p.panel[s]])
+        outcome.pivot = real(l[p.panel[begin + bad - p.first[begin]]])
         return False
     for s in range(begin, root + 1):
-        weigh_pivots(p, s, a, <const scalar *>l + p.panel[s], 1, outcome)
+        weigh_pivots(p, s, <const scalar *>at.a, <const scalar *>l + p.panel[s], 1, outcome)
     return True
 
 
-cdef Outcome factor_fronts(const Pattern *p, const scalar *a, scalar *l,
-                           scalar *work) noexcept nogil:
-    """All fronts and regions."""
-    cdef int32_t s = 0, begin
+cdef void factor_task(const Pattern *p, int32_t t, const Place *at, const scalar *witness,
+                      const int32_t *failed, Outcome *outcome) noexcept nogil:
+    """All fronts and regions of one task, as far as no earlier column has failed."""
+    cdef int32_t k, s
     cdef bint good
-    cdef Outcome outcome = Outcome(failed=-1, weakest=-1, ratio=1.0)
-    while s < p.nsuper:
-        begin = s
+    outcome[0] = Outcome(failed=INT32_MAX, weakest=INT32_MAX, pivot=0, ratio=1)
+    for k in range(p.task_start[t], p.task_start[t + 1]):
+        s = p.steps[k]
+        if pool_load(failed) < p.first[s]:
+            return
         if p.region[s] == -1:
-            good = factor_front(p, s, a, l, work, &outcome)
+            good = factor_front(p, s, at, witness, outcome)
         else:
-            s = p.region[s]
-            good = factor_region(p, begin, s, a, l, work, &outcome)
+            good = factor_region(p, s, at, witness, outcome)
         if not good:
-            return outcome
-        if p.parent[s] != -1:
+            return
+        if p.parent[s] != -1 and p.handed[s] == -1:
             if p.opens[s]:
-                open_front(p, p.parent[s], a, l, work, True)
-            extend_add(p, s, l, work)
-        s += 1
-    return outcome
+                open_front(p, p.parent[s], at, witness)
+            extend_add(p, s, at, witness)
 
 
 cdef inline void weigh_pivots(const Pattern *p, int32_t s, const scalar *a, const scalar *panel,
@@ -162,35 +208,127 @@ cdef inline void weigh_pivots(const Pattern *p, int32_t s, const scalar *a, cons
         panel += rows + 1
 
 
-def factorize(Structure structure, const scalar[::1] a, scalar[::1] l, scalar[::1] work):
-    """Factor A = L L^H.
+cdef struct Job:
+    # One factorisation, or a batch of them.
+    const Pattern *p
+    int kind                # scalar type
+    const char *a
+    char *l
+    char *work              # handed over, then each thread's own
+    Outcome *outcomes       # of each task, or of each matrix of the batch
+    int32_t failed          # least column that has failed so far
+
+
+cdef void run_task(void *context, int32_t t, pool_worker *worker) noexcept nogil:
+    """One task of a factorisation."""
+    cdef Job *job = <Job *>context
+    cdef const Pattern *p = job.p
+    cdef Py_ssize_t size = size_of(job.kind)
+    cdef Place at = Place(
+        a=job.a, l=job.l, shared=job.work,
+        own=job.work + size * (p.handovers + worker.number * p.updates),
+    )
+    factor_any(job.kind, p, t, &at, &job.failed, &job.outcomes[t])
+    if job.outcomes[t].failed != INT32_MAX:
+        pool_lower(&job.failed, job.outcomes[t].failed)
+
+
+cdef void run_matrix(void *context, int32_t k, pool_worker *worker) noexcept nogil:
+    """One matrix of a batch: all its tasks."""
+    cdef Job *job = <Job *>context
+    cdef const Pattern *p = job.p
+    cdef Py_ssize_t size = size_of(job.kind)
+    cdef char *work = job.work + size * worker.number * (p.handovers + p.updates)
+    cdef Place at = Place(
+        a=job.a + size * k * p.nnz, l=job.l + size * k * p.size, shared=work,
+        own=work + size * p.handovers,
+    )
+    cdef Outcome outcome
+    cdef int32_t t
+    job.outcomes[k] = Outcome(failed=INT32_MAX, weakest=INT32_MAX, pivot=0, ratio=1)
+    for t in range(p.tasks):
+        factor_any(job.kind, p, t, &at, &job.outcomes[k].failed, &outcome)
+        merge_outcomes(&job.outcomes[k], &outcome)
+
+
+cdef inline void factor_any(int kind, const Pattern *p, int32_t t, const Place *at,
+                            const int32_t *failed, Outcome *outcome) noexcept nogil:
+    if kind == DOUBLE:
+        factor_task(p, t, at, <const double *>NULL, failed, outcome)
+    elif kind == FLOAT:
+        factor_task(p, t, at, <const float *>NULL, failed, outcome)
+    elif kind == DOUBLE_COMPLEX:
+        factor_task(p, t, at, <const double complex *>NULL, failed, outcome)
+    else:
+        factor_task(p, t, at, <const float complex *>NULL, failed, outcome)
+
+
+def workspace(Structure structure, Py_ssize_t batch, int threads):
+    """Scalars of workspace that `factorize` needs."""
+    cdef const Pattern *p = &structure.pattern
+    return p.handovers * (1 if batch == 1 else threads) + p.updates * threads
+
+
+def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, scalar[::1] work,
+              int threads):
+    """Factor A = L L^H for each matrix of a batch.
 
     Parameters
     ----------
     structure : Structure
-    a : (structure.nnz,) values of the lower triangle of A, in the analysed order.
-    l : (structure.size,) overwritten with the panels of L.
-    work : (structure.updates,) workspace.
+    a : (batch, structure.nnz) values of the lower triangle of each A, in the analysed order.
+    l : (batch, structure.size) overwritten with the panels of each L.
+    work : (workspace(structure, batch, threads),) workspace.
+    threads : most threads to work at once: on the tasks of one matrix, or on several matrices.
 
     Returns
     -------
-    failed : int
-        -1, or the original row at which the pivot is not positive (or not finite).
-    row : int
-        Original row whose pivot lost most of its diagonal entry to cancellation; -1 where none
-        lost anything.
-    value : float
-        The failed pivot, or the part of the diagonal entry of `row` that was left.
+    list of (failed, row, value), one for each matrix
+        failed : -1, or the original row at which the pivot is not positive (or not finite).
+        row : original row whose pivot lost most of its diagonal entry to cancellation; -1 where
+        none lost anything.
+        value : the failed pivot, or the part of the diagonal entry of `row` that was left.
     """
     cdef const Pattern *p = &structure.pattern
-    cdef Outcome outcome
-    if a.shape[0] != p.nnz or l.shape[0] != p.size or work.shape[0] < p.updates:
+    cdef Py_ssize_t k, batch = a.shape[0]
+    cdef Job job
+    cdef void *scratch
+    cdef int32_t t, items
+    if (a.shape[1] != p.nnz or l.shape[0] != batch or l.shape[1] != p.size or threads < 1
+            or work.shape[0] < workspace(structure, batch, threads)):
         raise ValueError("factorize: arrays do not belong to this structure")
-    if p.n == 0:
-        return -1, -1, 1.0
+    if p.n == 0 or batch == 0:
+        return [(-1, -1, 1.0)] * batch
+    if batch >= 2**31 - 1:
+        raise OverflowError(f"a batch of {batch} matrices is too large")
+    items = <int32_t>max(batch, <Py_ssize_t>p.tasks)
+    job.p = p
+    job.kind = kind_of(&a[0, 0])
+    job.a = <const char *>&a[0, 0]
+    job.l = <char *>&l[0, 0]
+    # A memoryview of length 0 has no first element to take the address of.
+    job.work = <char *>&work[0] if work.shape[0] else NULL
+    job.failed = INT32_MAX
+    scratch = malloc(sizeof(Outcome) * items + pool_scratch(items, threads))
+    if scratch == NULL:
+        raise MemoryError("no memory for the list of tasks")
+    job.outcomes = <Outcome *>scratch
     with nogil:
-        # A memoryview of length 0 has no first element to take the address of.
-        outcome = factor_fronts(p, &a[0], &l[0], &work[0] if work.shape[0] else NULL)
-    return (p.perm[outcome.failed] if outcome.failed >= 0 else -1,
-            p.perm[outcome.weakest] if outcome.weakest >= 0 else -1,
-            outcome.ratio)
+        if batch == 1:
+            pool_run(threads, p.tasks, p.task_parent, POOL_UP, p.up_rank, run_task, &job,
+                     &job.outcomes[items])
+            for t in range(1, p.tasks):
+                merge_outcomes(&job.outcomes[0], &job.outcomes[t])
+        else:
+            pool_run(threads, <int32_t>batch, NULL, POOL_UP, NULL, run_matrix, &job,
+                     &job.outcomes[items])
+    described = [describe(p, &job.outcomes[k]) for k in range(batch)]
+    free(scratch)
+    return described
+
+
+cdef describe(const Pattern *p, const Outcome *outcome):
+    """What `factorize` returns for one matrix."""
+    if outcome.failed != INT32_MAX:
+        return p.perm[outcome.failed], -1, outcome.pivot
+    return -1, (p.perm[outcome.weakest] if outcome.weakest != INT32_MAX else -1), outcome.ratio

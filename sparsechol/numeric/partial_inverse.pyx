@@ -19,11 +19,14 @@ Campbell, Y. E., Davis, T. A. (1995). Computing the sparse inverse subset: an in
 """
 
 from libc.stdint cimport int32_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from sparsechol.numeric.dense cimport (
-    AS_IS, PANEL, conjugate, invert_columns, multiply, real, scalar, solve_right,
+    AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, PANEL, conjugate, invert_columns, kind_of, multiply,
+    real, scalar, size_of, solve_right,
 )
+from sparsechol.numeric.pool cimport POOL_DOWN, pool_run, pool_scratch, pool_worker
 from sparsechol.symbolic.structure cimport Pattern, Structure
 
 
@@ -34,25 +37,42 @@ cdef inline Py_ssize_t front_rows(const Pattern *p, int32_t s) noexcept nogil:
     return p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
 
 
-cdef void gather_corner(const Pattern *p, int32_t s, scalar *work) noexcept nogil:
-    """The inverse on the rows below s, out of the front of its parent, into the corner of its own.
+cdef void gather_corner(const Pattern *p, int32_t s, const scalar *front, scalar *target,
+                        Py_ssize_t ld) noexcept nogil:
+    """The inverse on the rows below s, out of the front of its parent.
 
-        front of the parent                        front of s
-        rows and columns of s lie     ->           [ .  . ]
-        at `relative`                              [ .  M ]
+        front of the parent
+        rows and columns of s lie     ->           M, with leading dimension ld
+        at `relative`
     """
     cdef Py_ssize_t m = p.row_start[s + 1] - p.row_start[s]
     cdef const int32_t *place = p.relative + p.row_start[s]
-    cdef Py_ssize_t rows = front_rows(p, s)
     cdef Py_ssize_t above = front_rows(p, p.parent[s])
-    cdef scalar *target = work + p.front[s] + (rows - m) * (rows + 1)
     cdef const scalar *source
     cdef Py_ssize_t i, j
     for j in range(m):
-        source = work + p.front[p.parent[s]] + place[j] * above
+        source = front + place[j] * above
         for i in range(m):
             target[i] = source[place[i]]
-        target += rows
+        target += ld
+
+
+cdef inline void receive_corner(const Pattern *p, int32_t s, const scalar *shared,
+                                scalar *own) noexcept nogil:
+    """The inverse on the rows below s into the corner of its own front.
+
+        [ .  . ]
+        [ .  M ]   from the parent's front, or from what its task has handed over
+    """
+    cdef Py_ssize_t m = p.row_start[s + 1] - p.row_start[s]
+    cdef Py_ssize_t rows = front_rows(p, s)
+    cdef scalar *corner = own + p.front[s] + (rows - m) * (rows + 1)
+    cdef Py_ssize_t j
+    if p.handed[s] == -1:
+        gather_corner(p, s, <const scalar *>own + p.front[p.parent[s]], corner, rows)
+    else:
+        for j in range(m):
+            memcpy(corner + j * rows, shared + p.update[s] + j * m, sizeof(scalar) * m)
 
 
 cdef void invert_block(int w, int r, const scalar *l, scalar *f, int ld, scalar *t,
@@ -96,14 +116,14 @@ cdef inline void mirror(Py_ssize_t rows, Py_ssize_t w, scalar *f, Py_ssize_t ld)
         begin += 16
 
 
-cdef void invert_front(const Pattern *p, int32_t s, const scalar *l, scalar *z, scalar *work,
+cdef void invert_front(const Pattern *p, int32_t s, const scalar *l, scalar *z, scalar *own,
                        scalar *t) noexcept nogil:
     """One front: its corner is in place."""
     cdef int nc = p.first[s + 1] - p.first[s]
     cdef int rows = <int>front_rows(p, s)
     cdef int w, j = nc
     cdef const scalar *panel = l + p.panel[s]
-    cdef scalar *f = work + p.front[s]
+    cdef scalar *f = own + p.front[s]
     while j > 0:
         w = min(<int>PANEL, j)
         j -= w
@@ -112,41 +132,116 @@ cdef void invert_front(const Pattern *p, int32_t s, const scalar *l, scalar *z, 
     memcpy(z + p.panel[s], f, sizeof(scalar) * <Py_ssize_t>rows * nc)
 
 
-cdef void invert_fronts(const Pattern *p, const scalar *l, scalar *z, scalar *work) noexcept nogil:
-    """All fronts and regions, from the roots down."""
-    cdef int32_t s = p.nsuper - 1, begin
-    cdef scalar *t = work + p.fronts
-    while s >= 0:
+cdef void invert_task(const Pattern *p, int32_t t, const scalar *l, scalar *z, scalar *shared,
+                      scalar *own) noexcept nogil:
+    """All fronts and regions of one task, from its roots down; the guests get their corners."""
+    cdef int32_t k, s, child
+    for k in range(p.task_start[t + 1] - 1, p.task_start[t] - 1, -1):
+        s = p.steps[k]
         if p.parent[s] != -1:
-            gather_corner(p, s, work)
-        begin = s
+            receive_corner(p, s, <const scalar *>shared, own)
         if p.region[s] == -1:
-            invert_front(p, s, l, z, work, t)
+            invert_front(p, s, l, z, own, own + p.fronts)
         else:
-            while begin > 0 and p.region[begin - 1] == s:
-                begin -= 1
-            invert_columns(p, begin, s, l, z, <const scalar *>work + p.front[s], t)
-        s = begin - 1
+            invert_columns(p, p.begin[s], s, l, z, <const scalar *>own + p.front[s],
+                           own + p.fronts)
+        child = p.guest[s]
+        while child != -1:
+            gather_corner(p, child, <const scalar *>own + p.front[s], shared + p.update[child],
+                          p.row_start[child + 1] - p.row_start[child])
+            child = p.next_guest[child]
 
 
-def workspace(Structure structure):
+cdef struct Job:
+    # One partial inverse, or a batch of them.
+    const Pattern *p
+    int kind                # scalar type
+    const char *l
+    char *z
+    char *work              # handed over, then each thread's own
+
+
+cdef inline Py_ssize_t own_space(const Pattern *p) noexcept nogil:
+    """Scalars of a thread's own workspace: whole fronts and two blocks of columns."""
+    return p.fronts + 2 * <Py_ssize_t>PANEL * p.tallest
+
+
+cdef void run_task(void *context, int32_t t, pool_worker *worker) noexcept nogil:
+    """One task of a partial inverse."""
+    cdef Job *job = <Job *>context
+    cdef Py_ssize_t own = job.p.handovers + worker.number * own_space(job.p)
+    invert_any(job.kind, job.p, t, job.l, job.z, job.work,
+               job.work + size_of(job.kind) * own)
+
+
+cdef void run_matrix(void *context, int32_t k, pool_worker *worker) noexcept nogil:
+    """One matrix of a batch: all its tasks."""
+    cdef Job *job = <Job *>context
+    cdef const Pattern *p = job.p
+    cdef Py_ssize_t size = size_of(job.kind)
+    cdef char *work = job.work + size * worker.number * (p.handovers + own_space(p))
+    cdef int32_t t
+    for t in range(p.tasks - 1, -1, -1):
+        invert_any(job.kind, p, t, job.l + size * k * p.size, job.z + size * k * p.size, work,
+                   work + size * p.handovers)
+
+
+cdef inline void invert_any(int kind, const Pattern *p, int32_t t, const void *l, void *z,
+                            void *shared, void *own) noexcept nogil:
+    if kind == DOUBLE:
+        invert_task(p, t, <const double *>l, <double *>z, <double *>shared, <double *>own)
+    elif kind == FLOAT:
+        invert_task(p, t, <const float *>l, <float *>z, <float *>shared, <float *>own)
+    elif kind == DOUBLE_COMPLEX:
+        invert_task(p, t, <const double complex *>l, <double complex *>z, <double complex *>shared,
+                    <double complex *>own)
+    else:
+        invert_task(p, t, <const float complex *>l, <float complex *>z, <float complex *>shared,
+                    <float complex *>own)
+
+
+def workspace(Structure structure, Py_ssize_t batch, int threads):
     """Scalars of workspace that `partial_inverse` needs."""
-    return structure.pattern.fronts + 2 * <Py_ssize_t>PANEL * structure.pattern.tallest
+    cdef const Pattern *p = &structure.pattern
+    return p.handovers * (1 if batch == 1 else threads) + threads * own_space(p)
 
 
-def partial_inverse(Structure structure, const scalar[::1] l, scalar[::1] z, scalar[::1] work):
-    """Entries of (L L^H)^-1 on the pattern of the panels of L.
+def partial_inverse(Structure structure, const scalar[:, ::1] l, scalar[:, ::1] z,
+                    scalar[::1] work, int threads):
+    """Entries of (L L^H)^-1 on the pattern of the panels of L, for each matrix of a batch.
 
     Parameters
     ----------
     structure : Structure
-    l : (structure.size,) panels of L.
-    z : (structure.size,) overwritten with the panels of the inverse; diagonal blocks are full.
-    work : (workspace(structure),) workspace.
+    l : (batch, structure.size) panels of each L.
+    z : (batch, structure.size) overwritten with the panels of the inverse; diagonal blocks are
+        full.
+    work : (workspace(structure, batch, threads),) workspace.
+    threads : most threads to work at once: on the tasks of one matrix, or on several matrices.
     """
     cdef const Pattern *p = &structure.pattern
-    if l.shape[0] != p.size or z.shape[0] != p.size or work.shape[0] < workspace(structure):
+    cdef Py_ssize_t batch = l.shape[0]
+    cdef Job job
+    cdef void *scratch
+    if (l.shape[1] != p.size or z.shape[0] != batch or z.shape[1] != p.size or threads < 1
+            or work.shape[0] < workspace(structure, batch, threads)):
         raise ValueError("partial_inverse: arrays do not belong to this structure")
-    if p.n:
-        with nogil:
-            invert_fronts(p, &l[0], &z[0], &work[0])
+    if p.n == 0 or batch == 0:
+        return
+    if batch >= 2**31 - 1:
+        raise OverflowError(f"a batch of {batch} matrices is too large")
+    job.p = p
+    job.kind = kind_of(&l[0, 0])
+    job.l = <const char *>&l[0, 0]
+    job.z = <char *>&z[0, 0]
+    job.work = <char *>&work[0]
+    scratch = malloc(pool_scratch(<int32_t>max(batch, <Py_ssize_t>p.tasks), threads) + 1)
+    if scratch == NULL:
+        raise MemoryError("no memory for the list of tasks")
+    with nogil:
+        if batch == 1:
+            pool_run(threads, p.tasks, p.task_parent, POOL_DOWN, p.down_rank, run_task, &job,
+                     scratch)
+        else:
+            pool_run(threads, <int32_t>batch, NULL, POOL_DOWN, NULL, run_matrix, &job, scratch)
+        free(scratch)

@@ -9,70 +9,153 @@ side by side and every step is a product from the right.
 
 The backward step is with L^T. The adjoint of a complex factor is reached by conjugating X before
 and after: L^-H x = conj(L^-T conj(x)).
+
+Where the tree is cut into tasks (see symbolic.tasks), what a task takes from rows beyond it goes
+into sums of its own, which it hands over to the task above: on the way up no two tasks write to one
+place. On the way down a task writes to its own rows only.
 """
 
 from libc.math cimport log
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
 
 from sparsechol.numeric.dense cimport (
-    AS_IS, TRANSPOSED, backward_one, conjugate, forward_one, multiply, real, scalar, solve_right,
+    AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, TRANSPOSED, backward_one, conjugate, forward_one, kind_of,
+    multiply, real, scalar, size_of, solve_right,
+)
+from sparsechol.numeric.pool cimport (
+    POOL_DOWN, POOL_UP, pool_run, pool_scratch, pool_worker,
 )
 from sparsechol.symbolic.structure cimport Pattern, Structure
 
 
-cdef void forward(const Pattern *p, const scalar *l, scalar *x, int k, scalar *w) noexcept nogil:
-    """X <- L^-1 X; `w` holds k values for each row of the tallest front."""
-    cdef int32_t s
-    cdef int nc, m, i
-    cdef const scalar *panel
-    cdef const int32_t *rows
-    cdef scalar *x1
-    for s in range(p.nsuper):
-        nc = p.first[s + 1] - p.first[s]
-        m = <int>(p.row_start[s + 1] - p.row_start[s])
-        panel = l + p.panel[s]
-        rows = p.rows + p.row_start[s]
-        x1 = x + <Py_ssize_t>p.first[s] * k
-        if p.region[s] != -1:
-            forward_column(m, k, panel, rows, x1, x)
-        elif k == 1:
-            forward_one(nc, m, panel, nc + m, x1, w)
-            for i in range(m):
-                x[rows[i]] -= w[i]
+cdef void forward(const Pattern *p, int32_t t, const scalar *l, scalar *x, int k, scalar *sums,
+                  scalar *hands, scalar *w, const uint8_t *reached) noexcept nogil:
+    """X <- L^-1 X on one task.
+
+    x : k values for each row of the matrix.
+    sums : what the task takes from each row, zero before and after; x itself if there is one task.
+    hands : what is handed over.
+    w : k values for each row of the tallest front.
+    reached : whether X has nonzeros in the subtree of each supernode; NULL: it may.
+    """
+    cdef int32_t q, s
+    for q in range(p.task_start[t], p.task_start[t + 1]):
+        s = p.steps[q]
+        if reached != NULL and not reached[s]:
+            continue
+        take_over(p, s, k, sums, hands, reached)
+        if p.region[s] == -1:
+            forward_front(p, s, l, x, k, sums, w)
         else:
-            solve_right(TRANSPOSED, k, nc, panel, nc + m, x1, k)
-            multiply(TRANSPOSED, False, k, m, nc, <const scalar *>x1, k, panel + nc, nc + m,
-                     False, w, k)
-            scatter_rows(m, k, rows, w, x)
+            forward_region(p, s, l, x, k, sums, reached)
+        if p.handed[s] != -1:
+            hand_over(p, s, k, sums, hands + p.handed[s] * k)
 
 
-cdef void backward(const Pattern *p, const scalar *l, scalar *x, int k, scalar *w) noexcept nogil:
-    """X <- L^-H X for one right-hand side, X <- L^-T X for several."""
+cdef inline void take_over(const Pattern *p, int32_t s, int k, scalar *sums, const scalar *hands,
+                           const uint8_t *reached) noexcept nogil:
+    """Add what other tasks took from the rows of s and above."""
+    cdef int32_t child = p.guest[s]
+    while child != -1:
+        if reached == NULL or reached[child]:
+            scatter_rows(<int>(p.row_start[child + 1] - p.row_start[child]), k,
+                         p.rows + p.row_start[child], hands + p.handed[child] * k, sums)
+        child = p.next_guest[child]
+
+
+cdef inline void hand_over(const Pattern *p, int32_t s, int k, scalar *sums,
+                           scalar *hand) noexcept nogil:
+    """Move the sums of the rows below s."""
+    cdef int64_t q
+    cdef int c
+    cdef scalar *source
+    for q in range(p.row_start[s], p.row_start[s + 1]):
+        source = sums + <Py_ssize_t>p.rows[q] * k
+        for c in range(k):
+            hand[c] = source[c]
+            source[c] = 0
+        hand += k
+
+
+cdef inline void settle(Py_ssize_t length, scalar *x1, scalar *sums1) noexcept nogil:
+    """Right-hand sides take in the sums of their rows."""
+    cdef Py_ssize_t i
+    if x1 != sums1:
+        for i in range(length):
+            x1[i] += sums1[i]
+            sums1[i] = 0
+
+
+cdef inline void forward_front(const Pattern *p, int32_t s, const scalar *l, scalar *x, int k,
+                               scalar *sums, scalar *w) noexcept nogil:
+    cdef int nc = p.first[s + 1] - p.first[s]
+    cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
+    cdef const scalar *panel = l + p.panel[s]
+    cdef const int32_t *rows = p.rows + p.row_start[s]
+    cdef Py_ssize_t at = <Py_ssize_t>p.first[s] * k
+    cdef scalar *x1 = x + at
+    cdef int i
+    settle(<Py_ssize_t>nc * k, x1, sums + at)
+    if k == 1:
+        forward_one(nc, m, panel, nc + m, x1, w)
+        for i in range(m):
+            sums[rows[i]] -= w[i]
+    else:
+        solve_right(TRANSPOSED, k, nc, panel, nc + m, x1, k)
+        multiply(TRANSPOSED, False, k, m, nc, <const scalar *>x1, k, panel + nc, nc + m, False, w,
+                 k)
+        scatter_rows(m, k, rows, <const scalar *>w, sums)
+
+
+cdef inline void forward_region(const Pattern *p, int32_t root, const scalar *l, scalar *x, int k,
+                                scalar *sums, const uint8_t *reached) noexcept nogil:
     cdef int32_t s
-    cdef int nc, m, i
-    cdef const scalar *panel
-    cdef const int32_t *rows
-    cdef scalar *x1
-    for s in range(p.nsuper - 1, -1, -1):
-        nc = p.first[s + 1] - p.first[s]
-        m = <int>(p.row_start[s + 1] - p.row_start[s])
-        panel = l + p.panel[s]
-        rows = p.rows + p.row_start[s]
-        x1 = x + <Py_ssize_t>p.first[s] * k
-        if p.region[s] != -1:
-            backward_column(m, k, panel, rows, x1, x)
-        elif k == 1:
-            for i in range(m):
-                w[i] = x[rows[i]]
-            backward_one(nc, m, panel, nc + m, x1, <const scalar *>w)
+    cdef Py_ssize_t at
+    for s in range(p.begin[root], root + 1):
+        if reached != NULL and not reached[s]:
+            continue
+        at = <Py_ssize_t>p.first[s] * k
+        settle(k, x + at, sums + at)
+        forward_column(<int>(p.row_start[s + 1] - p.row_start[s]), k, l + p.panel[s],
+                       p.rows + p.row_start[s], x + at, sums)
+
+
+cdef void backward(const Pattern *p, int32_t t, const scalar *l, scalar *x, int k,
+                   scalar *w) noexcept nogil:
+    """X <- L^-H X for one right-hand side, X <- L^-T X for several, on one task."""
+    cdef int32_t q, s, root
+    for q in range(p.task_start[t + 1] - 1, p.task_start[t] - 1, -1):
+        root = p.steps[q]
+        if p.region[root] == -1:
+            backward_front(p, root, l, x, k, w)
         else:
-            gather_rows(m, k, rows, x, w)
-            multiply(AS_IS, False, k, nc, m, <const scalar *>w, k, panel + nc, nc + m, True, x1, k)
-            solve_right(AS_IS, k, nc, panel, nc + m, x1, k)
+            for s in range(root, p.begin[root] - 1, -1):
+                backward_column(<int>(p.row_start[s + 1] - p.row_start[s]), k, l + p.panel[s],
+                                p.rows + p.row_start[s], x + <Py_ssize_t>p.first[s] * k, x)
+
+
+cdef inline void backward_front(const Pattern *p, int32_t s, const scalar *l, scalar *x, int k,
+                                scalar *w) noexcept nogil:
+    cdef int nc = p.first[s + 1] - p.first[s]
+    cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
+    cdef const scalar *panel = l + p.panel[s]
+    cdef const int32_t *rows = p.rows + p.row_start[s]
+    cdef scalar *x1 = x + <Py_ssize_t>p.first[s] * k
+    cdef int i
+    if k == 1:
+        for i in range(m):
+            w[i] = x[rows[i]]
+        backward_one(nc, m, panel, nc + m, x1, <const scalar *>w)
+    else:
+        gather_rows(m, k, rows, x, w)
+        multiply(AS_IS, False, k, nc, m, <const scalar *>w, k, panel + nc, nc + m, True, x1, k)
+        solve_right(AS_IS, k, nc, panel, nc + m, x1, k)
 
 
 cdef inline void forward_column(int m, int k, const scalar *column, const int32_t *rows,
-                                scalar *x1, scalar *x) noexcept nogil:
+                                scalar *x1, scalar *sums) noexcept nogil:
     """One column of a region: x1 <- x1 / l, then it leaves the rows below."""
     cdef int i, c
     cdef scalar y
@@ -81,12 +164,12 @@ cdef inline void forward_column(int m, int k, const scalar *column, const int32_
         y = x1[0] / real(column[0])
         x1[0] = y
         for i in range(m):
-            x[rows[i]] -= column[i + 1] * y
+            sums[rows[i]] -= column[i + 1] * y
         return
     for c in range(k):
         x1[c] /= real(column[0])
     for i in range(m):
-        target = x + <Py_ssize_t>rows[i] * k
+        target = sums + <Py_ssize_t>rows[i] * k
         for c in range(k):
             target[c] -= column[i + 1] * x1[c]
 
@@ -167,67 +250,242 @@ cdef inline void permute_out(const int32_t *place, const scalar *x, Py_ssize_t n
         x += k
 
 
-def solve(Structure structure, const scalar[::1] l, scalar[::1, :] b, scalar[::1] work,
-          bint lower, bint upper, const int32_t[::1] inward, const int32_t[::1] outward, int block):
+cdef struct Job:
+    # Right-hand sides of one factor or of a batch of them, in blocks.
+    const Pattern *p
+    int kind                # scalar type
+    bint lower              # solve with L,
+    bint upper              # and then with L^H
+    const char *l           # factors one after another
+    char *b
+    Py_ssize_t steps[3]     # from factor to factor, row to row, right-hand side to right-hand side
+    Py_ssize_t columns      # right-hand sides of each factor
+    Py_ssize_t blocks       # of the right-hand sides of each factor
+    int block               # right-hand sides in a block
+    const int32_t *inward   # row of b that each row of the system is read from
+    const int32_t *outward  # and written to
+    const uint8_t *reached  # see forward
+    char *work
+
+
+cdef inline Py_ssize_t space(const Pattern *p) noexcept nogil:
+    """Values of workspace for a right-hand side: X, sums, what is handed over, and w."""
+    return p.n * <Py_ssize_t>(2 if p.tasks > 1 else 1) + p.handed_rows + p.tallest
+
+
+cdef struct Block:
+    # One block of right-hand sides in the workspace of a thread.
+    int k
+    void *x
+    void *sums
+    void *hands
+    void *w
+
+
+cdef inline Block block_of(const Job *job, int k, int thread) noexcept nogil:
+    """Where a thread keeps a block of k right-hand sides."""
+    cdef const Pattern *p = job.p
+    cdef Py_ssize_t unit = size_of(job.kind) * job.block
+    cdef char *x = job.work + unit * space(p) * thread
+    cdef char *sums = x + unit * p.n if p.tasks > 1 else x
+    cdef char *hands = sums + unit * p.n
+    return Block(k=k, x=x, sums=sums, hands=hands, w=hands + unit * p.handed_rows)
+
+
+cdef void enter(const Job *job, const scalar *b, const Block *at) noexcept nogil:
+    """Right-hand sides into X; the sums are cleared."""
+    permute_in(job.inward, b, job.p.n, at.k, job.steps[1], job.steps[2], <scalar *>at.x)
+    if job.p.tasks > 1:
+        memset(at.sums, 0, sizeof(scalar) * job.p.n * at.k)
+    if at.k > 1 and not job.lower:
+        conjugate_all(<scalar *>at.x, <Py_ssize_t>job.p.n * at.k)
+
+
+cdef inline void turn(const Job *job, const Block *at, const scalar *witness) noexcept nogil:
+    """Between L and L^H."""
+    if at.k > 1 and job.lower and job.upper:
+        conjugate_all(<scalar *>at.x, <Py_ssize_t>job.p.n * at.k)
+
+
+cdef void leave(const Job *job, scalar *b, const Block *at) noexcept nogil:
+    if at.k > 1 and job.upper:
+        conjugate_all(<scalar *>at.x, <Py_ssize_t>job.p.n * at.k)
+    permute_out(job.outward, <const scalar *>at.x, job.p.n, at.k, job.steps[1], job.steps[2], b)
+
+
+cdef void solve_block(const Job *job, int32_t item, int thread, const scalar *l,
+                      scalar *b) noexcept nogil:
+    """One block from beginning to end on one thread."""
+    cdef const Pattern *p = job.p
+    cdef Py_ssize_t column = item % job.blocks * job.block
+    cdef Block at = block_of(job, <int>min(<Py_ssize_t>job.block, job.columns - column), thread)
+    cdef int32_t t
+    l += item // job.blocks * p.size
+    b += item // job.blocks * job.steps[0] + column * job.steps[2]
+    enter(job, <const scalar *>b, &at)
+    if job.lower:
+        for t in range(p.tasks):
+            forward(p, t, l, <scalar *>at.x, at.k, <scalar *>at.sums, <scalar *>at.hands,
+                    <scalar *>at.w, job.reached)
+    turn(job, &at, l)
+    if job.upper:
+        for t in range(p.tasks - 1, -1, -1):
+            backward(p, t, l, <scalar *>at.x, at.k, <scalar *>at.w)
+    leave(job, b, &at)
+
+
+cdef void run_block(void *context, int32_t item, pool_worker *worker) noexcept nogil:
+    cdef Job *job = <Job *>context
+    if job.kind == DOUBLE:
+        solve_block(job, item, worker.number, <const double *>job.l, <double *>job.b)
+    elif job.kind == FLOAT:
+        solve_block(job, item, worker.number, <const float *>job.l, <float *>job.b)
+    elif job.kind == DOUBLE_COMPLEX:
+        solve_block(job, item, worker.number, <const double complex *>job.l,
+                    <double complex *>job.b)
+    else:
+        solve_block(job, item, worker.number, <const float complex *>job.l, <float complex *>job.b)
+
+
+cdef inline void task_up(const Job *job, int32_t t, int thread, const scalar *l) noexcept nogil:
+    """One task of the way up for a block that all threads share."""
+    cdef Block at = block_of(job, <int>job.columns, 0)
+    cdef Block own = block_of(job, <int>job.columns, thread)
+    forward(job.p, t, l, <scalar *>at.x, at.k, <scalar *>own.sums, <scalar *>at.hands,
+            <scalar *>own.w, job.reached)
+
+
+cdef void run_up(void *context, int32_t t, pool_worker *worker) noexcept nogil:
+    cdef Job *job = <Job *>context
+    if job.kind == DOUBLE:
+        task_up(job, t, worker.number, <const double *>job.l)
+    elif job.kind == FLOAT:
+        task_up(job, t, worker.number, <const float *>job.l)
+    elif job.kind == DOUBLE_COMPLEX:
+        task_up(job, t, worker.number, <const double complex *>job.l)
+    else:
+        task_up(job, t, worker.number, <const float complex *>job.l)
+
+
+cdef inline void task_down(const Job *job, int32_t t, int thread, const scalar *l) noexcept nogil:
+    """One task of the way down for a block that all threads share."""
+    cdef Block at = block_of(job, <int>job.columns, 0)
+    cdef Block own = block_of(job, <int>job.columns, thread)
+    backward(job.p, t, l, <scalar *>at.x, at.k, <scalar *>own.w)
+
+
+cdef void run_down(void *context, int32_t t, pool_worker *worker) noexcept nogil:
+    cdef Job *job = <Job *>context
+    if job.kind == DOUBLE:
+        task_down(job, t, worker.number, <const double *>job.l)
+    elif job.kind == FLOAT:
+        task_down(job, t, worker.number, <const float *>job.l)
+    elif job.kind == DOUBLE_COMPLEX:
+        task_down(job, t, worker.number, <const double complex *>job.l)
+    else:
+        task_down(job, t, worker.number, <const float complex *>job.l)
+
+
+cdef void solve_together(Job *job, int threads, scalar *b, void *scratch) noexcept nogil:
+    """One block of right-hand sides, the tree spread over the threads."""
+    cdef const Pattern *p = job.p
+    cdef Block at = block_of(job, <int>job.columns, 0)
+    cdef int thread
+    enter(job, <const scalar *>b, &at)
+    for thread in range(1, threads):
+        memset(block_of(job, at.k, thread).sums, 0, sizeof(scalar) * p.n * at.k)
+    if job.lower:
+        pool_run(threads, p.tasks, p.task_parent, POOL_UP, p.up_rank, run_up, job, scratch)
+    turn(job, &at, <const scalar *>b)
+    if job.upper:
+        pool_run(threads, p.tasks, p.task_parent, POOL_DOWN, p.down_rank, run_down, job, scratch)
+    leave(job, b, &at)
+
+
+def workspace(Structure structure, int block, int threads):
+    """Scalars of workspace that `solve` needs."""
+    return threads * block * space(&structure.pattern)
+
+
+def solve(Structure structure, const scalar[:, ::1] l, scalar[:, :, :] b, scalar[::1] work,
+          bint lower, bint upper, const int32_t[::1] inward, const int32_t[::1] outward,
+          const uint8_t[::1] reached, int block, int threads):
     """Overwrite b with the solution of L x = b, L^H x = b, or both one after the other.
 
     Parameters
     ----------
     structure : Structure
-    l : (structure.size,) panels of L.
-    b : (n, k) right-hand sides, overwritten.
-    work : (block * (n + rows of the tallest front),) workspace.
+    l : (batch, structure.size) panels of each L.
+    b : (batch, n, k) right-hand sides, overwritten.
+    work : (workspace(structure, block, threads),) workspace.
     lower, upper : whether to solve with L, and then with L^H.
     inward, outward : (n,) row of b that each row of the system is read from and written to.
+    reached : (nsuper,) whether b has nonzeros in the subtree of each supernode; empty: it may.
     block : right-hand sides taken at once.
+    threads : most threads to work at once.
     """
     cdef const Pattern *p = &structure.pattern
-    cdef Py_ssize_t n = p.n
-    cdef Py_ssize_t j, columns = b.shape[1]
-    cdef int k
-    cdef scalar *x
-    cdef scalar *w
-    if l.shape[0] != p.size or b.shape[0] != n or inward.shape[0] != n or outward.shape[0] != n:
+    cdef Py_ssize_t n = p.n, batch = l.shape[0]
+    cdef Py_ssize_t items
+    cdef Job job
+    cdef void *scratch
+    if (l.shape[1] != p.size or b.shape[0] != batch or b.shape[1] != n or inward.shape[0] != n
+            or outward.shape[0] != n or reached.shape[0] not in (0, p.nsuper)):
         raise ValueError("solve: arrays do not belong to this structure")
-    if block < 1 or work.shape[0] < block * (n + p.tallest):
+    if block < 1 or threads < 1 or work.shape[0] < workspace(structure, block, threads):
         raise ValueError("solve: workspace too small")
-    if n == 0 or columns == 0:
+    if n == 0 or b.shape[2] == 0 or batch == 0:
         return
+    job.p = p
+    job.kind = kind_of(&l[0, 0])
+    job.lower = lower
+    job.upper = upper
+    job.l = <const char *>&l[0, 0]
+    job.b = <char *>&b[0, 0, 0]
+    job.steps[0] = b.strides[0] // <Py_ssize_t>sizeof(scalar)
+    job.steps[1] = b.strides[1] // <Py_ssize_t>sizeof(scalar)
+    job.steps[2] = b.strides[2] // <Py_ssize_t>sizeof(scalar)
+    job.columns = b.shape[2]
+    job.block = block
+    job.blocks = (b.shape[2] + block - 1) // block
+    job.inward = &inward[0]
+    job.outward = &outward[0]
+    job.reached = &reached[0] if reached.shape[0] else NULL
+    job.work = <char *>&work[0]
+    items = batch * job.blocks
+    if items >= 2**31 - 1:
+        raise OverflowError("too many right-hand sides")
+    scratch = malloc(pool_scratch(<int32_t>max(items, <Py_ssize_t>p.tasks), threads) + 1)
+    if scratch == NULL:
+        raise MemoryError("no memory for the list of tasks")
     with nogil:
-        x = &work[0]
-        w = x + block * n
-        j = 0
-        while j < columns:
-            k = <int>min(<Py_ssize_t>block, columns - j)
-            permute_in(&inward[0], <const scalar *>&b[0, j], n, k, 1, n, x)
-            if lower:
-                forward(p, &l[0], x, k, w)
-            if upper:
-                if k > 1:
-                    conjugate_all(x, n * k)
-                backward(p, &l[0], x, k, w)
-                if k > 1:
-                    conjugate_all(x, n * k)
-            permute_out(&outward[0], <const scalar *>x, n, k, 1, n, &b[0, j])
-            j += k
+        if items == 1 and threads > 1:
+            solve_together(&job, threads, &b[0, 0, 0], scratch)
+        else:
+            pool_run(threads, <int32_t>items, NULL, POOL_UP, NULL, run_block, &job, scratch)
+        free(scratch)
 
 
-def logdet(Structure structure, const scalar[::1] l):
-    """log det(L L^H) = 2 sum(log diag(L)), summed in float64."""
+def logdet(Structure structure, const scalar[:, ::1] l, double[::1] out):
+    """out <- log det(L L^H) = 2 sum(log diag(L)) of each L, summed in float64.
+
+    l : (batch, structure.size) panels of each L.
+    """
     cdef const Pattern *p = &structure.pattern
+    cdef Py_ssize_t k
     cdef int32_t s, _
     cdef int64_t rows
     cdef const scalar *d
-    cdef double total = 0
-    if l.shape[0] != p.size:
+    cdef double total
+    if l.shape[1] != p.size or out.shape[0] != l.shape[0]:
         raise ValueError("logdet: the factor does not belong to this structure")
-    if p.n == 0:
-        return 0.0
     with nogil:
-        for s in range(p.nsuper):
-            rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
-            d = &l[0] + p.panel[s]
-            for _ in range(p.first[s], p.first[s + 1]):
-                total += log(real(d[0]))
-                d += rows + 1
-    return 2 * total
+        for k in range(l.shape[0]):
+            total = 0
+            for s in range(p.nsuper):
+                rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
+                d = &l[k, 0] + p.panel[s]
+                for _ in range(p.first[s], p.first[s + 1]):
+                    total += log(real(d[0]))
+                    d += rows + 1
+            out[k] = 2 * total

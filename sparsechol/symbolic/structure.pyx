@@ -3,10 +3,13 @@
 All panels of L lie one after another in one flat array; the panel of a supernode with `nc`
 columns and `m` rows below is a column-major rectangle of `nc + m` rows.
 
-Update matrices live in two stacks, one for the even and one for the odd levels of the tree. A
-supernode's update matrix is opened when its first child is done and closed when it has been added
-to the parent's, so that a child and its parent never share a stack and nothing is ever moved. The
-sweeps from the roots down keep whole fronts in the same manner, with time reversed.
+A thread that does a task (see symbolic.tasks) keeps update matrices in two stacks, one for the even
+and one for the odd levels of the tree. A supernode's update matrix is opened when its first child
+in the task is done and closed when it has been added to the parent's, so that a child and its
+parent never share a stack and nothing is ever moved. The sweeps from the roots down keep whole
+fronts in the same manner, with time reversed. What goes from task to task is handed over in memory
+that all threads share; the children that are handed over are the guests of a front, and are added
+when it is opened.
 
 A region is a subtree whose supernodes are single columns without fronts; they stand one after
 another. Only its root has an update matrix. Column k with rows r_0 < r_1 < .. sends products
@@ -23,6 +26,9 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 import numpy as np
 
 from sparsechol.symbolic.etree import elimination_tree, permuted_triangle
+from sparsechol.symbolic.supernodes import step_times
+from sparsechol.symbolic.tasks import handovers as handed_over
+from sparsechol.symbolic.tasks import partition, ranks
 
 
 cdef class Structure:
@@ -58,21 +64,33 @@ cdef class Structure:
         columns = np.diff(first).astype(np.int64)
         below = np.diff(row_start)
         panel = panel_starts(columns, below)
-        inside, roots = np.asarray(region) >= 0, np.asarray(region) == np.arange(ns)
-        opens = opening_children(parent, region)
-        leaf = np.ones(ns, dtype=np.uint8)
-        leaf[parent[parent >= 0]] = 0
-        leaf[inside] = roots[inside]
-        whole = np.where(inside, below, columns + below)
-        update, updates = stacked(below, parent, region, opens, leaf)
-        front, fronts = stacked(whole, parent, region, opens, leaf)
+        region_array = np.asarray(region)
+        inside = region_array >= 0
+        begin = region_starts(region_array)
+        time = step_times(first, row_start, region)
+        task, task_parent = partition(parent, region, time)
+        steps, task_start = by_task(task, task_parent.shape[0])
+        up_rank, down_rank = ranks(task_parent, np.bincount(task[steps], time[steps]).astype(float))
+        leaf, opens, guest, next_guest = children(parent, region, task)
+        given = np.flatnonzero((parent >= 0) & (task >= 0) & (task != task[parent]))
+        given = given.astype(np.int32)
+        handed = np.full(ns, -1, dtype=np.int64)
+        handed[given] = np.cumsum(below[given]) - below[given]
+        update, updates = stacked(below, parent, handed, opens, leaf, steps, task_start)
+        update[given], handovers = handed_over(given, below, task, task_parent)
+        front, fronts = stacked(
+            np.where(inside, below, columns + below), parent, np.full(ns, -1, dtype=np.int64),
+            opens, leaf, steps, task_start,
+        )
         target_start = product_starts(below, inside)
         target = np.empty(target_start[ns], dtype=np.int32)
         locate_products(first, region, row_start, rows, panel, target_start, target)
         self.arrays = dict(
             perm=np.asarray(perm), first=np.asarray(first), parent=parent, row_start=row_start,
-            rows=rows, relative=relative, panel=panel, update=update, front=front, opens=opens,
-            leaf=leaf, region=np.asarray(region), target_start=target_start, target=target,
+            rows=rows, relative=relative, panel=panel, region=region_array, begin=begin,
+            target_start=target_start, target=target, task_start=task_start, steps=steps,
+            task_parent=task_parent, up_rank=up_rank, down_rank=down_rank, leaf=leaf, opens=opens,
+            guest=guest, next_guest=next_guest, handed=handed, update=update, front=front,
             entry_start=entry_start, entry_source=entry_source, entry_row=entry_row,
         )
         for array in self.arrays.values():
@@ -80,10 +98,13 @@ cdef class Structure:
         self.pattern.n = <int32_t>n
         self.pattern.nsuper = <int32_t>ns
         self.pattern.tallest = (columns + below).max(initial=0)
+        self.pattern.tasks = task_parent.shape[0]
         self.pattern.nnz = indices.shape[0]
         self.pattern.size = panel[ns]
         self.pattern.updates = updates
         self.pattern.fronts = fronts
+        self.pattern.handovers = handovers
+        self.pattern.handed_rows = below[given].sum()
         self.pattern.perm = ints(self.arrays["perm"])
         self.pattern.first = ints(self.arrays["first"])
         self.pattern.parent = ints(parent)
@@ -91,13 +112,22 @@ cdef class Structure:
         self.pattern.rows = ints(rows)
         self.pattern.relative = ints(relative)
         self.pattern.panel = longs(panel)
-        self.pattern.update = longs(update)
-        self.pattern.front = longs(front)
-        self.pattern.opens = flags(opens)
-        self.pattern.leaf = flags(leaf)
-        self.pattern.region = ints(self.arrays["region"])
+        self.pattern.region = ints(region_array)
+        self.pattern.begin = ints(begin)
         self.pattern.target_start = longs(target_start)
         self.pattern.target = ints(target)
+        self.pattern.task_start = ints(task_start)
+        self.pattern.steps = ints(steps)
+        self.pattern.task_parent = ints(task_parent)
+        self.pattern.up_rank = ints(up_rank)
+        self.pattern.down_rank = ints(down_rank)
+        self.pattern.leaf = flags(leaf)
+        self.pattern.opens = flags(opens)
+        self.pattern.guest = ints(guest)
+        self.pattern.next_guest = ints(next_guest)
+        self.pattern.handed = longs(handed)
+        self.pattern.update = longs(update)
+        self.pattern.front = longs(front)
         self.pattern.entry_start = longs(entry_start)
         self.pattern.entry_source = longs(entry_source)
         self.pattern.entry_row = ints(entry_row)
@@ -118,14 +148,24 @@ cdef class Structure:
         return self.pattern.tallest
 
     @property
+    def tasks(self) -> int:
+        """Pieces that threads can work on."""
+        return self.pattern.tasks
+
+    @property
     def updates(self) -> int:
-        """Entries of all update matrices that are alive at once: a factorisation's workspace."""
+        """Entries of update matrices that one thread keeps at once in a factorisation."""
         return self.pattern.updates
 
     @property
     def fronts(self) -> int:
-        """Entries of all whole fronts that are alive at once in a sweep from the roots down."""
+        """Entries of whole fronts that one thread keeps at once in a sweep from the roots down."""
         return self.pattern.fronts
+
+    @property
+    def handovers(self) -> int:
+        """Entries of the update matrices that go from task to task, alive at once."""
+        return self.pattern.handovers
 
     @property
     def nbytes(self) -> int:
@@ -253,6 +293,14 @@ def panel_starts(columns, below):
     return starts
 
 
+def region_starts(region):
+    """First column of the region of each root; every other supernode itself."""
+    begin = np.arange(region.shape[0], dtype=np.int32)
+    roots, starts = np.unique(region, return_index=True)
+    begin[roots[roots >= 0]] = starts[roots >= 0]
+    return begin
+
+
 def product_starts(below, inside):
     """Where the products of each column of a region begin in `target`."""
     starts = np.zeros(below.shape[0] + 1, dtype=np.int64)
@@ -328,29 +376,62 @@ cdef inline void wait(int32_t k, const int64_t[::1] row_start, const int32_t[::1
         waiting[rows[q]] = k
 
 
-def opening_children(const int32_t[::1] parent, const int32_t[::1] region):
-    """1 for the first child of each front (the one that opens it)."""
-    cdef Py_ssize_t ns = parent.shape[0]
-    cdef int32_t s
-    opens_array = np.zeros(ns, dtype=np.uint8)
-    cdef uint8_t[::1] opens = opens_array
-    cdef uint8_t[::1] opened = np.zeros(ns, dtype=np.uint8)
-    with nogil:
-        for s in range(ns):
-            if parent[s] != -1 and region[parent[s]] == -1 and not opened[parent[s]]:
-                opened[parent[s]] = 1
-                opens[s] = 1
-    return opens_array
+def by_task(task, tasks):
+    """Steps task by task, and where each task starts."""
+    steps = np.argsort(task, kind="stable")[np.count_nonzero(task < 0):].astype(np.int32)
+    starts = np.zeros(tasks + 1, dtype=np.int32)
+    np.cumsum(np.bincount(task[steps], minlength=tasks), out=starts[1:])
+    return steps, starts
 
 
-def stacked(const int64_t[::1] orders, const int32_t[::1] parent, const int32_t[::1] region,
-            const uint8_t[::1] opens, const uint8_t[::1] leaf):
-    """Start of a square matrix for each front and region in a workspace, and its length.
+def children(const int32_t[::1] parent, const int32_t[::1] region, const int32_t[::1] task):
+    """How each front begins.
 
-    Plays the postorder once on two stacks (even and odd levels); the stack of the odd levels
-    starts where the even one is highest. OverflowError where 64 bits do not hold the length.
+    Returns
+    -------
+    leaf : uint8, 1 for a region and for a front without a child in its task.
+    opens : uint8, 1 for the first child of a front in their task.
+    guest, next_guest : int32, children of a front from other tasks as linked lists, ascending.
     """
     cdef Py_ssize_t ns = parent.shape[0]
+    cdef int32_t s, p
+    leaf_array = np.zeros(ns, dtype=np.uint8)
+    opens_array = np.zeros(ns, dtype=np.uint8)
+    guest_array = np.full(ns, -1, dtype=np.int32)
+    next_array = np.full(ns, -1, dtype=np.int32)
+    cdef uint8_t[::1] leaf = leaf_array
+    cdef uint8_t[::1] opens = opens_array
+    cdef int32_t[::1] guest = guest_array
+    cdef int32_t[::1] following = next_array
+    cdef int32_t[::1] opener = np.full(ns, -1, dtype=np.int32)
+    with nogil:
+        for s in range(<int32_t>ns - 1, -1, -1):
+            p = parent[s]
+            if task[s] == -1 or p == -1:
+                continue
+            if task[p] == task[s]:
+                opener[p] = s
+            else:
+                following[s] = guest[p]
+                guest[p] = s
+        for s in range(ns):
+            leaf[s] = task[s] != -1 and (region[s] == s or opener[s] == -1)
+            if opener[s] != -1:
+                opens[opener[s]] = 1
+    return leaf_array, opens_array, guest_array, next_array
+
+
+def stacked(const int64_t[::1] orders, const int32_t[::1] parent, const int64_t[::1] handed,
+            const uint8_t[::1] opens, const uint8_t[::1] leaf, const int32_t[::1] steps,
+            const int32_t[::1] task_start):
+    """Start of a square matrix for each step in a thread's workspace, and its length.
+
+    Plays each task once on two stacks (even and odd levels); the stack of the odd levels starts
+    where the even one is ever highest. What is handed over is left out. OverflowError where 64
+    bits do not hold the length.
+    """
+    cdef Py_ssize_t ns = parent.shape[0]
+    cdef Py_ssize_t k, t
     cdef int32_t s, p
     cdef int64_t even
     cdef int64_t top[2]
@@ -360,20 +441,22 @@ def stacked(const int64_t[::1] orders, const int32_t[::1] parent, const int32_t[
     cdef uint8_t[::1] level = np.zeros(ns, dtype=np.uint8)
     if float(np.sum(np.asarray(orders, dtype=np.float64) ** 2)) > 2.0**60:
         raise OverflowError("the workspace of this factorisation is beyond 64-bit addressing")
-    top[0] = top[1] = highest[0] = highest[1] = 0
+    highest[0] = highest[1] = 0
     with nogil:
         for s in range(<int32_t>ns - 1, -1, -1):
             if parent[s] != -1:
                 level[s] = 1 - level[parent[s]]
-        for s in range(ns):
-            if region[s] != -1 and region[s] != s:
-                continue
-            p = parent[s]
-            if leaf[s]:
-                start[s] = push(orders[s], &top[level[s]], &highest[level[s]])
-            if opens[s]:
-                start[p] = push(orders[p], &top[level[p]], &highest[level[p]])
-            top[level[s]] = start[s]
+        for t in range(task_start.shape[0] - 1):
+            top[0] = top[1] = 0
+            for k in range(task_start[t], task_start[t + 1]):
+                s = steps[k]
+                p = parent[s]
+                if leaf[s] and handed[s] == -1:
+                    start[s] = push(orders[s], &top[level[s]], &highest[level[s]])
+                if opens[s] and handed[p] == -1:
+                    start[p] = push(orders[p], &top[level[p]], &highest[level[p]])
+                if handed[s] == -1:
+                    top[level[s]] = start[s]
         even = highest[0]
         for s in range(ns):
             if level[s]:

@@ -68,9 +68,33 @@ cdef inline double front_time(double nc, double m) noexcept nogil:
             + FLOP * nc * (nc * nc / 3.0 + nc * m + m * m))
 
 
+cdef inline double column_time(double m) noexcept nogil:
+    """Predicted time of one column of a region in ns."""
+    return COLUMN_OVERHEAD + PRODUCT * m * (m + 1) / 2
+
+
 cdef inline double trapezoid(double nc, double m) noexcept nogil:
     """Entries of L in a full front."""
     return nc * (nc + 1) / 2 + nc * m
+
+
+def step_times(const int32_t[::1] first, const int64_t[::1] row_start,
+               const int32_t[::1] region):
+    """Predicted nanoseconds of each front; those of a region are all its root's."""
+    cdef Py_ssize_t ns = region.shape[0]
+    cdef Py_ssize_t s
+    cdef double nc, m
+    time_array = np.zeros(ns)
+    cdef double[::1] time = time_array
+    with nogil:
+        for s in range(ns):
+            nc = <double>(first[s + 1] - first[s])
+            m = <double>(row_start[s + 1] - row_start[s])
+            if region[s] == -1:
+                time[s] += front_time(nc, m)
+            else:
+                time[region[s]] += column_time(m)
+    return time_array
 
 
 def amalgamate(const int32_t[::1] first, const int32_t[::1] parent, const int64_t[::1] count):
@@ -162,7 +186,7 @@ def find_regions(const int32_t[::1] first, const int32_t[::1] into, const int32_
     """
     cdef Py_ssize_t ns = first.shape[0] - 1
     cdef int32_t s, j
-    cdef double m, rows, fronts
+    cdef double rows, fronts
     simple_array = np.zeros(ns, dtype=np.uint8)
     cdef uint8_t[::1] simple = simple_array
     cdef double[::1] columns = np.zeros(ns)        # of the merged supernode
@@ -173,8 +197,7 @@ def find_regions(const int32_t[::1] first, const int32_t[::1] into, const int32_
         for s in range(ns):
             columns[into[s]] += first[s + 1] - first[s]
             for j in range(first[s], first[s + 1]):
-                m = <double>(count[j] - 1)
-                alone[into[s]] += COLUMN_OVERHEAD + PRODUCT * m * (m + 1) / 2
+                alone[into[s]] += column_time(<double>(count[j] - 1))
                 entries[into[s]] += <double>count[j]
         for s in range(ns):
             if into[s] != s:

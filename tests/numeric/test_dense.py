@@ -5,10 +5,7 @@ import pytest
 from helpers import DTYPES, KINDS, eps, random_spd
 
 import sparsechol as sc
-from sparsechol.numeric import dense
-from sparsechol.numeric.factorize import factorize
-from sparsechol.numeric.partial_inverse import partial_inverse, workspace
-from sparsechol.numeric.solve import solve
+from sparsechol.numeric import dense, factorize, partial_inverse, solve
 
 INSTRUCTION_SETS = ["portable", "avx2", "avx512"]
 
@@ -125,16 +122,20 @@ def test_kernels_write_inside_their_arrays_only(instruction_set, dtype, kind, n)
     S = sc.analyze(A, order="amd")
     structure = S._structure
     factor, whole_factor = guarded(structure.size, dtype)
-    work, whole_work = guarded(structure.updates, dtype)
-    factorize(structure, S.values(A), factor, work)
+    work, whole_work = guarded(factorize.workspace(structure, 1, 1), dtype)
+    factorize.factorize(structure, S.values(A)[None], factor[None], work, 1)
     inverse, whole_inverse = guarded(structure.size, dtype)
-    work2, whole_work2 = guarded(workspace(structure), dtype)
-    partial_inverse(structure, factor, inverse, work2)
+    work2, whole_work2 = guarded(partial_inverse.workspace(structure, 1, 1), dtype)
+    partial_inverse.partial_inverse(structure, factor[None], inverse[None], work2, 1)
     perm = structure.arrays["perm"]
     for k in (1, 2, 5, 32):
         b, whole_b = guarded(n * k, dtype)
-        work3, whole_work3 = guarded(k * (n + structure.tallest), dtype)
-        solve(structure, factor, b.reshape(k, n).T, work3, True, True, perm, perm, k)
+        work3, whole_work3 = guarded(solve.workspace(structure, k, 1), dtype)
+        columns = b.reshape(1, k, n).transpose(0, 2, 1)
+        everything = np.empty(0, np.uint8)
+        solve.solve(
+            structure, factor[None], columns, work3, True, True, perm, perm, everything, k, 1
+        )
         assert_guards_untouched(whole_b, whole_work3)
     assert_guards_untouched(whole_factor, whole_work, whole_inverse, whole_work2)
 

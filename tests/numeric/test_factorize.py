@@ -4,11 +4,18 @@ import numpy as np
 import pytest
 from helpers import eps
 
-from sparsechol.numeric.factorize import factorize
+from sparsechol.numeric.factorize import factorize, workspace
 
 
 def arrays(structure, dtype):
-    return np.full(structure.size, np.nan, dtype), np.full(structure.updates, np.nan, dtype)
+    lengths = structure.size, workspace(structure, 1, 1)
+    return tuple(np.full(length, np.nan, dtype) for length in lengths)
+
+
+def factor(structure, packed, flat, work):
+    """One matrix on one thread."""
+    [outcome] = factorize(structure, packed[None], flat[None], work, 1)
+    return outcome
 
 
 def panels_to_dense(structure, flat):
@@ -28,7 +35,7 @@ def test_product_of_the_panels_is_the_permuted_matrix(system):
     A, _, structure, packed = system
     flat, work = arrays(structure, A.dtype)
     packed.setflags(write=False)
-    failed, _, ratio = factorize(structure, packed, flat, work)
+    failed, _, ratio = factor(structure, packed, flat, work)
     assert failed == -1
     assert 0 < ratio <= 1
     perm = structure.arrays["perm"]
@@ -40,7 +47,7 @@ def test_product_of_the_panels_is_the_permuted_matrix(system):
 def test_weakest_pivot_is_the_smallest_ratio_to_its_diagonal_entry(system):
     A, _, structure, packed = system
     flat, work = arrays(structure, A.dtype)
-    _, row, ratio = factorize(structure, packed, flat, work)
+    _, row, ratio = factor(structure, packed, flat, work)
     perm = structure.arrays["perm"]
     L = np.linalg.cholesky(A[np.ix_(perm, perm)].astype(complex))
     kept = abs(L.diagonal()) ** 2 / A.diagonal()[perm].real
@@ -53,7 +60,7 @@ def test_garbage_in_factor_and_workspace_does_not_matter(system):
     results = []
     for fill in (np.nan, 0, 1e30):
         flat = np.full(structure.size, fill, A.dtype)
-        factorize(structure, packed, flat, np.full(structure.updates, fill, A.dtype))
+        factor(structure, packed, flat, np.full(workspace(structure, 1, 1), fill, A.dtype))
         results.append(panels_to_dense(structure, flat))
     assert np.array_equal(results[0], results[1])
     assert np.array_equal(results[0], results[2])
@@ -65,10 +72,10 @@ def test_garbage_in_factor_and_workspace_does_not_matter(system):
 )
 def test_wrong_lengths_are_refused(system, which, change):
     A, _, structure, _ = system
-    lengths = {"values": structure.nnz, "factor": structure.size, "workspace": structure.updates}
+    lengths = {"values": structure.nnz, "factor": structure.size, "workspace": workspace(structure, 1, 1)}
     lengths[which] += change
     with pytest.raises(ValueError, match="do not belong"):
-        factorize(structure, *(np.zeros(k, A.dtype) for k in lengths.values()))
+        factor(structure, *(np.zeros(k, A.dtype) for k in lengths.values()))
 
 
 def test_mixed_dtypes_are_refused(system):
@@ -76,7 +83,7 @@ def test_mixed_dtypes_are_refused(system):
     other = np.float32 if A.dtype != np.float32 else np.float64
     flat, work = arrays(structure, other)
     with pytest.raises((TypeError, ValueError)):
-        factorize(structure, packed, flat, work)
+        factor(structure, packed, flat, work)
 
 
 def test_read_only_target_is_refused(system):
@@ -84,7 +91,7 @@ def test_read_only_target_is_refused(system):
     flat, work = arrays(structure, A.dtype)
     flat.setflags(write=False)
     with pytest.raises(ValueError, match="read-only"):
-        factorize(structure, packed, flat, work)
+        factor(structure, packed, flat, work)
 
 
 def test_failing_pivot_is_reported_by_its_original_row(system):
@@ -92,6 +99,6 @@ def test_failing_pivot_is_reported_by_its_original_row(system):
     row = 17
     packed[S.indptr[row]] = -3
     flat, work = arrays(structure, A.dtype)
-    failed, _, value = factorize(structure, packed, flat, work)
+    failed, _, value = factor(structure, packed, flat, work)
     assert failed == row
     assert value <= -3

@@ -12,8 +12,8 @@ def test_every_stored_entry_is_that_of_the_dense_inverse(system):
     flat = S.factorize(packed)._flat
     flat.setflags(write=False)
     z = np.full(structure.size, np.nan, A.dtype)
-    work = np.full(workspace(structure), np.nan, A.dtype)
-    partial_inverse(structure, flat, z, work)
+    work = np.full(workspace(structure, 1, 1), np.nan, A.dtype)
+    partial_inverse(structure, flat[None], z[None], work, 1)
     a = structure.arrays
     perm = a["perm"]
     inverse = np.linalg.inv(A[np.ix_(perm, perm)].astype(complex))
@@ -29,7 +29,7 @@ def test_wrong_lengths_are_refused(system):
     A, S, structure, packed = system
     flat = S.factorize(packed)._flat
     z = np.empty(structure.size, A.dtype)
-    work = np.empty(workspace(structure), A.dtype)
-    for arguments in [(flat[:-1], z, work), (flat, z[:-1], work), (flat, z, work[:-1])]:
+    work = np.empty(workspace(structure, 1, 1), A.dtype)
+    for l, target, space in [(flat[:-1], z, work), (flat, z[:-1], work), (flat, z, work[:-1])]:
         with pytest.raises(ValueError, match="do not belong"):
-            partial_inverse(structure, *arguments)
+            partial_inverse(structure, l[None], target[None], space, 1)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from helpers import eps
 
-from sparsechol.numeric.solve import logdet, solve
+from sparsechol.numeric.solve import logdet, solve, workspace
+
+EVERYTHING = np.empty(0, np.uint8)
 
 
 @pytest.fixture
@@ -29,9 +31,9 @@ def test_every_block_size_solves_every_number_of_columns(factor, k, block):
     b = right_hand_sides(n, k, A.dtype)
     x = b.copy(order="F")
     flat.setflags(write=False)
-    work = np.full(block * (n + structure.tallest), np.nan, A.dtype)
+    work = np.full(workspace(structure, block, 1), np.nan, A.dtype)
     perm = structure.arrays["perm"]
-    solve(structure, flat, x, work, True, True, perm, perm, block)
+    solve(structure, flat[None], x[None], work, True, True, perm, perm, EVERYTHING, block, 1)
     expected = np.linalg.solve(A.astype(complex), b)
     # Diagonally dominant: the condition number is below 100.
     bound = 1000 * eps(A.dtype) * abs(expected).max()
@@ -45,10 +47,10 @@ def test_only_lower_then_only_upper_is_the_whole_solution(factor):
     perm = structure.arrays["perm"]
     b = right_hand_sides(n, 1, A.dtype)
     both, apart = b.copy(order="F"), b.copy(order="F")
-    work = np.empty(n + structure.tallest, A.dtype)
-    solve(structure, flat, both, work, True, True, perm, perm, 1)
-    solve(structure, flat, apart, work, True, False, perm, identity, 1)
-    solve(structure, flat, apart, work, False, True, identity, perm, 1)
+    work = np.empty(workspace(structure, 1, 1), A.dtype)
+    solve(structure, flat[None], both[None], work, True, True, perm, perm, EVERYTHING, 1, 1)
+    solve(structure, flat[None], apart[None], work, True, False, perm, identity, EVERYTHING, 1, 1)
+    solve(structure, flat[None], apart[None], work, False, True, identity, perm, EVERYTHING, 1, 1)
     assert np.array_equal(both, apart)
 
 
@@ -57,29 +59,36 @@ def test_wrong_lengths_are_refused(factor):
     n = A.shape[0]
     identity = np.arange(n, dtype=np.int32)
     b = right_hand_sides(n, 2, A.dtype)
-    work = np.empty(2 * (n + structure.tallest), A.dtype)
-    good = [structure, flat, b, work, True, True, identity, identity, 2]
-    solve(*good)
-    for place, wrong in [
-        (1, flat[:-1]),
-        (2, right_hand_sides(n + 1, 2, A.dtype)),
-        (2, right_hand_sides(n - 1, 2, A.dtype)),
-        (3, work[:-1]),
-        (6, identity[:-1]),
-        (7, identity[:-1]),
-        (8, 3),
-        (8, 0),
-        (8, -1),
+    work = np.empty(workspace(structure, 2, 1), A.dtype)
+    good = dict(
+        structure=structure, l=flat[None], b=b[None], work=work, lower=True, upper=True,
+        inward=identity, outward=identity, reached=EVERYTHING, block=2, threads=1,
+    )  # fmt: skip
+    solve(**good)
+    for name, wrong in [
+        ("l", flat[None, :-1]),
+        ("l", np.stack([flat, flat])),
+        ("b", right_hand_sides(n + 1, 2, A.dtype)[None]),
+        ("b", right_hand_sides(n - 1, 2, A.dtype)[None]),
+        ("work", work[:-1]),
+        ("inward", identity[:-1]),
+        ("outward", identity[:-1]),
+        ("reached", np.ones(1, np.uint8)),
+        ("block", 3),
+        ("block", 0),
+        ("block", -1),
+        ("threads", 0),
+        ("threads", 2),
     ]:
-        arguments = good.copy()
-        arguments[place] = wrong
         with pytest.raises(ValueError, match=r"do not belong|too small"):
-            solve(*arguments)
+            solve(**good | {name: wrong})
 
 
 def test_logdet_sums_in_float64(factor):
     A, structure, flat = factor
     _, expected = np.linalg.slogdet(A.astype(complex))
-    assert logdet(structure, flat) == pytest.approx(expected, rel=50 * eps(A.dtype))
+    out = np.empty(1)
+    logdet(structure, flat[None], out)
+    assert out[0] == pytest.approx(expected, rel=50 * eps(A.dtype))
     with pytest.raises(ValueError, match="does not belong"):
-        logdet(structure, flat[:-1])
+        logdet(structure, flat[None, :-1], out)
