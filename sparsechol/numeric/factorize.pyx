@@ -25,7 +25,7 @@ from sparsechol.numeric.dense cimport (
     multiply, real, scalar, scatter_add, size_of,
 )
 from sparsechol.numeric.pool cimport (
-    POOL_UP, pool_load, pool_lower, pool_run, pool_scratch, pool_worker,
+    POOL_UP, pool_least, pool_lower, pool_read, pool_run, pool_scratch, pool_worker,
 )
 from sparsechol.symbolic.structure cimport Pattern, Structure
 
@@ -173,14 +173,14 @@ cdef bint factor_region(const Pattern *p, int32_t root, const Place *at, const s
 
 
 cdef void factor_task(const Pattern *p, int32_t t, const Place *at, const scalar *witness,
-                      const int32_t *failed, Outcome *outcome) noexcept nogil:
+                      const pool_least *failed, Outcome *outcome) noexcept nogil:
     """All fronts and regions of one task, as far as no earlier column has failed."""
     cdef int32_t k, s
     cdef bint good
     outcome[0] = Outcome(failed=INT32_MAX, weakest=INT32_MAX, pivot=0, ratio=1)
     for k in range(p.task_start[t], p.task_start[t + 1]):
         s = p.steps[k]
-        if pool_load(failed) < p.first[s]:
+        if pool_read(failed) < p.first[s]:
             return
         if p.region[s] == -1:
             good = factor_front(p, s, at, witness, outcome)
@@ -216,7 +216,7 @@ cdef struct Job:
     char *l
     char *work              # handed over, then each thread's own
     Outcome *outcomes       # of each task, or of each matrix of the batch
-    int32_t failed          # least column that has failed so far
+    pool_least failed       # least column that has failed so far
 
 
 cdef void run_task(void *context, int32_t t, pool_worker *worker) noexcept nogil:
@@ -229,8 +229,7 @@ cdef void run_task(void *context, int32_t t, pool_worker *worker) noexcept nogil
         own=job.work + size * (p.handovers + worker.number * p.updates),
     )
     factor_any(job.kind, p, t, &at, &job.failed, &job.outcomes[t])
-    if job.outcomes[t].failed != INT32_MAX:
-        pool_lower(&job.failed, job.outcomes[t].failed)
+    pool_lower(&job.failed, job.outcomes[t].failed)
 
 
 cdef void run_matrix(void *context, int32_t k, pool_worker *worker) noexcept nogil:
@@ -244,15 +243,17 @@ cdef void run_matrix(void *context, int32_t k, pool_worker *worker) noexcept nog
         own=work + size * p.handovers,
     )
     cdef Outcome outcome
+    cdef pool_least failed = INT32_MAX
     cdef int32_t t
     job.outcomes[k] = Outcome(failed=INT32_MAX, weakest=INT32_MAX, pivot=0, ratio=1)
     for t in range(p.tasks):
-        factor_any(job.kind, p, t, &at, &job.outcomes[k].failed, &outcome)
+        factor_any(job.kind, p, t, &at, &failed, &outcome)
+        pool_lower(&failed, outcome.failed)
         merge_outcomes(&job.outcomes[k], &outcome)
 
 
 cdef inline void factor_any(int kind, const Pattern *p, int32_t t, const Place *at,
-                            const int32_t *failed, Outcome *outcome) noexcept nogil:
+                            const pool_least *failed, Outcome *outcome) noexcept nogil:
     if kind == DOUBLE:
         factor_task(p, t, at, <const double *>NULL, failed, outcome)
     elif kind == FLOAT:
