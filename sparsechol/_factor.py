@@ -19,7 +19,7 @@ from scipy.sparse.linalg import LinearOperator
 from . import _symbolic
 from ._exceptions import NotPositiveDefiniteError
 from ._input import as_scipy, dense_rhs, sparse_rhs
-from ._threads import one_blas_thread
+from ._threads import one_blas_thread, thread_count
 from .numeric import factorize as _factorize
 from .numeric import packing, partial_inverse, solve
 
@@ -32,6 +32,10 @@ REFUSED_ROUNDINGS = 16
 # more than this, or large float32 problems would always warn).
 DOUBTFUL_ROUNDINGS = 10_000
 
+# Fewer tasks than this are not worth waking a second thread for.
+FEWEST_TASKS = 4
+
+# No right-hand side is known to be zero anywhere (see numeric.solve.forward).
 EVERYTHING = np.empty(0, dtype=np.uint8)
 
 EPS = {dtype: float(np.finfo(dtype).eps) for dtype in map(np.dtype, "fdFD")}
@@ -62,21 +66,28 @@ class CholeskyFactor:
         Entries of L.
     """
 
-    def __init__(self, symbolic: "_symbolic.SymbolicFactor", packed: np.ndarray):
-        structure = symbolic._structure
+    def __init__(
+        self, symbolic: "_symbolic.SymbolicFactor", packed: np.ndarray, threads: int | None = None
+    ):
         self.symbolic = symbolic
         self.dtype = packed.dtype
-        self._flat = _allocate(structure.size, packed.dtype, "the factor")
-        self._work = _allocate(_factorize.workspace(structure, 1, 1), packed.dtype, "the workspace")
+        self._flat = _allocate(symbolic._structure.size, packed.dtype, "the factor")
+        self._work = np.empty(0, dtype=packed.dtype)
         self._lock = threading.Lock()
-        self._set(packed)
+        self._set(packed, threads)
 
-    def _set(self, packed) -> None:
+    def _set(self, packed, threads) -> None:
         """Factor packed values; the factor is unusable if that fails."""
+        structure = self.symbolic._structure
+        threads = _useful_threads(structure, threads)
         self._values: np.ndarray | None = None
+        length = _factorize.workspace(structure, 1, threads)
+        if self._work.size < length:
+            self._work = np.empty(0, dtype=self.dtype)
+            self._work = _allocate(length, self.dtype, "the workspace")
         with one_blas_thread():
             [(failed, row, value)] = _factorize.factorize(
-                self.symbolic._structure, packed[None], self._flat[None], self._work, 1
+                structure, packed[None], self._flat[None], self._work, threads
             )
         eps = EPS[self.dtype]
         if failed >= 0:
@@ -128,9 +139,7 @@ class CholeskyFactor:
 
     def __setstate__(self, state):
         self.__dict__.update(state)
-        self._work = _allocate(
-            _factorize.workspace(self.symbolic._structure, 1, 1), self.dtype, "the workspace"
-        )
+        self._work = np.empty(0, dtype=self.dtype)
         self._lock = threading.Lock()
 
     @property
@@ -140,10 +149,13 @@ class CholeskyFactor:
             raise np.linalg.LinAlgError("there is no factor: the last update failed")
         return self._flat
 
-    def update(self, A: Any, lower: bool = True) -> "CholeskyFactor":
+    def update(
+        self, A: Any, lower: bool = True, threads: int | None = None
+    ) -> "CholeskyFactor":
         """Factor another matrix of the same pattern in place.
 
-        Nothing of the size of the factor is allocated. If the matrix is refused, this factor is
+        Nothing of the size of the factor is allocated, unless more threads are used than before.
+        If the matrix is refused, this factor is
         unusable until an update succeeds; a matrix whose pattern, shape or values are refused
         before the factorisation leaves it as it was.
 
@@ -152,6 +164,8 @@ class CholeskyFactor:
         A : (n, n) sparse or dense matrix, or ndarray of packed values
             As for `SymbolicFactor.factorize`; converted to the dtype of this factor.
         lower : bool, optional
+        threads : int, optional
+            Most threads to use, see `cholesky`.
 
         Returns
         -------
@@ -167,7 +181,7 @@ class CholeskyFactor:
         with self._lock:
             if not self._flat.flags.writeable:  # unpickled from read-only memory
                 self._flat = _allocate(self._flat.size, self.dtype, "the factor")
-            self._set(packed)
+            self._set(packed, threads)
         return self
 
     def copy(self) -> "CholeskyFactor":
@@ -178,13 +192,15 @@ class CholeskyFactor:
 
     __copy__ = copy
 
-    def solve(self, b: Any) -> Any:
+    def solve(self, b: Any, threads: int | None = None) -> Any:
         """Solve ``A x = b``.
 
         Parameters
         ----------
         b : (n,) or (n, k) array_like, or sparse array or matrix
             Any layout; not modified. Complex right-hand sides are allowed with a real factor.
+        threads : int, optional
+            Most threads to use, see `cholesky`.
 
         Returns
         -------
@@ -204,10 +220,14 @@ class CholeskyFactor:
         array([-0.5,  2. ])
         """
         order = self.symbolic._order
-        return self._columnwise(b, True, True, order, order)
+        return self._columnwise(b, True, True, order, order, threads=threads)
 
     def solve_triangular(
-        self, b: Any, trans: Literal["N", "T", "C", 0, 1, 2] = "N", permute: bool = True
+        self,
+        b: Any,
+        trans: Literal["N", "T", "C", 0, 1, 2] = "N",
+        permute: bool = True,
+        threads: int | None = None,
     ) -> Any:
         """Solve with the triangular factor, as sampling and whitening need it.
 
@@ -218,6 +238,8 @@ class CholeskyFactor:
             'N': ``L y = P b``.  'T': ``x = P^T L^-T b``.  'C': ``x = P^T L^-H b``.
         permute : bool, optional
             If False, the permutation P is left out: ``L y = b``, ``L^T x = b``, ``L^H x = b``.
+        threads : int, optional
+            Most threads to use, see `cholesky`.
 
         Returns
         -------
@@ -240,32 +262,48 @@ class CholeskyFactor:
         """
         order, post = self.symbolic._order, self.symbolic._post
         if trans in ("N", 0):
-            return self._columnwise(b, True, False, order if permute else post, post)
+            inward = order if permute else post
+            return self._columnwise(b, True, False, inward, post, threads=threads)
         if trans not in ("T", "C", 1, 2):
             raise ValueError(f"trans must be 'N', 'T', 'C', 0, 1 or 2, not {trans!r}")
         plain = trans in ("T", 1)
-        return self._columnwise(b, False, True, post, order if permute else post, plain)
+        outward = order if permute else post
+        return self._columnwise(b, False, True, post, outward, plain, threads)
 
-    def _columnwise(self, b, lower, upper, inward, outward, conjugate=False):
+    def _columnwise(self, b, lower, upper, inward, outward, conjugate=False, threads=None):
         """Solve with L and/or L^H for dense or sparse b (`conjugate`: conj(solve(conj(b))))."""
         if issparse(b):
-            return self._sparse_columns(b, lower, upper, inward, outward, conjugate)
+            return self._sparse_columns(b, lower, upper, inward, outward, conjugate, threads)
         kind = np.result_type(self.dtype, np.complex64) if np.iscomplexobj(b) else self.dtype
         columns, shape = dense_rhs(b, self.shape[0], kind, order="F")
-        return self._solve(columns, lower, upper, inward, outward, conjugate).reshape(shape)
+        x = self._solve(columns, lower, upper, inward, outward, conjugate, threads)
+        return x.reshape(shape)
 
-    def _solve(self, columns, lower, upper, inward, outward, conjugate=False):
+    def _solve(
+        self,
+        columns,
+        lower,
+        upper,
+        inward,
+        outward,
+        conjugate=False,
+        threads=None,
+        reached=EVERYTHING,
+    ):
         """The same for a fresh (n, k) array in Fortran order, which is overwritten."""
         if columns.dtype != self.dtype:
             # A real factor acts on the real and the imaginary part alike.
             parts = np.asfortranarray(np.hstack([columns.real, columns.imag]))
-            parts = self._solve(parts, lower, upper, inward, outward)
+            parts = self._solve(
+                parts, lower, upper, inward, outward, threads=threads, reached=reached
+            )
             k = columns.shape[1]
             columns.real, columns.imag = parts[:, :k], parts[:, k:]
             return columns
         structure = self.symbolic._structure
         block = max(1, min(BLOCK, columns.shape[1]))
-        work = np.empty(solve.workspace(structure, block, 1), dtype=self.dtype)
+        threads = _useful_threads(structure, threads)
+        work = np.empty(solve.workspace(structure, block, threads), dtype=self.dtype)
         complex_conjugate = conjugate and self.dtype.kind == "c"
         if complex_conjugate:
             np.conjugate(columns, out=columns)
@@ -280,23 +318,28 @@ class CholeskyFactor:
                 upper,
                 inward,
                 outward,
-                EVERYTHING,
+                reached,
                 block,
-                1,
+                threads,
             )
         if complex_conjugate:
             np.conjugate(columns, out=columns)
         return columns
 
-    def _sparse_columns(self, b, lower, upper, inward, outward, conjugate):
+    def _sparse_columns(self, b, lower, upper, inward, outward, conjugate, threads):
         """Sparse right-hand sides, a block of dense columns at a time."""
         n = self.shape[0]
         kind = np.result_type(self.dtype, np.complex64) if b.dtype.kind == "c" else self.dtype
         B = as_scipy(sparse_rhs(b, n, kind))
         pieces = []
         for j in range(0, B.shape[1], BLOCK):
-            dense = np.asfortranarray(B[:, j : j + BLOCK].toarray())
-            pieces.append(csc_array(self._solve(dense, lower, upper, inward, outward, conjugate)))
+            block = B[:, j : j + BLOCK]
+            dense = np.asfortranarray(block.toarray())
+            reached = solve.reach(
+                self.symbolic._structure, inward, block.indices.astype(np.int32, copy=False)
+            )
+            x = self._solve(dense, lower, upper, inward, outward, conjugate, threads, reached)
+            pieces.append(csc_array(x))
         x = _hstack(pieces, n, kind)
         return coo_array((x.data, (x.indices,)), shape=(n,)) if b.ndim == 1 else x
 
@@ -314,7 +357,9 @@ class CholeskyFactor:
         solve.logdet(self.symbolic._structure, self._l[None], out)
         return float(out[0])
 
-    def partial_inverse(self, pattern: Literal["matrix", "factor"] = "matrix") -> csc_array:
+    def partial_inverse(
+        self, pattern: Literal["matrix", "factor"] = "matrix", threads: int | None = None
+    ) -> csc_array:
         """Entries of ``A^-1`` on the pattern of A, or on that of L and its transpose.
 
         Parameters
@@ -322,6 +367,8 @@ class CholeskyFactor:
         pattern : {'matrix', 'factor'}, optional
             'matrix': every entry of A as analysed. 'factor': every entry of ``L + L^T``, brought
             to the numbering of A; more entries for no more work.
+        threads : int, optional
+            Most threads to use, see `cholesky`.
 
         Returns
         -------
@@ -347,11 +394,11 @@ class CholeskyFactor:
         symbolic = self.symbolic
         if pattern == "matrix":
             packed = np.empty(symbolic.indices.shape[0], dtype=self.dtype)
-            packing.gather_values(symbolic._structure, self._inverse(), packed)
+            packing.gather_values(symbolic._structure, self._inverse(threads), packed)
             return symbolic._symmetric(packed)
         if pattern != "factor":
             raise ValueError(f"pattern must be 'matrix' or 'factor', not {pattern!r}")
-        Z = self._factor_matrix(self._inverse())
+        Z = self._factor_matrix(self._inverse(threads))
         row, column = self.perm[Z.indices], np.repeat(self.perm, np.diff(Z.indptr))
         strict = row != column
         rows = np.concatenate([row, column[strict]])
@@ -359,8 +406,13 @@ class CholeskyFactor:
         data = np.concatenate([Z.data, Z.data[strict].conj()])
         return coo_array((data, (rows, columns)), shape=self.shape).tocsc()
 
-    def diag_inverse(self) -> np.ndarray:
+    def diag_inverse(self, threads: int | None = None) -> np.ndarray:
         """Diagonal of ``A^-1``: the marginal variances of N(0, A^-1).
+
+        Parameters
+        ----------
+        threads : int, optional
+            Most threads to use, see `cholesky`.
 
         Returns
         -------
@@ -373,25 +425,30 @@ class CholeskyFactor:
         array([0.666667, 0.666667])
         """
         out = np.empty(self.shape[0])
-        packing.gather_diagonal(self.symbolic._structure, self._inverse(), out)
+        packing.gather_diagonal(self.symbolic._structure, self._inverse(threads), out)
         return out.astype(np.finfo(self.dtype).dtype, copy=False)
 
-    def _inverse(self) -> np.ndarray:
+    def _inverse(self, threads) -> np.ndarray:
         """Panels of the partial inverse."""
         structure = self.symbolic._structure
+        threads = _useful_threads(structure, threads)
         flat = _allocate(structure.size, self.dtype, "the partial inverse")
-        work = _allocate(partial_inverse.workspace(structure, 1, 1), self.dtype, "the workspace")
+        work = _allocate(partial_inverse.workspace(structure, 1, threads), self.dtype, "the workspace")
         with one_blas_thread():
-            partial_inverse.partial_inverse(structure, self._l[None], flat[None], work, 1)
+            partial_inverse.partial_inverse(structure, self._l[None], flat[None], work, threads)
         return flat
 
-    def inverse_entries(self, rows: ArrayLike, cols: ArrayLike) -> np.ndarray:
+    def inverse_entries(
+        self, rows: ArrayLike, cols: ArrayLike, threads: int | None = None
+    ) -> np.ndarray:
         """Any entries of ``A^-1``, also outside every pattern.
 
         Parameters
         ----------
         rows, cols : array_like of int
             Broadcast against each other; negative ones count from the end.
+        threads : int, optional
+            Most threads to use, see `cholesky`.
 
         Returns
         -------
@@ -424,14 +481,14 @@ class CholeskyFactor:
         inside = position != packing.ABSENT
         columns = min(np.unique(row[inside]).size, np.unique(col[inside]).size)
         if columns * SOLVE_COST * symbolic.nnz > symbolic.flops:
-            packing.read_entries(self._inverse(), position, out)
+            packing.read_entries(self._inverse(threads), position, out)
         else:
             inside[:] = False
         rest = np.flatnonzero(~inside)
-        out[rest] = self._entries_by_solves(row[rest], col[rest])
+        out[rest] = self._entries_by_solves(row[rest], col[rest], threads)
         return out.reshape(rows.shape)
 
-    def _entries_by_solves(self, row, col):
+    def _entries_by_solves(self, row, col, threads):
         """Entries of the inverse by one solve for each distinct column or row."""
         flip = np.unique(row).size < np.unique(col).size
         if flip:
@@ -445,7 +502,7 @@ class CholeskyFactor:
             unit = np.zeros((self.shape[0], chosen.size), dtype=self.dtype, order="F")
             unit[chosen, np.arange(chosen.size)] = 1
             places = self.symbolic._order
-            x = self._solve(unit, True, True, places, places)
+            x = self._solve(unit, True, True, places, places, threads=threads)
             entries = order[begin:end]
             out[entries] = x[row[entries], which[entries] - j * BLOCK]
         return out.conj() if flip else out
@@ -463,7 +520,12 @@ class CholeskyFactor:
         index = index.astype(np.int64)  # shorter types may not hold n
         return np.where(index < 0, index + n, index).astype(np.int32)
 
-    def sample(self, size: int | tuple[int, ...] | None = None, rng: Any = None) -> np.ndarray:
+    def sample(
+        self,
+        size: int | tuple[int, ...] | None = None,
+        rng: Any = None,
+        threads: int | None = None,
+    ) -> np.ndarray:
         """Draw from the normal distribution with mean zero and precision matrix A.
 
         Parameters
@@ -471,6 +533,8 @@ class CholeskyFactor:
         size : int or tuple of int, optional
             Shape of the draws; by default a single one.
         rng : numpy.random.Generator or seed, optional
+        threads : int, optional
+            Most threads to use, see `cholesky`.
 
         Returns
         -------
@@ -498,7 +562,9 @@ class CholeskyFactor:
             z = (z + 1j * rng.standard_normal((count, n))) * np.sqrt(0.5)
         columns = np.asfortranarray(z.T.astype(self.dtype))
         symbolic = self.symbolic
-        x = self._solve(columns, False, True, symbolic._post, symbolic._order)
+        x = self._solve(
+            columns, False, True, symbolic._post, symbolic._order, threads=threads
+        )
         return np.ascontiguousarray(x.T).reshape(*shape, n)
 
     @property
@@ -581,6 +647,15 @@ def _callers_level() -> int:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back
     return level
+
+
+def _useful_threads(structure, threads: int | None) -> int:
+    """Threads for one matrix: one where there are too few tasks to gain by more."""
+    if structure.tasks < FEWEST_TASKS:
+        if threads is not None:
+            thread_count(threads)  # refuses what is no number of threads
+        return 1
+    return min(thread_count(threads), structure.tasks)
 
 
 def _allocate(entries: int, dtype, what: str) -> np.ndarray:

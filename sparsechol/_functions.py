@@ -14,6 +14,7 @@ def cholesky(
     order: str | ArrayLike = "auto",
     lower: bool = True,
     check_symmetric: bool = False,
+    threads: int | None = None,
 ) -> CholeskyFactor:
     """Factor a sparse symmetric (Hermitian) positive definite matrix, ``P A P^T = L L^H``.
 
@@ -29,6 +30,11 @@ def cholesky(
         Whether the lower triangle is read (default) or the upper one.
     check_symmetric : bool, optional
         Test that `A` is symmetric and raise ValueError where it is not.
+    threads : int, optional
+        Most threads to use. By default what the environment variable SPARSECHOL_NUM_THREADS says,
+        else the cores that this process may use; one where a problem is too small to gain by more.
+        The result has the same bits for any number. The threads are native and share no lock with
+        Python; BLAS's own threads are left alone.
 
     Returns
     -------
@@ -70,7 +76,7 @@ def cholesky(
     >>> F.solve(np.array([6.0, 9.0, 7.0]))
     array([1., 1., 1.])
     """
-    return analyze(A, order, lower, check_symmetric).factorize(A, lower)
+    return analyze(A, order, lower, check_symmetric).factorize(A, lower, threads)
 
 
 def solve(
@@ -79,12 +85,13 @@ def solve(
     order: str | ArrayLike = "auto",
     lower: bool = True,
     check_symmetric: bool = False,
+    threads: int | None = None,
 ) -> Any:
     """Solve ``A x = b`` with a sparse symmetric (Hermitian) positive definite matrix.
 
     Parameters
     ----------
-    A, order, lower, check_symmetric
+    A, order, lower, check_symmetric, threads
         As for `cholesky`.
     b : (n,) or (n, k) array_like, or sparse array or matrix
 
@@ -103,7 +110,7 @@ def solve(
     >>> sc.solve(np.array([[4.0, 2.0], [2.0, 5.0]]), [2.0, 9.0])
     array([-0.5,  2. ])
     """
-    return cholesky(A, order, lower, check_symmetric).solve(b)
+    return cholesky(A, order, lower, check_symmetric, threads).solve(b, threads)
 
 
 def logdet(
@@ -111,12 +118,13 @@ def logdet(
     order: str | ArrayLike = "auto",
     lower: bool = True,
     check_symmetric: bool = False,
+    threads: int | None = None,
 ) -> float:
     """Logarithm of the determinant of a sparse symmetric positive definite matrix.
 
     Parameters
     ----------
-    A, order, lower, check_symmetric
+    A, order, lower, check_symmetric, threads
         As for `cholesky`.
 
     Returns
@@ -134,7 +142,7 @@ def logdet(
     >>> round(sc.logdet(np.array([[4.0, 2.0], [2.0, 5.0]])), 12)
     2.77258872224
     """
-    return cholesky(A, order, lower, check_symmetric).logdet()
+    return cholesky(A, order, lower, check_symmetric, threads).logdet()
 
 
 def partial_inverse(
@@ -142,12 +150,13 @@ def partial_inverse(
     order: str | ArrayLike = "auto",
     lower: bool = True,
     check_symmetric: bool = False,
+    threads: int | None = None,
 ) -> csc_array:
     """Entries of ``A^-1`` on the pattern of A (Takahashi, Fagan and Chen 1973).
 
     Parameters
     ----------
-    A, order, lower, check_symmetric
+    A, order, lower, check_symmetric, threads
         As for `cholesky`.
 
     Returns
@@ -167,4 +176,4 @@ def partial_inverse(
     array([[ 0.666667, -0.333333],
            [-0.333333,  0.666667]])
     """
-    return cholesky(A, order, lower, check_symmetric).partial_inverse()
+    return cholesky(A, order, lower, check_symmetric, threads).partial_inverse(threads=threads)

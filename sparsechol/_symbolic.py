@@ -195,7 +195,9 @@ class SymbolicFactor:
         self._check_finite(packed, lower)
         return packed
 
-    def factorize(self, A: Any, lower: bool = True) -> "_factor.CholeskyFactor":
+    def factorize(
+        self, A: Any, lower: bool = True, threads: int | None = None
+    ) -> "_factor.CholeskyFactor":
         """Factor a matrix of the analysed pattern.
 
         Parameters
@@ -203,6 +205,8 @@ class SymbolicFactor:
         A : (n, n) sparse or dense matrix, or (len(indices),) ndarray of packed values
         lower : bool, optional
             Which triangle of a matrix is read; packed values are always the lower one.
+        threads : int, optional
+            Most threads to use, see `cholesky`.
 
         Returns
         -------
@@ -213,7 +217,7 @@ class SymbolicFactor:
         NotPositiveDefiniteError, PatternMismatchError, ValueError, TypeError
             As for `cholesky`.
         """
-        return _factor.CholeskyFactor(self, self._packed(A, lower))
+        return _factor.CholeskyFactor(self, self._packed(A, lower), threads)
 
     def _packed(self, A, lower, dtype=None) -> np.ndarray:
         """Packed values, always a fresh array, of a matrix or of packed values."""

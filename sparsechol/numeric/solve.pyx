@@ -20,6 +20,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
+import numpy as np
+
 from sparsechol.numeric.dense cimport (
     AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, TRANSPOSED, backward_one, conjugate, forward_one, kind_of,
     multiply, real, scalar, size_of, solve_right,
@@ -464,6 +466,28 @@ def solve(Structure structure, const scalar[:, ::1] l, scalar[:, :, :] b, scalar
         else:
             pool_run(threads, <int32_t>items, NULL, POOL_UP, NULL, run_block, &job, scratch)
         free(scratch)
+
+
+def reach(Structure structure, const int32_t[::1] inward, const int32_t[::1] rows):
+    """Which supernodes have one of the given rows of b in their subtree (uint8)."""
+    cdef const Pattern *p = &structure.pattern
+    cdef Py_ssize_t k
+    cdef int32_t s, j
+    reached_array = np.zeros(p.nsuper, dtype=np.uint8)
+    cdef uint8_t[::1] reached = reached_array
+    cdef uint8_t[::1] wanted = np.zeros(p.n, dtype=np.uint8)
+    if inward.shape[0] != p.n:
+        raise ValueError("reach: arrays do not belong to this structure")
+    with nogil:
+        for k in range(rows.shape[0]):
+            wanted[rows[k]] = 1
+        for s in range(p.nsuper):
+            for j in range(p.first[s], p.first[s + 1]):
+                if wanted[inward[j]]:
+                    reached[s] = 1
+            if reached[s] and p.parent[s] != -1:
+                reached[p.parent[s]] = 1
+    return reached_array
 
 
 def logdet(Structure structure, const scalar[:, ::1] l, double[::1] out):
