@@ -14,11 +14,11 @@
  * the workers in each job. The mutex of a job guards its heap of ready tasks and its list of
  * shared loops. No thread holds two at a time.
  *
- * All atomics are sequentially consistent. Three times this is needed and not merely simple:
- * whoever offers work writes `ready`, `loops` or `next` and then reads `absent`, `helpers` and
- * `idle`; whoever stops working writes the latter and then looks for the former. One of the two
- * sees the other, so no work stays without a thread that could take it. The end of a loop or a job
- * is a counter that falls to zero: what was written before is visible to the one who reads zero.
+ * All atomics are sequentially consistent, and once that is needed: whoever offers work writes
+ * `ready` or `loops` and then reads `absent`, `helpers` and `idle`; whoever stops working writes
+ * one of these and then looks for work. One of the two sees the other, so that no work stays
+ * without a thread that could take it. A job or a loop ends when its counters, `unfinished` and
+ * `helpers`, fall to zero: who reads the zero sees all that was written before.
  */
 #include <Python.h>
 
@@ -39,7 +39,7 @@
 enum {
     TRIES = 100,        /* attempts at a mutex before its thread sleeps */
     SPINS = 1000,       /* pauses, then */
-    YIELDS = 50,        /* offers of the core to others before a waiting thread sleeps */
+    YIELDS = 10,        /* offers of the core to others before a waiting thread sleeps */
     INVITED = 2,        /* workers that one thread calls: all are awake after log2(threads) steps */
 };
 
@@ -458,19 +458,25 @@ static void work(job *j, pool_worker *worker)
     } while (help(j, worker));
 }
 
-/* Enter a job in the list, its caller on a seat; 0 where there is no memory for one. */
-static int enter(job *j)
+/* A seat for a caller; NULL where there is no memory. */
+static seat *take_seat(void)
+{
+    seat *s;
+    acquire(pool.mutex);
+    s = pool.free;
+    if (s)
+        pool.free = s->below;
+    release(pool.mutex);
+    /* Not under the mutex: an allocator of Python's may want the global lock. */
+    return s ? s : new_seat();
+}
+
+static void enter(job *j)
 {
     acquire(pool.mutex);
-    j->caller = pool.free ? pool.free : new_seat();
-    if (j->caller) {
-        pool.free = j->caller->below;
-        j->caller->below = NULL;
-        j->next = pool.jobs;
-        pool.jobs = j;
-    }
+    j->next = pool.jobs;
+    pool.jobs = j;
     release(pool.mutex);
-    return j->caller != NULL;
 }
 
 /* With pool.mutex: no worker that is only on its way to the job needs to come any more. */
@@ -521,13 +527,16 @@ size_t pool_scratch(int32_t tasks, int threads)
 void pool_run(int threads, int32_t tasks, const int32_t *parent, int order, const int32_t *rank,
               pool_task run, void *context, void *workspace)
 {
-    if (threads <= 1 || tasks <= 0 || (tasks == 1 && pool_workers() == 0)) {
+    int serial = threads <= 1 || tasks <= 0 || (tasks == 1 && pool_workers() == 0);
+    seat *caller = serial ? NULL : take_seat();
+    if (!caller) {
         run_alone(tasks, parent && order == POOL_DOWN, run, context);
         return;
     }
     int32_t *space = workspace;
     job j = {.tasks = {.count = tasks, .run = run, .context = context}, .unfinished = tasks,
-             .parent = parent, .rank = rank, .order = order, .threads = threads};
+             .caller = caller, .parent = parent, .rank = rank, .order = order,
+             .threads = threads};
     j.numbers = space;
     for (int k = 0; k < threads - 1; k++)
         j.numbers[k] = k + 1;
@@ -538,16 +547,13 @@ void pool_run(int threads, int32_t tasks, const int32_t *parent, int order, cons
         atomic_store(&j.tasks.next, tasks);
         plant(&j);
     }
-    if (!enter(&j)) {
-        run_alone(tasks, parent && order == POOL_DOWN, run, context);
-        return;
-    }
-    pool_worker self = {0, &j, j.caller};
+    enter(&j);
+    pool_worker self = {0, &j, caller};
     work(&j, &self);
     while (atomic_load(&j.unfinished) > 0) {
         atomic_store(&j.absent, 1);
         if (!has_work(&j) && atomic_load(&j.unfinished) > 0)
-            await_call(j.caller);
+            await_call(caller);
         atomic_store(&j.absent, 0);
         work(&j, &self);
     }

@@ -1,7 +1,7 @@
-"""The one pool of the process, for all modules with kernels, and the Python threads that work in it.
+"""The one pool of the process, for all modules with kernels, and the threads that work in it.
 
-The workers are daemon threads of Python, started when first wanted: so debuggers and profilers see
-them, and a task may call Python. They spend their lives outside the interpreter.
+The workers are daemon threads of Python, started when first wanted, so that a task may call
+Python. They spend their lives outside the interpreter.
 """
 
 import atexit
@@ -88,7 +88,8 @@ def _end():
     """Send the workers home; one that is deep in a long task is not waited for."""
     global closed
     closed = True
-    pool_close()
+    with nogil:
+        pool_close()
     patience = time.monotonic() + 1.0
     for thread in threads:
         if thread.is_alive():
