@@ -524,6 +524,36 @@ size_t pool_scratch(int32_t tasks, int threads)
     return sizeof(int32_t) * (3 * (size_t)tasks + (size_t)threads);
 }
 
+/* Share out the workspace. */
+static void lay_out(job *j, int32_t *space)
+{
+    int32_t tasks = j->tasks.count;
+    j->numbers = space;
+    for (int k = 0; k < j->threads - 1; k++)
+        j->numbers[k] = k + 1;
+    if (j->parent || j->rank) {
+        j->heap = space + j->threads;
+        j->pending = j->child = j->heap + tasks;
+        j->sibling = j->child + tasks;
+        atomic_store(&j->tasks.next, tasks);
+        plant(j);
+    }
+}
+
+/* The caller's part: it works while there is something to do, and waits while others work. */
+static void serve(job *j)
+{
+    pool_worker self = {0, j, j->caller};
+    work(j, &self);
+    while (atomic_load(&j->unfinished) > 0) {
+        atomic_store(&j->absent, 1);
+        if (!has_work(j) && atomic_load(&j->unfinished) > 0)
+            await_call(j->caller);
+        atomic_store(&j->absent, 0);
+        work(j, &self);
+    }
+}
+
 void pool_run(int threads, int32_t tasks, const int32_t *parent, int order, const int32_t *rank,
               pool_task run, void *context, void *workspace)
 {
@@ -533,30 +563,12 @@ void pool_run(int threads, int32_t tasks, const int32_t *parent, int order, cons
         run_alone(tasks, parent && order == POOL_DOWN, run, context);
         return;
     }
-    int32_t *space = workspace;
     job j = {.tasks = {.count = tasks, .run = run, .context = context}, .unfinished = tasks,
              .caller = caller, .parent = parent, .rank = rank, .order = order,
              .threads = threads};
-    j.numbers = space;
-    for (int k = 0; k < threads - 1; k++)
-        j.numbers[k] = k + 1;
-    if (parent || rank) {
-        j.heap = space + threads;
-        j.pending = j.child = j.heap + tasks;
-        j.sibling = j.child + tasks;
-        atomic_store(&j.tasks.next, tasks);
-        plant(&j);
-    }
+    lay_out(&j, workspace);
     enter(&j);
-    pool_worker self = {0, &j, caller};
-    work(&j, &self);
-    while (atomic_load(&j.unfinished) > 0) {
-        atomic_store(&j.absent, 1);
-        if (!has_work(&j) && atomic_load(&j.unfinished) > 0)
-            await_call(caller);
-        atomic_store(&j.absent, 0);
-        work(&j, &self);
-    }
+    serve(&j);
     finish(&j);
 }
 
