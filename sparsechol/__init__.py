@@ -1,5 +1,6 @@
 """Sparse Cholesky factorisation with selected inverse, in the manner of scipy.sparse.linalg."""
 
+from ._batch import CholeskyBatch
 from ._exceptions import NotPositiveDefiniteError, PatternMismatchError
 from ._factor import CholeskyFactor
 from ._functions import cholesky, logdet, partial_inverse, solve
@@ -9,6 +10,7 @@ from ._triangular import solve_triangular
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "CholeskyBatch",
     "CholeskyFactor",
     "NotPositiveDefiniteError",
     "PatternMismatchError",

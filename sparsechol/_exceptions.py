@@ -12,15 +12,18 @@ class NotPositiveDefiniteError(LinAlgError):
         Row and column of the matrix, in the user's numbering, at which the pivot failed.
     pivot : float
         The pivot there; it should be positive.
+    item : int or None
+        Which matrix of a batch it is.
     """
 
-    def __init__(self, message: str, row: int, pivot: float):
+    def __init__(self, message: str, row: int, pivot: float, item: int | None = None):
         super().__init__(message)
         self.row = row
         self.pivot = pivot
+        self.item = item
 
     def __reduce__(self):
-        return type(self), (str(self), self.row, self.pivot)
+        return type(self), (str(self), self.row, self.pivot, self.item)
 
 
 class PatternMismatchError(ValueError):

@@ -40,6 +40,12 @@ EVERYTHING = np.empty(0, dtype=np.uint8)
 
 EPS = {dtype: float(np.finfo(dtype).eps) for dtype in map(np.dtype, "fdFD")}
 
+
+def doubtful(n: int, dtype) -> float:
+    """Part of a diagonal entry that rounding may have left where elimination leaves no more."""
+    return min(n, DOUBTFUL_ROUNDINGS) * EPS[dtype]
+
+
 # A solve costs about this many times nnz(L) in units of the factorisation's flops: it is bound by
 # memory, and there are two sweeps.
 SOLVE_COST = 4
@@ -71,7 +77,7 @@ class CholeskyFactor:
     ):
         self.symbolic = symbolic
         self.dtype = packed.dtype
-        self._flat = _allocate(symbolic._structure.size, packed.dtype, "the factor")
+        self._flat = allocate(symbolic._structure.size, packed.dtype, "the factor")
         self._work = np.empty(0, dtype=packed.dtype)
         self._lock = threading.Lock()
         self._set(packed, threads)
@@ -84,35 +90,15 @@ class CholeskyFactor:
         length = _factorize.workspace(structure, 1, threads)
         if self._work.size < length:
             self._work = np.empty(0, dtype=self.dtype)
-            self._work = _allocate(length, self.dtype, "the workspace")
+            self._work = allocate(length, self.dtype, "the workspace")
         with one_blas_thread():
-            [(failed, row, value)] = _factorize.factorize(
+            [failed], [row], [value] = _factorize.factorize(
                 structure, packed[None], self._flat[None], self._work, threads
             )
-        eps = EPS[self.dtype]
-        if failed >= 0:
-            raise NotPositiveDefiniteError(
-                f"the matrix is not positive definite: the pivot at row and column {failed}"
-                f" is {value:.6g}",
-                int(failed),
-                float(value),
-            )
-        if value <= REFUSED_ROUNDINGS * eps:
-            pivot = float(value * abs(packed[self.symbolic.indptr[row]]))
-            raise NotPositiveDefiniteError(
-                f"the matrix is singular to working precision: of the diagonal entry at row and"
-                f" column {row} elimination left the pivot {pivot:.3g}, which is rounding",
-                int(row),
-                pivot,
-            )
+        weakest = judge(self.symbolic, packed, failed, row, value)
         self._values = packed
-        if value <= min(self.shape[0], DOUBTFUL_ROUNDINGS) * eps:
-            warnings.warn(
-                f"ill-conditioned matrix: elimination left {value:.3g} of the diagonal entry at"
-                f" row and column {row}; results may not be accurate",
-                LinAlgWarning,
-                stacklevel=_callers_level(),
-            )
+        if weakest is not None:
+            warnings.warn(weakest, LinAlgWarning, stacklevel=callers_level())
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -180,7 +166,7 @@ class CholeskyFactor:
         packed = self.symbolic._packed(A, lower, self.dtype)
         with self._lock:
             if not self._flat.flags.writeable:  # unpickled from read-only memory
-                self._flat = _allocate(self._flat.size, self.dtype, "the factor")
+                self._flat = allocate(self._flat.size, self.dtype, "the factor")
             self._set(packed, threads)
         return self
 
@@ -394,7 +380,9 @@ class CholeskyFactor:
         symbolic = self.symbolic
         if pattern == "matrix":
             packed = np.empty(symbolic.indices.shape[0], dtype=self.dtype)
-            packing.gather_values(symbolic._structure, self._inverse(threads), packed)
+            packing.gather_values(
+                symbolic._structure, self._inverse(threads)[None], packed[None]
+            )
             return symbolic._symmetric(packed)
         if pattern != "factor":
             raise ValueError(f"pattern must be 'matrix' or 'factor', not {pattern!r}")
@@ -425,15 +413,15 @@ class CholeskyFactor:
         array([0.666667, 0.666667])
         """
         out = np.empty(self.shape[0])
-        packing.gather_diagonal(self.symbolic._structure, self._inverse(threads), out)
+        packing.gather_diagonal(self.symbolic._structure, self._inverse(threads)[None], out[None])
         return out.astype(np.finfo(self.dtype).dtype, copy=False)
 
     def _inverse(self, threads) -> np.ndarray:
         """Panels of the partial inverse."""
         structure = self.symbolic._structure
         threads = _useful_threads(structure, threads)
-        flat = _allocate(structure.size, self.dtype, "the partial inverse")
-        work = _allocate(partial_inverse.workspace(structure, 1, threads), self.dtype, "the workspace")
+        flat = allocate(structure.size, self.dtype, "the partial inverse")
+        work = allocate(partial_inverse.workspace(structure, 1, threads), self.dtype, "the workspace")
         with one_blas_thread():
             partial_inverse.partial_inverse(structure, self._l[None], flat[None], work, threads)
         return flat
@@ -638,10 +626,41 @@ class CholeskyFactor:
         return self._values
 
 
+def judge(symbolic, packed, failed, row, value, item: int | None = None) -> str | None:
+    """What the kernel reports of one matrix (see numeric.factorize): an error, a warning or None.
+
+    `item` is its number in a batch.
+    """
+    name = "the matrix" if item is None else f"matrix {item} of the batch"
+    if failed >= 0:
+        raise NotPositiveDefiniteError(
+            f"{name} is not positive definite: the pivot at row and column {failed}"
+            f" is {value:.6g}",
+            int(failed),
+            float(value),
+            item,
+        )
+    if value <= REFUSED_ROUNDINGS * EPS[packed.dtype]:
+        pivot = float(value * abs(packed[symbolic.indptr[row]]))
+        raise NotPositiveDefiniteError(
+            f"{name} is singular to working precision: of the diagonal entry at row and"
+            f" column {row} elimination left the pivot {pivot:.3g}, which is rounding",
+            int(row),
+            pivot,
+            item,
+        )
+    if value <= doubtful(symbolic.shape[0], packed.dtype):
+        return (
+            f"ill-conditioned {name.removeprefix('the ')}: elimination left {value:.3g} of the"
+            f" diagonal entry at row and column {row}; results may not be accurate"
+        )
+    return None
+
+
 _PACKAGE = os.path.join(os.path.dirname(__file__), "")
 
 
-def _callers_level() -> int:
+def callers_level() -> int:
     """The `stacklevel` with which our caller warns of the first frame outside this package."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
@@ -658,7 +677,7 @@ def _useful_threads(structure, threads: int | None) -> int:
     return min(thread_count(threads), structure.tasks)
 
 
-def _allocate(entries: int, dtype, what: str) -> np.ndarray:
+def allocate(entries: int, dtype, what: str) -> np.ndarray:
     try:
         return np.empty(entries, dtype=dtype)
     except MemoryError:

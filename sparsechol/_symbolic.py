@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import csc_array
 
-from . import _factor
+from . import _batch, _factor
 from ._exceptions import PatternMismatchError
 from ._input import as_scipy, check_square, compressed, scalar_dtype
+from .numeric.factorize import workspace
 from .numeric.packing import first_nonfinite, pack
 from .ordering import Ordering, order
 from .symbolic.analysis import inverse_permutation, pattern_of_factor, supernodal_order
@@ -26,7 +27,7 @@ class Memory(NamedTuple):
     factor : int
         The stored factor.
     workspace : int
-        Update matrices alive at the same time, kept by a factor for its next update.
+        Update matrices alive at the same time on one thread, kept by a factor for its next update.
     symbolic : int
         The analysis itself.
     """
@@ -93,7 +94,7 @@ class SymbolicFactor:
         """Bytes that a float64 factorisation takes."""
         structure = self._structure
         symbolic = structure.nbytes + self.indptr.nbytes + self.indices.nbytes
-        return Memory(8 * structure.size, 8 * structure.updates, symbolic)
+        return Memory(8 * structure.size, 8 * workspace(structure, 1, 1), symbolic)
 
     @cached_property
     def digest(self) -> str:
@@ -218,6 +219,60 @@ class SymbolicFactor:
             As for `cholesky`.
         """
         return _factor.CholeskyFactor(self, self._packed(A, lower), threads)
+
+    def factorize_batch(
+        self, values: ArrayLike, threads: int | None = None
+    ) -> "_batch.CholeskyBatch":
+        """Factor many matrices of the analysed pattern at once.
+
+        Parameters
+        ----------
+        values : (k, len(indices)) array_like
+            Packed values of each matrix (see `values`).
+        threads : int, optional
+            Most threads to use, see `cholesky`; they take whole matrices.
+
+        Returns
+        -------
+        CholeskyBatch
+
+        Raises
+        ------
+        NotPositiveDefiniteError
+            If one of the matrices is not positive definite; its attribute ``item`` says which is
+            the first.
+        ValueError, TypeError
+            If the shape does not fit, or a value is NaN, infinite or no number.
+
+        Examples
+        --------
+        >>> import numpy as np, sparsechol as sc
+        >>> S = sc.analyze(np.array([[4.0, 1.0], [1.0, 5.0]]))
+        >>> S.factorize_batch([[4.0, 1.0, 5.0], [2.0, 0.0, 2.0]]).logdet().round(6)
+        array([2.944439, 1.386294])
+        """
+        return _batch.CholeskyBatch(self, self._packed_batch(values), threads)
+
+    def _packed_batch(self, values, dtype=None) -> np.ndarray:
+        """A fresh array of packed values, one row for each matrix."""
+        array = np.asarray(values)
+        if array.ndim != 2 or array.shape[1] != self.indices.shape[0]:
+            raise ValueError(
+                f"the packed values of a batch have shape {array.shape}: (k,"
+                f" {self.indices.shape[0]}) is needed, a row for each matrix"
+            )
+        kind = scalar_dtype(array.dtype if dtype is None else dtype)
+        scalar_dtype(array.dtype)
+        with np.errstate(over="ignore"):  # what overflows is refused below
+            packed = np.array(array.astype(kind, casting="same_kind"), order="C")
+        p = first_nonfinite(packed.ravel())
+        if p >= 0:
+            item, place = divmod(p, self.indices.shape[0])
+            raise ValueError(
+                "the matrices must not hold infinities or NaNs: value"
+                f" {place} of matrix {item} of the batch is {packed[item, place]}"
+            )
+        return packed
 
     def _packed(self, A, lower, dtype=None) -> np.ndarray:
         """Packed values, always a fresh array, of a matrix or of packed values."""

@@ -20,6 +20,8 @@ from libc.stdint cimport INT32_MAX, int32_t, int64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
+import numpy as np
+
 from sparsechol.numeric.dense cimport (
     ADJOINT, DOUBLE, DOUBLE_COMPLEX, FLOAT, conjugate, factor_columns, factor_panel, kind_of,
     multiply, real, scalar, scatter_add, size_of,
@@ -284,11 +286,13 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
 
     Returns
     -------
-    list of (failed, row, value), one for each matrix
-        failed : -1, or the original row at which the pivot is not positive (or not finite).
-        row : original row whose pivot lost most of its diagonal entry to cancellation; -1 where
-        none lost anything.
-        value : the failed pivot, or the part of the diagonal entry of `row` that was left.
+    failed : (batch,) int32
+        -1, or the original row at which the pivot is not positive (or not finite).
+    row : (batch,) int32
+        Original row whose pivot lost most of its diagonal entry to cancellation; -1 where none
+        lost anything.
+    value : (batch,) float64
+        The failed pivot, or the part of the diagonal entry of `row` that was left.
     """
     cdef const Pattern *p = &structure.pattern
     cdef Py_ssize_t k, batch = a.shape[0]
@@ -298,8 +302,14 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
     if (a.shape[1] != p.nnz or l.shape[0] != batch or l.shape[1] != p.size or threads < 1
             or work.shape[0] < workspace(structure, batch, threads)):
         raise ValueError("factorize: arrays do not belong to this structure")
+    failed_array = np.full(batch, -1, dtype=np.int32)
+    row_array = np.full(batch, -1, dtype=np.int32)
+    value_array = np.ones(batch)
+    cdef int32_t[::1] failed = failed_array
+    cdef int32_t[::1] row = row_array
+    cdef double[::1] value = value_array
     if p.n == 0 or batch == 0:
-        return [(-1, -1, 1.0)] * batch
+        return failed_array, row_array, value_array
     if batch >= 2**31 - 1:
         raise OverflowError(f"a batch of {batch} matrices is too large")
     items = <int32_t>max(batch, <Py_ssize_t>p.tasks)
@@ -323,13 +333,9 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
         else:
             pool_run(threads, <int32_t>batch, NULL, POOL_UP, NULL, run_matrix, &job,
                      &job.outcomes[items])
-    described = [describe(p, &job.outcomes[k]) for k in range(batch)]
+    for k in range(batch):
+        failed[k] = p.perm[job.outcomes[k].failed] if job.outcomes[k].failed != INT32_MAX else -1
+        row[k] = p.perm[job.outcomes[k].weakest] if job.outcomes[k].weakest != INT32_MAX else -1
+        value[k] = job.outcomes[k].pivot if failed[k] != -1 else job.outcomes[k].ratio
     free(scratch)
-    return described
-
-
-cdef describe(const Pattern *p, const Outcome *outcome):
-    """What `factorize` returns for one matrix."""
-    if outcome.failed != INT32_MAX:
-        return p.perm[outcome.failed], -1, outcome.pivot
-    return -1, (p.perm[outcome.weakest] if outcome.weakest != INT32_MAX else -1), outcome.ratio
+    return failed_array, row_array, value_array

@@ -112,28 +112,31 @@ def first_nonfinite(const scalar[::1] values):
     return i
 
 
-def gather_values(Structure structure, const scalar[::1] flat, scalar[::1] packed):
-    """packed <- the entries of flat panels on the pattern of A."""
+def gather_values(Structure structure, const scalar[:, ::1] flat, scalar[:, ::1] packed):
+    """packed <- the entries of flat panels on the pattern of A, for each matrix of a batch."""
     cdef const Pattern *p = &structure.pattern
     cdef int32_t s, j
     cdef int64_t q, source, rows
+    cdef Py_ssize_t k
     cdef const scalar *column
-    if flat.shape[0] != p.size or packed.shape[0] != p.nnz:
+    if (flat.shape[1] != p.size or packed.shape[0] != flat.shape[0]
+            or packed.shape[1] != p.nnz):
         raise ValueError("gather_values: arrays do not belong to this structure")
     if p.n == 0:
         return
     with nogil:
-        for s in range(p.nsuper):
-            rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
-            column = &flat[0] + p.panel[s]
-            for j in range(p.first[s], p.first[s + 1]):
-                for q in range(p.entry_start[j], p.entry_start[j + 1]):
-                    source = p.entry_source[q]
-                    if source >= 0:
-                        packed[source] = column[p.entry_row[q]]
-                    else:
-                        packed[~source] = conjugate(column[p.entry_row[q]])
-                column += rows
+        for k in range(flat.shape[0]):
+            for s in range(p.nsuper):
+                rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
+                column = &flat[k, 0] + p.panel[s]
+                for j in range(p.first[s], p.first[s + 1]):
+                    for q in range(p.entry_start[j], p.entry_start[j + 1]):
+                        source = p.entry_source[q]
+                        if source >= 0:
+                            packed[k, source] = column[p.entry_row[q]]
+                        else:
+                            packed[k, ~source] = conjugate(column[p.entry_row[q]])
+                    column += rows
 
 
 def gather_factor(Structure structure, const scalar[::1] flat, const int32_t[::1] post,
@@ -170,23 +173,25 @@ def gather_factor(Structure structure, const scalar[::1] flat, const int32_t[::1
                 column += nc + (p.row_start[s + 1] - p.row_start[s])
 
 
-def gather_diagonal(Structure structure, const scalar[::1] flat, double[::1] out):
-    """out[original row] <- the diagonal of flat panels, real part."""
+def gather_diagonal(Structure structure, const scalar[:, ::1] flat, double[:, ::1] out):
+    """out[k, original row] <- the diagonal of flat panels, real part, for each of a batch."""
     cdef const Pattern *p = &structure.pattern
     cdef int32_t s, j
     cdef int64_t rows
+    cdef Py_ssize_t k
     cdef const scalar *d
-    if flat.shape[0] != p.size or out.shape[0] != p.n:
+    if flat.shape[1] != p.size or out.shape[0] != flat.shape[0] or out.shape[1] != p.n:
         raise ValueError("gather_diagonal: arrays do not belong to this structure")
     if p.n == 0:
         return
     with nogil:
-        for s in range(p.nsuper):
-            rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
-            d = &flat[0] + p.panel[s]
-            for j in range(p.first[s], p.first[s + 1]):
-                out[p.perm[j]] = real(d[0])
-                d += rows + 1
+        for k in range(flat.shape[0]):
+            for s in range(p.nsuper):
+                rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
+                d = &flat[k, 0] + p.panel[s]
+                for j in range(p.first[s], p.first[s + 1]):
+                    out[k, p.perm[j]] = real(d[0])
+                    d += rows + 1
 
 
 ABSENT = INT64_MIN

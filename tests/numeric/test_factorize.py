@@ -14,8 +14,8 @@ def arrays(structure, dtype):
 
 def factor(structure, packed, flat, work):
     """One matrix on one thread."""
-    [outcome] = factorize(structure, packed[None], flat[None], work, 1)
-    return outcome
+    outcome = factorize(structure, packed[None], flat[None], work, 1)
+    return tuple(array[0] for array in outcome)
 
 
 def panels_to_dense(structure, flat):

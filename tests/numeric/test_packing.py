@@ -55,7 +55,7 @@ def test_gather_values_reads_back_what_was_put_in(system):
     A, S, structure, _ = system
     flat, M = numbered_panels(structure, A.dtype)
     packed = np.empty(structure.nnz, A.dtype)
-    packing.gather_values(structure, flat, packed)
+    packing.gather_values(structure, flat[None], packed[None])
     columns = np.repeat(np.arange(S.shape[0]), np.diff(S.indptr))
     assert np.array_equal(packed, M[S.indices, columns])
 
@@ -64,7 +64,7 @@ def test_gather_diagonal(system):
     A, S, structure, _ = system
     flat, M = numbered_panels(structure, A.dtype)
     out = np.empty(S.shape[0])
-    packing.gather_diagonal(structure, flat, out)
+    packing.gather_diagonal(structure, flat[None], out[None])
     assert np.array_equal(out, M.diagonal().real)
 
 
@@ -124,10 +124,10 @@ def test_wrong_lengths_are_refused(system):
     out = np.zeros(len(members), A.dtype)
     rows, positions = np.zeros(4, np.int32), np.zeros(4, np.int64)
     calls = [
-        (packing.gather_values, structure, short, packed),
-        (packing.gather_values, structure, flat, packed[:-1]),
-        (packing.gather_diagonal, structure, short, np.zeros(n)),
-        (packing.gather_diagonal, structure, flat, np.zeros(n - 1)),
+        (packing.gather_values, structure, short[None], packed[None]),
+        (packing.gather_values, structure, flat[None], packed[None, :-1]),
+        (packing.gather_diagonal, structure, short[None], np.zeros((1, n))),
+        (packing.gather_diagonal, structure, flat[None], np.zeros((1, n - 1))),
         (packing.gather_factor, structure, short, S._post, starts, members, out),
         (packing.gather_factor, structure, flat, S._post, starts[:-1], members, out),
         (packing.gather_factor, structure, flat, S._post, starts, members, out[:-1]),
