@@ -5,7 +5,6 @@ import os
 import sys
 import threading
 import warnings
-from contextlib import nullcontext
 from itertools import pairwise
 from numbers import Integral
 from typing import Any, Literal
@@ -19,7 +18,6 @@ from scipy.sparse.linalg import LinearOperator
 from . import _symbolic
 from ._exceptions import NotPositiveDefiniteError
 from ._input import as_scipy, dense_rhs, sparse_rhs
-from ._threads import one_blas_thread
 from .numeric import factorize as _factorize
 from .numeric import packing, partial_inverse, solve
 
@@ -63,17 +61,16 @@ class CholeskyFactor:
         self.symbolic = symbolic
         self.dtype = packed.dtype
         self._flat = _allocate(structure.size, packed.dtype, "the factor")
-        self._work = _allocate(structure.updates, packed.dtype, "the workspace")
+        self._work = _allocate(_factorize.workspace(structure), packed.dtype, "the workspace")
         self._lock = threading.Lock()
         self._set(packed)
 
     def _set(self, packed) -> None:
         """Factor packed values; the factor is unusable if that fails."""
         self._values: np.ndarray | None = None
-        with one_blas_thread():
-            failed, row, value = _factorize.factorize(
-                self.symbolic._structure, packed, self._flat, self._work
-            )
+        failed, row, value = _factorize.factorize(
+            self.symbolic._structure, packed, self._flat, self._work
+        )
         eps = np.finfo(self.dtype).eps
         if failed >= 0:
             raise NotPositiveDefiniteError(
@@ -124,7 +121,8 @@ class CholeskyFactor:
 
     def __setstate__(self, state):
         self.__dict__.update(state)
-        self._work = _allocate(self.symbolic._structure.updates, self.dtype, "the workspace")
+        entries = _factorize.workspace(self.symbolic._structure)
+        self._work = _allocate(entries, self.dtype, "the workspace")
         self._lock = threading.Lock()
 
     @property
@@ -259,13 +257,11 @@ class CholeskyFactor:
             return columns
         structure = self.symbolic._structure
         block = max(1, min(BLOCK, columns.shape[1]))
-        work = np.empty(block * (self.shape[0] + structure.tallest), dtype=self.dtype)
+        work = np.empty(solve.workspace(structure, block), dtype=self.dtype)
         complex_conjugate = conjugate and self.dtype.kind == "c"
         if complex_conjugate:
             np.conjugate(columns, out=columns)
-        # A single right-hand side never reaches BLAS.
-        with one_blas_thread() if block > 1 else nullcontext():
-            solve.solve(structure, self._l, columns, work, lower, upper, inward, outward, block)
+        solve.solve(structure, self._l, columns, work, lower, upper, inward, outward, block)
         if complex_conjugate:
             np.conjugate(columns, out=columns)
         return columns
@@ -361,8 +357,7 @@ class CholeskyFactor:
         structure = self.symbolic._structure
         flat = _allocate(structure.size, self.dtype, "the partial inverse")
         work = _allocate(partial_inverse.workspace(structure), self.dtype, "the workspace")
-        with one_blas_thread():
-            partial_inverse.partial_inverse(structure, self._l, flat, work)
+        partial_inverse.partial_inverse(structure, self._l, flat, work)
         return flat
 
     def inverse_entries(self, rows: ArrayLike, cols: ArrayLike) -> np.ndarray:

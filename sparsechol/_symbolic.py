@@ -11,6 +11,7 @@ from scipy.sparse import csc_array
 from . import _factor
 from ._exceptions import PatternMismatchError
 from ._input import as_scipy, check_square, compressed, scalar_dtype
+from .numeric import factorize
 from .numeric.packing import first_nonfinite, pack
 from .ordering import Ordering, order
 from .symbolic.analysis import inverse_permutation, pattern_of_factor, supernodal_order
@@ -90,7 +91,7 @@ class SymbolicFactor:
         """Bytes that a float64 factorisation takes."""
         structure = self._structure
         symbolic = structure.nbytes + self.indptr.nbytes + self.indices.nbytes
-        return Memory(8 * structure.size, 8 * structure.updates, symbolic)
+        return Memory(8 * structure.size, 8 * factorize.workspace(structure), symbolic)
 
     @cached_property
     def digest(self) -> str:

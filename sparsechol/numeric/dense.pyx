@@ -1,12 +1,11 @@
 """Dense building blocks of a front (see dense.pxd).
 
-OpenBLAS runs POTRF and TRSM far below the speed of GEMM, and costs more than the arithmetic on
-blocks of a few columns. So panels are halved down to WIDTH columns, which own kernels factor in
-registers; everything between the halves is a product.
+Panels are halved down to WIDTH columns, which are factored in registers; everything between the
+halves is a product. No BLAS: it costs more than the arithmetic on small blocks, and its threads
+would meet those of the caller.
 """
 
-from libc.stdint cimport int32_t, int64_t
-from scipy.linalg.cython_blas cimport cgemm, dgemm, sgemm, zgemm
+from libc.stdint cimport int32_t
 
 
 cdef extern from "kernels.h" nogil:
@@ -18,12 +17,12 @@ cdef extern from "kernels.h" nogil:
         DOUBLE_COMPLEX
         SCALARS
     ctypedef struct kernels:
-        Py_ssize_t own_product
         int (*factor)(Py_ssize_t, int, void *, Py_ssize_t) noexcept nogil
         void (*solve)(int, Py_ssize_t, int, const void *, Py_ssize_t, void *,
                       Py_ssize_t) noexcept nogil
         void (*multiply)(int, int, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t,
-                         const void *, Py_ssize_t, int, void *, Py_ssize_t) noexcept nogil
+                         const void *, Py_ssize_t, int, void *, Py_ssize_t,
+                         void *) noexcept nogil
         void (*forward)(Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, void *,
                         void *) noexcept nogil
         void (*backward)(Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, void *,
@@ -36,9 +35,6 @@ cdef extern from "kernels.h" nogil:
 
 cdef const kernels *tables[SCALARS]
 kernels_use(kernels_best(), tables)
-
-cdef enum:
-    BLOCK = 64              # columns of a block when only the lower part of a product is wanted
 
 
 cdef inline const kernels *own(const scalar *witness) noexcept nogil:
@@ -53,7 +49,7 @@ cdef inline const kernels *own(const scalar *witness) noexcept nogil:
         return tables[DOUBLE_COMPLEX]
 
 
-cdef int factor_panel(int rows, int nc, scalar *P, int ld) noexcept nogil:
+cdef int factor_panel(int rows, int nc, scalar *P, int ld, scalar *pack) noexcept nogil:
     """Factor the first nc columns of a front; -1, or the column whose pivot is not positive.
 
         [ P11  .   ]  h            L11 <- chol(P11), L21 <- P21 L11^-H
@@ -64,21 +60,22 @@ cdef int factor_panel(int rows, int nc, scalar *P, int ld) noexcept nogil:
         return own(<const scalar *>P).factor(rows, nc, P, ld)
     if nc <= PANEL and rows > nc:
         # The triangle first, then the rows below it in blocks that stay in cache.
-        bad = factor_panel(nc, nc, P, ld)
+        bad = factor_panel(nc, nc, P, ld, pack)
         if bad < 0:
             h = nc
             while h < rows:
                 solve_right(ADJOINT, min(<int>PANEL, rows - h), nc, <const scalar *>P, ld, P + h,
-                            ld)
+                            ld, pack)
                 h += PANEL
         return bad
     h = half(nc)
-    bad = factor_panel(rows, h, P, ld)
+    bad = factor_panel(rows, h, P, ld, pack)
     if bad >= 0:
         return bad
     P += h
-    multiply(ADJOINT, True, rows - h, nc - h, h, P, ld, P, ld, True, P + <Py_ssize_t>h * ld, ld)
-    bad = factor_panel(rows - h, nc - h, P + <Py_ssize_t>h * ld, ld)
+    multiply(ADJOINT, True, rows - h, nc - h, h, P, ld, P, ld, True, P + <Py_ssize_t>h * ld, ld,
+             pack)
+    bad = factor_panel(rows - h, nc - h, P + <Py_ssize_t>h * ld, ld, pack)
     return bad + h if bad >= 0 else -1
 
 
@@ -88,7 +85,7 @@ cdef inline int half(int nc) noexcept nogil:
 
 
 cdef void solve_right(int op, int rows, int nc, const scalar *L, int ldl, scalar *X,
-                      int ldx) noexcept nogil:
+                      int ldx, scalar *pack) noexcept nogil:
     """X <- X op(L)^-1.
 
         [X1 X2]   with  L = [ L11      ]     transposed: X1, then X2 <- X2 - X1 L21^T, then X2
@@ -106,50 +103,20 @@ cdef void solve_right(int op, int rows, int nc, const scalar *L, int ldl, scalar
     L22 = L21 + <Py_ssize_t>h * ldl
     X2 = X + <Py_ssize_t>h * ldx
     if op == AS_IS:
-        solve_right(op, rows, nc - h, L22, ldl, X2, ldx)
-        multiply(op, False, rows, h, nc - h, X2, ldx, L21, ldl, True, X, ldx)
-        solve_right(op, rows, h, L, ldl, X, ldx)
+        solve_right(op, rows, nc - h, L22, ldl, X2, ldx, pack)
+        multiply(op, False, rows, h, nc - h, X2, ldx, L21, ldl, True, X, ldx, pack)
+        solve_right(op, rows, h, L, ldl, X, ldx, pack)
     else:
-        solve_right(op, rows, h, L, ldl, X, ldx)
-        multiply(op, False, rows, nc - h, h, X, ldx, L21, ldl, True, X2, ldx)
-        solve_right(op, rows, nc - h, L22, ldl, X2, ldx)
+        solve_right(op, rows, h, L, ldl, X, ldx, pack)
+        multiply(op, False, rows, nc - h, h, X, ldx, L21, ldl, True, X2, ldx, pack)
+        solve_right(op, rows, nc - h, L22, ldl, X2, ldx, pack)
 
 
 cdef void multiply(int op, bint lower, int m, int n, int k, const scalar *A, int lda,
-                   const scalar *B, int ldb, bint beta, scalar *C, int ldc) noexcept nogil:
+                   const scalar *B, int ldb, bint beta, scalar *C, int ldc,
+                   scalar *pack) noexcept nogil:
     """C <- beta C - A op(B), beta 0 or 1; `lower` leaves out what lies above the diagonal of C."""
-    cdef int j, columns
-    if m <= 0 or n <= 0:
-        return
-    if <int64_t>m * n * k <= own(<const scalar *>C).own_product:
-        own(<const scalar *>C).multiply(op, lower, m, n, k, A, lda, B, ldb, beta, C, ldc)
-    elif lower:
-        # Row j of A meets row j of B: the block from the diagonal down needs A from row j.
-        j = 0
-        while j < n:
-            columns = min(<int>BLOCK, n - j)
-            gemm(op, m - j, columns, k, A + j, lda, B + j, ldb, beta,
-                 C + j + <Py_ssize_t>j * ldc, ldc)
-            j += BLOCK
-    else:
-        gemm(op, m, n, k, A, lda, B, ldb, beta, C, ldc)
-
-
-cdef inline void gemm(int op, int m, int n, int k, const scalar *A, int lda, const scalar *B,
-                      int ldb, bint beta, scalar *C, int ldc) noexcept nogil:
-    """BLAS: C <- beta C - A op(B)."""
-    cdef char *no = b"N"
-    cdef char *how = b"N" if op == AS_IS else (b"T" if op == TRANSPOSED else b"C")
-    cdef scalar minus = -1
-    cdef scalar scale = 1 if beta else 0
-    if scalar is float:
-        sgemm(no, how, &m, &n, &k, &minus, <scalar *>A, &lda, <scalar *>B, &ldb, &scale, C, &ldc)
-    elif scalar is double:
-        dgemm(no, how, &m, &n, &k, &minus, <scalar *>A, &lda, <scalar *>B, &ldb, &scale, C, &ldc)
-    elif scalar is floatcomplex:
-        cgemm(no, how, &m, &n, &k, &minus, <scalar *>A, &lda, <scalar *>B, &ldb, &scale, C, &ldc)
-    else:
-        zgemm(no, how, &m, &n, &k, &minus, <scalar *>A, &lda, <scalar *>B, &ldb, &scale, C, &ldc)
+    own(<const scalar *>C).multiply(op, lower, m, n, k, A, lda, B, ldb, beta, C, ldc, pack)
 
 
 cdef void forward_one(int nc, int m, const scalar *P, int ld, scalar *x, scalar *w) noexcept nogil:
@@ -171,6 +138,22 @@ cdef void scatter_add(int m, int begin, int end, const int32_t *place, int shift
     own(<const scalar *>D).scatter(m, begin, end, place, shift, U, D, ldd)
 
 
+def subtract_product(scalar[::1, :] A, scalar[::1, :] B, scalar[:, :] C,
+                     scalar[::1] pack, int op=AS_IS, bint lower=False):
+    """C <- C - A op(B), for tests; C may be a block of a matrix in Fortran order."""
+    cdef int m = <int>C.shape[0]
+    cdef int n = <int>C.shape[1]
+    cdef int k = <int>A.shape[1]
+    if (A.shape[0], B.shape[0], B.shape[1]) != ((m, k, n) if op == AS_IS else (m, n, k)):
+        raise ValueError("subtract_product: shapes do not fit")
+    if pack.shape[0] < PACK:
+        raise ValueError("subtract_product: workspace too small")
+    if C.strides[0] != sizeof(scalar):
+        raise ValueError("subtract_product: the columns of C must be contiguous")
+    multiply(op, lower, m, n, k, &A[0, 0], m, &B[0, 0], <int>B.shape[0], True, &C[0, 0],
+             <int>(C.strides[1] // <Py_ssize_t>sizeof(scalar)), &pack[0])
+
+
 def instruction_set(name=None):
     """Name of the instruction set in use; with `name`, switch to it (for tests)."""
     global current
@@ -182,3 +165,4 @@ def instruction_set(name=None):
 
 
 current = (<bytes>kernels_best()).decode()
+workspace = <Py_ssize_t>PACK    # scalars of workspace of a product

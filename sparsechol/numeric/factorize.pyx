@@ -16,7 +16,7 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
 from sparsechol.numeric.dense cimport (
-    ADJOINT, conjugate, factor_panel, multiply, real, scalar, scatter_add,
+    ADJOINT, PACK, conjugate, factor_panel, multiply, real, scalar, scatter_add,
 )
 from sparsechol.symbolic.structure cimport Pattern, Structure
 
@@ -79,6 +79,7 @@ cdef Outcome factor_fronts(const Pattern *p, const scalar *a, scalar *l,
     cdef int32_t s
     cdef int nc, m, bad
     cdef scalar *panel
+    cdef scalar *pack = work + p.updates
     cdef Outcome outcome = Outcome(failed=-1, weakest=-1, ratio=1.0)
     for s in range(p.nsuper):
         if p.leaf[s]:
@@ -88,7 +89,7 @@ cdef Outcome factor_fronts(const Pattern *p, const scalar *a, scalar *l,
         panel = l + p.panel[s]
         #   [ F11  .  ]      L11 = chol(F11), L21 = F21 L11^-H
         #   [ F21 F22 ]      F22 <- F22 - L21 L21^H
-        bad = factor_panel(nc + m, nc, panel, nc + m)
+        bad = factor_panel(nc + m, nc, panel, nc + m, pack)
         if bad >= 0:
             outcome.failed = p.first[s] + bad
             outcome.ratio = real(panel[bad * <Py_ssize_t>(nc + m + 1)])
@@ -96,7 +97,8 @@ cdef Outcome factor_fronts(const Pattern *p, const scalar *a, scalar *l,
         weigh_pivots(p, s, a, <const scalar *>panel, nc + m, &outcome)
         if m:
             multiply(ADJOINT, True, m, m, nc, <const scalar *>panel + nc, nc + m,
-                     <const scalar *>panel + nc, nc + m, not p.leaf[s], work + p.update[s], m)
+                     <const scalar *>panel + nc, nc + m, not p.leaf[s], work + p.update[s], m,
+                     pack)
             if p.opens[s]:
                 open_front(p, p.parent[s], a, l, work, True)
             extend_add(p, s, l, work)
@@ -117,6 +119,11 @@ cdef inline void weigh_pivots(const Pattern *p, int32_t s, const scalar *a, cons
         panel += rows + 1
 
 
+def workspace(Structure structure):
+    """Scalars of workspace that `factorize` needs."""
+    return structure.pattern.updates + <Py_ssize_t>PACK
+
+
 def factorize(Structure structure, const scalar[::1] a, scalar[::1] l, scalar[::1] work):
     """Factor A = L L^H.
 
@@ -125,7 +132,7 @@ def factorize(Structure structure, const scalar[::1] a, scalar[::1] l, scalar[::
     structure : Structure
     a : (structure.nnz,) values of the lower triangle of A, in the analysed order.
     l : (structure.size,) overwritten with the panels of L.
-    work : (structure.updates,) workspace.
+    work : (workspace(structure),) workspace.
 
     Returns
     -------
@@ -139,13 +146,12 @@ def factorize(Structure structure, const scalar[::1] a, scalar[::1] l, scalar[::
     """
     cdef const Pattern *p = &structure.pattern
     cdef Outcome outcome
-    if a.shape[0] != p.nnz or l.shape[0] != p.size or work.shape[0] < p.updates:
+    if a.shape[0] != p.nnz or l.shape[0] != p.size or work.shape[0] < workspace(structure):
         raise ValueError("factorize: arrays do not belong to this structure")
     if p.n == 0:
         return -1, -1, 1.0
     with nogil:
-        # A memoryview of length 0 has no first element to take the address of.
-        outcome = factor_fronts(p, &a[0], &l[0], &work[0] if work.shape[0] else NULL)
+        outcome = factor_fronts(p, &a[0], &l[0], &work[0])
     return (p.perm[outcome.failed] if outcome.failed >= 0 else -1,
             p.perm[outcome.weakest] if outcome.weakest >= 0 else -1,
             outcome.ratio)

@@ -21,7 +21,9 @@ Campbell, Y. E., Davis, T. A. (1995). Computing the sparse inverse subset: an in
 from libc.stdint cimport int32_t
 from libc.string cimport memcpy
 
-from sparsechol.numeric.dense cimport AS_IS, PANEL, conjugate, multiply, real, scalar, solve_right
+from sparsechol.numeric.dense cimport (
+    AS_IS, PACK, PANEL, conjugate, multiply, real, scalar, solve_right,
+)
 from sparsechol.symbolic.structure cimport Pattern, Structure
 
 
@@ -51,7 +53,7 @@ cdef void gather_corner(const Pattern *p, int32_t s, scalar *work) noexcept nogi
 
 
 cdef void invert_block(int w, int r, const scalar *l, scalar *f, int ld, scalar *t,
-                       scalar *h) noexcept nogil:
+                       scalar *h, scalar *pack) noexcept nogil:
     """One block of columns of a front; `l` and `f` point to its diagonal entry.
 
     `t` and `h` hold w (w + r) scalars each: t = [T; Y] = [I; L21] L11^-1 and h = t^H, so that
@@ -65,15 +67,16 @@ cdef void invert_block(int w, int r, const scalar *l, scalar *f, int ld, scalar 
             t[i + j * rows] = 0
         t[j + j * rows] = 1
         memcpy(t + j * rows + w, l + j * <Py_ssize_t>ld + w, sizeof(scalar) * r)
-    solve_right(AS_IS, <int>rows, w, l, ld, t, <int>rows)
+    solve_right(AS_IS, <int>rows, w, l, ld, t, <int>rows, pack)
     for j in range(w):
         for i in range(w):
             f[i + j * ld] = -t[i + j * rows]
         for i in range(rows):
             h[j + i * w] = conjugate(t[i + j * rows])
     multiply(AS_IS, False, r, w, r, <const scalar *>f21 + w * <Py_ssize_t>ld, ld,
-             <const scalar *>t + w, <int>rows, False, f21, ld)
-    multiply(AS_IS, True, w, w, <int>rows, <const scalar *>h, w, <const scalar *>f, ld, False, t, w)
+             <const scalar *>t + w, <int>rows, False, f21, ld, pack)
+    multiply(AS_IS, True, w, w, <int>rows, <const scalar *>h, w, <const scalar *>f, ld, False, t, w,
+             pack)
     for j in range(w):
         f[j + j * ld] = <scalar>real(t[j + j * w])      # imaginary rounding is left out
         for i in range(j + 1, w):
@@ -98,6 +101,8 @@ cdef void invert_fronts(const Pattern *p, const scalar *l, scalar *z, scalar *wo
     cdef const scalar *panel
     cdef scalar *f
     cdef scalar *t = work + p.fronts
+    cdef scalar *h = t + <Py_ssize_t>PANEL * p.tallest
+    cdef scalar *pack = h + <Py_ssize_t>PANEL * p.tallest
     for s in range(p.nsuper - 1, -1, -1):
         nc = p.first[s + 1] - p.first[s]
         rows = <int>front_rows(p, s)
@@ -110,14 +115,14 @@ cdef void invert_fronts(const Pattern *p, const scalar *l, scalar *z, scalar *wo
             w = min(<int>PANEL, j)
             j -= w
             invert_block(w, rows - j - w, panel + j * <Py_ssize_t>(rows + 1),
-                         f + j * <Py_ssize_t>(rows + 1), rows, t,
-                         t + <Py_ssize_t>PANEL * p.tallest)
+                         f + j * <Py_ssize_t>(rows + 1), rows, t, h, pack)
         memcpy(z + p.panel[s], f, sizeof(scalar) * <Py_ssize_t>rows * nc)
 
 
 def workspace(Structure structure):
     """Scalars of workspace that `partial_inverse` needs."""
-    return structure.pattern.fronts + 2 * <Py_ssize_t>PANEL * structure.pattern.tallest
+    return (structure.pattern.fronts + 2 * <Py_ssize_t>PANEL * structure.pattern.tallest
+            + <Py_ssize_t>PACK)
 
 
 def partial_inverse(Structure structure, const scalar[::1] l, scalar[::1] z, scalar[::1] work):

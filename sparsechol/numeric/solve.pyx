@@ -15,13 +15,18 @@ from libc.math cimport log
 from libc.stdint cimport int32_t, int64_t
 
 from sparsechol.numeric.dense cimport (
-    AS_IS, TRANSPOSED, backward_one, conjugate, forward_one, multiply, real, scalar, solve_right,
+    AS_IS, PACK, TRANSPOSED, backward_one, conjugate, forward_one, multiply, real, scalar,
+    solve_right,
 )
 from sparsechol.symbolic.structure cimport Pattern, Structure
 
 
-cdef void forward(const Pattern *p, const scalar *l, scalar *x, int k, scalar *w) noexcept nogil:
-    """X <- L^-1 X; `w` holds k values for each row of the tallest front."""
+cdef void forward(const Pattern *p, const scalar *l, scalar *x, int k, scalar *w,
+                  scalar *pack) noexcept nogil:
+    """X <- L^-1 X; `w` holds k values for each row of the tallest front.
+
+    One right-hand side needs no `pack`.
+    """
     cdef int32_t s
     cdef int nc, m, i
     cdef const scalar *panel
@@ -38,13 +43,14 @@ cdef void forward(const Pattern *p, const scalar *l, scalar *x, int k, scalar *w
             for i in range(m):
                 x[rows[i]] -= w[i]
         else:
-            solve_right(TRANSPOSED, k, nc, panel, nc + m, x1, k)
+            solve_right(TRANSPOSED, k, nc, panel, nc + m, x1, k, pack)
             multiply(TRANSPOSED, False, k, m, nc, <const scalar *>x1, k, panel + nc, nc + m,
-                     False, w, k)
+                     False, w, k, pack)
             scatter_rows(m, k, rows, w, x)
 
 
-cdef void backward(const Pattern *p, const scalar *l, scalar *x, int k, scalar *w) noexcept nogil:
+cdef void backward(const Pattern *p, const scalar *l, scalar *x, int k, scalar *w,
+                   scalar *pack) noexcept nogil:
     """X <- L^-H X for one right-hand side, X <- L^-T X for several."""
     cdef int32_t s
     cdef int nc, m, i
@@ -63,8 +69,9 @@ cdef void backward(const Pattern *p, const scalar *l, scalar *x, int k, scalar *
             backward_one(nc, m, panel, nc + m, x1, <const scalar *>w)
         else:
             gather_rows(m, k, rows, x, w)
-            multiply(AS_IS, False, k, nc, m, <const scalar *>w, k, panel + nc, nc + m, True, x1, k)
-            solve_right(AS_IS, k, nc, panel, nc + m, x1, k)
+            multiply(AS_IS, False, k, nc, m, <const scalar *>w, k, panel + nc, nc + m, True, x1, k,
+                     pack)
+            solve_right(AS_IS, k, nc, panel, nc + m, x1, k, pack)
 
 
 cdef inline void scatter_rows(int m, int k, const int32_t *rows, const scalar *w,
@@ -123,6 +130,12 @@ cdef inline void permute_out(const int32_t *place, const scalar *x, Py_ssize_t n
         x += k
 
 
+def workspace(Structure structure, Py_ssize_t block):
+    """Scalars of workspace that `solve` needs for `block` right-hand sides at once."""
+    return (block * (structure.pattern.n + structure.pattern.tallest)
+            + (<Py_ssize_t>PACK if block > 1 else 0))
+
+
 def solve(Structure structure, const scalar[::1] l, scalar[::1, :] b, scalar[::1] work,
           bint lower, bint upper, const int32_t[::1] inward, const int32_t[::1] outward, int block):
     """Overwrite b with the solution of L x = b, L^H x = b, or both one after the other.
@@ -132,7 +145,7 @@ def solve(Structure structure, const scalar[::1] l, scalar[::1, :] b, scalar[::1
     structure : Structure
     l : (structure.size,) panels of L.
     b : (n, k) right-hand sides, overwritten.
-    work : (block * (n + rows of the tallest front),) workspace.
+    work : (workspace(structure, block),) workspace.
     lower, upper : whether to solve with L, and then with L^H.
     inward, outward : (n,) row of b that each row of the system is read from and written to.
     block : right-hand sides taken at once.
@@ -143,25 +156,27 @@ def solve(Structure structure, const scalar[::1] l, scalar[::1, :] b, scalar[::1
     cdef int k
     cdef scalar *x
     cdef scalar *w
+    cdef scalar *pack
     if l.shape[0] != p.size or b.shape[0] != n or inward.shape[0] != n or outward.shape[0] != n:
         raise ValueError("solve: arrays do not belong to this structure")
-    if block < 1 or work.shape[0] < block * (n + p.tallest):
+    if block < 1 or work.shape[0] < workspace(structure, block):
         raise ValueError("solve: workspace too small")
     if n == 0 or columns == 0:
         return
     with nogil:
         x = &work[0]
         w = x + block * n
+        pack = w + block * <Py_ssize_t>p.tallest
         j = 0
         while j < columns:
             k = <int>min(<Py_ssize_t>block, columns - j)
             permute_in(&inward[0], <const scalar *>&b[0, j], n, k, 1, n, x)
             if lower:
-                forward(p, &l[0], x, k, w)
+                forward(p, &l[0], x, k, w, pack)
             if upper:
                 if k > 1:
                     conjugate_all(x, n * k)
-                backward(p, &l[0], x, k, w)
+                backward(p, &l[0], x, k, w, pack)
                 if k > 1:
                     conjugate_all(x, n * k)
             permute_out(&outward[0], <const scalar *>x, n, k, 1, n, &b[0, j])

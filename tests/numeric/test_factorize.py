@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from helpers import eps
 
-from sparsechol.numeric.factorize import factorize
+from sparsechol.numeric.factorize import factorize, workspace
 
 
 def arrays(structure, dtype):
-    return np.full(structure.size, np.nan, dtype), np.full(structure.updates, np.nan, dtype)
+    return np.full(structure.size, np.nan, dtype), np.full(workspace(structure), np.nan, dtype)
 
 
 def panels_to_dense(structure, flat):
@@ -53,7 +53,7 @@ def test_garbage_in_factor_and_workspace_does_not_matter(system):
     results = []
     for fill in (np.nan, 0, 1e30):
         flat = np.full(structure.size, fill, A.dtype)
-        factorize(structure, packed, flat, np.full(structure.updates, fill, A.dtype))
+        factorize(structure, packed, flat, np.full(workspace(structure), fill, A.dtype))
         results.append(panels_to_dense(structure, flat))
     assert np.array_equal(results[0], results[1])
     assert np.array_equal(results[0], results[2])
@@ -65,7 +65,8 @@ def test_garbage_in_factor_and_workspace_does_not_matter(system):
 )
 def test_wrong_lengths_are_refused(system, which, change):
     A, _, structure, _ = system
-    lengths = {"values": structure.nnz, "factor": structure.size, "workspace": structure.updates}
+    sizes = structure.nnz, structure.size, workspace(structure)
+    lengths = dict(zip(("values", "factor", "workspace"), sizes, strict=True))
     lengths[which] += change
     with pytest.raises(ValueError, match="do not belong"):
         factorize(structure, *(np.zeros(k, A.dtype) for k in lengths.values()))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers import eps
 
-from sparsechol.numeric.solve import logdet, solve
+from sparsechol.numeric.solve import logdet, solve, workspace
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_every_block_size_solves_every_number_of_columns(factor, k, block):
     b = right_hand_sides(n, k, A.dtype)
     x = b.copy(order="F")
     flat.setflags(write=False)
-    work = np.full(block * (n + structure.tallest), np.nan, A.dtype)
+    work = np.full(workspace(structure, block), np.nan, A.dtype)
     perm = structure.arrays["perm"]
     solve(structure, flat, x, work, True, True, perm, perm, block)
     expected = np.linalg.solve(A.astype(complex), b)
@@ -45,7 +45,7 @@ def test_only_lower_then_only_upper_is_the_whole_solution(factor):
     perm = structure.arrays["perm"]
     b = right_hand_sides(n, 1, A.dtype)
     both, apart = b.copy(order="F"), b.copy(order="F")
-    work = np.empty(n + structure.tallest, A.dtype)
+    work = np.empty(workspace(structure, 1), A.dtype)
     solve(structure, flat, both, work, True, True, perm, perm, 1)
     solve(structure, flat, apart, work, True, False, perm, identity, 1)
     solve(structure, flat, apart, work, False, True, identity, perm, 1)
@@ -57,7 +57,7 @@ def test_wrong_lengths_are_refused(factor):
     n = A.shape[0]
     identity = np.arange(n, dtype=np.int32)
     b = right_hand_sides(n, 2, A.dtype)
-    work = np.empty(2 * (n + structure.tallest), A.dtype)
+    work = np.empty(workspace(structure, 2), A.dtype)
     good = [structure, flat, b, work, True, True, identity, identity, 2]
     solve(*good)
     for place, wrong in [
