@@ -11,7 +11,7 @@ from scipy.linalg import LinAlgWarning
 from . import _symbolic
 from ._factor import BLOCK, EVERYTHING, CholeskyFactor, allocate, callers_level, doubtful, judge
 from ._input import dense_rhs
-from ._threads import one_blas_thread, thread_count
+from ._threads import thread_count
 from .numeric import factorize as _factorize
 from .numeric import packing, partial_inverse, solve
 
@@ -50,10 +50,9 @@ class CholeskyBatch:
         length = _factorize.workspace(structure, len(packed), threads)
         if self._work.size < length:
             self._work = allocate(length, self.dtype, "the workspace")
-        with one_blas_thread():
-            failed, row, value = _factorize.factorize(
-                structure, packed, self._flat, self._work, threads
-            )
+        failed, row, value = _factorize.factorize(
+            structure, packed, self._flat, self._work, threads
+        )
         suspects = (failed >= 0) | (value <= doubtful(self.symbolic.shape[0], self.dtype))
         doubts = [
             judge(self.symbolic, packed[item], failed[item], row[item], value[item], int(item))
@@ -83,7 +82,9 @@ class CholeskyBatch:
         return factor
 
     def __repr__(self) -> str:
-        return f"<CholeskyBatch of {len(self)} factors of shape {self.symbolic.shape}, {self.dtype}>"
+        return (
+            f"<CholeskyBatch of {len(self)} factors of shape {self.symbolic.shape}, {self.dtype}>"
+        )
 
     def __getstate__(self):
         return {name: getattr(self, name) for name in ("symbolic", "dtype", "_flat", "_values")}
@@ -181,20 +182,19 @@ class CholeskyBatch:
         threads = self._threads(threads)
         block = max(1, min(BLOCK, columns.shape[2]))
         work = np.empty(solve.workspace(structure, block, threads), dtype=self.dtype)
-        with one_blas_thread():
-            solve.solve(
-                structure,
-                self._l,
-                columns,
-                work,
-                True,
-                True,
-                order,
-                order,
-                EVERYTHING,
-                block,
-                threads,
-            )
+        solve.solve(
+            structure,
+            self._l,
+            columns,
+            work,
+            True,
+            True,
+            order,
+            order,
+            EVERYTHING,
+            block,
+            threads,
+        )
         return columns
 
     def logdet(self) -> np.ndarray:
@@ -248,6 +248,5 @@ class CholeskyBatch:
         flat = flat.reshape(self._flat.shape)
         length = partial_inverse.workspace(structure, len(self), threads)
         work = allocate(length, self.dtype, "the workspace")
-        with one_blas_thread():
-            partial_inverse.partial_inverse(structure, self._l, flat, work, threads)
+        partial_inverse.partial_inverse(structure, self._l, flat, work, threads)
         return flat

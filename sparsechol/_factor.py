@@ -5,7 +5,6 @@ import os
 import sys
 import threading
 import warnings
-from contextlib import nullcontext
 from itertools import pairwise
 from numbers import Integral
 from typing import Any, Literal
@@ -19,7 +18,7 @@ from scipy.sparse.linalg import LinearOperator
 from . import _symbolic
 from ._exceptions import NotPositiveDefiniteError
 from ._input import as_scipy, dense_rhs, sparse_rhs
-from ._threads import one_blas_thread, thread_count
+from ._threads import thread_count
 from .numeric import factorize as _factorize
 from .numeric import packing, partial_inverse, solve
 
@@ -91,10 +90,9 @@ class CholeskyFactor:
         if self._work.size < length:
             self._work = np.empty(0, dtype=self.dtype)
             self._work = allocate(length, self.dtype, "the workspace")
-        with one_blas_thread():
-            [failed], [row], [value] = _factorize.factorize(
-                structure, packed[None], self._flat[None], self._work, threads
-            )
+        [failed], [row], [value] = _factorize.factorize(
+            structure, packed[None], self._flat[None], self._work, threads
+        )
         weakest = judge(self.symbolic, packed, failed, row, value)
         self._values = packed
         if weakest is not None:
@@ -135,9 +133,7 @@ class CholeskyFactor:
             raise np.linalg.LinAlgError("there is no factor: the last update failed")
         return self._flat
 
-    def update(
-        self, A: Any, lower: bool = True, threads: int | None = None
-    ) -> "CholeskyFactor":
+    def update(self, A: Any, lower: bool = True, threads: int | None = None) -> "CholeskyFactor":
         """Factor another matrix of the same pattern in place.
 
         Nothing of the size of the factor is allocated, unless more threads are used than before.
@@ -293,21 +289,19 @@ class CholeskyFactor:
         complex_conjugate = conjugate and self.dtype.kind == "c"
         if complex_conjugate:
             np.conjugate(columns, out=columns)
-        # A single right-hand side never reaches BLAS.
-        with one_blas_thread() if block > 1 else nullcontext():
-            solve.solve(
-                structure,
-                self._l[None],
-                columns[None],
-                work,
-                lower,
-                upper,
-                inward,
-                outward,
-                reached,
-                block,
-                threads,
-            )
+        solve.solve(
+            structure,
+            self._l[None],
+            columns[None],
+            work,
+            lower,
+            upper,
+            inward,
+            outward,
+            reached,
+            block,
+            threads,
+        )
         if complex_conjugate:
             np.conjugate(columns, out=columns)
         return columns
@@ -380,9 +374,7 @@ class CholeskyFactor:
         symbolic = self.symbolic
         if pattern == "matrix":
             packed = np.empty(symbolic.indices.shape[0], dtype=self.dtype)
-            packing.gather_values(
-                symbolic._structure, self._inverse(threads)[None], packed[None]
-            )
+            packing.gather_values(symbolic._structure, self._inverse(threads)[None], packed[None])
             return symbolic._symmetric(packed)
         if pattern != "factor":
             raise ValueError(f"pattern must be 'matrix' or 'factor', not {pattern!r}")
@@ -421,9 +413,10 @@ class CholeskyFactor:
         structure = self.symbolic._structure
         threads = _useful_threads(structure, threads)
         flat = allocate(structure.size, self.dtype, "the partial inverse")
-        work = allocate(partial_inverse.workspace(structure, 1, threads), self.dtype, "the workspace")
-        with one_blas_thread():
-            partial_inverse.partial_inverse(structure, self._l[None], flat[None], work, threads)
+        work = allocate(
+            partial_inverse.workspace(structure, 1, threads), self.dtype, "the workspace"
+        )
+        partial_inverse.partial_inverse(structure, self._l[None], flat[None], work, threads)
         return flat
 
     def inverse_entries(
@@ -550,9 +543,7 @@ class CholeskyFactor:
             z = (z + 1j * rng.standard_normal((count, n))) * np.sqrt(0.5)
         columns = np.asfortranarray(z.T.astype(self.dtype))
         symbolic = self.symbolic
-        x = self._solve(
-            columns, False, True, symbolic._post, symbolic._order, threads=threads
-        )
+        x = self._solve(columns, False, True, symbolic._post, symbolic._order, threads=threads)
         return np.ascontiguousarray(x.T).reshape(*shape, n)
 
     @property
@@ -634,8 +625,7 @@ def judge(symbolic, packed, failed, row, value, item: int | None = None) -> str 
     name = "the matrix" if item is None else f"matrix {item} of the batch"
     if failed >= 0:
         raise NotPositiveDefiniteError(
-            f"{name} is not positive definite: the pivot at row and column {failed}"
-            f" is {value:.6g}",
+            f"{name} is not positive definite: the pivot at row and column {failed} is {value:.6g}",
             int(failed),
             float(value),
             item,

@@ -1,12 +1,33 @@
-"""Dense building blocks of a front: own kernels for small blocks, BLAS for large ones.
+"""Dense building blocks of a front.
 
 Matrices are column major. `op` says how the second matrix enters a product or a triangle enters a
 solve: AS_IS, TRANSPOSED or ADJOINT.
+
+An entry of a product has the same bits whatever rows and columns are computed with it. So large
+products and solves are cut into pieces for the threads of a crew.
 """
 
 from libc.stdint cimport int32_t
 
+from sparsechol.numeric.pool cimport pool_worker
 from sparsechol.symbolic.structure cimport Pattern
+
+cdef extern from "kernels.h" nogil:
+    cdef enum:
+        PACK                # scalars of workspace of a product
+        FLOAT
+        DOUBLE
+        FLOAT_COMPLEX
+        DOUBLE_COMPLEX
+        SCALARS
+
+
+cdef struct Crew:
+    # Who works on a front: one thread, and those of its job that have nothing else to do.
+    int threads
+    pool_worker *worker     # needed if there is more than one thread
+    char *packs             # workspace of PACK scalars for each thread, ...
+    Py_ssize_t step         # ... bytes from one to the next
 
 ctypedef fused scalar:
     float
@@ -19,15 +40,6 @@ cdef enum:
     TRANSPOSED = 1
     ADJOINT = 2
     PANEL = 64              # columns of a panel that is worked on in blocks that stay in cache
-
-cdef extern from "kernels.h" nogil:
-    cdef enum:
-        FLOAT
-        DOUBLE
-        FLOAT_COMPLEX
-        DOUBLE_COMPLEX
-        SCALARS
-
 
 cdef inline Py_ssize_t size_of(int kind) noexcept nogil:
     """Bytes of a type."""
@@ -60,11 +72,12 @@ cdef inline double real(scalar x) noexcept nogil:
         return x
 
 
-cdef int factor_panel(int rows, int nc, scalar *P, int ld) noexcept nogil
+cdef int factor_panel(int rows, int nc, scalar *P, int ld, const Crew *crew) noexcept nogil
 cdef void solve_right(int op, int rows, int nc, const scalar *L, int ldl, scalar *X,
-                      int ldx) noexcept nogil
+                      int ldx, const Crew *crew) noexcept nogil
 cdef void multiply(int op, bint lower, int m, int n, int k, const scalar *A, int lda,
-                   const scalar *B, int ldb, bint beta, scalar *C, int ldc) noexcept nogil
+                   const scalar *B, int ldb, bint beta, scalar *C, int ldc,
+                   const Crew *crew) noexcept nogil
 cdef void forward_one(int nc, int m, const scalar *P, int ld, scalar *x, scalar *w) noexcept nogil
 cdef void backward_one(int nc, int m, const scalar *P, int ld, scalar *x,
                        const scalar *w) noexcept nogil

@@ -1,24 +1,25 @@
 """Dense building blocks of a front (see dense.pxd).
 
-OpenBLAS runs POTRF and TRSM far below the speed of GEMM, and costs more than the arithmetic on
-blocks of a few columns. So panels are halved down to WIDTH columns, which own kernels factor in
-registers; everything between the halves is a product.
+Panels are halved down to WIDTH columns, which are factored in registers; everything between the
+halves is a product. No BLAS: it costs more than the arithmetic on small blocks, and its threads
+would meet those of the caller.
 """
 
 from libc.stdint cimport int32_t, int64_t
-from scipy.linalg.cython_blas cimport cgemm, dgemm, sgemm, zgemm
+
+from sparsechol.numeric.pool cimport pool_share
 
 
 cdef extern from "kernels.h" nogil:
     cdef enum:
         WIDTH
     ctypedef struct kernels:
-        Py_ssize_t own_product
         int (*factor)(Py_ssize_t, int, void *, Py_ssize_t) noexcept nogil
         void (*solve)(int, Py_ssize_t, int, const void *, Py_ssize_t, void *,
                       Py_ssize_t) noexcept nogil
         void (*multiply)(int, int, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t,
-                         const void *, Py_ssize_t, int, void *, Py_ssize_t) noexcept nogil
+                         const void *, Py_ssize_t, int, void *, Py_ssize_t,
+                         void *) noexcept nogil
         void (*forward)(Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, void *,
                         void *) noexcept nogil
         void (*backward)(Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, void *,
@@ -38,8 +39,9 @@ cdef extern from "kernels.h" nogil:
 cdef const kernels *tables[SCALARS]
 kernels_use(kernels_best(), tables)
 
+
 cdef enum:
-    BLOCK = 64              # columns of a block when only the lower part of a product is wanted
+    SHARED = 1 << 21        # multiplications from which a product is worth sharing
 
 
 cdef inline const kernels *own(const scalar *witness) noexcept nogil:
@@ -47,7 +49,7 @@ cdef inline const kernels *own(const scalar *witness) noexcept nogil:
     return tables[kind_of(witness)]
 
 
-cdef int factor_panel(int rows, int nc, scalar *P, int ld) noexcept nogil:
+cdef int factor_panel(int rows, int nc, scalar *P, int ld, const Crew *crew) noexcept nogil:
     """Factor the first nc columns of a front; -1, or the column whose pivot is not positive.
 
         [ P11  .   ]  h            L11 <- chol(P11), L21 <- P21 L11^-H
@@ -58,21 +60,18 @@ cdef int factor_panel(int rows, int nc, scalar *P, int ld) noexcept nogil:
         return own(<const scalar *>P).factor(rows, nc, P, ld)
     if nc <= PANEL and rows > nc:
         # The triangle first, then the rows below it in blocks that stay in cache.
-        bad = factor_panel(nc, nc, P, ld)
+        bad = factor_panel(nc, nc, P, ld, crew)
         if bad < 0:
-            h = nc
-            while h < rows:
-                solve_right(ADJOINT, min(<int>PANEL, rows - h), nc, <const scalar *>P, ld, P + h,
-                            ld)
-                h += PANEL
+            solve_rows(rows - nc, nc, <const scalar *>P, ld, P + nc, ld, crew)
         return bad
     h = half(nc)
-    bad = factor_panel(rows, h, P, ld)
+    bad = factor_panel(rows, h, P, ld, crew)
     if bad >= 0:
         return bad
     P += h
-    multiply(ADJOINT, True, rows - h, nc - h, h, P, ld, P, ld, True, P + <Py_ssize_t>h * ld, ld)
-    bad = factor_panel(rows - h, nc - h, P + <Py_ssize_t>h * ld, ld)
+    multiply(ADJOINT, True, rows - h, nc - h, h, P, ld, P, ld, True, P + <Py_ssize_t>h * ld, ld,
+             crew)
+    bad = factor_panel(rows - h, nc - h, P + <Py_ssize_t>h * ld, ld, crew)
     return bad + h if bad >= 0 else -1
 
 
@@ -82,7 +81,7 @@ cdef inline int half(int nc) noexcept nogil:
 
 
 cdef void solve_right(int op, int rows, int nc, const scalar *L, int ldl, scalar *X,
-                      int ldx) noexcept nogil:
+                      int ldx, const Crew *crew) noexcept nogil:
     """X <- X op(L)^-1.
 
         [X1 X2]   with  L = [ L11      ]     transposed: X1, then X2 <- X2 - X1 L21^T, then X2
@@ -100,50 +99,124 @@ cdef void solve_right(int op, int rows, int nc, const scalar *L, int ldl, scalar
     L22 = L21 + <Py_ssize_t>h * ldl
     X2 = X + <Py_ssize_t>h * ldx
     if op == AS_IS:
-        solve_right(op, rows, nc - h, L22, ldl, X2, ldx)
-        multiply(op, False, rows, h, nc - h, X2, ldx, L21, ldl, True, X, ldx)
-        solve_right(op, rows, h, L, ldl, X, ldx)
+        solve_right(op, rows, nc - h, L22, ldl, X2, ldx, crew)
+        multiply(op, False, rows, h, nc - h, X2, ldx, L21, ldl, True, X, ldx, crew)
+        solve_right(op, rows, h, L, ldl, X, ldx, crew)
     else:
-        solve_right(op, rows, h, L, ldl, X, ldx)
-        multiply(op, False, rows, nc - h, h, X, ldx, L21, ldl, True, X2, ldx)
-        solve_right(op, rows, nc - h, L22, ldl, X2, ldx)
+        solve_right(op, rows, h, L, ldl, X, ldx, crew)
+        multiply(op, False, rows, nc - h, h, X, ldx, L21, ldl, True, X2, ldx, crew)
+        solve_right(op, rows, nc - h, L22, ldl, X2, ldx, crew)
 
 
 cdef void multiply(int op, bint lower, int m, int n, int k, const scalar *A, int lda,
-                   const scalar *B, int ldb, bint beta, scalar *C, int ldc) noexcept nogil:
+                   const scalar *B, int ldb, bint beta, scalar *C, int ldc,
+                   const Crew *crew) noexcept nogil:
     """C <- beta C - A op(B), beta 0 or 1; `lower` leaves out what lies above the diagonal of C."""
-    cdef int j, columns
-    if m <= 0 or n <= 0:
+    cdef Product job
+    if crew.threads == 1 or <int64_t>m * n * k < SHARED:
+        own(<const scalar *>C).multiply(op, lower, m, n, k, A, lda, B, ldb, beta, C, ldc,
+                                        pack_of(crew))
         return
-    if <int64_t>m * n * k <= own(<const scalar *>C).own_product:
-        own(<const scalar *>C).multiply(op, lower, m, n, k, A, lda, B, ldb, beta, C, ldc)
-    elif lower:
-        # Row j of A meets row j of B: the block from the diagonal down needs A from row j.
-        j = 0
-        while j < n:
-            columns = min(<int>BLOCK, n - j)
-            gemm(op, m - j, columns, k, A + j, lda, B + j, ldb, beta,
-                 C + j + <Py_ssize_t>j * ldc, ldc)
-            j += BLOCK
-    else:
-        gemm(op, m, n, k, A, lda, B, ldb, beta, C, ldc)
+    job = Product(
+        kind=kind_of(<const scalar *>C), op=op, lower=lower, beta=beta, m=m, n=n, k=k,
+        height=piece_height(m, crew.threads), A=A, lda=lda, B=B, ldb=ldb, C=C, ldc=ldc, crew=crew,
+    )
+    pool_share(crew.worker, (m + job.height - 1) // job.height, multiply_piece, &job)
 
 
-cdef inline void gemm(int op, int m, int n, int k, const scalar *A, int lda, const scalar *B,
-                      int ldb, bint beta, scalar *C, int ldc) noexcept nogil:
-    """BLAS: C <- beta C - A op(B)."""
-    cdef char *no = b"N"
-    cdef char *how = b"N" if op == AS_IS else (b"T" if op == TRANSPOSED else b"C")
-    cdef scalar minus = -1
-    cdef scalar scale = 1 if beta else 0
-    if scalar is float:
-        sgemm(no, how, &m, &n, &k, &minus, <scalar *>A, &lda, <scalar *>B, &ldb, &scale, C, &ldc)
-    elif scalar is double:
-        dgemm(no, how, &m, &n, &k, &minus, <scalar *>A, &lda, <scalar *>B, &ldb, &scale, C, &ldc)
-    elif scalar is floatcomplex:
-        cgemm(no, how, &m, &n, &k, &minus, <scalar *>A, &lda, <scalar *>B, &ldb, &scale, C, &ldc)
+cdef struct Product:
+    # A product that the threads of a crew share, and how many rows of it are a piece.
+    int kind, op
+    bint lower, beta
+    int m, n, k, height
+    const void *A
+    int lda
+    const void *B
+    int ldb
+    void *C
+    int ldc
+    const Crew *crew
+
+
+cdef void multiply_piece(void *context, int32_t piece, pool_worker *worker) noexcept nogil:
+    """Some rows of C; if only the lower part is wanted, a rectangle and a triangle.
+
+        [ done elsewhere ]           The last rows come first: they are the longest.
+        [ rectangle  \\   ]
+    """
+    cdef const Product *job = <const Product *>context
+    cdef const kernels *table = tables[job.kind]
+    cdef Py_ssize_t size = size_of(job.kind)
+    cdef Py_ssize_t i = ((job.m - 1) // job.height - piece) * <Py_ssize_t>job.height
+    cdef Py_ssize_t rows = min(<Py_ssize_t>job.height, job.m - i)
+    cdef Py_ssize_t left = min(i, <Py_ssize_t>job.n) if job.lower else job.n
+    cdef const char *A = <const char *>job.A + size * i
+    cdef const char *B = <const char *>job.B
+    cdef char *C = <char *>job.C + size * i
+    cdef void *pack = job.crew.packs + job.crew.step * worker.number
+    if left:
+        table.multiply(job.op, False, rows, left, job.k, A, job.lda, B, job.ldb, job.beta, C,
+                       job.ldc, pack)
+    if left < job.n:
+        # Lower products are with op(B) transposed: row j of B belongs to column j of C.
+        table.multiply(job.op, True, rows, min(rows, job.n - left), job.k, A, job.lda,
+                       B + size * left, job.ldb, job.beta, C + size * left * job.ldc, job.ldc,
+                       pack)
+
+
+cdef inline int piece_height(int rows, int threads) noexcept nogil:
+    """Rows of a piece: a few pieces for each thread, none so low that packing is felt."""
+    return max(96, min(384, (rows // (3 * threads) + 23) // 24 * 24))
+
+
+cdef inline void *pack_of(const Crew *crew) noexcept nogil:
+    """The workspace of the thread that calls."""
+    return crew.packs + (crew.step * crew.worker.number if crew.threads > 1 else 0)
+
+
+cdef struct Rows:
+    # A solve from the right that the threads of a crew share.
+    int kind, rows, nc, ldl, ldx
+    const void *L
+    void *X
+    const Crew *crew
+
+
+cdef void solve_rows(int rows, int nc, const scalar *L, int ldl, scalar *X, int ldx,
+                     const Crew *crew) noexcept nogil:
+    """X <- X L^-H in blocks of rows that stay in cache."""
+    cdef Rows job = Rows(
+        kind=kind_of(L), rows=rows, nc=nc, ldl=ldl, ldx=ldx, L=L, X=X, crew=crew,
+    )
+    cdef int i = 0
+    if crew.threads > 1 and <int64_t>rows * nc * nc >= SHARED:
+        pool_share(crew.worker, (rows + PANEL - 1) // PANEL, solve_piece, &job)
+        return
+    while i < rows:
+        solve_right(ADJOINT, min(<int>PANEL, rows - i), nc, L, ldl, X + i, ldx, crew)
+        i += PANEL
+
+
+cdef void solve_piece(void *context, int32_t piece, pool_worker *worker) noexcept nogil:
+    """One block of rows."""
+    cdef const Rows *job = <const Rows *>context
+    cdef Crew crew = Crew(
+        threads=1, worker=worker, packs=job.crew.packs + job.crew.step * worker.number, step=0,
+    )
+    cdef int i = piece * <int>PANEL
+    cdef int rows = min(<int>PANEL, job.rows - i)
+    if job.kind == DOUBLE:
+        solve_right(ADJOINT, rows, job.nc, <const double *>job.L, job.ldl, <double *>job.X + i,
+                    job.ldx, &crew)
+    elif job.kind == FLOAT:
+        solve_right(ADJOINT, rows, job.nc, <const float *>job.L, job.ldl, <float *>job.X + i,
+                    job.ldx, &crew)
+    elif job.kind == DOUBLE_COMPLEX:
+        solve_right(ADJOINT, rows, job.nc, <const double complex *>job.L, job.ldl,
+                    <double complex *>job.X + i, job.ldx, &crew)
     else:
-        zgemm(no, how, &m, &n, &k, &minus, <scalar *>A, &lda, <scalar *>B, &ldb, &scale, C, &ldc)
+        solve_right(ADJOINT, rows, job.nc, <const float complex *>job.L, job.ldl,
+                    <float complex *>job.X + i, job.ldx, &crew)
 
 
 cdef void forward_one(int nc, int m, const scalar *P, int ld, scalar *x, scalar *w) noexcept nogil:
@@ -181,6 +254,23 @@ cdef void invert_columns(const Pattern *p, int32_t begin, int32_t root, const sc
                            z + p.panel[begin], corner, t)
 
 
+def subtract_product(scalar[::1, :] A, scalar[::1, :] B, scalar[:, :] C,
+                     scalar[::1] pack, int op=AS_IS, bint lower=False):
+    """C <- C - A op(B), for tests; C may be a block of a matrix in Fortran order."""
+    cdef int m = <int>C.shape[0]
+    cdef int n = <int>C.shape[1]
+    cdef int k = <int>A.shape[1]
+    if (A.shape[0], B.shape[0], B.shape[1]) != ((m, k, n) if op == AS_IS else (m, n, k)):
+        raise ValueError("subtract_product: shapes do not fit")
+    if pack.shape[0] < PACK:
+        raise ValueError("subtract_product: workspace too small")
+    if C.strides[0] != sizeof(scalar):
+        raise ValueError("subtract_product: the columns of C must be contiguous")
+    cdef Crew crew = Crew(threads=1, worker=NULL, packs=<char *>&pack[0], step=0)
+    multiply(op, lower, m, n, k, &A[0, 0], m, &B[0, 0], <int>B.shape[0], True, &C[0, 0],
+             <int>(C.strides[1] // <Py_ssize_t>sizeof(scalar)), &crew)
+
+
 def instruction_set(name=None):
     """Name of the instruction set in use; with `name`, switch to it (for tests)."""
     global current
@@ -192,3 +282,4 @@ def instruction_set(name=None):
 
 
 current = (<bytes>kernels_best()).decode()
+workspace = <Py_ssize_t>PACK    # scalars of workspace of a product

@@ -23,22 +23,43 @@ from libc.string cimport memset
 import numpy as np
 
 from sparsechol.numeric.dense cimport (
-    ADJOINT, DOUBLE, DOUBLE_COMPLEX, FLOAT, conjugate, factor_columns, factor_panel, kind_of,
-    multiply, real, scalar, scatter_add, size_of,
+    ADJOINT, DOUBLE, DOUBLE_COMPLEX, FLOAT, PACK, Crew, conjugate, factor_columns, factor_panel,
+    kind_of, multiply, real, scalar, scatter_add, size_of,
 )
 from sparsechol.numeric.pool cimport (
-    POOL_UP, pool_least, pool_lower, pool_read, pool_run, pool_scratch, pool_worker,
+    POOL_UP, pool_least, pool_lower, pool_read, pool_run, pool_scratch, pool_share, pool_worker,
 )
 from sparsechol.symbolic.structure cimport Pattern, Structure
 
 
-cdef inline void put_entries(const Pattern *p, int32_t s, const scalar *a,
-                             scalar *panel) noexcept nogil:
-    """Entries of A into the panel of s."""
+cdef enum:
+    SHARED_ROWS = 256       # rows of a front from which its assembly is worth sharing
+
+
+cdef struct Place:
+    # Where a thread works: everything but `own` is the same for all threads.
+    const void *a               # values of A
+    void *l                     # the flat factor
+    void *shared                # update matrices that are handed over
+    void *own                   # update matrices of this thread
+    int kind                    # scalar type
+    Crew crew                   # this thread and those that help it
+
+
+cdef inline scalar *update_of(const Pattern *p, int32_t s, const Place *at,
+                              const scalar *witness) noexcept nogil:
+    """The update matrix of a step."""
+    return <scalar *>(at.shared if p.handed[s] != -1 else at.own) + p.update[s]
+
+
+cdef inline void put_entries(const Pattern *p, int32_t s, int32_t begin, int32_t end,
+                             const scalar *a, scalar *panel) noexcept nogil:
+    """Entries of A into columns `begin` to `end` of the panel of s."""
     cdef Py_ssize_t rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
     cdef int64_t q, source
     cdef int32_t j
-    for j in range(p.first[s], p.first[s + 1]):
+    panel += begin * rows
+    for j in range(p.first[s] + begin, p.first[s] + end):
         for q in range(p.entry_start[j], p.entry_start[j + 1]):
             source = p.entry_source[q]
             if source >= 0:
@@ -48,23 +69,15 @@ cdef inline void put_entries(const Pattern *p, int32_t s, const scalar *a,
         panel += rows
 
 
-cdef struct Place:
-    # Where a thread works: everything but `own` is the same for all threads.
-    const void *a               # values of A
-    void *l                     # the flat factor
-    void *shared                # update matrices that are handed over
-    void *own                   # update matrices of this thread
+cdef inline bint receives(const Pattern *p, int32_t s) noexcept nogil:
+    """Whether children add to the front of s."""
+    return not p.leaf[s] or p.guest[s] != -1
 
 
-cdef inline scalar *update_of(const Pattern *p, int32_t s, const Place *at,
-                              const scalar *witness) noexcept nogil:
-    """The update matrix of a step."""
-    return <scalar *>(at.shared if p.handed[s] != -1 else at.own) + p.update[s]
-
-
-cdef void open_front(const Pattern *p, int32_t s, const Place *at,
-                     const scalar *witness) noexcept nogil:
-    """Put the entries of A and what was handed over into the cleared front of s.
+cdef void open_columns(const Pattern *p, int32_t s, int begin, int end, const Place *at,
+                       const scalar *witness) noexcept nogil:
+    """Columns `begin` to `end` of the front of s: cleared, then the entries of A and what was
+    handed over are put in.
 
     The update matrix is not cleared where nothing is added to it before it is computed.
     """
@@ -73,25 +86,22 @@ cdef void open_front(const Pattern *p, int32_t s, const Place *at,
     cdef scalar *panel = <scalar *>at.l + p.panel[s]
     cdef scalar *update = update_of(p, s, at, witness)
     cdef int32_t child = p.guest[s]
-    cdef int j
-    memset(panel, 0, sizeof(scalar) * <Py_ssize_t>(nc + m) * nc)
-    put_entries(p, s, <const scalar *>at.a, panel)
+    cdef int j, split = min(nc, end)
+    if begin < split:
+        memset(panel + <Py_ssize_t>(nc + m) * begin, 0,
+               sizeof(scalar) * <Py_ssize_t>(nc + m) * (split - begin))
+        put_entries(p, s, begin, split, <const scalar *>at.a, panel)
     if receives(p, s):
-        for j in range(m):
+        for j in range(max(nc, begin) - nc, end - nc):
             memset(update + j * <Py_ssize_t>(m + 1), 0, sizeof(scalar) * (m - j))
     while child != -1:
-        extend_add(p, child, at, witness)
+        extend_columns(p, child, begin, end, at, witness)
         child = p.next_guest[child]
 
 
-cdef inline bint receives(const Pattern *p, int32_t s) noexcept nogil:
-    """Whether children add to the front of s."""
-    return not p.leaf[s] or p.guest[s] != -1
-
-
-cdef void extend_add(const Pattern *p, int32_t s, const Place *at,
-                     const scalar *witness) noexcept nogil:
-    """Add the update matrix of s to the front of its parent.
+cdef void extend_columns(const Pattern *p, int32_t s, int begin, int end, const Place *at,
+                         const scalar *witness) noexcept nogil:
+    """Add the update matrix of s to columns `begin` to `end` of the front of its parent.
 
         update of s        front of the parent
         [ u11  .  ]   ->   [ panel   .    ]      rows and columns go to `relative`;
@@ -103,11 +113,76 @@ cdef void extend_add(const Pattern *p, int32_t s, const Place *at,
     cdef int nc = p.first[parent + 1] - p.first[parent]
     cdef int below = <int>(p.row_start[parent + 1] - p.row_start[parent])
     cdef const scalar *update = update_of(p, s, at, witness)
-    cdef int split = 0
-    while split < m and place[split] < nc:
-        split += 1
-    scatter_add(m, 0, split, place, 0, update, <scalar *>at.l + p.panel[parent], nc + below)
-    scatter_add(m, split, m, place, nc, update, update_of(p, parent, at, witness), below)
+    cdef int low = lower_bound(place, m, begin)
+    cdef int high = lower_bound(place, m, end)
+    cdef int split = max(low, min(high, <int>p.panel_rows[s]))
+    scatter_add(m, low, split, place, 0, update, <scalar *>at.l + p.panel[parent], nc + below)
+    scatter_add(m, split, high, place, nc, update, update_of(p, parent, at, witness), below)
+
+
+cdef inline int lower_bound(const int32_t *place, int m, int value) noexcept nogil:
+    """How many places lie before `value`."""
+    cdef int low = 0, high = m, middle
+    if m == 0 or value <= place[0]:
+        return 0
+    if value > place[m - 1]:
+        return m
+    while low < high:
+        middle = (low + high) // 2
+        if place[middle] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+cdef struct Assembly:
+    # Part of the assembly of a front that the threads of a crew share by columns.
+    const Pattern *p
+    int32_t s               # the front that is opened, or
+    int32_t child           # the one that is added to it; -1: none
+    int width               # columns in a piece
+    const Place *at
+
+
+cdef void assemble(const Pattern *p, int32_t s, int32_t child, const Place *at,
+                   const scalar *witness) noexcept nogil:
+    """Open the front of s, or add the update matrix of its child to it."""
+    cdef int rows = <int>(p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s])
+    cdef Assembly job
+    if at.crew.threads == 1 or rows < SHARED_ROWS:
+        if child == -1:
+            open_columns(p, s, 0, rows, at, witness)
+        else:
+            extend_columns(p, child, 0, rows, at, witness)
+        return
+    job = Assembly(p=p, s=s, child=child, width=SHARED_ROWS // 8, at=at)
+    pool_share(at.crew.worker, (rows + job.width - 1) // job.width, assemble_piece, &job)
+
+
+cdef void assemble_piece(void *context, int32_t piece, pool_worker *worker) noexcept nogil:
+    cdef const Assembly *job = <const Assembly *>context
+    if job.at.kind == DOUBLE:
+        assemble_columns(job, piece, <const double *>NULL)
+    elif job.at.kind == FLOAT:
+        assemble_columns(job, piece, <const float *>NULL)
+    elif job.at.kind == DOUBLE_COMPLEX:
+        assemble_columns(job, piece, <const double complex *>NULL)
+    else:
+        assemble_columns(job, piece, <const float complex *>NULL)
+
+
+cdef inline void assemble_columns(const Assembly *job, int32_t piece,
+                                  const scalar *witness) noexcept nogil:
+    cdef const Pattern *p = job.p
+    cdef int32_t s = job.s
+    cdef int rows = <int>(p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s])
+    cdef int begin = piece * job.width
+    cdef int end = min(rows, begin + job.width)
+    if job.child == -1:
+        open_columns(p, s, begin, end, job.at, witness)
+    else:
+        extend_columns(p, job.child, begin, end, job.at, witness)
 
 
 cdef struct Outcome:
@@ -136,10 +211,10 @@ cdef bint factor_front(const Pattern *p, int32_t s, const Place *at, const scala
     cdef scalar *panel = <scalar *>at.l + p.panel[s]
     cdef int bad
     if p.leaf[s]:
-        open_front(p, s, at, witness)
+        assemble(p, s, -1, at, witness)
     #   [ F11  .  ]      L11 = chol(F11), L21 = F21 L11^-H
     #   [ F21 F22 ]      F22 <- F22 - L21 L21^H
-    bad = factor_panel(nc + m, nc, panel, nc + m)
+    bad = factor_panel(nc + m, nc, panel, nc + m, &at.crew)
     if bad >= 0:
         outcome.failed = p.first[s] + bad
         outcome.pivot = real(panel[bad * <Py_ssize_t>(nc + m + 1)])
@@ -148,7 +223,7 @@ cdef bint factor_front(const Pattern *p, int32_t s, const Place *at, const scala
     if m:
         multiply(ADJOINT, True, m, m, nc, <const scalar *>panel + nc, nc + m,
                  <const scalar *>panel + nc, nc + m, receives(p, s), update_of(p, s, at, witness),
-                 m)
+                 m, &at.crew)
     return True
 
 
@@ -162,7 +237,7 @@ cdef bint factor_region(const Pattern *p, int32_t root, const Place *at, const s
     cdef Py_ssize_t bad
     memset(l + p.panel[begin], 0, sizeof(scalar) * (p.panel[root + 1] - p.panel[begin]))
     for s in range(begin, root + 1):
-        put_entries(p, s, <const scalar *>at.a, l + p.panel[s])
+        put_entries(p, s, 0, 1, <const scalar *>at.a, l + p.panel[s])
     memset(update, 0, sizeof(scalar) * m * m)
     bad = factor_columns(p, begin, root, l, update)
     if bad >= 0:
@@ -192,8 +267,8 @@ cdef void factor_task(const Pattern *p, int32_t t, const Place *at, const scalar
             return
         if p.parent[s] != -1 and p.handed[s] == -1:
             if p.opens[s]:
-                open_front(p, p.parent[s], at, witness)
-            extend_add(p, s, at, witness)
+                assemble(p, p.parent[s], -1, at, witness)
+            assemble(p, p.parent[s], s, at, witness)
 
 
 cdef inline void weigh_pivots(const Pattern *p, int32_t s, const scalar *a, const scalar *panel,
@@ -214,6 +289,7 @@ cdef struct Job:
     # One factorisation, or a batch of them.
     const Pattern *p
     int kind                # scalar type
+    int threads
     const char *a
     char *l
     char *work              # handed over, then each thread's own
@@ -221,14 +297,23 @@ cdef struct Job:
     pool_least failed       # least column that has failed so far
 
 
+cdef inline Py_ssize_t own_space(const Pattern *p) noexcept nogil:
+    """Scalars of a thread's own workspace: for products, and its update matrices."""
+    return p.updates + <Py_ssize_t>PACK
+
+
 cdef void run_task(void *context, int32_t t, pool_worker *worker) noexcept nogil:
     """One task of a factorisation."""
     cdef Job *job = <Job *>context
     cdef const Pattern *p = job.p
     cdef Py_ssize_t size = size_of(job.kind)
+    cdef char *packs = job.work + size * p.handovers
+    cdef Crew crew = Crew(
+        threads=job.threads, worker=worker, packs=packs, step=size * own_space(p),
+    )
     cdef Place at = Place(
-        a=job.a, l=job.l, shared=job.work,
-        own=job.work + size * (p.handovers + worker.number * p.updates),
+        a=job.a, l=job.l, shared=job.work, own=packs + crew.step * worker.number + size * PACK,
+        kind=job.kind, crew=crew,
     )
     factor_any(job.kind, p, t, &at, &job.failed, &job.outcomes[t])
     pool_lower(&job.failed, job.outcomes[t].failed)
@@ -239,10 +324,12 @@ cdef void run_matrix(void *context, int32_t k, pool_worker *worker) noexcept nog
     cdef Job *job = <Job *>context
     cdef const Pattern *p = job.p
     cdef Py_ssize_t size = size_of(job.kind)
-    cdef char *work = job.work + size * worker.number * (p.handovers + p.updates)
+    cdef char *work = job.work + size * worker.number * (p.handovers + own_space(p))
+    cdef char *pack = work + size * p.handovers
     cdef Place at = Place(
         a=job.a + size * k * p.nnz, l=job.l + size * k * p.size, shared=work,
-        own=work + size * p.handovers,
+        own=pack + size * PACK, kind=job.kind,
+        crew=Crew(threads=1, worker=worker, packs=pack, step=0),
     )
     cdef Outcome outcome
     cdef pool_least failed = INT32_MAX
@@ -269,7 +356,7 @@ cdef inline void factor_any(int kind, const Pattern *p, int32_t t, const Place *
 def workspace(Structure structure, Py_ssize_t batch, int threads):
     """Scalars of workspace that `factorize` needs."""
     cdef const Pattern *p = &structure.pattern
-    return p.handovers * (1 if batch == 1 else threads) + p.updates * threads
+    return p.handovers * (1 if batch == 1 else threads) + own_space(p) * threads
 
 
 def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, scalar[::1] work,
@@ -317,8 +404,8 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
     job.kind = kind_of(&a[0, 0])
     job.a = <const char *>&a[0, 0]
     job.l = <char *>&l[0, 0]
-    # A memoryview of length 0 has no first element to take the address of.
-    job.work = <char *>&work[0] if work.shape[0] else NULL
+    job.work = <char *>&work[0]
+    job.threads = threads
     job.failed = INT32_MAX
     scratch = malloc(sizeof(Outcome) * items + pool_scratch(items, threads))
     if scratch == NULL:

@@ -22,28 +22,23 @@
 #define PASTE_(a, b) a##_##b
 #define PASTE(a, b) PASTE_(a, b)
 
+/* A tile of C in registers: vectors of rows by columns. */
 #if defined(__AVX512F__)
-#define TILE_VECTORS 3 /* 24 of 32 registers accumulate */
-#define TILE_COLUMNS 8
+#define VECTORS 3 /* 24 of 32 registers accumulate */
+#define COLUMNS 8
 #else
-#define TILE_VECTORS 2 /* 12 of 16 registers accumulate */
-#define TILE_COLUMNS 6
+#define VECTORS 2 /* 12 of 16 registers accumulate */
+#define COLUMNS 6
 #endif
 
-/* A block of A: 192 KiB of doubles. */
+/* Blocks of A and of op(B), which stay in the second-level cache and the next, hold whole tiles
+ * of every instruction set. */
 #define BLOCK_ROWS 192
-#define BLOCK_DEPTH 128
+#define BLOCK_COLUMNS 240
+#define BLOCK_DEPTH 256
 
-/* Multiplications of a product up to which these kernels beat OpenBLAS in whole factorisations
- * (measured on Zen 4; with AVX-512 no size was found where they lose more than a few per cent,
- * with AVX2 a factorisation is up to twice as slow without BLAS for the large products). */
-#define SMALL_PRODUCT 40000
-#if defined(__AVX512F__)
-#define OWN_REAL_PRODUCT PTRDIFF_MAX
-#elif defined(__AVX2__)
-#define OWN_REAL_PRODUCT 1000000
-#else
-#define OWN_REAL_PRODUCT SMALL_PRODUCT
+#ifndef PACKING_PAYS
+#define PACKING_PAYS(m, n, k) ((m) >= 96 && (n) >= 48 && (k) >= 48)
 #endif
 
 /* The part of a vector that a short block of rows fills: masked where the hardware can. */
@@ -103,45 +98,45 @@ INLINE void store_part_s(float *p, portable_s v, ptrdiff_t n) {
 #define SCALAR double
 #define REAL double
 #define LETTER d
+#define REAL_LETTER d
 #define SQRT sqrt
 #define CONJUGATE(x) (x)
 #define REAL_PART(x) (x)
 #define COMPLEX 0
 #define LANES (VECTOR_BYTES / 8)
-#define OWN_PRODUCT OWN_REAL_PRODUCT
 #include "kernels_scalar.h"
 
 #define SCALAR float
 #define REAL float
 #define LETTER s
+#define REAL_LETTER s
 #define SQRT sqrtf
 #define CONJUGATE(x) (x)
 #define REAL_PART(x) (x)
 #define COMPLEX 0
 #define LANES (VECTOR_BYTES / 4)
-#define OWN_PRODUCT OWN_REAL_PRODUCT
 #include "kernels_scalar.h"
 
 #define SCALAR double _Complex
 #define REAL double
 #define LETTER z
+#define REAL_LETTER d
 #define SQRT sqrt
 #define CONJUGATE(x) conj(x)
 #define REAL_PART(x) creal(x)
 #define COMPLEX 1
 #define LANES 0
-#define OWN_PRODUCT SMALL_PRODUCT
 #include "kernels_scalar.h"
 
 #define SCALAR float _Complex
 #define REAL float
 #define LETTER c
+#define REAL_LETTER s
 #define SQRT sqrtf
 #define CONJUGATE(x) conjf(x)
 #define REAL_PART(x) crealf(x)
 #define COMPLEX 1
 #define LANES 0
-#define OWN_PRODUCT SMALL_PRODUCT
 #include "kernels_scalar.h"
 
 void PASTE(kernels, ISA)(const kernels *tables[SCALARS]) {

@@ -1,4 +1,4 @@
-/* Dense kernels for blocks too small for BLAS: one table a scalar type and instruction set.
+/* Dense kernels of a front: one table a scalar type and instruction set.
  *
  * All matrices are column major with a leading dimension; L is lower triangular with a real
  * positive diagonal. Pointers are to the scalar type of the table. WIDTH is the most columns of L
@@ -12,9 +12,11 @@
 
 #define WIDTH 8
 
+/* Scalars of workspace of a product: 192 x 256 of A, 256 x 240 of B, and up to 64 bytes to align
+ * them. */
+#define PACK (256 * (192 + 240) + 16)
+
 typedef struct {
-    /* Multiplications of a product up to which `multiply` beats BLAS. */
-    ptrdiff_t own_product;
     /* [L11; L21] <- Cholesky factor of the panel P, rows x nc, nc <= WIDTH.
      * Returns -1, or the column whose pivot is not positive; P[j, j] then holds the pivot. */
     int (*factor)(ptrdiff_t rows, int nc, void *P, ptrdiff_t ld);
@@ -22,10 +24,10 @@ typedef struct {
     void (*solve)(int op, ptrdiff_t rows, int nc, const void *L, ptrdiff_t ldl, void *X,
                   ptrdiff_t ldx);
     /* C <- beta C - A B (op 0), A B^T (op 1) or A B^H (op 2); C is m x n, beta is 0 or 1.
-     * `lower` leaves out what lies well above the diagonal of C. */
+     * `lower` leaves out what lies well above the diagonal of C. `pack`: PACK scalars. */
     void (*multiply)(int op, int lower, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *A,
                      ptrdiff_t lda, const void *B, ptrdiff_t ldb, int beta, void *C,
-                     ptrdiff_t ldc);
+                     ptrdiff_t ldc, void *pack);
     /* One right-hand side: x <- L11^-1 x, w <- L21 x. */
     void (*forward)(ptrdiff_t nc, ptrdiff_t m, const void *P, ptrdiff_t ld, void *x, void *w);
     /* One right-hand side: x <- L11^-H (x - L21^H w). */

@@ -1,10 +1,11 @@
 /* The kernels for one scalar type; included by kernels.c once for each of the four.
  *
- * Takes SCALAR, REAL, COMPLEX, LETTER, SQRT, CONJUGATE, REAL_PART, LANES (scalars in a vector; 0
- * or 1 for scalar code) and OWN_PRODUCT (see kernels.h), and undefines them at the end. A `vec`
- * is a vector of rows of one column.
+ * Takes SCALAR, REAL, COMPLEX, LETTER, REAL_LETTER, SQRT, CONJUGATE, REAL_PART and LANES (scalars
+ * in a vector; 0 or 1 for scalar code), and undefines them at the end. A `vec` is a vector of rows
+ * of one column. The complex types use the products of the real ones, which come first.
  */
 #define NAME(f) PASTE(f, LETTER)
+#define REAL_NAME(f) PASTE(f, REAL_LETTER)
 #define vec NAME(vec)
 
 #if LANES > 1
@@ -13,14 +14,6 @@ typedef SCALAR vec __attribute__((vector_size(VECTOR_BYTES)));
 #else
 typedef SCALAR vec;
 #define ROWS 1
-#endif
-
-#if COMPLEX
-#define VECTORS 2 /* 8 pairs accumulate */
-#define COLUMNS 4
-#else
-#define VECTORS TILE_VECTORS
-#define COLUMNS TILE_COLUMNS
 #endif
 
 INLINE vec NAME(load)(const SCALAR *p) {
@@ -159,63 +152,120 @@ static int NAME(factor)(ptrdiff_t rows, int nc, void *P_, ptrdiff_t ld) {
 
 /* ---- C <- beta C - A op(B) --------------------------------------------------------------------- */
 
-/* `vectors` vectors of rows (the last with `last` rows) by `columns` columns, in registers. */
-INLINE void NAME(multiply_tile)(int conjugate, int vectors, ptrdiff_t last, int columns,
-                                ptrdiff_t k, const SCALAR *A, ptrdiff_t lda, const SCALAR *B,
-                                ptrdiff_t across, ptrdiff_t along, int beta, SCALAR *C,
-                                ptrdiff_t ldc) {
-    vec c[VECTORS][COLUMNS];
+/* Real code serves both. A complex matrix is one of twice as many real rows (`parts` is 2), and
+ * a column of op(B) is two real ones side by side:
+ *
+ *      A b = A Re b + i (A Im b)        A conj(b) = A Re b - i (A Im b)
+ *
+ * Sizes and leading dimensions count reals from here on. An entry of C has the same bits whatever
+ * rows and columns are computed with it: each chunk of k is summed from zero in the order of k,
+ * and the chunks depend on k only. */
+#if !COMPLEX
+
+/* c[v][j] <- sum over p of A[v, p] B[p, j] for `vectors` vectors of rows (the last with `last`
+ * rows) by `columns` columns, in registers. */
+INLINE void NAME(accumulate)(int parts, int vectors, ptrdiff_t last, int columns, ptrdiff_t depth,
+                             const SCALAR *A, ptrdiff_t lda, const SCALAR *B, ptrdiff_t across,
+                             ptrdiff_t along, vec c[VECTORS][COLUMNS]) {
     for (int j = 0; j < columns; j++)
         for (int v = 0; v < vectors; v++) c[v][j] = (vec){0};
-    for (ptrdiff_t p = 0; p < k; p++) {
+    for (ptrdiff_t p = 0; p < depth; p++) {
         vec a[VECTORS];
         for (int v = 0; v < vectors; v++)
             a[v] = NAME(load_rows)(A + p * lda + v * ROWS, v == vectors - 1 ? last : ROWS);
         for (int j = 0; j < columns; j++) {
-            SCALAR b = B[j * across + p * along];
-            if (conjugate) b = CONJUGATE(b);
+            SCALAR b = B[j / parts * across + j % parts + p * along];
             for (int v = 0; v < vectors; v++) c[v][j] += a[v] * b;
         }
     }
-    for (int j = 0; j < columns; j++)
-        for (int v = 0; v < vectors; v++) {
-            SCALAR *target = C + j * ldc + v * ROWS;
+}
+
+/* i times vector v of a column of (re, im) pairs: (-im, re). */
+INLINE vec NAME(turned)(vec c[VECTORS][COLUMNS], int v, int j) {
+#if LANES > 1
+    vec sign, swapped;
+    for (int i = 0; i < ROWS; i++) sign[i] = i % 2 ? 1 : -1;
+#if defined(__clang__)
+    for (int i = 0; i < ROWS; i++) swapped[i] = c[v][j][i ^ 1];
+#else
+    __typeof__(sign < sign) other;
+    for (int i = 0; i < ROWS; i++) other[i] = i ^ 1;
+    swapped = __builtin_shuffle(c[v][j], other);
+#endif
+    return swapped * sign;
+#else
+    return v % 2 ? c[v - 1][j] : -c[v + 1][j];
+#endif
+}
+
+/* C <- beta C - c. */
+INLINE void NAME(subtract)(int parts, int conjugate, int vectors, ptrdiff_t last,
+                           ptrdiff_t columns, vec c[VECTORS][COLUMNS], int beta, SCALAR *C,
+                           ptrdiff_t ldc) {
+    for (int j = 0; j < COLUMNS; j += parts)
+        for (int v = 0; v < vectors && j < columns; v++) {
+            SCALAR *target = C + j / parts * ldc + v * ROWS;
             ptrdiff_t n = v == vectors - 1 ? last : ROWS;
+            vec sum = c[v][j];
+            if (parts == 2 && j + 1 < columns) {
+                vec turned = NAME(turned)(c, v, j + 1);
+                sum = conjugate ? sum - turned : sum + turned;
+            }
             vec old = beta ? NAME(load_rows)(target, n) : (vec){0};
-            NAME(store_rows)(target, old - c[v][j], n);
+            NAME(store_rows)(target, old - sum, n);
         }
 }
 
+INLINE ptrdiff_t NAME(least)(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+
+/* How much of k is summed at once. */
+INLINE ptrdiff_t NAME(chunk)(ptrdiff_t k) {
+    ptrdiff_t chunks = (k + BLOCK_DEPTH - 1) / BLOCK_DEPTH;
+    return chunks > 1 ? (k + chunks - 1) / chunks : k;
+}
+
+/* ---- small products: the matrices are read where they lie ---- */
+
+INLINE void NAME(multiply_tile)(int parts, int conjugate, int vectors, ptrdiff_t last, int columns,
+                                ptrdiff_t depth, const SCALAR *A, ptrdiff_t lda, const SCALAR *B,
+                                ptrdiff_t across, ptrdiff_t along, int beta, SCALAR *C,
+                                ptrdiff_t ldc) {
+    vec c[VECTORS][COLUMNS];
+    NAME(accumulate)(parts, vectors, last, columns, depth, A, lda, B, across, along, c);
+    NAME(subtract)(parts, conjugate, vectors, last, columns, c, beta, C, ldc);
+}
+
 /* A block of `columns` columns of C, from row `i` down. */
-INLINE void NAME(multiply_columns)(int conjugate, int columns, ptrdiff_t i, ptrdiff_t m,
-                                   ptrdiff_t k, const SCALAR *A, ptrdiff_t lda, const SCALAR *B,
-                                   ptrdiff_t across, ptrdiff_t along, int beta, SCALAR *C,
-                                   ptrdiff_t ldc) {
+INLINE void NAME(multiply_columns)(int parts, int conjugate, int columns, ptrdiff_t i, ptrdiff_t m,
+                                   ptrdiff_t depth, const SCALAR *A, ptrdiff_t lda,
+                                   const SCALAR *B, ptrdiff_t across, ptrdiff_t along, int beta,
+                                   SCALAR *C, ptrdiff_t ldc) {
     for (; i + VECTORS * ROWS <= m; i += VECTORS * ROWS)
-        NAME(multiply_tile)(conjugate, VECTORS, ROWS, columns, k, A + i, lda, B, across,
+        NAME(multiply_tile)(parts, conjugate, VECTORS, ROWS, columns, depth, A + i, lda, B, across,
                             along, beta, C + i, ldc);
     for (; i + ROWS <= m; i += ROWS)
-        NAME(multiply_tile)(conjugate, 1, ROWS, columns, k, A + i, lda, B, across, along, beta,
-                            C + i, ldc);
+        NAME(multiply_tile)(parts, conjugate, 1, ROWS, columns, depth, A + i, lda, B, across,
+                            along, beta, C + i, ldc);
 #if LANES > 1
     if (i < m)
-        NAME(multiply_tile)(conjugate, 1, m - i, columns, k, A + i, lda, B, across, along, beta,
-                            C + i, ldc);
+        NAME(multiply_tile)(parts, conjugate, 1, m - i, columns, depth, A + i, lda, B, across,
+                            along, beta, C + i, ldc);
 #endif
 }
 
 /* Rows `offset` to `offset + m` of C, all n columns. */
-INLINE void NAME(multiply_rows)(int conjugate, int lower, ptrdiff_t offset, ptrdiff_t m,
-                                ptrdiff_t n, ptrdiff_t k, const SCALAR *A, ptrdiff_t lda,
+INLINE void NAME(multiply_rows)(int parts, int conjugate, int lower, ptrdiff_t offset, ptrdiff_t m,
+                                ptrdiff_t n, ptrdiff_t depth, const SCALAR *A, ptrdiff_t lda,
                                 const SCALAR *B, ptrdiff_t across, ptrdiff_t along, int beta,
                                 SCALAR *C, ptrdiff_t ldc) {
     if (lower && offset + m < n) n = offset + m;
     for (ptrdiff_t j = 0; j < n; j += COLUMNS) {
         ptrdiff_t top = lower && j > offset ? j - offset : 0;
-        const SCALAR *b = B + j * across;
-        SCALAR *c = C + j * ldc;
-#define TILE(columns)                                                                             \
-    NAME(multiply_columns)(conjugate, columns, top, m, k, A, lda, b, across, along, beta, c, ldc)
+        const SCALAR *b = B + j / parts * across;
+        SCALAR *c = C + j / parts * ldc;
+#define TILE(columns)                                                                              \
+    NAME(multiply_columns)(parts, conjugate, columns, top, m, depth, A, lda, b, across, along,     \
+                           beta, c, ldc)
         switch (n - j) {
         case 1: TILE(1); break;
         case 2: TILE(2); break;
@@ -234,32 +284,149 @@ INLINE void NAME(multiply_rows)(int conjugate, int lower, ptrdiff_t offset, ptrd
     }
 }
 
-/* Blocks of A that stay in the second-level cache while all columns of C pass by. */
-INLINE void NAME(multiply_blocks)(int conjugate, int lower, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k,
-                                  const SCALAR *A, ptrdiff_t lda, const SCALAR *B,
-                                  ptrdiff_t across, ptrdiff_t along, int beta, SCALAR *C,
-                                  ptrdiff_t ldc) {
-    ptrdiff_t p = 0;
-    do {
-        ptrdiff_t depth = k - p < BLOCK_DEPTH ? k - p : BLOCK_DEPTH;
-        for (ptrdiff_t i = 0; i < m; i += BLOCK_ROWS) {
-            ptrdiff_t rows = m - i < BLOCK_ROWS ? m - i : BLOCK_ROWS;
-            NAME(multiply_rows)(conjugate, lower, i, rows, n, depth, A + i + p * lda, lda,
-                                B + p * along, across, along, beta, C + i, ldc);
+INLINE void NAME(multiply_in_place)(int parts, int conjugate, int lower, ptrdiff_t m, ptrdiff_t n,
+                                    ptrdiff_t depth, const SCALAR *A, ptrdiff_t lda,
+                                    const SCALAR *B, ptrdiff_t across, ptrdiff_t along, int beta,
+                                    SCALAR *C, ptrdiff_t ldc) {
+    for (ptrdiff_t i = 0; i < m; i += BLOCK_ROWS)
+        NAME(multiply_rows)(parts, conjugate, lower, i, NAME(least)(m - i, BLOCK_ROWS), n, depth,
+                            A + i, lda, B, across, along, beta, C + i, ldc);
+}
+
+/* ---- large products: blocks of A and op(B) are copied in the order of use ---- */
+
+/*      packed A                    packed op(B)
+ *      [ panel of TILE_ROWS ]      [ panel of | panel | .. ]     in a panel the TILE_ROWS (COLUMNS)
+ *      [ panel              ]      [ COLUMNS  |       |    ]     entries of each p lie side by
+ *      [ ..                 ]                                    side, then those of p + 1
+ */
+#define TILE_ROWS (VECTORS * ROWS)
+
+/* Panels of `width` from a matrix whose entries of one p lie side by side; the rest is zero. */
+INLINE void NAME(pack_along)(int width, ptrdiff_t n, ptrdiff_t depth, const SCALAR *A,
+                             ptrdiff_t lda, SCALAR *packed) {
+    for (ptrdiff_t p = 0; p < depth; p++)
+        for (ptrdiff_t i = 0; i < n; i += width) {
+            const SCALAR *source = A + p * lda + i;
+            SCALAR *target = packed + i * depth + p * width;
+            if (i + width <= n)
+                memcpy(target, source, width * sizeof(SCALAR));
+            else
+                for (int r = 0; r < width; r++) target[r] = i + r < n ? source[r] : 0;
         }
+}
+
+/* Panels of COLUMNS from a matrix whose columns lie along p. */
+INLINE void NAME(pack_across)(int parts, ptrdiff_t n, ptrdiff_t depth, const SCALAR *B,
+                              ptrdiff_t ldb, SCALAR *packed) {
+    for (ptrdiff_t begin = 0; begin < n; begin += COLUMNS, packed += COLUMNS * depth)
+        for (int j = 0; j < COLUMNS; j++) {
+            const SCALAR *source = B + (begin + j) / parts * ldb + j % parts;
+            for (ptrdiff_t p = 0; p < depth; p++)
+                packed[p * COLUMNS + j] = begin + j < n ? source[p * parts] : 0;
+        }
+}
+
+/* A tile of C out of packed panels, from vector `skip` of the panel of A down. */
+static void NAME(packed_tile)(int parts, int conjugate, int skip, ptrdiff_t rows,
+                              ptrdiff_t columns, ptrdiff_t depth, const SCALAR *A,
+                              const SCALAR *B, int beta, SCALAR *C, ptrdiff_t ldc) {
+    vec c[VECTORS][COLUMNS];
+    int vectors = (int)((rows + ROWS - 1) / ROWS) - skip;
+    ptrdiff_t last = rows - (skip + vectors - 1) * ROWS;
+    A += skip * ROWS;
+    C += skip * ROWS;
+#define TILE(vectors)                                                                              \
+    NAME(accumulate)(1, vectors, ROWS, COLUMNS, depth, A, TILE_ROWS, B, 1, COLUMNS, c);            \
+    if (last == ROWS && columns >= COLUMNS)                                                        \
+        NAME(subtract)(parts, conjugate, vectors, ROWS, COLUMNS, c, beta, C, ldc);                 \
+    else                                                                                           \
+        NAME(subtract)(parts, conjugate, vectors, last, columns, c, beta, C, ldc)
+    switch (vectors) {
+    case 1: TILE(1); break;
+#if VECTORS > 2
+    case 2: TILE(2); break;
+#endif
+    case VECTORS: TILE(VECTORS); break;
+    }
+#undef TILE
+}
+
+/* A block of C out of packed blocks; column `diagonal` of it meets its first row on the diagonal.
+ *
+ *      [ x         ]      with `lower` each panel of B starts at the first vector of rows that
+ *      [ x x x     ]      reaches the diagonal
+ *      [ x x x x x ]
+ */
+INLINE void NAME(packed_block)(int parts, int conjugate, int lower, ptrdiff_t diagonal,
+                               ptrdiff_t m, ptrdiff_t n, ptrdiff_t depth, const SCALAR *A,
+                               const SCALAR *B, int beta, SCALAR *C, ptrdiff_t ldc) {
+    if (lower) n = NAME(least)(n, diagonal + m);
+    for (ptrdiff_t j = 0; j < n; j += COLUMNS) {
+        ptrdiff_t top = lower && j > diagonal ? j - diagonal : 0;
+        for (ptrdiff_t i = top - top % TILE_ROWS; i < m; i += TILE_ROWS)
+            NAME(packed_tile)(parts, conjugate, top > i ? (int)((top - i) / ROWS) : 0,
+                              NAME(least)(m - i, TILE_ROWS), n - j, depth, A + i * depth,
+                              B + j * depth, beta, C + i + j / parts * ldc, ldc);
+    }
+}
+
+INLINE void NAME(multiply_packed)(int parts, int conjugate, int lower, ptrdiff_t m, ptrdiff_t n,
+                                  ptrdiff_t depth, const SCALAR *A, ptrdiff_t lda,
+                                  const SCALAR *B, ptrdiff_t across, ptrdiff_t along, int beta,
+                                  SCALAR *C, ptrdiff_t ldc, SCALAR *pack) {
+    SCALAR *rows = pack, *columns = pack + BLOCK_ROWS * depth;
+    for (ptrdiff_t j = 0; j < n; j += BLOCK_COLUMNS) {
+        ptrdiff_t nj = NAME(least)(n - j, BLOCK_COLUMNS);
+        const SCALAR *Bj = B + j / parts * across;
+        if (along > across)
+            NAME(pack_along)(COLUMNS, nj, depth, Bj, along, columns);
+        else
+            NAME(pack_across)(parts, nj, depth, Bj, across, columns);
+        for (ptrdiff_t i = lower ? j : 0; i < m; i += BLOCK_ROWS) {
+            ptrdiff_t mi = NAME(least)(m - i, BLOCK_ROWS);
+            NAME(pack_along)(TILE_ROWS, mi, depth, A + i, lda, rows);
+            NAME(packed_block)(parts, conjugate, lower, i - j, mi, nj, depth, rows, columns, beta,
+                               C + i + j / parts * ldc, ldc);
+        }
+    }
+}
+
+/* ---- any product ---- */
+
+INLINE void NAME(multiply_parts)(int parts, int conjugate, int lower, ptrdiff_t m, ptrdiff_t n,
+                                 ptrdiff_t k, const SCALAR *A, ptrdiff_t lda, const SCALAR *B,
+                                 ptrdiff_t across, ptrdiff_t along, int beta, SCALAR *C,
+                                 ptrdiff_t ldc, SCALAR *pack) {
+    ptrdiff_t chunk = NAME(chunk)(k), p = 0;
+    do {
+        ptrdiff_t depth = NAME(least)(chunk, k - p);
+        const SCALAR *Ap = A + p * lda, *Bp = B + p * along;
+        if (PACKING_PAYS(m, n, k))
+            NAME(multiply_packed)(parts, conjugate, lower, m, n, depth, Ap, lda, Bp, across, along,
+                                  beta, C, ldc, pack);
+        else
+            NAME(multiply_in_place)(parts, conjugate, lower, m, n, depth, Ap, lda, Bp, across,
+                                    along, beta, C, ldc);
         beta = 1;
         p += depth;
     } while (p < k);
 }
 
+#endif
+
 static void NAME(multiply)(int op, int lower, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k,
                            const void *A, ptrdiff_t lda, const void *B, ptrdiff_t ldb, int beta,
-                           void *C, ptrdiff_t ldc) {
-    ptrdiff_t across = op ? 1 : ldb, along = op ? ldb : 1;
+                           void *C, ptrdiff_t ldc, void *pack) {
+    enum { parts = COMPLEX ? 2 : 1 };
+    ptrdiff_t across = parts * (op ? 1 : ldb), along = parts * (op ? ldb : 1);
+    REAL *aligned = (REAL *)(((uintptr_t)pack + 63) & ~(uintptr_t)63);
     if (op == 2 && COMPLEX)
-        NAME(multiply_blocks)(1, lower, m, n, k, A, lda, B, across, along, beta, C, ldc);
+        REAL_NAME(multiply_parts)(parts, 1, lower, parts * m, parts * n, k, A, parts * lda, B,
+                                  across, along, beta, C, parts * ldc, aligned);
     else
-        NAME(multiply_blocks)(0, lower, m, n, k, A, lda, B, across, along, beta, C, ldc);
+        REAL_NAME(multiply_parts)(parts, 0, lower, parts * m, parts * n, k, A, parts * lda, B,
+                                  across, along, beta, C, parts * ldc, aligned);
 }
 
 /* ---- one right-hand side ------------------------------------------------------------------------ */
@@ -448,21 +615,20 @@ static void NAME(inverse_columns)(ptrdiff_t begin, ptrdiff_t root, const int32_t
 }
 
 static const kernels NAME(table) = {
-    OWN_PRODUCT,    NAME(factor),  NAME(solve),   NAME(multiply),        NAME(forward),
-    NAME(backward), NAME(scatter), NAME(columns), NAME(inverse_columns),
+    NAME(factor),  NAME(solve),   NAME(multiply),        NAME(forward), NAME(backward),
+    NAME(scatter), NAME(columns), NAME(inverse_columns),
 };
 
 #undef NAME
+#undef REAL_NAME
 #undef vec
 #undef ROWS
-#undef VECTORS
-#undef COLUMNS
 #undef SCALAR
 #undef REAL
 #undef LETTER
+#undef REAL_LETTER
 #undef SQRT
 #undef CONJUGATE
 #undef REAL_PART
 #undef LANES
 #undef COMPLEX
-#undef OWN_PRODUCT

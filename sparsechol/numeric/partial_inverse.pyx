@@ -23,8 +23,8 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from sparsechol.numeric.dense cimport (
-    AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, PANEL, conjugate, invert_columns, kind_of, multiply,
-    real, scalar, size_of, solve_right,
+    AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, PACK, PANEL, Crew, conjugate, invert_columns, kind_of,
+    multiply, real, scalar, size_of, solve_right,
 )
 from sparsechol.numeric.pool cimport POOL_DOWN, pool_run, pool_scratch, pool_worker
 from sparsechol.symbolic.structure cimport Pattern, Structure
@@ -76,7 +76,7 @@ cdef inline void receive_corner(const Pattern *p, int32_t s, const scalar *share
 
 
 cdef void invert_block(int w, int r, const scalar *l, scalar *f, int ld, scalar *t,
-                       scalar *h) noexcept nogil:
+                       scalar *h, const Crew *crew) noexcept nogil:
     """One block of columns of a front; `l` and `f` point to its diagonal entry.
 
     `t` and `h` hold w (w + r) scalars each: t = [T; Y] = [I; L21] L11^-1 and h = t^H, so that
@@ -90,15 +90,16 @@ cdef void invert_block(int w, int r, const scalar *l, scalar *f, int ld, scalar 
             t[i + j * rows] = 0
         t[j + j * rows] = 1
         memcpy(t + j * rows + w, l + j * <Py_ssize_t>ld + w, sizeof(scalar) * r)
-    solve_right(AS_IS, <int>rows, w, l, ld, t, <int>rows)
+    solve_right(AS_IS, <int>rows, w, l, ld, t, <int>rows, crew)
     for j in range(w):
         for i in range(w):
             f[i + j * ld] = -t[i + j * rows]
         for i in range(rows):
             h[j + i * w] = conjugate(t[i + j * rows])
     multiply(AS_IS, False, r, w, r, <const scalar *>f21 + w * <Py_ssize_t>ld, ld,
-             <const scalar *>t + w, <int>rows, False, f21, ld)
-    multiply(AS_IS, True, w, w, <int>rows, <const scalar *>h, w, <const scalar *>f, ld, False, t, w)
+             <const scalar *>t + w, <int>rows, False, f21, ld, crew)
+    multiply(AS_IS, True, w, w, <int>rows, <const scalar *>h, w, <const scalar *>f, ld, False, t, w,
+             crew)
     for j in range(w):
         f[j + j * ld] = <scalar>real(t[j + j * w])      # imaginary rounding is left out
         for i in range(j + 1, w):
@@ -117,7 +118,7 @@ cdef inline void mirror(Py_ssize_t rows, Py_ssize_t w, scalar *f, Py_ssize_t ld)
 
 
 cdef void invert_front(const Pattern *p, int32_t s, const scalar *l, scalar *z, scalar *own,
-                       scalar *t) noexcept nogil:
+                       scalar *t, const Crew *crew) noexcept nogil:
     """One front: its corner is in place."""
     cdef int nc = p.first[s + 1] - p.first[s]
     cdef int rows = <int>front_rows(p, s)
@@ -128,12 +129,13 @@ cdef void invert_front(const Pattern *p, int32_t s, const scalar *l, scalar *z, 
         w = min(<int>PANEL, j)
         j -= w
         invert_block(w, rows - j - w, panel + j * <Py_ssize_t>(rows + 1),
-                     f + j * <Py_ssize_t>(rows + 1), rows, t, t + <Py_ssize_t>PANEL * p.tallest)
+                     f + j * <Py_ssize_t>(rows + 1), rows, t, t + <Py_ssize_t>PANEL * p.tallest,
+                     crew)
     memcpy(z + p.panel[s], f, sizeof(scalar) * <Py_ssize_t>rows * nc)
 
 
 cdef void invert_task(const Pattern *p, int32_t t, const scalar *l, scalar *z, scalar *shared,
-                      scalar *own) noexcept nogil:
+                      scalar *own, const Crew *crew) noexcept nogil:
     """All fronts and regions of one task, from its roots down; the guests get their corners."""
     cdef int32_t k, s, child
     for k in range(p.task_start[t + 1] - 1, p.task_start[t] - 1, -1):
@@ -141,7 +143,7 @@ cdef void invert_task(const Pattern *p, int32_t t, const scalar *l, scalar *z, s
         if p.parent[s] != -1:
             receive_corner(p, s, <const scalar *>shared, own)
         if p.region[s] == -1:
-            invert_front(p, s, l, z, own, own + p.fronts)
+            invert_front(p, s, l, z, own, own + p.fronts, crew)
         else:
             invert_columns(p, p.begin[s], s, l, z, <const scalar *>own + p.front[s],
                            own + p.fronts)
@@ -156,22 +158,28 @@ cdef struct Job:
     # One partial inverse, or a batch of them.
     const Pattern *p
     int kind                # scalar type
+    int threads
     const char *l
     char *z
     char *work              # handed over, then each thread's own
 
 
 cdef inline Py_ssize_t own_space(const Pattern *p) noexcept nogil:
-    """Scalars of a thread's own workspace: whole fronts and two blocks of columns."""
-    return p.fronts + 2 * <Py_ssize_t>PANEL * p.tallest
+    """Scalars of a thread's own workspace: for products, whole fronts, two blocks of columns."""
+    return <Py_ssize_t>PACK + p.fronts + 2 * <Py_ssize_t>PANEL * p.tallest
 
 
 cdef void run_task(void *context, int32_t t, pool_worker *worker) noexcept nogil:
     """One task of a partial inverse."""
     cdef Job *job = <Job *>context
-    cdef Py_ssize_t own = job.p.handovers + worker.number * own_space(job.p)
-    invert_any(job.kind, job.p, t, job.l, job.z, job.work,
-               job.work + size_of(job.kind) * own)
+    cdef const Pattern *p = job.p
+    cdef Py_ssize_t size = size_of(job.kind)
+    cdef char *packs = job.work + size * p.handovers
+    cdef Crew crew = Crew(
+        threads=job.threads, worker=worker, packs=packs, step=size * own_space(p),
+    )
+    invert_any(job.kind, p, t, job.l, job.z, job.work,
+               packs + crew.step * worker.number + size * PACK, &crew)
 
 
 cdef void run_matrix(void *context, int32_t k, pool_worker *worker) noexcept nogil:
@@ -180,24 +188,26 @@ cdef void run_matrix(void *context, int32_t k, pool_worker *worker) noexcept nog
     cdef const Pattern *p = job.p
     cdef Py_ssize_t size = size_of(job.kind)
     cdef char *work = job.work + size * worker.number * (p.handovers + own_space(p))
+    cdef char *pack = work + size * p.handovers
+    cdef Crew crew = Crew(threads=1, worker=worker, packs=pack, step=0)
     cdef int32_t t
     for t in range(p.tasks - 1, -1, -1):
         invert_any(job.kind, p, t, job.l + size * k * p.size, job.z + size * k * p.size, work,
-                   work + size * p.handovers)
+                   pack + size * PACK, &crew)
 
 
 cdef inline void invert_any(int kind, const Pattern *p, int32_t t, const void *l, void *z,
-                            void *shared, void *own) noexcept nogil:
+                            void *shared, void *own, const Crew *crew) noexcept nogil:
     if kind == DOUBLE:
-        invert_task(p, t, <const double *>l, <double *>z, <double *>shared, <double *>own)
+        invert_task(p, t, <const double *>l, <double *>z, <double *>shared, <double *>own, crew)
     elif kind == FLOAT:
-        invert_task(p, t, <const float *>l, <float *>z, <float *>shared, <float *>own)
+        invert_task(p, t, <const float *>l, <float *>z, <float *>shared, <float *>own, crew)
     elif kind == DOUBLE_COMPLEX:
-        invert_task(p, t, <const double complex *>l, <double complex *>z, <double complex *>shared,
-                    <double complex *>own)
+        invert_task(p, t, <const double complex *>l, <double complex *>z,
+                    <double complex *>shared, <double complex *>own, crew)
     else:
         invert_task(p, t, <const float complex *>l, <float complex *>z, <float complex *>shared,
-                    <float complex *>own)
+                    <float complex *>own, crew)
 
 
 def workspace(Structure structure, Py_ssize_t batch, int threads):
@@ -232,6 +242,7 @@ def partial_inverse(Structure structure, const scalar[:, ::1] l, scalar[:, ::1] 
         raise OverflowError(f"a batch of {batch} matrices is too large")
     job.p = p
     job.kind = kind_of(&l[0, 0])
+    job.threads = threads
     job.l = <const char *>&l[0, 0]
     job.z = <char *>&z[0, 0]
     job.work = <char *>&work[0]

@@ -23,7 +23,7 @@ from libc.string cimport memset
 import numpy as np
 
 from sparsechol.numeric.dense cimport (
-    AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, TRANSPOSED, backward_one, conjugate, forward_one, kind_of,
+    AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, PACK, TRANSPOSED, Crew, backward_one, conjugate, forward_one, kind_of,
     multiply, real, scalar, size_of, solve_right,
 )
 from sparsechol.numeric.pool cimport (
@@ -33,7 +33,8 @@ from sparsechol.symbolic.structure cimport Pattern, Structure
 
 
 cdef void forward(const Pattern *p, int32_t t, const scalar *l, scalar *x, int k, scalar *sums,
-                  scalar *hands, scalar *w, const uint8_t *reached) noexcept nogil:
+                  scalar *hands, scalar *w, const uint8_t *reached,
+                  const Crew *crew) noexcept nogil:
     """X <- L^-1 X on one task.
 
     x : k values for each row of the matrix.
@@ -49,7 +50,7 @@ cdef void forward(const Pattern *p, int32_t t, const scalar *l, scalar *x, int k
             continue
         take_over(p, s, k, sums, hands, reached)
         if p.region[s] == -1:
-            forward_front(p, s, l, x, k, sums, w)
+            forward_front(p, s, l, x, k, sums, w, crew)
         else:
             forward_region(p, s, l, x, k, sums, reached)
         if p.handed[s] != -1:
@@ -91,7 +92,7 @@ cdef inline void settle(Py_ssize_t length, scalar *x1, scalar *sums1) noexcept n
 
 
 cdef inline void forward_front(const Pattern *p, int32_t s, const scalar *l, scalar *x, int k,
-                               scalar *sums, scalar *w) noexcept nogil:
+                               scalar *sums, scalar *w, const Crew *crew) noexcept nogil:
     cdef int nc = p.first[s + 1] - p.first[s]
     cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
     cdef const scalar *panel = l + p.panel[s]
@@ -105,9 +106,9 @@ cdef inline void forward_front(const Pattern *p, int32_t s, const scalar *l, sca
         for i in range(m):
             sums[rows[i]] -= w[i]
     else:
-        solve_right(TRANSPOSED, k, nc, panel, nc + m, x1, k)
+        solve_right(TRANSPOSED, k, nc, panel, nc + m, x1, k, crew)
         multiply(TRANSPOSED, False, k, m, nc, <const scalar *>x1, k, panel + nc, nc + m, False, w,
-                 k)
+                 k, crew)
         scatter_rows(m, k, rows, <const scalar *>w, sums)
 
 
@@ -124,14 +125,14 @@ cdef inline void forward_region(const Pattern *p, int32_t root, const scalar *l,
                        p.rows + p.row_start[s], x + at, sums)
 
 
-cdef void backward(const Pattern *p, int32_t t, const scalar *l, scalar *x, int k,
-                   scalar *w) noexcept nogil:
+cdef void backward(const Pattern *p, int32_t t, const scalar *l, scalar *x, int k, scalar *w,
+                   const Crew *crew) noexcept nogil:
     """X <- L^-H X for one right-hand side, X <- L^-T X for several, on one task."""
     cdef int32_t q, s, root
     for q in range(p.task_start[t + 1] - 1, p.task_start[t] - 1, -1):
         root = p.steps[q]
         if p.region[root] == -1:
-            backward_front(p, root, l, x, k, w)
+            backward_front(p, root, l, x, k, w, crew)
         else:
             for s in range(root, p.begin[root] - 1, -1):
                 backward_column(<int>(p.row_start[s + 1] - p.row_start[s]), k, l + p.panel[s],
@@ -139,7 +140,7 @@ cdef void backward(const Pattern *p, int32_t t, const scalar *l, scalar *x, int 
 
 
 cdef inline void backward_front(const Pattern *p, int32_t s, const scalar *l, scalar *x, int k,
-                                scalar *w) noexcept nogil:
+                                scalar *w, const Crew *crew) noexcept nogil:
     cdef int nc = p.first[s + 1] - p.first[s]
     cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
     cdef const scalar *panel = l + p.panel[s]
@@ -152,8 +153,9 @@ cdef inline void backward_front(const Pattern *p, int32_t s, const scalar *l, sc
         backward_one(nc, m, panel, nc + m, x1, <const scalar *>w)
     else:
         gather_rows(m, k, rows, x, w)
-        multiply(AS_IS, False, k, nc, m, <const scalar *>w, k, panel + nc, nc + m, True, x1, k)
-        solve_right(AS_IS, k, nc, panel, nc + m, x1, k)
+        multiply(AS_IS, False, k, nc, m, <const scalar *>w, k, panel + nc, nc + m, True, x1, k,
+                 crew)
+        solve_right(AS_IS, k, nc, panel, nc + m, x1, k, crew)
 
 
 cdef inline void forward_column(int m, int k, const scalar *column, const int32_t *rows,
@@ -270,9 +272,10 @@ cdef struct Job:
     char *work
 
 
-cdef inline Py_ssize_t space(const Pattern *p) noexcept nogil:
-    """Values of workspace for a right-hand side: X, sums, what is handed over, and w."""
-    return p.n * <Py_ssize_t>(2 if p.tasks > 1 else 1) + p.handed_rows + p.tallest
+cdef inline Py_ssize_t space(const Pattern *p, Py_ssize_t block) noexcept nogil:
+    """Scalars of a thread's workspace: X, sums, what is handed over, w, and for products."""
+    cdef Py_ssize_t rows = p.n * <Py_ssize_t>(2 if p.tasks > 1 else 1) + p.handed_rows + p.tallest
+    return rows * block + (PACK if block > 1 else 0)
 
 
 cdef struct Block:
@@ -282,16 +285,19 @@ cdef struct Block:
     void *sums
     void *hands
     void *w
+    Crew crew
 
 
 cdef inline Block block_of(const Job *job, int k, int thread) noexcept nogil:
     """Where a thread keeps a block of k right-hand sides."""
     cdef const Pattern *p = job.p
     cdef Py_ssize_t unit = size_of(job.kind) * job.block
-    cdef char *x = job.work + unit * space(p) * thread
+    cdef char *x = job.work + size_of(job.kind) * space(p, job.block) * thread
     cdef char *sums = x + unit * p.n if p.tasks > 1 else x
     cdef char *hands = sums + unit * p.n
-    return Block(k=k, x=x, sums=sums, hands=hands, w=hands + unit * p.handed_rows)
+    cdef char *w = hands + unit * p.handed_rows
+    cdef Crew crew = Crew(threads=1, worker=NULL, packs=w + unit * p.tallest, step=0)
+    return Block(k=k, x=x, sums=sums, hands=hands, w=w, crew=crew)
 
 
 cdef void enter(const Job *job, const scalar *b, const Block *at) noexcept nogil:
@@ -328,11 +334,11 @@ cdef void solve_block(const Job *job, int32_t item, int thread, const scalar *l,
     if job.lower:
         for t in range(p.tasks):
             forward(p, t, l, <scalar *>at.x, at.k, <scalar *>at.sums, <scalar *>at.hands,
-                    <scalar *>at.w, job.reached)
+                    <scalar *>at.w, job.reached, &at.crew)
     turn(job, &at, l)
     if job.upper:
         for t in range(p.tasks - 1, -1, -1):
-            backward(p, t, l, <scalar *>at.x, at.k, <scalar *>at.w)
+            backward(p, t, l, <scalar *>at.x, at.k, <scalar *>at.w, &at.crew)
     leave(job, b, &at)
 
 
@@ -354,7 +360,7 @@ cdef inline void task_up(const Job *job, int32_t t, int thread, const scalar *l)
     cdef Block at = block_of(job, <int>job.columns, 0)
     cdef Block own = block_of(job, <int>job.columns, thread)
     forward(job.p, t, l, <scalar *>at.x, at.k, <scalar *>own.sums, <scalar *>at.hands,
-            <scalar *>own.w, job.reached)
+            <scalar *>own.w, job.reached, &own.crew)
 
 
 cdef void run_up(void *context, int32_t t, pool_worker *worker) noexcept nogil:
@@ -373,7 +379,7 @@ cdef inline void task_down(const Job *job, int32_t t, int thread, const scalar *
     """One task of the way down for a block that all threads share."""
     cdef Block at = block_of(job, <int>job.columns, 0)
     cdef Block own = block_of(job, <int>job.columns, thread)
-    backward(job.p, t, l, <scalar *>at.x, at.k, <scalar *>own.w)
+    backward(job.p, t, l, <scalar *>at.x, at.k, <scalar *>own.w, &own.crew)
 
 
 cdef void run_down(void *context, int32_t t, pool_worker *worker) noexcept nogil:
@@ -406,7 +412,7 @@ cdef void solve_together(Job *job, int threads, scalar *b, void *scratch) noexce
 
 def workspace(Structure structure, int block, int threads):
     """Scalars of workspace that `solve` needs."""
-    return threads * block * space(&structure.pattern)
+    return threads * space(&structure.pattern, block)
 
 
 def solve(Structure structure, const scalar[:, ::1] l, scalar[:, :, :] b, scalar[::1] work,

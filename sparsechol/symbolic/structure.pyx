@@ -61,6 +61,7 @@ cdef class Structure:
         entry_row = np.empty(indices.shape[0], dtype=np.int32)
         locate(first, parent, row_start, rows, relative, starts, members, sources, indptr, perm,
                entry_start, entry_source, entry_row)
+        panel_rows = rows_in_parent(first, parent, row_start, rows)
         columns = np.diff(first).astype(np.int64)
         below = np.diff(row_start)
         panel = panel_starts(columns, below)
@@ -87,8 +88,8 @@ cdef class Structure:
         locate_products(first, region, row_start, rows, panel, target_start, target)
         self.arrays = dict(
             perm=np.asarray(perm), first=np.asarray(first), parent=parent, row_start=row_start,
-            rows=rows, relative=relative, panel=panel, region=region_array, begin=begin,
-            target_start=target_start, target=target, task_start=task_start, steps=steps,
+            rows=rows, relative=relative, panel_rows=panel_rows, panel=panel, region=region_array,
+            begin=begin, target_start=target_start, target=target, task_start=task_start, steps=steps,
             task_parent=task_parent, up_rank=up_rank, down_rank=down_rank, leaf=leaf, opens=opens,
             guest=guest, next_guest=next_guest, handed=handed, update=update, front=front,
             entry_start=entry_start, entry_source=entry_source, entry_row=entry_row,
@@ -111,6 +112,7 @@ cdef class Structure:
         self.pattern.row_start = longs(row_start)
         self.pattern.rows = ints(rows)
         self.pattern.relative = ints(relative)
+        self.pattern.panel_rows = ints(panel_rows)
         self.pattern.panel = longs(panel)
         self.pattern.region = ints(region_array)
         self.pattern.begin = ints(begin)
@@ -277,6 +279,23 @@ def locate(const int32_t[::1] first, const int32_t[::1] parent,
                     q += 1
                     entry_source[q] = sources[p]
                     entry_row[q] = place[members[p]]
+
+
+def rows_in_parent(const int32_t[::1] first, const int32_t[::1] parent,
+                   const int64_t[::1] row_start, const int32_t[::1] rows):
+    """How many rows below each supernode are columns of its parent."""
+    cdef Py_ssize_t ns = parent.shape[0]
+    cdef int32_t s
+    cdef int64_t q
+    count_array = np.zeros(ns, dtype=np.int32)
+    cdef int32_t[::1] count = count_array
+    with nogil:
+        for s in range(ns):
+            q = row_start[s]
+            while q < row_start[s + 1] and rows[q] < first[parent[s] + 1]:
+                q += 1
+            count[s] = <int32_t>(q - row_start[s])
+    return count_array
 
 
 def panel_starts(columns, below):

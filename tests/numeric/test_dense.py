@@ -140,6 +140,82 @@ def test_kernels_write_inside_their_arrays_only(instruction_set, dtype, kind, n)
     assert_guards_untouched(whole_factor, whole_work, whole_inverse, whole_work2)
 
 
+PRODUCTS = [(1, 1, 1), (7, 5, 3), (50, 33, 20), (97, 48, 48), (200, 100, 300), (301, 250, 600)]
+
+
+def random_product(m, n, k, op, dtype):
+    """A, B as `op` takes it, op(B) and C."""
+    rng = np.random.default_rng(m)
+
+    def entries(*shape):
+        x = rng.standard_normal(shape)
+        if np.dtype(dtype).kind == "c":
+            x = x + 1j * rng.standard_normal(shape)
+        return np.asfortranarray(x.astype(dtype))
+
+    B = entries(k, n) if op == 0 else entries(n, k)
+    return entries(m, k), B, (B, B.T, B.conj().T)[op], entries(m, n)
+
+
+def subtracted(A, B, C, op, lower=False):
+    target = C.copy(order="F")
+    dense.subtract_product(A, B, target, np.empty(dense.workspace, C.dtype), op, lower)
+    return target
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("op", [0, 1, 2])
+@pytest.mark.parametrize(("m", "n", "k"), PRODUCTS)
+def test_products(instruction_set, dtype, op, m, n, k):
+    A, B, opB, C = random_product(m, n, k, op, dtype)
+    wide = np.result_type(dtype, np.float64)
+    expected = C.astype(wide) - A.astype(wide) @ opB.astype(wide)
+    atol = 10 * (k + 10) ** 0.5 * eps(dtype) * max(1, k**0.5)
+    whole = subtracted(A, B, C, op)
+    np.testing.assert_allclose(whole, expected, rtol=0, atol=atol)
+    lower = subtracted(A, B, C, op, lower=True)
+    assert np.array_equal(np.tril(lower), np.tril(whole))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("op", [0, 1, 2])
+@pytest.mark.parametrize(("m", "n", "k"), PRODUCTS)
+def test_an_entry_of_a_product_has_the_same_bits_whatever_surrounds_it(
+    instruction_set, dtype, op, m, n, k
+):
+    """The whole of C at once, and in blocks of odd sizes: packed or not, whole tiles or edges."""
+    A, B, _, C = random_product(m, n, k, op, dtype)
+    whole = subtracted(A, B, C, op)
+    pack = np.empty(dense.workspace, dtype)
+    for height, width in [(1, 1), (13, 9), (64, 7), (150, 99), (m, 50)]:
+        if m * n > 100 * 60 * height * width:
+            continue
+        pieces = C.copy(order="F")
+        for i in range(0, m, height):
+            Ai = np.asfortranarray(A[i : i + height])
+            for j in range(0, n, width):
+                columns = B[:, j : j + width] if op == 0 else B[j : j + width]
+                block = pieces[i : i + height, j : j + width]
+                dense.subtract_product(Ai, np.asfortranarray(columns), block, pack, op)
+        assert np.array_equal(pieces, whole)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_products_stay_inside_their_arrays(instruction_set, dtype):
+    """Also the workspace, and what lies well above the diagonal."""
+    for m, n, k in PRODUCTS:
+        A, B, _, C = random_product(m, n, k, 2, dtype)
+        target, whole_target = guarded(m * n, dtype)
+        pack, whole_pack = guarded(dense.workspace, dtype)
+        for lower in (False, True):
+            target[:] = C.ravel(order="F")
+            dense.subtract_product(A, B, target.reshape(n, m).T, pack, 2, lower)
+        i, j = np.indices(C.shape)
+        above = j > i + 64
+        assert np.array_equal(target.reshape(n, m).T[above], C[above])
+        assert_guards_untouched(whole_target, whole_pack)
+
+
 def test_each_instruction_set_reports_its_name(instruction_set):
     assert dense.instruction_set() == instruction_set
 

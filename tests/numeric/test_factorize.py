@@ -72,7 +72,11 @@ def test_garbage_in_factor_and_workspace_does_not_matter(system):
 )
 def test_wrong_lengths_are_refused(system, which, change):
     A, _, structure, _ = system
-    lengths = {"values": structure.nnz, "factor": structure.size, "workspace": workspace(structure, 1, 1)}
+    lengths = {
+        "values": structure.nnz,
+        "factor": structure.size,
+        "workspace": workspace(structure, 1, 1),
+    }
     lengths[which] += change
     with pytest.raises(ValueError, match="do not belong"):
         factor(structure, *(np.zeros(k, A.dtype) for k in lengths.values()))
