@@ -39,7 +39,7 @@ cdef enum:
 cdef struct Place:
     # Where a thread works: everything but `own` is the same for all threads.
     const void *a               # values of A
-    void *l                     # the flat factor
+    void *factor                # the flat factor, panel after panel
     void *shared                # update matrices that are handed over
     void *own                   # update matrices of this thread
     int kind                    # scalar type
@@ -83,7 +83,7 @@ cdef void open_columns(const Pattern *p, int32_t s, int begin, int end, const Pl
     """
     cdef int nc = p.first[s + 1] - p.first[s]
     cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
-    cdef scalar *panel = <scalar *>at.l + p.panel[s]
+    cdef scalar *panel = <scalar *>at.factor + p.panel[s]
     cdef scalar *update = update_of(p, s, at, witness)
     cdef int32_t child = p.guest[s]
     cdef int j, split = min(nc, end)
@@ -116,7 +116,7 @@ cdef void extend_columns(const Pattern *p, int32_t s, int begin, int end, const 
     cdef int low = lower_bound(place, m, begin)
     cdef int high = lower_bound(place, m, end)
     cdef int split = max(low, min(high, <int>p.panel_rows[s]))
-    scatter_add(m, low, split, place, 0, update, <scalar *>at.l + p.panel[parent], nc + below)
+    scatter_add(m, low, split, place, 0, update, <scalar *>at.factor + p.panel[parent], nc + below)
     scatter_add(m, split, high, place, nc, update, update_of(p, parent, at, witness), below)
 
 
@@ -208,7 +208,7 @@ cdef bint factor_front(const Pattern *p, int32_t s, const Place *at, const scala
     """Factor one front; False if a pivot is not positive."""
     cdef int nc = p.first[s + 1] - p.first[s]
     cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
-    cdef scalar *panel = <scalar *>at.l + p.panel[s]
+    cdef scalar *panel = <scalar *>at.factor + p.panel[s]
     cdef int bad
     if p.leaf[s]:
         assemble(p, s, -1, at, witness)
@@ -232,20 +232,20 @@ cdef bint factor_region(const Pattern *p, int32_t root, const Place *at, const s
     """Factor the columns of one region; False if a pivot is not positive."""
     cdef int64_t m = p.row_start[root + 1] - p.row_start[root]
     cdef int32_t s, begin = p.begin[root]
-    cdef scalar *l = <scalar *>at.l
+    cdef scalar *panels = <scalar *>at.factor
     cdef scalar *update = update_of(p, root, at, witness)
     cdef Py_ssize_t bad
-    memset(l + p.panel[begin], 0, sizeof(scalar) * (p.panel[root + 1] - p.panel[begin]))
+    memset(panels + p.panel[begin], 0, sizeof(scalar) * (p.panel[root + 1] - p.panel[begin]))
     for s in range(begin, root + 1):
-        put_entries(p, s, 0, 1, <const scalar *>at.a, l + p.panel[s])
+        put_entries(p, s, 0, 1, <const scalar *>at.a, panels + p.panel[s])
     memset(update, 0, sizeof(scalar) * m * m)
-    bad = factor_columns(p, begin, root, l, update)
+    bad = factor_columns(p, begin, root, panels, update)
     if bad >= 0:
         outcome.failed = <int32_t>bad
-        outcome.pivot = real(l[p.panel[begin + bad - p.first[begin]]])
+        outcome.pivot = real(panels[p.panel[begin + bad - p.first[begin]]])
         return False
     for s in range(begin, root + 1):
-        weigh_pivots(p, s, <const scalar *>at.a, <const scalar *>l + p.panel[s], 1, outcome)
+        weigh_pivots(p, s, <const scalar *>at.a, <const scalar *>panels + p.panel[s], 1, outcome)
     return True
 
 
@@ -291,7 +291,7 @@ cdef struct Job:
     int kind                # scalar type
     int threads
     const char *a
-    char *l
+    char *factor
     char *work              # handed over, then each thread's own
     Outcome *outcomes       # of each task, or of each matrix of the batch
     pool_least failed       # least column that has failed so far
@@ -312,8 +312,8 @@ cdef void run_task(void *context, int32_t t, pool_worker *worker) noexcept nogil
         threads=job.threads, worker=worker, packs=packs, step=size * own_space(p),
     )
     cdef Place at = Place(
-        a=job.a, l=job.l, shared=job.work, own=packs + crew.step * worker.number + size * PACK,
-        kind=job.kind, crew=crew,
+        a=job.a, factor=job.factor, shared=job.work,
+        own=packs + crew.step * worker.number + size * PACK, kind=job.kind, crew=crew,
     )
     factor_any(job.kind, p, t, &at, &job.failed, &job.outcomes[t])
     pool_lower(&job.failed, job.outcomes[t].failed)
@@ -327,7 +327,7 @@ cdef void run_matrix(void *context, int32_t k, pool_worker *worker) noexcept nog
     cdef char *work = job.work + size * worker.number * (p.handovers + own_space(p))
     cdef char *pack = work + size * p.handovers
     cdef Place at = Place(
-        a=job.a + size * k * p.nnz, l=job.l + size * k * p.size, shared=work,
+        a=job.a + size * k * p.nnz, factor=job.factor + size * k * p.size, shared=work,
         own=pack + size * PACK, kind=job.kind,
         crew=Crew(threads=1, worker=worker, packs=pack, step=0),
     )
@@ -403,7 +403,7 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
     job.p = p
     job.kind = kind_of(&a[0, 0])
     job.a = <const char *>&a[0, 0]
-    job.l = <char *>&l[0, 0]
+    job.factor = <char *>&l[0, 0]
     job.work = <char *>&work[0]
     job.threads = threads
     job.failed = INT32_MAX

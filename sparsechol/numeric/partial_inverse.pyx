@@ -159,7 +159,7 @@ cdef struct Job:
     const Pattern *p
     int kind                # scalar type
     int threads
-    const char *l
+    const char *factor
     char *z
     char *work              # handed over, then each thread's own
 
@@ -178,7 +178,7 @@ cdef void run_task(void *context, int32_t t, pool_worker *worker) noexcept nogil
     cdef Crew crew = Crew(
         threads=job.threads, worker=worker, packs=packs, step=size * own_space(p),
     )
-    invert_any(job.kind, p, t, job.l, job.z, job.work,
+    invert_any(job.kind, p, t, job.factor, job.z, job.work,
                packs + crew.step * worker.number + size * PACK, &crew)
 
 
@@ -192,7 +192,7 @@ cdef void run_matrix(void *context, int32_t k, pool_worker *worker) noexcept nog
     cdef Crew crew = Crew(threads=1, worker=worker, packs=pack, step=0)
     cdef int32_t t
     for t in range(p.tasks - 1, -1, -1):
-        invert_any(job.kind, p, t, job.l + size * k * p.size, job.z + size * k * p.size, work,
+        invert_any(job.kind, p, t, job.factor + size * k * p.size, job.z + size * k * p.size, work,
                    pack + size * PACK, &crew)
 
 
@@ -243,7 +243,7 @@ def partial_inverse(Structure structure, const scalar[:, ::1] l, scalar[:, ::1] 
     job.p = p
     job.kind = kind_of(&l[0, 0])
     job.threads = threads
-    job.l = <const char *>&l[0, 0]
+    job.factor = <const char *>&l[0, 0]
     job.z = <char *>&z[0, 0]
     job.work = <char *>&work[0]
     scratch = malloc(pool_scratch(<int32_t>max(batch, <Py_ssize_t>p.tasks), threads) + 1)

@@ -23,8 +23,8 @@ from libc.string cimport memset
 import numpy as np
 
 from sparsechol.numeric.dense cimport (
-    AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, PACK, TRANSPOSED, Crew, backward_one, conjugate, forward_one, kind_of,
-    multiply, real, scalar, size_of, solve_right,
+    AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, PACK, TRANSPOSED, Crew, backward_one, conjugate,
+    forward_one, kind_of, multiply, real, scalar, size_of, solve_right,
 )
 from sparsechol.numeric.pool cimport (
     POOL_DOWN, POOL_UP, pool_run, pool_scratch, pool_worker,
@@ -260,7 +260,7 @@ cdef struct Job:
     int kind                # scalar type
     bint lower              # solve with L,
     bint upper              # and then with L^H
-    const char *l           # factors one after another
+    const char *factor           # factors one after another
     char *b
     Py_ssize_t steps[3]     # from factor to factor, row to row, right-hand side to right-hand side
     Py_ssize_t columns      # right-hand sides of each factor
@@ -345,14 +345,15 @@ cdef void solve_block(const Job *job, int32_t item, int thread, const scalar *l,
 cdef void run_block(void *context, int32_t item, pool_worker *worker) noexcept nogil:
     cdef Job *job = <Job *>context
     if job.kind == DOUBLE:
-        solve_block(job, item, worker.number, <const double *>job.l, <double *>job.b)
+        solve_block(job, item, worker.number, <const double *>job.factor, <double *>job.b)
     elif job.kind == FLOAT:
-        solve_block(job, item, worker.number, <const float *>job.l, <float *>job.b)
+        solve_block(job, item, worker.number, <const float *>job.factor, <float *>job.b)
     elif job.kind == DOUBLE_COMPLEX:
-        solve_block(job, item, worker.number, <const double complex *>job.l,
+        solve_block(job, item, worker.number, <const double complex *>job.factor,
                     <double complex *>job.b)
     else:
-        solve_block(job, item, worker.number, <const float complex *>job.l, <float complex *>job.b)
+        solve_block(job, item, worker.number, <const float complex *>job.factor,
+                    <float complex *>job.b)
 
 
 cdef inline void task_up(const Job *job, int32_t t, int thread, const scalar *l) noexcept nogil:
@@ -366,13 +367,13 @@ cdef inline void task_up(const Job *job, int32_t t, int thread, const scalar *l)
 cdef void run_up(void *context, int32_t t, pool_worker *worker) noexcept nogil:
     cdef Job *job = <Job *>context
     if job.kind == DOUBLE:
-        task_up(job, t, worker.number, <const double *>job.l)
+        task_up(job, t, worker.number, <const double *>job.factor)
     elif job.kind == FLOAT:
-        task_up(job, t, worker.number, <const float *>job.l)
+        task_up(job, t, worker.number, <const float *>job.factor)
     elif job.kind == DOUBLE_COMPLEX:
-        task_up(job, t, worker.number, <const double complex *>job.l)
+        task_up(job, t, worker.number, <const double complex *>job.factor)
     else:
-        task_up(job, t, worker.number, <const float complex *>job.l)
+        task_up(job, t, worker.number, <const float complex *>job.factor)
 
 
 cdef inline void task_down(const Job *job, int32_t t, int thread, const scalar *l) noexcept nogil:
@@ -385,13 +386,13 @@ cdef inline void task_down(const Job *job, int32_t t, int thread, const scalar *
 cdef void run_down(void *context, int32_t t, pool_worker *worker) noexcept nogil:
     cdef Job *job = <Job *>context
     if job.kind == DOUBLE:
-        task_down(job, t, worker.number, <const double *>job.l)
+        task_down(job, t, worker.number, <const double *>job.factor)
     elif job.kind == FLOAT:
-        task_down(job, t, worker.number, <const float *>job.l)
+        task_down(job, t, worker.number, <const float *>job.factor)
     elif job.kind == DOUBLE_COMPLEX:
-        task_down(job, t, worker.number, <const double complex *>job.l)
+        task_down(job, t, worker.number, <const double complex *>job.factor)
     else:
-        task_down(job, t, worker.number, <const float complex *>job.l)
+        task_down(job, t, worker.number, <const float complex *>job.factor)
 
 
 cdef void solve_together(Job *job, int threads, scalar *b, void *scratch) noexcept nogil:
@@ -448,7 +449,7 @@ def solve(Structure structure, const scalar[:, ::1] l, scalar[:, :, :] b, scalar
     job.kind = kind_of(&l[0, 0])
     job.lower = lower
     job.upper = upper
-    job.l = <const char *>&l[0, 0]
+    job.factor = <const char *>&l[0, 0]
     job.b = <char *>&b[0, 0, 0]
     job.steps[0] = b.strides[0] // <Py_ssize_t>sizeof(scalar)
     job.steps[1] = b.strides[1] // <Py_ssize_t>sizeof(scalar)

@@ -89,9 +89,9 @@ cdef class Structure:
         self.arrays = dict(
             perm=np.asarray(perm), first=np.asarray(first), parent=parent, row_start=row_start,
             rows=rows, relative=relative, panel_rows=panel_rows, panel=panel, region=region_array,
-            begin=begin, target_start=target_start, target=target, task_start=task_start, steps=steps,
-            task_parent=task_parent, up_rank=up_rank, down_rank=down_rank, leaf=leaf, opens=opens,
-            guest=guest, next_guest=next_guest, handed=handed, update=update, front=front,
+            begin=begin, target_start=target_start, target=target, task_start=task_start,
+            steps=steps, task_parent=task_parent, up_rank=up_rank, down_rank=down_rank, leaf=leaf,
+            opens=opens, guest=guest, next_guest=next_guest, handed=handed, update=update, front=front,
             entry_start=entry_start, entry_source=entry_source, entry_row=entry_row,
         )
         for array in self.arrays.values():

@@ -30,6 +30,6 @@ def test_wrong_lengths_are_refused(system):
     flat = S.factorize(packed)._flat
     z = np.empty(structure.size, A.dtype)
     work = np.empty(workspace(structure, 1, 1), A.dtype)
-    for l, target, space in [(flat[:-1], z, work), (flat, z[:-1], work), (flat, z, work[:-1])]:
+    for panels, target, space in [(flat[:-1], z, work), (flat, z[:-1], work), (flat, z, work[:-1])]:
         with pytest.raises(ValueError, match="do not belong"):
-            partial_inverse(structure, l[None], target[None], space, 1)
+            partial_inverse(structure, panels[None], target[None], space, 1)

@@ -60,10 +60,11 @@ def test_wrong_lengths_are_refused(factor):
     identity = np.arange(n, dtype=np.int32)
     b = right_hand_sides(n, 2, A.dtype)
     work = np.empty(workspace(structure, 2, 1), A.dtype)
-    good = dict(
-        structure=structure, l=flat[None], b=b[None], work=work, lower=True, upper=True,
-        inward=identity, outward=identity, reached=EVERYTHING, block=2, threads=1,
-    )  # fmt: skip
+    good = {
+        "structure": structure, "l": flat[None], "b": b[None], "work": work, "lower": True,
+        "upper": True, "inward": identity, "outward": identity, "reached": EVERYTHING,
+        "block": 2, "threads": 1,
+    }  # fmt: skip
     solve(**good)
     for name, wrong in [
         ("l", flat[None, :-1]),
