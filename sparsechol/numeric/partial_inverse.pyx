@@ -1,14 +1,13 @@
 """Takahashi's partial inverse in frontal form: the entries of A^-1 on the pattern of L + L^H.
 
-The fronts are visited from the roots down. F, the inverse on all rows of a front, starts as its
-corner M, which a child takes out of the front of its parent, and grows to the left by blocks of
-columns of the supernode:
+The fronts are visited from the roots down. With the panel [L11; L21] of a supernode and M, the
+inverse on the rows below, which a child takes out of the panel and the M of its parent:
 
-        [  .    .   .  ]       block L = [L11; L21], inverse below it known: M = F22
-        [  .   F11  .  ]  w        T   = L11^-1,  Y = L21 T
-        [  .   F21 F22 ]  r        F21 = -F22 Y,  F11 = T^H T - Y^H F21
+        [ Z11  .  ]  nc        T   = L11^-1,  Y = L21 T
+        [ Z21  M  ]  m         Z21 = -M Y,    Z11 = T^H T - Y^H Z21
 
-Twice the arithmetic of the factorisation, nearly all of it products.
+by blocks of columns of the supernode from the right, M growing to the left. Twice the arithmetic
+of the factorisation, nearly all of it products.
 
 References
 ----------
@@ -26,131 +25,192 @@ from sparsechol.numeric.dense cimport (
     AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, PACK, PANEL, Crew, conjugate, invert_columns, kind_of,
     multiply, real, scalar, size_of, solve_right,
 )
-from sparsechol.numeric.pool cimport POOL_DOWN, pool_run, pool_scratch, pool_worker
+from sparsechol.numeric.pool cimport POOL_DOWN, pool_run, pool_scratch, pool_share, pool_worker
 from sparsechol.symbolic.structure cimport Pattern, Structure
 
 
-cdef inline Py_ssize_t front_rows(const Pattern *p, int32_t s) noexcept nogil:
-    """Order of the whole front of s; of a region's root it is the corner alone."""
-    if p.region[s] != -1:
-        return p.row_start[s + 1] - p.row_start[s]
-    return p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
+cdef enum:
+    TILE = 16               # columns of M that are gathered and mirrored at a time
+    SHARED_ROWS = 256       # rows of M from which gathering it is worth sharing
 
 
-cdef void gather_corner(const Pattern *p, int32_t s, const scalar *front, scalar *target,
-                        Py_ssize_t ld) noexcept nogil:
-    """The inverse on the rows below s, out of the front of its parent.
+cdef struct Place:
+    # Where a thread works: everything but `own` and `spare` is the same for all threads.
+    const void *factor          # L
+    void *z                     # its partial inverse
+    void *shared                # matrices M that are handed over
+    void *own                   # matrices M of this thread
+    void *spare                 # two blocks of PANEL columns
+    int kind                    # scalar type
+    Crew crew                   # this thread and those that help it
+
+
+cdef inline scalar *corner_of(const Pattern *p, int32_t s, const Place *at,
+                              const scalar *witness) noexcept nogil:
+    """The matrix M of a step, in the place of its update matrix."""
+    return <scalar *>(at.shared if p.handed[s] != -1 else at.own) + p.update[s]
+
+
+cdef void gather_columns(const Pattern *p, int32_t s, Py_ssize_t begin, Py_ssize_t end,
+                         const Place *at, const scalar *witness) noexcept nogil:
+    """Columns `begin` to `end` of the lower triangle of M, and the rows that mirror them.
 
         front of the parent
-        rows and columns of s lie     ->           M, with leading dimension ld
-        at `relative`
+        [ Z11  .  ]        ->      [ m11  .  ]     rows and columns lie at `relative`;
+        [ Z21  M  ]                [ m21 m22 ]     the first columns come out of the panel
     """
+    cdef int32_t parent = p.parent[s]
     cdef Py_ssize_t m = p.row_start[s + 1] - p.row_start[s]
     cdef const int32_t *place = p.relative + p.row_start[s]
-    cdef Py_ssize_t above = front_rows(p, p.parent[s])
+    cdef Py_ssize_t nc = p.first[parent + 1] - p.first[parent]
+    cdef Py_ssize_t below = p.row_start[parent + 1] - p.row_start[parent]
+    cdef const scalar *panel = <const scalar *>at.z + p.panel[parent]
+    cdef const scalar *corner = corner_of(p, parent, at, witness)
+    cdef scalar *target = corner_of(p, s, at, witness)
     cdef const scalar *source
-    cdef Py_ssize_t i, j
-    for j in range(m):
-        source = front + place[j] * above
-        for i in range(m):
-            target[i] = source[place[i]]
-        target += ld
+    cdef Py_ssize_t i, j, stop
+    while begin < end:
+        stop = min(begin + TILE, end)
+        for j in range(begin, stop):
+            if place[j] < nc:
+                source = panel + place[j] * (nc + below)
+            else:
+                source = corner + (place[j] - nc) * below - nc
+            for i in range(j, m):
+                target[i + j * m] = source[place[i]]
+        for i in range(begin + 1, m):
+            for j in range(begin, min(stop, i)):
+                target[j + i * m] = conjugate(target[i + j * m])
+        begin = stop
 
 
-cdef inline void receive_corner(const Pattern *p, int32_t s, const scalar *shared,
-                                scalar *own) noexcept nogil:
-    """The inverse on the rows below s into the corner of its own front.
+cdef struct Gathering:
+    # A matrix M that the threads of a crew gather together.
+    const Pattern *p
+    int32_t s
+    const Place *at
 
-        [ .  . ]
-        [ .  M ]   from the parent's front, or from what its task has handed over
-    """
+
+cdef void gather(const Pattern *p, int32_t s, const Place *at,
+                 const scalar *witness) noexcept nogil:
+    """The matrix M of s out of the front of its parent."""
     cdef Py_ssize_t m = p.row_start[s + 1] - p.row_start[s]
-    cdef Py_ssize_t rows = front_rows(p, s)
-    cdef scalar *corner = own + p.front[s] + (rows - m) * (rows + 1)
-    cdef Py_ssize_t j
-    if p.handed[s] == -1:
-        gather_corner(p, s, <const scalar *>own + p.front[p.parent[s]], corner, rows)
+    cdef Gathering job
+    if at.crew.threads == 1 or m < SHARED_ROWS:
+        gather_columns(p, s, 0, m, at, witness)
     else:
-        for j in range(m):
-            memcpy(corner + j * rows, shared + p.update[s] + j * m, sizeof(scalar) * m)
+        job = Gathering(p=p, s=s, at=at)
+        pool_share(at.crew.worker, <int32_t>((m + TILE - 1) // TILE), gather_piece, &job)
 
 
-cdef void invert_block(int w, int r, const scalar *l, scalar *f, int ld, scalar *t,
-                       scalar *h, const Crew *crew) noexcept nogil:
-    """One block of columns of a front; `l` and `f` point to its diagonal entry.
+cdef void gather_piece(void *context, int32_t piece, pool_worker *worker) noexcept nogil:
+    """One tile of columns."""
+    cdef const Gathering *job = <const Gathering *>context
+    cdef Py_ssize_t begin = <Py_ssize_t>piece * TILE
+    cdef Py_ssize_t end = min(begin + TILE, job.p.row_start[job.s + 1] - job.p.row_start[job.s])
+    if job.at.kind == DOUBLE:
+        gather_columns(job.p, job.s, begin, end, job.at, <const double *>NULL)
+    elif job.at.kind == FLOAT:
+        gather_columns(job.p, job.s, begin, end, job.at, <const float *>NULL)
+    elif job.at.kind == DOUBLE_COMPLEX:
+        gather_columns(job.p, job.s, begin, end, job.at, <const double complex *>NULL)
+    else:
+        gather_columns(job.p, job.s, begin, end, job.at, <const float complex *>NULL)
 
-    `t` and `h` hold w (w + r) scalars each: t = [T; Y] = [I; L21] L11^-1 and h = t^H, so that
-    F11 = -h [-T; F21].
+
+cdef void invert_block(int w, int c, int m, const scalar *l, int ld, scalar *z,
+                       const scalar *corner, scalar *t, scalar *h,
+                       const Crew *crew) noexcept nogil:
+    """One block of w columns of a front; `l` and `z` point to its diagonal entry.
+
+        [ F11  .   .  ]  w     block of L = [L11; L21], t = [T; Y] = [I; L21] L11^-1, h = t^H;
+        [ F21  Zc  .  ]  c     c columns of the supernode to the right are done
+        [ F31  Zb  M  ]  m
     """
-    cdef Py_ssize_t rows = w + r
+    cdef Py_ssize_t rows = w + c + m
+    cdef Py_ssize_t step = ld
     cdef Py_ssize_t i, j
-    cdef scalar *f21 = f + w
+    cdef scalar *zc = z + w * (step + 1)
+    cdef scalar *zb = zc + c
     for j in range(w):
         for i in range(w):
             t[i + j * rows] = 0
         t[j + j * rows] = 1
-        memcpy(t + j * rows + w, l + j * <Py_ssize_t>ld + w, sizeof(scalar) * r)
+        memcpy(t + j * rows + w, l + j * step + w, sizeof(scalar) * (c + m))
     solve_right(AS_IS, <int>rows, w, l, ld, t, <int>rows, crew)
     for j in range(w):
         for i in range(w):
-            f[i + j * ld] = -t[i + j * rows]
-        for i in range(rows):
-            h[j + i * w] = conjugate(t[i + j * rows])
-    multiply(AS_IS, False, r, w, r, <const scalar *>f21 + w * <Py_ssize_t>ld, ld,
-             <const scalar *>t + w, <int>rows, False, f21, ld, crew)
-    multiply(AS_IS, True, w, w, <int>rows, <const scalar *>h, w, <const scalar *>f, ld, False, t, w,
-             crew)
+            z[i + j * step] = -t[i + j * rows]
+    transpose(rows, w, <const scalar *>t, h)
+    # F31 = -M Y3 - Zb Y2,  F21 = -Zc Y2 - Zb^H Y3
+    multiply(AS_IS, False, m, w, m, corner, m, <const scalar *>t + w + c, <int>rows, False,
+             z + w + c, ld, crew)
+    if c:
+        multiply(AS_IS, False, m, w, c, <const scalar *>zb, ld, <const scalar *>t + w,
+                 <int>rows, True, z + w + c, ld, crew)
+        multiply(AS_IS, False, w, c, m, <const scalar *>h + (w + c) * w, w, <const scalar *>zb,
+                 ld, False, t, w, crew)
+        multiply(AS_IS, False, w, c, c, <const scalar *>h + w * w, w, <const scalar *>zc, ld,
+                 True, t, w, crew)
+        for j in range(c):
+            for i in range(w):
+                z[i + (w + j) * step] = t[i + j * w]
+                z[w + j + i * step] = conjugate(t[i + j * w])
+    # F11 = -h [-T; F21; F31]
+    multiply(AS_IS, True, w, w, <int>rows, <const scalar *>h, w, <const scalar *>z, ld, False,
+             t, w, crew)
     for j in range(w):
-        f[j + j * ld] = <scalar>real(t[j + j * w])      # imaginary rounding is left out
+        z[j + j * step] = <scalar>real(t[j + j * w])      # imaginary rounding is left out
         for i in range(j + 1, w):
-            f[i + j * ld] = t[i + j * w]
-    mirror(rows, w, f, ld)
+            z[i + j * step] = t[i + j * w]
+            z[j + i * step] = conjugate(t[i + j * w])
 
 
-cdef inline void mirror(Py_ssize_t rows, Py_ssize_t w, scalar *f, Py_ssize_t ld) noexcept nogil:
-    """The first w rows of f from its first w columns, by tiles."""
+cdef inline void transpose(Py_ssize_t rows, Py_ssize_t w, const scalar *t,
+                           scalar *h) noexcept nogil:
+    """h <- t^H, by tiles."""
     cdef Py_ssize_t i, j, begin = 0
     while begin < rows:
         for j in range(w):
-            for i in range(max(begin, j + 1), min(begin + 16, rows)):
-                f[j + i * ld] = conjugate(f[i + j * ld])
-        begin += 16
+            for i in range(begin, min(begin + TILE, rows)):
+                h[j + i * w] = conjugate(t[i + j * rows])
+        begin += TILE
 
 
-cdef void invert_front(const Pattern *p, int32_t s, const scalar *l, scalar *z, scalar *own,
-                       scalar *t, const Crew *crew) noexcept nogil:
-    """One front: its corner is in place."""
+cdef void invert_front(const Pattern *p, int32_t s, const Place *at,
+                       const scalar *witness) noexcept nogil:
+    """One front: its M is in place."""
     cdef int nc = p.first[s + 1] - p.first[s]
-    cdef int rows = <int>front_rows(p, s)
+    cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
     cdef int w, j = nc
-    cdef const scalar *panel = l + p.panel[s]
-    cdef scalar *f = own + p.front[s]
+    cdef const scalar *panel = <const scalar *>at.factor + p.panel[s]
+    cdef const scalar *corner = corner_of(p, s, at, witness)
+    cdef scalar *z = <scalar *>at.z + p.panel[s]
+    cdef scalar *t = <scalar *>at.spare
     while j > 0:
         w = min(<int>PANEL, j)
         j -= w
-        invert_block(w, rows - j - w, panel + j * <Py_ssize_t>(rows + 1),
-                     f + j * <Py_ssize_t>(rows + 1), rows, t, t + <Py_ssize_t>PANEL * p.tallest,
-                     crew)
-    memcpy(z + p.panel[s], f, sizeof(scalar) * <Py_ssize_t>rows * nc)
+        invert_block(w, nc - j - w, m, panel + j * <Py_ssize_t>(nc + m + 1), nc + m,
+                     z + j * <Py_ssize_t>(nc + m + 1), corner, t,
+                     t + <Py_ssize_t>PANEL * p.tallest, &at.crew)
 
 
-cdef void invert_task(const Pattern *p, int32_t t, const scalar *l, scalar *z, scalar *shared,
-                      scalar *own, const Crew *crew) noexcept nogil:
-    """All fronts and regions of one task, from its roots down; the guests get their corners."""
+cdef void invert_task(const Pattern *p, int32_t t, const Place *at,
+                      const scalar *witness) noexcept nogil:
+    """All fronts and regions of one task, from its roots down; the guests get their M."""
     cdef int32_t k, s, child
     for k in range(p.task_start[t + 1] - 1, p.task_start[t] - 1, -1):
         s = p.steps[k]
-        if p.parent[s] != -1:
-            receive_corner(p, s, <const scalar *>shared, own)
+        if p.parent[s] != -1 and p.handed[s] == -1:
+            gather(p, s, at, witness)
         if p.region[s] == -1:
-            invert_front(p, s, l, z, own, own + p.fronts, crew)
+            invert_front(p, s, at, witness)
         else:
-            invert_columns(p, p.begin[s], s, l, z, <const scalar *>own + p.front[s],
-                           own + p.fronts)
+            invert_columns(p, p.begin[s], s, <const scalar *>at.factor, <scalar *>at.z,
+                           <const scalar *>corner_of(p, s, at, witness), <scalar *>at.spare)
         child = p.guest[s]
         while child != -1:
-            gather_corner(p, child, <const scalar *>own + p.front[s], shared + p.update[child],
-                          p.row_start[child + 1] - p.row_start[child])
+            gather(p, child, at, witness)
             child = p.next_guest[child]
 
 
@@ -165,21 +225,30 @@ cdef struct Job:
 
 
 cdef inline Py_ssize_t own_space(const Pattern *p) noexcept nogil:
-    """Scalars of a thread's own workspace: for products, whole fronts, two blocks of columns."""
-    return <Py_ssize_t>PACK + p.fronts + 2 * <Py_ssize_t>PANEL * p.tallest
+    """Scalars of a thread's own workspace: for products, two blocks of columns, matrices M."""
+    return <Py_ssize_t>PACK + 2 * <Py_ssize_t>PANEL * p.tallest + p.updates
+
+
+cdef inline Place place_of(const Job *job, Py_ssize_t k, char *shared, char *packs, int threads,
+                           pool_worker *worker) noexcept nogil:
+    """Where a thread works on matrix k of a batch; its own workspace begins with its pack."""
+    cdef const Pattern *p = job.p
+    cdef Py_ssize_t size = size_of(job.kind)
+    cdef Py_ssize_t step = size * own_space(p)
+    cdef char *spare = packs + size * PACK + (step * worker.number if threads > 1 else 0)
+    return Place(
+        factor=job.factor + size * k * p.size, z=job.z + size * k * p.size, shared=shared,
+        own=spare + size * 2 * <Py_ssize_t>PANEL * p.tallest, spare=spare, kind=job.kind,
+        crew=Crew(threads=threads, worker=worker, packs=packs, step=step),
+    )
 
 
 cdef void run_task(void *context, int32_t t, pool_worker *worker) noexcept nogil:
     """One task of a partial inverse."""
     cdef Job *job = <Job *>context
-    cdef const Pattern *p = job.p
-    cdef Py_ssize_t size = size_of(job.kind)
-    cdef char *packs = job.work + size * p.handovers
-    cdef Crew crew = Crew(
-        threads=job.threads, worker=worker, packs=packs, step=size * own_space(p),
-    )
-    invert_any(job.kind, p, t, job.factor, job.z, job.work,
-               packs + crew.step * worker.number + size * PACK, &crew)
+    cdef char *packs = job.work + size_of(job.kind) * job.p.handovers
+    cdef Place at = place_of(job, 0, job.work, packs, job.threads, worker)
+    invert_any(job.p, t, &at)
 
 
 cdef void run_matrix(void *context, int32_t k, pool_worker *worker) noexcept nogil:
@@ -187,27 +256,22 @@ cdef void run_matrix(void *context, int32_t k, pool_worker *worker) noexcept nog
     cdef Job *job = <Job *>context
     cdef const Pattern *p = job.p
     cdef Py_ssize_t size = size_of(job.kind)
-    cdef char *work = job.work + size * worker.number * (p.handovers + own_space(p))
-    cdef char *pack = work + size * p.handovers
-    cdef Crew crew = Crew(threads=1, worker=worker, packs=pack, step=0)
+    cdef char *shared = job.work + size * worker.number * (p.handovers + own_space(p))
+    cdef Place at = place_of(job, k, shared, shared + size * p.handovers, 1, worker)
     cdef int32_t t
     for t in range(p.tasks - 1, -1, -1):
-        invert_any(job.kind, p, t, job.factor + size * k * p.size, job.z + size * k * p.size, work,
-                   pack + size * PACK, &crew)
+        invert_any(p, t, &at)
 
 
-cdef inline void invert_any(int kind, const Pattern *p, int32_t t, const void *l, void *z,
-                            void *shared, void *own, const Crew *crew) noexcept nogil:
-    if kind == DOUBLE:
-        invert_task(p, t, <const double *>l, <double *>z, <double *>shared, <double *>own, crew)
-    elif kind == FLOAT:
-        invert_task(p, t, <const float *>l, <float *>z, <float *>shared, <float *>own, crew)
-    elif kind == DOUBLE_COMPLEX:
-        invert_task(p, t, <const double complex *>l, <double complex *>z,
-                    <double complex *>shared, <double complex *>own, crew)
+cdef inline void invert_any(const Pattern *p, int32_t t, const Place *at) noexcept nogil:
+    if at.kind == DOUBLE:
+        invert_task(p, t, at, <const double *>NULL)
+    elif at.kind == FLOAT:
+        invert_task(p, t, at, <const float *>NULL)
+    elif at.kind == DOUBLE_COMPLEX:
+        invert_task(p, t, at, <const double complex *>NULL)
     else:
-        invert_task(p, t, <const float complex *>l, <float complex *>z, <float complex *>shared,
-                    <float complex *>own, crew)
+        invert_task(p, t, at, <const float complex *>NULL)
 
 
 def workspace(Structure structure, Py_ssize_t batch, int threads):

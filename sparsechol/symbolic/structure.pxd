@@ -11,7 +11,6 @@ cdef struct Pattern:
     int64_t nnz                 # stored values of A
     int64_t size                # entries of the flat factor
     int64_t updates             # entries of a thread's own update matrices, alive at once
-    int64_t fronts              # entries of a thread's own whole fronts, alive at once
     int64_t handovers           # entries of the update matrices handed over, alive at once
     int64_t handed_rows         # rows of all update matrices handed over
     const int32_t *perm         # original row at each place
@@ -37,7 +36,6 @@ cdef struct Pattern:
     const int32_t *next_guest   # (nsuper) next sibling that is handed over, -1 for none
     const int64_t *handed       # (nsuper) start of its rows among all handed over, -1 if it is not
     const int64_t *update       # (nsuper) start of each update matrix: a thread's own, or handed
-    const int64_t *front        # (nsuper) start of each whole front in a thread's own workspace
     const int64_t *entry_start  # (n + 1) entries of A by permuted column
     const int64_t *entry_source     # stored value of A, complemented where it is conjugated
     const int32_t *entry_row        # its row in the front

@@ -6,8 +6,8 @@ columns and `m` rows below is a column-major rectangle of `nc + m` rows.
 A thread that does a task (see symbolic.tasks) keeps update matrices in two stacks, one for the even
 and one for the odd levels of the tree. A supernode's update matrix is opened when its first child
 in the task is done and closed when it has been added to the parent's, so that a child and its
-parent never share a stack and nothing is ever moved. The sweeps from the roots down keep whole
-fronts in the same manner, with time reversed. What goes from task to task is handed over in memory
+parent never share a stack and nothing is ever moved. The sweeps from the roots down keep matrices
+of the same size in the same places, with time reversed. What goes from task to task is handed over in memory
 that all threads share; the children that are handed over are the guests of a front, and are added
 when it is opened.
 
@@ -79,10 +79,6 @@ cdef class Structure:
         handed[given] = np.cumsum(below[given]) - below[given]
         update, updates = stacked(below, parent, handed, opens, leaf, steps, task_start)
         update[given], handovers = handed_over(given, below, task, task_parent)
-        front, fronts = stacked(
-            np.where(inside, below, columns + below), parent, np.full(ns, -1, dtype=np.int64),
-            opens, leaf, steps, task_start,
-        )
         target_start = product_starts(below, inside)
         target = np.empty(target_start[ns], dtype=np.int32)
         locate_products(first, region, row_start, rows, panel, target_start, target)
@@ -91,7 +87,7 @@ cdef class Structure:
             rows=rows, relative=relative, panel_rows=panel_rows, panel=panel, region=region_array,
             begin=begin, target_start=target_start, target=target, task_start=task_start,
             steps=steps, task_parent=task_parent, up_rank=up_rank, down_rank=down_rank, leaf=leaf,
-            opens=opens, guest=guest, next_guest=next_guest, handed=handed, update=update, front=front,
+            opens=opens, guest=guest, next_guest=next_guest, handed=handed, update=update,
             entry_start=entry_start, entry_source=entry_source, entry_row=entry_row,
         )
         for array in self.arrays.values():
@@ -103,7 +99,6 @@ cdef class Structure:
         self.pattern.nnz = indices.shape[0]
         self.pattern.size = panel[ns]
         self.pattern.updates = updates
-        self.pattern.fronts = fronts
         self.pattern.handovers = handovers
         self.pattern.handed_rows = below[given].sum()
         self.pattern.perm = ints(self.arrays["perm"])
@@ -129,7 +124,6 @@ cdef class Structure:
         self.pattern.next_guest = ints(next_guest)
         self.pattern.handed = longs(handed)
         self.pattern.update = longs(update)
-        self.pattern.front = longs(front)
         self.pattern.entry_start = longs(entry_start)
         self.pattern.entry_source = longs(entry_source)
         self.pattern.entry_row = ints(entry_row)
@@ -156,13 +150,8 @@ cdef class Structure:
 
     @property
     def updates(self) -> int:
-        """Entries of update matrices that one thread keeps at once in a factorisation."""
+        """Entries of update matrices that one thread keeps at once."""
         return self.pattern.updates
-
-    @property
-    def fronts(self) -> int:
-        """Entries of whole fronts that one thread keeps at once in a sweep from the roots down."""
-        return self.pattern.fronts
 
     @property
     def handovers(self) -> int:
