@@ -37,8 +37,13 @@
 #define BLOCK_COLUMNS 240
 #define BLOCK_DEPTH 256
 
-#ifndef PACKING_PAYS
-#define PACKING_PAYS(m, n, k) ((m) >= 96 && (n) >= 48 && (k) >= 48)
+/* Products that gain from packing (measured on Zen 4). A tile of AVX-512 reads whole cache lines of
+ * A, so that it hardly minds a long leading dimension. */
+#if defined(__AVX512F__)
+#define PACKING_PAYS(m, n, k) ((double)(m) * (n) * (k) > 1e8)
+#else
+#define PACKING_PAYS(m, n, k)                                                                      \
+    ((m) >= 32 && (n) >= 24 && (k) >= 64 && (double)(m) * (n) * (k) > 1e6)
 #endif
 
 /* The part of a vector that a short block of rows fills: masked where the hardware can. */
