@@ -1,12 +1,10 @@
 """Multifrontal Cholesky factorisation.
 
 The fronts of a task (see symbolic.tasks) are visited in postorder. A front is opened (panel and
-update matrix cleared, the entries of A put in, the update matrices that other tasks hand over
-added) when its first child in the task is done, so that every child adds its update matrix to it
-while that is still in cache. Regions (see symbolic.structure) are done column by column.
-
-The tasks and the order of all additions depend on the pattern alone: the result has the same bits
-for any number of threads.
+update matrix cleared, the entries of A put in) when its first child in the task is done, so that
+every child adds its update matrix to it while that is still in cache. What other tasks hand over is
+added between them, so that the children come in ascending order: the result has the same bits for
+any number of threads. Regions (see symbolic.structure) are done column by column.
 
 References
 ----------
@@ -29,7 +27,7 @@ from sparsechol.numeric.dense cimport (
 from sparsechol.numeric.pool cimport (
     POOL_UP, pool_least, pool_lower, pool_read, pool_run, pool_scratch, pool_share, pool_worker,
 )
-from sparsechol.symbolic.structure cimport Pattern, Structure
+from sparsechol.symbolic.structure cimport Pattern, Plan, Structure, plan_for
 
 
 cdef enum:
@@ -43,13 +41,14 @@ cdef struct Place:
     void *shared                # update matrices that are handed over
     void *own                   # update matrices of this thread
     int kind                    # scalar type
+    const Plan *plan
     Crew crew                   # this thread and those that help it
 
 
 cdef inline scalar *update_of(const Pattern *p, int32_t s, const Place *at,
                               const scalar *witness) noexcept nogil:
     """The update matrix of a step."""
-    return <scalar *>(at.shared if p.handed[s] != -1 else at.own) + p.update[s]
+    return <scalar *>(at.shared if at.plan.handed[s] != -1 else at.own) + at.plan.update[s]
 
 
 cdef inline void put_entries(const Pattern *p, int32_t s, int32_t begin, int32_t end,
@@ -69,15 +68,14 @@ cdef inline void put_entries(const Pattern *p, int32_t s, int32_t begin, int32_t
         panel += rows
 
 
-cdef inline bint receives(const Pattern *p, int32_t s) noexcept nogil:
+cdef inline bint receives(const Place *at, int32_t s) noexcept nogil:
     """Whether children add to the front of s."""
-    return not p.leaf[s] or p.guest[s] != -1
+    return not at.plan.leaf[s] or at.plan.guest[s] != -1
 
 
 cdef void open_columns(const Pattern *p, int32_t s, int begin, int end, const Place *at,
                        const scalar *witness) noexcept nogil:
-    """Columns `begin` to `end` of the front of s: cleared, then the entries of A and what was
-    handed over are put in.
+    """Columns `begin` to `end` of the front of s: cleared, and the entries of A put in.
 
     The update matrix is not cleared where nothing is added to it before it is computed.
     """
@@ -85,18 +83,14 @@ cdef void open_columns(const Pattern *p, int32_t s, int begin, int end, const Pl
     cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
     cdef scalar *panel = <scalar *>at.factor + p.panel[s]
     cdef scalar *update = update_of(p, s, at, witness)
-    cdef int32_t child = p.guest[s]
     cdef int j, split = min(nc, end)
     if begin < split:
         memset(panel + <Py_ssize_t>(nc + m) * begin, 0,
                sizeof(scalar) * <Py_ssize_t>(nc + m) * (split - begin))
         put_entries(p, s, begin, split, <const scalar *>at.a, panel)
-    if receives(p, s):
+    if receives(at, s):
         for j in range(max(nc, begin) - nc, end - nc):
             memset(update + j * <Py_ssize_t>(m + 1), 0, sizeof(scalar) * (m - j))
-    while child != -1:
-        extend_columns(p, child, begin, end, at, witness)
-        child = p.next_guest[child]
 
 
 cdef void extend_columns(const Pattern *p, int32_t s, int begin, int end, const Place *at,
@@ -160,6 +154,14 @@ cdef void assemble(const Pattern *p, int32_t s, int32_t child, const Place *at,
     pool_share(at.crew.worker, (rows + job.width - 1) // job.width, assemble_piece, &job)
 
 
+cdef inline void add_guests(const Pattern *p, int32_t s, int32_t child, int32_t end,
+                            const Place *at, const scalar *witness) noexcept nogil:
+    """Add what was handed over to the front of s, from one child on and before another."""
+    while child != -1 and child < end:
+        assemble(p, s, child, at, witness)
+        child = at.plan.next_guest[child]
+
+
 cdef void assemble_piece(void *context, int32_t piece, pool_worker *worker) noexcept nogil:
     cdef const Assembly *job = <const Assembly *>context
     if job.at.kind == DOUBLE:
@@ -210,8 +212,9 @@ cdef bint factor_front(const Pattern *p, int32_t s, const Place *at, const scala
     cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
     cdef scalar *panel = <scalar *>at.factor + p.panel[s]
     cdef int bad
-    if p.leaf[s]:
+    if at.plan.leaf[s]:
         assemble(p, s, -1, at, witness)
+    add_guests(p, s, at.plan.rest[s], INT32_MAX, at, witness)
     #   [ F11  .  ]      L11 = chol(F11), L21 = F21 L11^-H
     #   [ F21 F22 ]      F22 <- F22 - L21 L21^H
     bad = factor_panel(nc + m, nc, panel, nc + m, &at.crew)
@@ -222,7 +225,7 @@ cdef bint factor_front(const Pattern *p, int32_t s, const Place *at, const scala
     weigh_pivots(p, s, <const scalar *>at.a, <const scalar *>panel, nc + m, outcome)
     if m:
         multiply(ADJOINT, True, m, m, nc, <const scalar *>panel + nc, nc + m,
-                 <const scalar *>panel + nc, nc + m, receives(p, s), update_of(p, s, at, witness),
+                 <const scalar *>panel + nc, nc + m, receives(at, s), update_of(p, s, at, witness),
                  m, &at.crew)
     return True
 
@@ -255,8 +258,8 @@ cdef void factor_task(const Pattern *p, int32_t t, const Place *at, const scalar
     cdef int32_t k, s
     cdef bint good
     outcome[0] = Outcome(failed=INT32_MAX, weakest=INT32_MAX, pivot=0, ratio=1)
-    for k in range(p.task_start[t], p.task_start[t + 1]):
-        s = p.steps[k]
+    for k in range(at.plan.task_start[t], at.plan.task_start[t + 1]):
+        s = at.plan.steps[k]
         if pool_read(failed) < p.first[s]:
             return
         if p.region[s] == -1:
@@ -265,9 +268,10 @@ cdef void factor_task(const Pattern *p, int32_t t, const Place *at, const scalar
             good = factor_region(p, s, at, witness, outcome)
         if not good:
             return
-        if p.parent[s] != -1 and p.handed[s] == -1:
-            if p.opens[s]:
+        if p.parent[s] != -1 and at.plan.handed[s] == -1:
+            if at.plan.opens[s]:
                 assemble(p, p.parent[s], -1, at, witness)
+            add_guests(p, p.parent[s], at.plan.before[s], s, at, witness)
             assemble(p, p.parent[s], s, at, witness)
 
 
@@ -288,6 +292,7 @@ cdef inline void weigh_pivots(const Pattern *p, int32_t s, const scalar *a, cons
 cdef struct Job:
     # One factorisation, or a batch of them.
     const Pattern *p
+    const Plan *plan
     int kind                # scalar type
     int threads
     const char *a
@@ -297,9 +302,9 @@ cdef struct Job:
     pool_least failed       # least column that has failed so far
 
 
-cdef inline Py_ssize_t own_space(const Pattern *p) noexcept nogil:
+cdef inline Py_ssize_t own_space(const Plan *plan) noexcept nogil:
     """Scalars of a thread's own workspace: for products, and its update matrices."""
-    return p.updates + <Py_ssize_t>PACK
+    return plan.updates + <Py_ssize_t>PACK
 
 
 cdef void run_task(void *context, int32_t t, pool_worker *worker) noexcept nogil:
@@ -307,13 +312,14 @@ cdef void run_task(void *context, int32_t t, pool_worker *worker) noexcept nogil
     cdef Job *job = <Job *>context
     cdef const Pattern *p = job.p
     cdef Py_ssize_t size = size_of(job.kind)
-    cdef char *packs = job.work + size * p.handovers
+    cdef char *packs = job.work + size * job.plan.handovers
     cdef Crew crew = Crew(
-        threads=job.threads, worker=worker, packs=packs, step=size * own_space(p),
+        threads=job.threads, worker=worker, packs=packs, step=size * own_space(job.plan),
     )
     cdef Place at = Place(
         a=job.a, factor=job.factor, shared=job.work,
-        own=packs + crew.step * worker.number + size * PACK, kind=job.kind, crew=crew,
+        own=packs + crew.step * worker.number + size * PACK, kind=job.kind, plan=job.plan,
+        crew=crew,
     )
     factor_any(job.kind, p, t, &at, &job.failed, &job.outcomes[t])
     pool_lower(&job.failed, job.outcomes[t].failed)
@@ -324,18 +330,18 @@ cdef void run_matrix(void *context, int32_t k, pool_worker *worker) noexcept nog
     cdef Job *job = <Job *>context
     cdef const Pattern *p = job.p
     cdef Py_ssize_t size = size_of(job.kind)
-    cdef char *work = job.work + size * worker.number * (p.handovers + own_space(p))
-    cdef char *pack = work + size * p.handovers
+    cdef char *work = job.work + size * worker.number * (job.plan.handovers + own_space(job.plan))
+    cdef char *pack = work + size * job.plan.handovers
     cdef Place at = Place(
         a=job.a + size * k * p.nnz, factor=job.factor + size * k * p.size, shared=work,
-        own=pack + size * PACK, kind=job.kind,
+        own=pack + size * PACK, kind=job.kind, plan=job.plan,
         crew=Crew(threads=1, worker=worker, packs=pack, step=0),
     )
     cdef Outcome outcome
     cdef pool_least failed = INT32_MAX
     cdef int32_t t
     job.outcomes[k] = Outcome(failed=INT32_MAX, weakest=INT32_MAX, pivot=0, ratio=1)
-    for t in range(p.tasks):
+    for t in range(job.plan.tasks):
         factor_any(job.kind, p, t, &at, &failed, &outcome)
         pool_lower(&failed, outcome.failed)
         merge_outcomes(&job.outcomes[k], &outcome)
@@ -355,8 +361,8 @@ cdef inline void factor_any(int kind, const Pattern *p, int32_t t, const Place *
 
 def workspace(Structure structure, Py_ssize_t batch, int threads):
     """Scalars of workspace that `factorize` needs."""
-    cdef const Pattern *p = &structure.pattern
-    return p.handovers * (1 if batch == 1 else threads) + own_space(p) * threads
+    cdef const Plan *plan = plan_for(&structure.pattern, batch, threads)
+    return plan.handovers + own_space(plan) * threads
 
 
 def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, scalar[::1] work,
@@ -399,8 +405,9 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
         return failed_array, row_array, value_array
     if batch >= 2**31 - 1:
         raise OverflowError(f"a batch of {batch} matrices is too large")
-    items = <int32_t>max(batch, <Py_ssize_t>p.tasks)
     job.p = p
+    job.plan = plan_for(p, batch, threads)
+    items = <int32_t>max(batch, <Py_ssize_t>job.plan.tasks)
     job.kind = kind_of(&a[0, 0])
     job.a = <const char *>&a[0, 0]
     job.factor = <char *>&l[0, 0]
@@ -413,9 +420,9 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
     job.outcomes = <Outcome *>scratch
     with nogil:
         if batch == 1:
-            pool_run(threads, p.tasks, p.task_parent, POOL_UP, p.up_rank, run_task, &job,
-                     &job.outcomes[items])
-            for t in range(1, p.tasks):
+            pool_run(threads, job.plan.tasks, job.plan.task_parent, POOL_UP, job.plan.up_rank,
+                     run_task, &job, &job.outcomes[items])
+            for t in range(1, job.plan.tasks):
                 merge_outcomes(&job.outcomes[0], &job.outcomes[t])
         else:
             pool_run(threads, <int32_t>batch, NULL, POOL_UP, NULL, run_matrix, &job,

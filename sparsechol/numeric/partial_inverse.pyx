@@ -26,7 +26,7 @@ from sparsechol.numeric.dense cimport (
     multiply, real, scalar, size_of, solve_right,
 )
 from sparsechol.numeric.pool cimport POOL_DOWN, pool_run, pool_scratch, pool_share, pool_worker
-from sparsechol.symbolic.structure cimport Pattern, Structure
+from sparsechol.symbolic.structure cimport Pattern, Plan, Structure, plan_for
 
 
 cdef enum:
@@ -42,13 +42,14 @@ cdef struct Place:
     void *own                   # matrices M of this thread
     void *spare                 # two blocks of PANEL columns
     int kind                    # scalar type
+    const Plan *plan
     Crew crew                   # this thread and those that help it
 
 
 cdef inline scalar *corner_of(const Pattern *p, int32_t s, const Place *at,
                               const scalar *witness) noexcept nogil:
     """The matrix M of a step, in the place of its update matrix."""
-    return <scalar *>(at.shared if p.handed[s] != -1 else at.own) + p.update[s]
+    return <scalar *>(at.shared if at.plan.handed[s] != -1 else at.own) + at.plan.update[s]
 
 
 cdef void gather_columns(const Pattern *p, int32_t s, Py_ssize_t begin, Py_ssize_t end,
@@ -199,24 +200,25 @@ cdef void invert_task(const Pattern *p, int32_t t, const Place *at,
                       const scalar *witness) noexcept nogil:
     """All fronts and regions of one task, from its roots down; the guests get their M."""
     cdef int32_t k, s, child
-    for k in range(p.task_start[t + 1] - 1, p.task_start[t] - 1, -1):
-        s = p.steps[k]
-        if p.parent[s] != -1 and p.handed[s] == -1:
+    for k in range(at.plan.task_start[t + 1] - 1, at.plan.task_start[t] - 1, -1):
+        s = at.plan.steps[k]
+        if p.parent[s] != -1 and at.plan.handed[s] == -1:
             gather(p, s, at, witness)
         if p.region[s] == -1:
             invert_front(p, s, at, witness)
         else:
             invert_columns(p, p.begin[s], s, <const scalar *>at.factor, <scalar *>at.z,
                            <const scalar *>corner_of(p, s, at, witness), <scalar *>at.spare)
-        child = p.guest[s]
+        child = at.plan.guest[s]
         while child != -1:
             gather(p, child, at, witness)
-            child = p.next_guest[child]
+            child = at.plan.next_guest[child]
 
 
 cdef struct Job:
     # One partial inverse, or a batch of them.
     const Pattern *p
+    const Plan *plan
     int kind                # scalar type
     int threads
     const char *factor
@@ -224,9 +226,9 @@ cdef struct Job:
     char *work              # handed over, then each thread's own
 
 
-cdef inline Py_ssize_t own_space(const Pattern *p) noexcept nogil:
+cdef inline Py_ssize_t own_space(const Pattern *p, const Plan *plan) noexcept nogil:
     """Scalars of a thread's own workspace: for products, two blocks of columns, matrices M."""
-    return <Py_ssize_t>PACK + 2 * <Py_ssize_t>PANEL * p.tallest + p.updates
+    return <Py_ssize_t>PACK + 2 * <Py_ssize_t>PANEL * p.tallest + plan.updates
 
 
 cdef inline Place place_of(const Job *job, Py_ssize_t k, char *shared, char *packs, int threads,
@@ -234,11 +236,12 @@ cdef inline Place place_of(const Job *job, Py_ssize_t k, char *shared, char *pac
     """Where a thread works on matrix k of a batch; its own workspace begins with its pack."""
     cdef const Pattern *p = job.p
     cdef Py_ssize_t size = size_of(job.kind)
-    cdef Py_ssize_t step = size * own_space(p)
+    cdef Py_ssize_t step = size * own_space(p, job.plan)
     cdef char *spare = packs + size * PACK + (step * worker.number if threads > 1 else 0)
     return Place(
         factor=job.factor + size * k * p.size, z=job.z + size * k * p.size, shared=shared,
         own=spare + size * 2 * <Py_ssize_t>PANEL * p.tallest, spare=spare, kind=job.kind,
+        plan=job.plan,
         crew=Crew(threads=threads, worker=worker, packs=packs, step=step),
     )
 
@@ -246,7 +249,7 @@ cdef inline Place place_of(const Job *job, Py_ssize_t k, char *shared, char *pac
 cdef void run_task(void *context, int32_t t, pool_worker *worker) noexcept nogil:
     """One task of a partial inverse."""
     cdef Job *job = <Job *>context
-    cdef char *packs = job.work + size_of(job.kind) * job.p.handovers
+    cdef char *packs = job.work + size_of(job.kind) * job.plan.handovers
     cdef Place at = place_of(job, 0, job.work, packs, job.threads, worker)
     invert_any(job.p, t, &at)
 
@@ -256,10 +259,10 @@ cdef void run_matrix(void *context, int32_t k, pool_worker *worker) noexcept nog
     cdef Job *job = <Job *>context
     cdef const Pattern *p = job.p
     cdef Py_ssize_t size = size_of(job.kind)
-    cdef char *shared = job.work + size * worker.number * (p.handovers + own_space(p))
-    cdef Place at = place_of(job, k, shared, shared + size * p.handovers, 1, worker)
+    cdef char *shared = job.work + size * worker.number * (job.plan.handovers + own_space(p, job.plan))
+    cdef Place at = place_of(job, k, shared, shared + size * job.plan.handovers, 1, worker)
     cdef int32_t t
-    for t in range(p.tasks - 1, -1, -1):
+    for t in range(job.plan.tasks - 1, -1, -1):
         invert_any(p, t, &at)
 
 
@@ -276,8 +279,8 @@ cdef inline void invert_any(const Pattern *p, int32_t t, const Place *at) noexce
 
 def workspace(Structure structure, Py_ssize_t batch, int threads):
     """Scalars of workspace that `partial_inverse` needs."""
-    cdef const Pattern *p = &structure.pattern
-    return p.handovers * (1 if batch == 1 else threads) + threads * own_space(p)
+    cdef const Plan *plan = plan_for(&structure.pattern, batch, threads)
+    return plan.handovers + threads * own_space(&structure.pattern, plan)
 
 
 def partial_inverse(Structure structure, const scalar[:, ::1] l, scalar[:, ::1] z,
@@ -305,18 +308,19 @@ def partial_inverse(Structure structure, const scalar[:, ::1] l, scalar[:, ::1] 
     if batch >= 2**31 - 1:
         raise OverflowError(f"a batch of {batch} matrices is too large")
     job.p = p
+    job.plan = plan_for(p, batch, threads)
     job.kind = kind_of(&l[0, 0])
     job.threads = threads
     job.factor = <const char *>&l[0, 0]
     job.z = <char *>&z[0, 0]
     job.work = <char *>&work[0]
-    scratch = malloc(pool_scratch(<int32_t>max(batch, <Py_ssize_t>p.tasks), threads) + 1)
+    scratch = malloc(pool_scratch(<int32_t>max(batch, <Py_ssize_t>job.plan.tasks), threads) + 1)
     if scratch == NULL:
         raise MemoryError("no memory for the list of tasks")
     with nogil:
         if batch == 1:
-            pool_run(threads, p.tasks, p.task_parent, POOL_DOWN, p.down_rank, run_task, &job,
-                     scratch)
+            pool_run(threads, job.plan.tasks, job.plan.task_parent, POOL_DOWN, job.plan.down_rank,
+                     run_task, &job, scratch)
         else:
             pool_run(threads, <int32_t>batch, NULL, POOL_DOWN, NULL, run_matrix, &job, scratch)
         free(scratch)

@@ -44,8 +44,8 @@ cdef void forward(const Pattern *p, int32_t t, const scalar *l, scalar *x, int k
     reached : whether X has nonzeros in the subtree of each supernode; NULL: it may.
     """
     cdef int32_t q, s
-    for q in range(p.task_start[t], p.task_start[t + 1]):
-        s = p.steps[q]
+    for q in range(p.crowd.task_start[t], p.crowd.task_start[t + 1]):
+        s = p.crowd.steps[q]
         if reached != NULL and not reached[s]:
             continue
         take_over(p, s, k, sums, hands, reached)
@@ -53,19 +53,19 @@ cdef void forward(const Pattern *p, int32_t t, const scalar *l, scalar *x, int k
             forward_front(p, s, l, x, k, sums, w, crew)
         else:
             forward_region(p, s, l, x, k, sums, reached)
-        if p.handed[s] != -1:
-            hand_over(p, s, k, sums, hands + p.handed[s] * k)
+        if p.crowd.handed[s] != -1:
+            hand_over(p, s, k, sums, hands + p.crowd.handed[s] * k)
 
 
 cdef inline void take_over(const Pattern *p, int32_t s, int k, scalar *sums, const scalar *hands,
                            const uint8_t *reached) noexcept nogil:
     """Add what other tasks took from the rows of s and above."""
-    cdef int32_t child = p.guest[s]
+    cdef int32_t child = p.crowd.guest[s]
     while child != -1:
         if reached == NULL or reached[child]:
             scatter_rows(<int>(p.row_start[child + 1] - p.row_start[child]), k,
-                         p.rows + p.row_start[child], hands + p.handed[child] * k, sums)
-        child = p.next_guest[child]
+                         p.rows + p.row_start[child], hands + p.crowd.handed[child] * k, sums)
+        child = p.crowd.next_guest[child]
 
 
 cdef inline void hand_over(const Pattern *p, int32_t s, int k, scalar *sums,
@@ -129,8 +129,8 @@ cdef void backward(const Pattern *p, int32_t t, const scalar *l, scalar *x, int 
                    const Crew *crew) noexcept nogil:
     """X <- L^-H X for one right-hand side, X <- L^-T X for several, on one task."""
     cdef int32_t q, s, root
-    for q in range(p.task_start[t + 1] - 1, p.task_start[t] - 1, -1):
-        root = p.steps[q]
+    for q in range(p.crowd.task_start[t + 1] - 1, p.crowd.task_start[t] - 1, -1):
+        root = p.crowd.steps[q]
         if p.region[root] == -1:
             backward_front(p, root, l, x, k, w, crew)
         else:
@@ -274,7 +274,7 @@ cdef struct Job:
 
 cdef inline Py_ssize_t space(const Pattern *p, Py_ssize_t block) noexcept nogil:
     """Scalars of a thread's workspace: X, sums, what is handed over, w, and for products."""
-    cdef Py_ssize_t rows = p.n * <Py_ssize_t>(2 if p.tasks > 1 else 1) + p.handed_rows + p.tallest
+    cdef Py_ssize_t rows = p.n * <Py_ssize_t>(2 if p.crowd.tasks > 1 else 1) + p.handed_rows + p.tallest
     return rows * block + (PACK if block > 1 else 0)
 
 
@@ -293,7 +293,7 @@ cdef inline Block block_of(const Job *job, int k, int thread) noexcept nogil:
     cdef const Pattern *p = job.p
     cdef Py_ssize_t unit = size_of(job.kind) * job.block
     cdef char *x = job.work + size_of(job.kind) * space(p, job.block) * thread
-    cdef char *sums = x + unit * p.n if p.tasks > 1 else x
+    cdef char *sums = x + unit * p.n if p.crowd.tasks > 1 else x
     cdef char *hands = sums + unit * p.n
     cdef char *w = hands + unit * p.handed_rows
     cdef Crew crew = Crew(threads=1, worker=NULL, packs=w + unit * p.tallest, step=0)
@@ -303,7 +303,7 @@ cdef inline Block block_of(const Job *job, int k, int thread) noexcept nogil:
 cdef void enter(const Job *job, const scalar *b, const Block *at) noexcept nogil:
     """Right-hand sides into X; the sums are cleared."""
     permute_in(job.inward, b, job.p.n, at.k, job.steps[1], job.steps[2], <scalar *>at.x)
-    if job.p.tasks > 1:
+    if job.p.crowd.tasks > 1:
         memset(at.sums, 0, sizeof(scalar) * job.p.n * at.k)
     if at.k > 1 and not job.lower:
         conjugate_all(<scalar *>at.x, <Py_ssize_t>job.p.n * at.k)
@@ -332,12 +332,12 @@ cdef void solve_block(const Job *job, int32_t item, int thread, const scalar *l,
     b += item // job.blocks * job.steps[0] + column * job.steps[2]
     enter(job, <const scalar *>b, &at)
     if job.lower:
-        for t in range(p.tasks):
+        for t in range(p.crowd.tasks):
             forward(p, t, l, <scalar *>at.x, at.k, <scalar *>at.sums, <scalar *>at.hands,
                     <scalar *>at.w, job.reached, &at.crew)
     turn(job, &at, l)
     if job.upper:
-        for t in range(p.tasks - 1, -1, -1):
+        for t in range(p.crowd.tasks - 1, -1, -1):
             backward(p, t, l, <scalar *>at.x, at.k, <scalar *>at.w, &at.crew)
     leave(job, b, &at)
 
@@ -404,10 +404,10 @@ cdef void solve_together(Job *job, int threads, scalar *b, void *scratch) noexce
     for thread in range(1, threads):
         memset(block_of(job, at.k, thread).sums, 0, sizeof(scalar) * p.n * at.k)
     if job.lower:
-        pool_run(threads, p.tasks, p.task_parent, POOL_UP, p.up_rank, run_up, job, scratch)
+        pool_run(threads, p.crowd.tasks, p.crowd.task_parent, POOL_UP, p.crowd.up_rank, run_up, job, scratch)
     turn(job, &at, <const scalar *>b)
     if job.upper:
-        pool_run(threads, p.tasks, p.task_parent, POOL_DOWN, p.down_rank, run_down, job, scratch)
+        pool_run(threads, p.crowd.tasks, p.crowd.task_parent, POOL_DOWN, p.crowd.down_rank, run_down, job, scratch)
     leave(job, b, &at)
 
 
@@ -464,7 +464,7 @@ def solve(Structure structure, const scalar[:, ::1] l, scalar[:, :, :] b, scalar
     items = batch * job.blocks
     if items >= 2**31 - 1:
         raise OverflowError("too many right-hand sides")
-    scratch = malloc(pool_scratch(<int32_t>max(items, <Py_ssize_t>p.tasks), threads) + 1)
+    scratch = malloc(pool_scratch(<int32_t>max(items, <Py_ssize_t>p.crowd.tasks), threads) + 1)
     if scratch == NULL:
         raise MemoryError("no memory for the list of tasks")
     with nogil:

@@ -8,8 +8,8 @@ and one for the odd levels of the tree. A supernode's update matrix is opened wh
 in the task is done and closed when it has been added to the parent's, so that a child and its
 parent never share a stack and nothing is ever moved. The sweeps from the roots down keep matrices
 of the same size in the same places, with time reversed. What goes from task to task is handed over in memory
-that all threads share; the children that are handed over are the guests of a front, and are added
-when it is opened.
+that all threads share; the children that are handed over are the guests of a front. Guests or not,
+children are added in ascending order, so that the sum has the same bits however the tree is cut.
 
 A region is a subtree whose supernodes are single columns without fronts; they stand one after
 another. Only its root has an update matrix. Column k with rows r_0 < r_1 < .. sends products
@@ -70,37 +70,31 @@ cdef class Structure:
         begin = region_starts(region_array)
         time = step_times(first, row_start, region)
         task, task_parent = partition(parent, region, time)
-        steps, task_start = by_task(task, task_parent.shape[0])
-        up_rank, down_rank = ranks(task_parent, np.bincount(task[steps], time[steps]).astype(float))
-        leaf, opens, guest, next_guest = children(parent, region, task)
-        given = np.flatnonzero((parent >= 0) & (task >= 0) & (task != task[parent]))
-        given = given.astype(np.int32)
-        handed = np.full(ns, -1, dtype=np.int64)
-        handed[given] = np.cumsum(below[given]) - below[given]
-        update, updates = stacked(below, parent, handed, opens, leaf, steps, task_start)
-        update[given], handovers = handed_over(given, below, task, task_parent)
+        self.crowd = plan(below, parent, region, time, task, task_parent)
+        if task_parent.shape[0] > 1:
+            one = np.where(task < 0, -1, 0).astype(np.int32)
+            self.alone = plan(below, parent, region, time, one, np.array([-1], dtype=np.int32))
+        else:
+            self.alone = self.crowd
         target_start = product_starts(below, inside)
         target = np.empty(target_start[ns], dtype=np.int32)
         locate_products(first, region, row_start, rows, panel, target_start, target)
         self.arrays = dict(
             perm=np.asarray(perm), first=np.asarray(first), parent=parent, row_start=row_start,
             rows=rows, relative=relative, panel_rows=panel_rows, panel=panel, region=region_array,
-            begin=begin, target_start=target_start, target=target, task_start=task_start,
-            steps=steps, task_parent=task_parent, up_rank=up_rank, down_rank=down_rank, leaf=leaf,
-            opens=opens, guest=guest, next_guest=next_guest, handed=handed, update=update,
-            entry_start=entry_start, entry_source=entry_source, entry_row=entry_row,
+            begin=begin, target_start=target_start, target=target, entry_start=entry_start,
+            entry_source=entry_source, entry_row=entry_row,
         )
         for array in self.arrays.values():
             array.setflags(write=False)
         self.pattern.n = <int32_t>n
         self.pattern.nsuper = <int32_t>ns
         self.pattern.tallest = (columns + below).max(initial=0)
-        self.pattern.tasks = task_parent.shape[0]
         self.pattern.nnz = indices.shape[0]
         self.pattern.size = panel[ns]
-        self.pattern.updates = updates
-        self.pattern.handovers = handovers
-        self.pattern.handed_rows = below[given].sum()
+        self.pattern.handed_rows = np.sum(below[self.crowd["handed"] >= 0])
+        self.pattern.alone = plan_of(self.alone)
+        self.pattern.crowd = plan_of(self.crowd)
         self.pattern.perm = ints(self.arrays["perm"])
         self.pattern.first = ints(self.arrays["first"])
         self.pattern.parent = ints(parent)
@@ -113,17 +107,6 @@ cdef class Structure:
         self.pattern.begin = ints(begin)
         self.pattern.target_start = longs(target_start)
         self.pattern.target = ints(target)
-        self.pattern.task_start = ints(task_start)
-        self.pattern.steps = ints(steps)
-        self.pattern.task_parent = ints(task_parent)
-        self.pattern.up_rank = ints(up_rank)
-        self.pattern.down_rank = ints(down_rank)
-        self.pattern.leaf = flags(leaf)
-        self.pattern.opens = flags(opens)
-        self.pattern.guest = ints(guest)
-        self.pattern.next_guest = ints(next_guest)
-        self.pattern.handed = longs(handed)
-        self.pattern.update = longs(update)
         self.pattern.entry_start = longs(entry_start)
         self.pattern.entry_source = longs(entry_source)
         self.pattern.entry_row = ints(entry_row)
@@ -146,22 +129,14 @@ cdef class Structure:
     @property
     def tasks(self) -> int:
         """Pieces that threads can work on."""
-        return self.pattern.tasks
-
-    @property
-    def updates(self) -> int:
-        """Entries of update matrices that one thread keeps at once."""
-        return self.pattern.updates
-
-    @property
-    def handovers(self) -> int:
-        """Entries of the update matrices that go from task to task, alive at once."""
-        return self.pattern.handovers
+        return self.pattern.crowd.tasks
 
     @property
     def nbytes(self) -> int:
         """Bytes of the structure itself."""
-        return sum(array.nbytes for array in self.arrays.values())
+        every = [self.arrays, self.crowd] + ([self.alone] if self.alone is not self.crowd else [])
+        return sum(array.nbytes for arrays in every for array in arrays.values()
+                   if isinstance(array, np.ndarray))
 
 
 cdef const int32_t *ints(const int32_t[::1] a) noexcept:
@@ -384,6 +359,49 @@ cdef inline void wait(int32_t k, const int64_t[::1] row_start, const int32_t[::1
         waiting[rows[q]] = k
 
 
+def plan(below, parent, region, time, task, task_parent):
+    """Everything that a partition into tasks decides: the contents of a Plan (see the pxd)."""
+    steps, task_start = by_task(task, task_parent.shape[0])
+    length = np.bincount(task[steps], time[steps], minlength=task_parent.shape[0])
+    up_rank, down_rank = ranks(task_parent, length.astype(np.float64))
+    leaf, opens, guest, before, rest, next_guest = children(parent, region, task)
+    given = np.flatnonzero((parent >= 0) & (task >= 0) & (task != task[parent])).astype(np.int32)
+    handed = np.full(parent.shape[0], -1, dtype=np.int64)
+    handed[given] = np.cumsum(below[given]) - below[given]
+    update, updates = stacked(below, parent, handed, opens, leaf, steps, task_start)
+    update[given], handovers = handed_over(given, below, task, task_parent)
+    contents = dict(
+        task_start=task_start, steps=steps, task_parent=task_parent, up_rank=up_rank,
+        down_rank=down_rank, leaf=leaf, opens=opens, guest=guest, before=before, rest=rest,
+        next_guest=next_guest, handed=handed, update=update,
+    )
+    for array in contents.values():
+        array.setflags(write=False)
+    return contents | dict(updates=updates, handovers=handovers)
+
+
+cdef Plan plan_of(dict contents):
+    """The C view of `plan`."""
+    return Plan(
+        tasks=len(contents["task_parent"]),
+        updates=contents["updates"],
+        handovers=contents["handovers"],
+        task_start=ints(contents["task_start"]),
+        steps=ints(contents["steps"]),
+        task_parent=ints(contents["task_parent"]),
+        up_rank=ints(contents["up_rank"]),
+        down_rank=ints(contents["down_rank"]),
+        leaf=flags(contents["leaf"]),
+        opens=flags(contents["opens"]),
+        guest=ints(contents["guest"]),
+        before=ints(contents["before"]),
+        rest=ints(contents["rest"]),
+        next_guest=ints(contents["next_guest"]),
+        handed=longs(contents["handed"]),
+        update=longs(contents["update"]),
+    )
+
+
 def by_task(task, tasks):
     """Steps task by task, and where each task starts."""
     steps = np.argsort(task, kind="stable")[np.count_nonzero(task < 0):].astype(np.int32)
@@ -393,40 +411,50 @@ def by_task(task, tasks):
 
 
 def children(const int32_t[::1] parent, const int32_t[::1] region, const int32_t[::1] task):
-    """How each front begins.
+    """How each front begins, and in which order its children are added: ascending.
 
     Returns
     -------
     leaf : uint8, 1 for a region and for a front without a child in its task.
     opens : uint8, 1 for the first child of a front in their task.
     guest, next_guest : int32, children of a front from other tasks as linked lists, ascending.
+    before, rest : int32, where those lists go on after a front's other children: the guest to be
+        added before a child, and after the last of them.
     """
     cdef Py_ssize_t ns = parent.shape[0]
     cdef int32_t s, p
     leaf_array = np.zeros(ns, dtype=np.uint8)
     opens_array = np.zeros(ns, dtype=np.uint8)
-    guest_array = np.full(ns, -1, dtype=np.int32)
-    next_array = np.full(ns, -1, dtype=np.int32)
     cdef uint8_t[::1] leaf = leaf_array
     cdef uint8_t[::1] opens = opens_array
-    cdef int32_t[::1] guest = guest_array
-    cdef int32_t[::1] following = next_array
+    lists = [np.full(ns, -1, dtype=np.int32) for _ in range(4)]
+    cdef int32_t[::1] guest = lists[0]
+    cdef int32_t[::1] before = lists[1]
+    cdef int32_t[::1] rest = lists[2]
+    cdef int32_t[::1] following = lists[3]
     cdef int32_t[::1] opener = np.full(ns, -1, dtype=np.int32)
     with nogil:
         for s in range(<int32_t>ns - 1, -1, -1):
             p = parent[s]
             if task[s] == -1 or p == -1:
                 continue
-            if task[p] == task[s]:
-                opener[p] = s
-            else:
+            if task[p] != task[s]:
                 following[s] = guest[p]
                 guest[p] = s
+            elif opener[p] == -1:
+                rest[p] = guest[p]
+                opener[p] = s
+            else:
+                before[opener[p]] = guest[p] if guest[p] < opener[p] else -1
+                opener[p] = s
         for s in range(ns):
             leaf[s] = task[s] != -1 and (region[s] == s or opener[s] == -1)
-            if opener[s] != -1:
+            if opener[s] == -1:
+                rest[s] = guest[s]
+            else:
                 opens[opener[s]] = 1
-    return leaf_array, opens_array, guest_array, next_array
+                before[opener[s]] = guest[s] if guest[s] < opener[s] else -1
+    return leaf_array, opens_array, *lists
 
 
 def stacked(const int64_t[::1] orders, const int32_t[::1] parent, const int64_t[::1] handed,
