@@ -81,8 +81,11 @@ cdef void multiply(int op, bint lower, int m, int n, int k, const scalar *A, int
 cdef void forward_one(int nc, int m, const scalar *P, int ld, scalar *x, scalar *w) noexcept nogil
 cdef void backward_one(int nc, int m, const scalar *P, int ld, scalar *x,
                        const scalar *w) noexcept nogil
-cdef void scatter_add(int m, int begin, int end, const int32_t *place, int shift, const scalar *U,
-                      scalar *D, int ldd) noexcept nogil
+cdef void scatter_add(int m, int begin, int end, const int32_t *place, const int32_t *runs,
+                      int shift, const scalar *U, scalar *D, int ldd) noexcept nogil
+cdef void gather_lower(int m, int begin, int end, const int32_t *place, const int32_t *runs,
+                       int shift, const scalar *D, int ldd, scalar *U) noexcept nogil
+cdef void mirror(int m, int begin, int end, scalar *U) noexcept nogil
 cdef Py_ssize_t factor_columns(const Pattern *p, int32_t begin, int32_t root, scalar *l,
                                scalar *update) noexcept nogil
 cdef void invert_columns(const Pattern *p, int32_t begin, int32_t root, const scalar *l,

@@ -24,8 +24,11 @@ cdef extern from "kernels.h" nogil:
                         void *) noexcept nogil
         void (*backward)(Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, void *,
                          const void *) noexcept nogil
-        void (*scatter)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const int32_t *, int, const void *,
-                        void *, Py_ssize_t) noexcept nogil
+        void (*scatter)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const int32_t *, const int32_t *, int,
+                        const void *, void *, Py_ssize_t) noexcept nogil
+        void (*gather)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const int32_t *, const int32_t *, int,
+                       const void *, Py_ssize_t, void *) noexcept nogil
+        void (*mirror)(Py_ssize_t, Py_ssize_t, Py_ssize_t, void *) noexcept nogil
         Py_ssize_t (*columns)(Py_ssize_t, Py_ssize_t, const int32_t *, const int64_t *,
                               const int64_t *, const int32_t *, const int32_t *, void *,
                               void *) noexcept nogil
@@ -230,12 +233,23 @@ cdef void backward_one(int nc, int m, const scalar *P, int ld, scalar *x,
     own(<const scalar *>P).backward(nc, m, P, ld, x, w)
 
 
-cdef void scatter_add(int m, int begin, int end, const int32_t *place, int shift, const scalar *U,
-                      scalar *D, int ldd) noexcept nogil:
+cdef void scatter_add(int m, int begin, int end, const int32_t *place, const int32_t *runs,
+                      int shift, const scalar *U, scalar *D, int ldd) noexcept nogil:
     """D[place[i] - shift, place[j] - shift] += U[i, j] for i >= j, begin <= j < end."""
-    if begin >= end:
-        return
-    own(<const scalar *>D).scatter(m, begin, end, place, shift, U, D, ldd)
+    if begin < end:
+        own(<const scalar *>D).scatter(m, begin, end, place, runs, shift, U, D, ldd)
+
+
+cdef void gather_lower(int m, int begin, int end, const int32_t *place, const int32_t *runs,
+                       int shift, const scalar *D, int ldd, scalar *U) noexcept nogil:
+    """U[i, j] = D[place[i] - shift, place[j] - shift] for i >= j, begin <= j < end."""
+    if begin < end:
+        own(D).gather(m, begin, end, place, runs, shift, D, ldd, U)
+
+
+cdef void mirror(int m, int begin, int end, scalar *U) noexcept nogil:
+    """U[j, i] = conj(U[i, j]) for i > j, begin <= j < end."""
+    own(<const scalar *>U).mirror(m, begin, end, U)
 
 
 cdef Py_ssize_t factor_columns(const Pattern *p, int32_t begin, int32_t root, scalar *l,

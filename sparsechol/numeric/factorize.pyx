@@ -110,8 +110,10 @@ cdef void extend_columns(const Pattern *p, int32_t s, int begin, int end, const 
     cdef int low = lower_bound(place, m, begin)
     cdef int high = lower_bound(place, m, end)
     cdef int split = max(low, min(high, <int>p.panel_rows[s]))
-    scatter_add(m, low, split, place, 0, update, <scalar *>at.factor + p.panel[parent], nc + below)
-    scatter_add(m, split, high, place, nc, update, update_of(p, parent, at, witness), below)
+    cdef const int32_t *runs = p.runs + p.row_start[s]
+    scatter_add(m, low, split, place, runs, 0, update, <scalar *>at.factor + p.panel[parent],
+                nc + below)
+    scatter_add(m, split, high, place, runs, nc, update, update_of(p, parent, at, witness), below)
 
 
 cdef inline int lower_bound(const int32_t *place, int m, int value) noexcept nogil:

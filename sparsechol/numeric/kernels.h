@@ -34,9 +34,15 @@ typedef struct {
     void (*backward)(ptrdiff_t nc, ptrdiff_t m, const void *P, ptrdiff_t ld, void *x,
                      const void *w);
     /* D[place[i] - shift, place[j] - shift] += U[i, j] for i >= j and columns j of U from `begin`
-     * to `end`; U is m x m. */
-    void (*scatter)(ptrdiff_t m, ptrdiff_t begin, ptrdiff_t end, const int32_t *place, int shift,
-                    const void *U, void *D, ptrdiff_t ldd);
+     * to `end`; U is m x m. runs[i]: where the rows that are like row i end, positive if their
+     * places follow one another, negative if they are anywhere. */
+    void (*scatter)(ptrdiff_t m, ptrdiff_t begin, ptrdiff_t end, const int32_t *place,
+                    const int32_t *runs, int shift, const void *U, void *D, ptrdiff_t ldd);
+    /* The reverse, U[i, j] = D[place[i] - shift, place[j] - shift]. */
+    void (*gather)(ptrdiff_t m, ptrdiff_t begin, ptrdiff_t end, const int32_t *place,
+                   const int32_t *runs, int shift, const void *D, ptrdiff_t ldd, void *U);
+    /* U[j, i] = conj(U[i, j]) for i > j and columns j of U from `begin` to `end`. */
+    void (*mirror)(ptrdiff_t m, ptrdiff_t begin, ptrdiff_t end, void *U);
     /* Columns `begin` to `root` of a region, one supernode each: L from the entries of A in `l`,
      * the part of the flat factor that `panel` counts from; `update` is the cleared update matrix
      * of the root. `products` is where the targets of column `begin` lie.

@@ -511,20 +511,51 @@ static void NAME(backward)(ptrdiff_t nc, ptrdiff_t m, const void *P_, ptrdiff_t 
     }
 }
 
-/* ---- extend-add -------------------------------------------------------------------------------- */
+/* ---- extend-add and its reverse ----------------------------------------------------------------- */
 
-/* Where the rest of a column lands in one run it is added as a vector. */
-static void NAME(scatter)(ptrdiff_t m, ptrdiff_t begin, ptrdiff_t end, const int32_t *place, int shift,
-                          const void *U, void *D, ptrdiff_t ldd) {
+static void NAME(scatter)(ptrdiff_t m, ptrdiff_t begin, ptrdiff_t end, const int32_t *place,
+                          const int32_t *runs, int shift, const void *U, void *D, ptrdiff_t ldd) {
     for (ptrdiff_t j = begin; j < end; j++) {
         const SCALAR *u = (const SCALAR *)U + j * m;
         SCALAR *d = (SCALAR *)D + (ptrdiff_t)(place[j] - shift) * ldd - shift;
-        if (place[m - 1] - place[j] == m - 1 - j) {
-            SCALAR *run = d + place[j] - j;
-            for (ptrdiff_t i = j; i < m; i++) run[i] += u[i];
-        } else {
-            for (ptrdiff_t i = j; i < m; i++) d[place[i]] += u[i];
+        for (ptrdiff_t i = j; i < m;) {
+            ptrdiff_t stop = runs[i];
+            if (stop > 0) {
+                SCALAR *run = d + (place[i] - i);
+                for (; i < stop; i++) run[i] += u[i];
+            } else {
+                for (; i < -stop; i++) d[place[i]] += u[i];
+            }
         }
+    }
+}
+
+static void NAME(gather)(ptrdiff_t m, ptrdiff_t begin, ptrdiff_t end, const int32_t *place,
+                         const int32_t *runs, int shift, const void *D, ptrdiff_t ldd, void *U) {
+    for (ptrdiff_t j = begin; j < end; j++) {
+        SCALAR *u = (SCALAR *)U + j * m;
+        const SCALAR *d = (const SCALAR *)D + (ptrdiff_t)(place[j] - shift) * ldd - shift;
+        for (ptrdiff_t i = j; i < m;) {
+            ptrdiff_t stop = runs[i];
+            if (stop > 0) {
+                const SCALAR *run = d + (place[i] - i);
+                for (; i < stop; i++) u[i] = run[i];
+            } else {
+                for (; i < -stop; i++) u[i] = d[place[i]];
+            }
+        }
+    }
+}
+
+/* By tiles of columns: each row of a tile is written at once. */
+static void NAME(mirror)(ptrdiff_t m, ptrdiff_t begin, ptrdiff_t end, void *U_) {
+    SCALAR *U = U_;
+    for (; begin < end; begin += 8) {
+        ptrdiff_t stop = begin + 8 < end ? begin + 8 : end;
+        for (ptrdiff_t i = begin + 1; i < stop; i++)
+            for (ptrdiff_t j = begin; j < i; j++) U[j + i * m] = CONJUGATE(U[i + j * m]);
+        for (ptrdiff_t i = stop; i < m; i++)
+            for (ptrdiff_t j = begin; j < stop; j++) U[j + i * m] = CONJUGATE(U[i + j * m]);
     }
 }
 
@@ -616,7 +647,7 @@ static void NAME(inverse_columns)(ptrdiff_t begin, ptrdiff_t root, const int32_t
 
 static const kernels NAME(table) = {
     NAME(factor),  NAME(solve),   NAME(multiply),        NAME(forward), NAME(backward),
-    NAME(scatter), NAME(columns), NAME(inverse_columns),
+    NAME(scatter), NAME(gather),  NAME(mirror),          NAME(columns), NAME(inverse_columns),
 };
 
 #undef NAME

@@ -22,8 +22,8 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from sparsechol.numeric.dense cimport (
-    AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, PACK, PANEL, Crew, conjugate, invert_columns, kind_of,
-    multiply, real, scalar, size_of, solve_right,
+    AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, PACK, PANEL, Crew, conjugate, gather_lower,
+    invert_columns, kind_of, mirror, multiply, real, scalar, size_of, solve_right,
 )
 from sparsechol.numeric.pool cimport POOL_DOWN, pool_run, pool_scratch, pool_share, pool_worker
 from sparsechol.symbolic.structure cimport Pattern, Plan, Structure, plan_for
@@ -52,7 +52,7 @@ cdef inline scalar *corner_of(const Pattern *p, int32_t s, const Place *at,
     return <scalar *>(at.shared if at.plan.handed[s] != -1 else at.own) + at.plan.update[s]
 
 
-cdef void gather_columns(const Pattern *p, int32_t s, Py_ssize_t begin, Py_ssize_t end,
+cdef void gather_columns(const Pattern *p, int32_t s, int begin, int end,
                          const Place *at, const scalar *witness) noexcept nogil:
     """Columns `begin` to `end` of the lower triangle of M, and the rows that mirror them.
 
@@ -61,28 +61,18 @@ cdef void gather_columns(const Pattern *p, int32_t s, Py_ssize_t begin, Py_ssize
         [ Z21  M  ]                [ m21 m22 ]     the first columns come out of the panel
     """
     cdef int32_t parent = p.parent[s]
-    cdef Py_ssize_t m = p.row_start[s + 1] - p.row_start[s]
+    cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
     cdef const int32_t *place = p.relative + p.row_start[s]
-    cdef Py_ssize_t nc = p.first[parent + 1] - p.first[parent]
-    cdef Py_ssize_t below = p.row_start[parent + 1] - p.row_start[parent]
-    cdef const scalar *panel = <const scalar *>at.z + p.panel[parent]
-    cdef const scalar *corner = corner_of(p, parent, at, witness)
+    cdef const int32_t *runs = p.runs + p.row_start[s]
+    cdef int nc = p.first[parent + 1] - p.first[parent]
+    cdef int below = <int>(p.row_start[parent + 1] - p.row_start[parent])
     cdef scalar *target = corner_of(p, s, at, witness)
-    cdef const scalar *source
-    cdef Py_ssize_t i, j, stop
-    while begin < end:
-        stop = min(begin + TILE, end)
-        for j in range(begin, stop):
-            if place[j] < nc:
-                source = panel + place[j] * (nc + below)
-            else:
-                source = corner + (place[j] - nc) * below - nc
-            for i in range(j, m):
-                target[i + j * m] = source[place[i]]
-        for i in range(begin + 1, m):
-            for j in range(begin, min(stop, i)):
-                target[j + i * m] = conjugate(target[i + j * m])
-        begin = stop
+    cdef int split = max(begin, min(end, <int>p.panel_rows[s]))
+    gather_lower(m, begin, split, place, runs, 0, <const scalar *>at.z + p.panel[parent],
+                 nc + below, target)
+    gather_lower(m, split, end, place, runs, nc,
+                 <const scalar *>corner_of(p, parent, at, witness), below, target)
+    mirror(m, begin, end, target)
 
 
 cdef struct Gathering:
@@ -95,20 +85,21 @@ cdef struct Gathering:
 cdef void gather(const Pattern *p, int32_t s, const Place *at,
                  const scalar *witness) noexcept nogil:
     """The matrix M of s out of the front of its parent."""
-    cdef Py_ssize_t m = p.row_start[s + 1] - p.row_start[s]
+    cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
     cdef Gathering job
     if at.crew.threads == 1 or m < SHARED_ROWS:
         gather_columns(p, s, 0, m, at, witness)
     else:
         job = Gathering(p=p, s=s, at=at)
-        pool_share(at.crew.worker, <int32_t>((m + TILE - 1) // TILE), gather_piece, &job)
+        pool_share(at.crew.worker, (m + <int>TILE - 1) // <int>TILE, gather_piece, &job)
 
 
 cdef void gather_piece(void *context, int32_t piece, pool_worker *worker) noexcept nogil:
     """One tile of columns."""
     cdef const Gathering *job = <const Gathering *>context
-    cdef Py_ssize_t begin = <Py_ssize_t>piece * TILE
-    cdef Py_ssize_t end = min(begin + TILE, job.p.row_start[job.s + 1] - job.p.row_start[job.s])
+    cdef int m = <int>(job.p.row_start[job.s + 1] - job.p.row_start[job.s])
+    cdef int begin = piece * <int>TILE
+    cdef int end = min(begin + <int>TILE, m)
     if job.at.kind == DOUBLE:
         gather_columns(job.p, job.s, begin, end, job.at, <const double *>NULL)
     elif job.at.kind == FLOAT:

@@ -36,6 +36,7 @@ cdef struct Pattern:
     const int64_t *row_start    # (nsuper + 1) into rows and relative
     const int32_t *rows         # rows below each supernode, ascending
     const int32_t *relative     # their places in the parent's front
+    const int32_t *runs         # where rows that are placed alike end, see structure.pyx
     const int32_t *panel_rows   # (nsuper) how many of them lie in the columns of the parent
     const int64_t *panel        # (nsuper + 1) start of each panel in the flat factor
     const int32_t *region       # (nsuper) root of the region it is a column of, -1 for a front

@@ -7,9 +7,10 @@ A thread that does a task (see symbolic.tasks) keeps update matrices in two stac
 and one for the odd levels of the tree. A supernode's update matrix is opened when its first child
 in the task is done and closed when it has been added to the parent's, so that a child and its
 parent never share a stack and nothing is ever moved. The sweeps from the roots down keep matrices
-of the same size in the same places, with time reversed. What goes from task to task is handed over in memory
-that all threads share; the children that are handed over are the guests of a front. Guests or not,
-children are added in ascending order, so that the sum has the same bits however the tree is cut.
+of the same size in the same places, with time reversed. What goes from task to task is handed over
+in memory that all threads share; the children that are handed over are the guests of a front.
+Guests or not, children are added in ascending order, so that the sum has the same bits however the
+tree is cut.
 
 A region is a subtree whose supernodes are single columns without fronts; they stand one after
 another. Only its root has an update matrix. Column k with rows r_0 < r_1 < .. sends products
@@ -29,6 +30,10 @@ from sparsechol.symbolic.etree import elimination_tree, permuted_triangle
 from sparsechol.symbolic.supernodes import step_times
 from sparsechol.symbolic.tasks import handovers as handed_over
 from sparsechol.symbolic.tasks import partition, ranks
+
+
+cdef enum:
+    RUN = 8                 # rows from which a run is worth a loop of its own
 
 
 cdef class Structure:
@@ -61,6 +66,7 @@ cdef class Structure:
         entry_row = np.empty(indices.shape[0], dtype=np.int32)
         locate(first, parent, row_start, rows, relative, starts, members, sources, indptr, perm,
                entry_start, entry_source, entry_row)
+        runs = runs_of(row_start, relative)
         panel_rows = rows_in_parent(first, parent, row_start, rows)
         columns = np.diff(first).astype(np.int64)
         below = np.diff(row_start)
@@ -81,8 +87,8 @@ cdef class Structure:
         locate_products(first, region, row_start, rows, panel, target_start, target)
         self.arrays = dict(
             perm=np.asarray(perm), first=np.asarray(first), parent=parent, row_start=row_start,
-            rows=rows, relative=relative, panel_rows=panel_rows, panel=panel, region=region_array,
-            begin=begin, target_start=target_start, target=target, entry_start=entry_start,
+            rows=rows, relative=relative, runs=runs, panel_rows=panel_rows, panel=panel,
+            region=region_array, begin=begin, target_start=target_start, target=target, entry_start=entry_start,
             entry_source=entry_source, entry_row=entry_row,
         )
         for array in self.arrays.values():
@@ -101,6 +107,7 @@ cdef class Structure:
         self.pattern.row_start = longs(row_start)
         self.pattern.rows = ints(rows)
         self.pattern.relative = ints(relative)
+        self.pattern.runs = ints(runs)
         self.pattern.panel_rows = ints(panel_rows)
         self.pattern.panel = longs(panel)
         self.pattern.region = ints(region_array)
@@ -243,6 +250,36 @@ def locate(const int32_t[::1] first, const int32_t[::1] parent,
                     q += 1
                     entry_source[q] = sources[p]
                     entry_row[q] = place[members[p]]
+
+
+def runs_of(const int64_t[::1] row_start, const int32_t[::1] relative):
+    """For each row below a supernode, where in the list the rows end that are placed alike.
+
+    Positive: a run of at least RUN rows whose places in the parent's front follow one another.
+    Negative: rows between such runs.
+    """
+    cdef Py_ssize_t ns = row_start.shape[0] - 1
+    cdef Py_ssize_t s
+    cdef int64_t q, head, tail, end
+    runs_array = np.empty(relative.shape[0], dtype=np.int32)
+    cdef int32_t[::1] runs = runs_array
+    with nogil:
+        for s in range(ns):
+            end = row_start[s + 1]
+            tail = end                  # rows from `tail` on are settled
+            while end > row_start[s]:
+                head = end - 1
+                while head > row_start[s] and relative[head - 1] + 1 == relative[head]:
+                    head -= 1
+                if end - head >= RUN:
+                    for q in range(head, end):
+                        runs[q] = <int32_t>(end - row_start[s])
+                    tail = head
+                else:
+                    for q in range(head, end):
+                        runs[q] = -<int32_t>(tail - row_start[s])
+                end = head
+    return runs_array
 
 
 def rows_in_parent(const int32_t[::1] first, const int32_t[::1] parent,
