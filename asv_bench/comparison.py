@@ -1,16 +1,13 @@
 """The measurements behind `asv_bench.report`: every solver on one matrix, interleaved, medians."""
 
-import gc
 import math
-import statistics
 import sys
-from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from . import machine, tables
+from . import batch, clock, machine, tables
 from .benchmarks import THREADS, peers, problems
 
 OURS = "sparsechol"
@@ -18,10 +15,9 @@ RIVALS = {
     "CHOLMOD": [name for name in peers.SOLVERS if name.startswith("cholmod")],
     "PARDISO": [name for name in peers.SOLVERS if name.startswith("pardiso")],
 }
+if THREADS > 1:
+    RIVALS["one thread"] = ["sparsechol-one-thread"]
 WORK = ("refactorise", "solve", "once", "partial inverse")
-
-# A sample repeats short work until it takes about this long, in seconds.
-SAMPLE = 0.005
 
 # Residuals may be this many times n roundings: enough for any backward stable factorisation.
 ROUNDINGS = 10
@@ -61,6 +57,8 @@ def run(args):
             print(failures[-1], file=sys.stderr, flush=True)
     for work in WORK:
         print(*tables.work_table(work, results, OURS, RIVALS, args.markdown), sep="\n", end="\n\n")
+    if not args.only:
+        print(*batch.table(args.repeat, args.markdown), sep="\n", end="\n\n")
     print(*tables.matrix_table(results, OURS, args.markdown), sep="\n", end="\n\n")
     print(*machine.describe(load_before), sep="\n")
     if results:
@@ -75,7 +73,7 @@ def run(args):
 def chosen(args):
     """Names of the problems to measure."""
     folder = args.matrices or problems.matrix_folder()
-    names = [*problems.GENERATED, *problems.names_in(folder)]
+    names = [*problems.MODELS, *problems.names_in(folder)]
     unknown = set(args.only or ()) - set(names)
     if unknown:
         sys.exit(f"no such problem: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
@@ -99,7 +97,7 @@ def measure(name, args, solvers):
         for solver, one in made.items():
             verify(solver, one, A, b)
         verify_partial_inverse(made[OURS], A)
-        times = medians(work_of(made, b), args.repeat)
+        times = clock.medians(work_of(made, b), args.repeat)
     finally:
         for one in made.values():
             one.release()
@@ -154,37 +152,10 @@ def work_of(made, b):
         work["solve"][solver] = lambda one=one, rhs=rhs: one.solve(rhs)
     ours = made[OURS]
     work["partial inverse"][OURS] = lambda: ours.factor.partial_inverse()
-    return work
+    return {(name, solver): f for name, fs in work.items() for solver, f in fs.items()}
 
 
 def once(one, rhs):
     one.analyze()
     one.factorize()
     one.solve(rhs)
-
-
-def medians(work, repeat):
-    """Median time of each function; all solvers take turns, so that none has the quiet moments."""
-    calls = {
-        (name, solver): max(1, math.ceil(SAMPLE / sample(function, 1)))
-        for name, functions in work.items()
-        for solver, function in functions.items()
-    }
-    samples = {key: [] for key in calls}
-    gc.collect()
-    gc.disable()
-    try:
-        for _ in range(repeat):
-            for (name, solver), number in calls.items():
-                samples[name, solver].append(sample(work[name][solver], number))
-    finally:
-        gc.enable()
-    return {key: statistics.median(values) for key, values in samples.items()}
-
-
-def sample(function, number):
-    """Seconds a call takes."""
-    start = perf_counter()
-    for _ in range(number):
-        function()
-    return (perf_counter() - start) / number

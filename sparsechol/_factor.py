@@ -31,6 +31,9 @@ REFUSED_ROUNDINGS = 16
 # more than this, or large float32 problems would always warn).
 DOUBTFUL_ROUNDINGS = 10_000
 
+# Entries of the factor, once for each block of right-hand sides, that are worth it too.
+WORTH_SHARING = 100_000
+
 # Fewer tasks than this are not worth waking a second thread for.
 FEWEST_TASKS = 4
 
@@ -284,7 +287,7 @@ class CholeskyFactor:
             return columns
         structure = self.symbolic._structure
         block = max(1, min(BLOCK, columns.shape[1]))
-        threads = _useful_threads(structure, threads)
+        threads = _useful_threads(structure, threads, columns.shape[1])
         work = np.empty(solve.workspace(structure, block, threads), dtype=self.dtype)
         complex_conjugate = conjugate and self.dtype.kind == "c"
         if complex_conjugate:
@@ -658,13 +661,16 @@ def callers_level() -> int:
     return level
 
 
-def _useful_threads(structure, threads: int | None) -> int:
-    """Threads for one matrix: one where there are too few tasks to gain by more."""
-    if structure.tasks < FEWEST_TASKS:
+def _useful_threads(structure, threads: int | None, columns: int = 1) -> int:
+    """Threads for one matrix and so many right-hand sides: one where more would not gain."""
+    blocks = -(-columns // BLOCK)
+    if blocks * structure.size < WORTH_SHARING:
+        blocks = 1
+    if structure.tasks < FEWEST_TASKS and blocks == 1:
         if threads is not None:
             thread_count(threads)  # refuses what is no number of threads
         return 1
-    return min(thread_count(threads), structure.tasks)
+    return min(thread_count(threads), max(structure.tasks, blocks))
 
 
 def allocate(entries: int, dtype, what: str) -> np.ndarray:

@@ -46,6 +46,9 @@ class Solver:
         """What `solve` returned as an ndarray."""
         return x
 
+    def logdet(self):
+        """Logarithm of the determinant, where the library offers it."""
+
     def release(self):
         """Free what garbage collection would not."""
 
@@ -53,10 +56,11 @@ class Solver:
 class Sparsechol(Solver):
     """This package."""
 
-    def __init__(self, A, order="auto"):
+    def __init__(self, A, order="auto", threads=None):
         import sparsechol
 
         self._package = sparsechol
+        self._threads = threads
         self.order = self._asked = order
         self.symbolic = self.factor = None
         self.load(A)
@@ -64,6 +68,13 @@ class Sparsechol(Solver):
     def load(self, A):
         self._lower = sp.csc_array(sp.tril(A))
         self._values = None if self.symbolic is None else self.symbolic.values(self._lower)
+
+    def load_packed(self, values):
+        """The same from packed values."""
+        self._values = values
+
+    def logdet(self):
+        return self.factor.logdet()
 
     def analyze(self):
         self.factor = None
@@ -73,12 +84,12 @@ class Sparsechol(Solver):
 
     def factorize(self):
         if self.factor is None:
-            self.factor = self.symbolic.factorize(self._values)
+            self.factor = self.symbolic.factorize(self._values, threads=self._threads)
         else:
-            self.factor.update(self._values)
+            self.factor.update(self._values, threads=self._threads)
 
     def solve(self, b):
-        return self.factor.solve(b)
+        return self.factor.solve(b, threads=self._threads)
 
 
 class Cholmod(Solver):
@@ -197,6 +208,32 @@ class Pardiso(Solver):
             raise PyPardisoError(error.value)
 
 
+class ScikitSparse(Solver):
+    """CHOLMOD through scikit-sparse, which chooses between supernodal and simplicial."""
+
+    def __init__(self, A):
+        from sksparse import cholmod
+
+        self.order = "CHOLMOD's default"
+        self._cholmod = cholmod
+        self.load(A)
+
+    def load(self, A):
+        self._A = sp.csc_matrix(A)
+
+    def analyze(self):
+        self._factor = self._cholmod.analyze(self._A)
+
+    def factorize(self):
+        self._factor.cholesky_inplace(self._A)
+
+    def solve(self, b):
+        return self._factor(b)
+
+    def logdet(self):
+        return self._factor.logdet()
+
+
 class SuperLU(Solver):
     """scipy.sparse.linalg.splu in its symmetric mode; it cannot reuse an analysis."""
 
@@ -258,6 +295,8 @@ SOLVERS = {
     "pardiso": (Pardiso, ("pypardiso",)),
     "pardiso-mindegree": (partial(Pardiso, order="minimum degree"), ("pypardiso",)),
     "splu": (SuperLU, ()),
+    "scikit-sparse": (ScikitSparse, ("sksparse",)),
+    "sparsechol-one-thread": (partial(Sparsechol, threads=1), ()),
 }
 
 # Those of the asv suite.

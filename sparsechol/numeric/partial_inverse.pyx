@@ -250,7 +250,8 @@ cdef void run_matrix(void *context, int32_t k, pool_worker *worker) noexcept nog
     cdef Job *job = <Job *>context
     cdef const Pattern *p = job.p
     cdef Py_ssize_t size = size_of(job.kind)
-    cdef char *shared = job.work + size * worker.number * (job.plan.handovers + own_space(p, job.plan))
+    cdef Py_ssize_t space = job.plan.handovers + own_space(p, job.plan)
+    cdef char *shared = job.work + size * worker.number * space
     cdef Place at = place_of(job, k, shared, shared + size * job.plan.handovers, 1, worker)
     cdef int32_t t
     for t in range(job.plan.tasks - 1, -1, -1):
@@ -310,8 +311,8 @@ def partial_inverse(Structure structure, const scalar[:, ::1] l, scalar[:, ::1] 
         raise MemoryError("no memory for the list of tasks")
     with nogil:
         if batch == 1:
-            pool_run(threads, job.plan.tasks, job.plan.task_parent, POOL_DOWN, job.plan.down_rank,
-                     run_task, &job, scratch)
+            pool_run(threads, job.plan.tasks, job.plan.task_parent, POOL_DOWN,
+                     job.plan.down_rank, run_task, &job, scratch)
         else:
             pool_run(threads, <int32_t>batch, NULL, POOL_DOWN, NULL, run_matrix, &job, scratch)
         free(scratch)

@@ -274,7 +274,9 @@ cdef struct Job:
 
 cdef inline Py_ssize_t space(const Pattern *p, Py_ssize_t block) noexcept nogil:
     """Scalars of a thread's workspace: X, sums, what is handed over, w, and for products."""
-    cdef Py_ssize_t rows = p.n * <Py_ssize_t>(2 if p.crowd.tasks > 1 else 1) + p.handed_rows + p.tallest
+    cdef Py_ssize_t rows = p.n + p.handed_rows + p.tallest
+    if p.crowd.tasks > 1:
+        rows += p.n
     return rows * block + (PACK if block > 1 else 0)
 
 
@@ -404,10 +406,12 @@ cdef void solve_together(Job *job, int threads, scalar *b, void *scratch) noexce
     for thread in range(1, threads):
         memset(block_of(job, at.k, thread).sums, 0, sizeof(scalar) * p.n * at.k)
     if job.lower:
-        pool_run(threads, p.crowd.tasks, p.crowd.task_parent, POOL_UP, p.crowd.up_rank, run_up, job, scratch)
+        pool_run(threads, p.crowd.tasks, p.crowd.task_parent, POOL_UP, p.crowd.up_rank, run_up,
+                 job, scratch)
     turn(job, &at, <const scalar *>b)
     if job.upper:
-        pool_run(threads, p.crowd.tasks, p.crowd.task_parent, POOL_DOWN, p.crowd.down_rank, run_down, job, scratch)
+        pool_run(threads, p.crowd.tasks, p.crowd.task_parent, POOL_DOWN, p.crowd.down_rank,
+                 run_down, job, scratch)
     leave(job, b, &at)
 
 

@@ -88,8 +88,8 @@ cdef class Structure:
         self.arrays = dict(
             perm=np.asarray(perm), first=np.asarray(first), parent=parent, row_start=row_start,
             rows=rows, relative=relative, runs=runs, panel_rows=panel_rows, panel=panel,
-            region=region_array, begin=begin, target_start=target_start, target=target, entry_start=entry_start,
-            entry_source=entry_source, entry_row=entry_row,
+            region=region_array, begin=begin, target_start=target_start, target=target,
+            entry_start=entry_start, entry_source=entry_source, entry_row=entry_row,
         )
         for array in self.arrays.values():
             array.setflags(write=False)
