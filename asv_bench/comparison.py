@@ -97,7 +97,7 @@ def measure(name, args, solvers):
         for solver, one in made.items():
             verify(solver, one, A, b)
         verify_partial_inverse(made[OURS], A)
-        times = clock.medians(work_of(made, b), args.repeat)
+        times = clock.medians(work_of(made, b), args.repeat, THREADS)
     finally:
         for one in made.values():
             one.release()

@@ -22,6 +22,7 @@ from ._functions import cholesky
 from ._models import matern_spde
 from ._symbolic import SymbolicFactor, analyze
 from ._terminal import format_seconds, progress, show_table, timed
+from ._threads import thread_count
 from .ordering import METHODS, Ordering
 from .ordering.metis import have_metis
 
@@ -89,8 +90,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Run a command that has been parsed; returns the exit status."""
     with warnings.catch_warnings(record=True) as doubts:
         warnings.simplefilter("always", LinAlgWarning)
-        # The first call looks for the BLAS libraries: that belongs to no matrix.
-        cholesky(np.eye(1))
+        try:
+            thread_count()  # starting the workers belongs to no matrix
+        except ValueError as error:  # the environment variable
+            return refuse(str(error))
         try:
             require_matplotlib(arguments.plot)
             passed = arguments.run(arguments)

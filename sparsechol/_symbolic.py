@@ -12,7 +12,7 @@ from . import _batch, _factor
 from ._exceptions import PatternMismatchError
 from ._input import as_scipy, check_square, compressed, scalar_dtype
 from .numeric.factorize import workspace
-from .numeric.packing import first_nonfinite, pack
+from .numeric.packing import expand, first_nonfinite, pack
 from .ordering import Ordering, order
 from .symbolic.analysis import inverse_permutation, pattern_of_factor, supernodal_order
 from .symbolic.patterns import lower_pattern, symmetric_pattern
@@ -315,10 +315,8 @@ class SymbolicFactor:
     def _symmetric(self, packed: np.ndarray) -> csc_array:
         """The Hermitian matrix with the given lower triangle."""
         starts, members, sources = self._both_triangles
-        above = sources < 0
-        data = packed[np.where(above, ~sources, sources)]
-        if np.iscomplexobj(data):
-            np.conjugate(data, out=data, where=above)
+        data = np.empty(sources.shape[0], dtype=packed.dtype)
+        expand(packed, sources, data)
         return _csc(data, members, starts, self.shape)
 
     def _pattern_of_factor(self):

@@ -350,3 +350,16 @@ def test_cells_are_entries_of_small_matrices(n):
     start = int(S._first[len(S._first) // 2])
     if start < n:
         assert_array_equal(_plot.supernode_widths(S, start), widths[start:, start:])
+
+
+def test_wrong_number_of_threads_in_the_environment(monkeypatch, capsys):
+    from sparsechol import _threads
+
+    monkeypatch.setenv(_threads.VARIABLE, "many")
+    _threads._default.cache_clear()
+    try:
+        message = refused(capsys, ["demo", "--n", "50"])
+    finally:
+        monkeypatch.undo()
+        _threads._default.cache_clear()
+    assert "SPARSECHOL_NUM_THREADS" in message

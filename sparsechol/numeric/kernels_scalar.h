@@ -470,7 +470,7 @@ static void NAME(forward)(ptrdiff_t nc, ptrdiff_t m, const void *P_, ptrdiff_t l
     for (; j + 4 <= nc; j += 4) {
         for (int a = 0; a < 4; a++) {
             const SCALAR *pa = P + (j + a) * ld + j;
-            x[j + a] /= REAL_PART(pa[a]);
+            x[j + a] *= 1 / REAL_PART(pa[a]); /* the division does not wait for x */
             for (int b = a + 1; b < 4; b++) x[j + b] -= pa[b] * x[j + a];
         }
         SCALAR minus[4] = {-x[j], -x[j + 1], -x[j + 2], -x[j + 3]};
@@ -479,7 +479,7 @@ static void NAME(forward)(ptrdiff_t nc, ptrdiff_t m, const void *P_, ptrdiff_t l
     }
     for (; j < nc; j++) {
         const SCALAR *pj = P + j * ld;
-        x[j] /= REAL_PART(pj[j]);
+        x[j] *= 1 / REAL_PART(pj[j]);
         for (ptrdiff_t i = j + 1; i < nc; i++) x[i] -= pj[i] * x[j];
         NAME(columns_times)(1, m, pj + nc, ld, x + j, j > 0, w);
     }
@@ -496,7 +496,7 @@ static void NAME(backward)(ptrdiff_t nc, ptrdiff_t m, const void *P_, ptrdiff_t 
         NAME(columns_dot)(1, m, pj + nc, ld, w, y);
         SCALAR sum = x[j - 1] - y[0];
         for (ptrdiff_t i = j; i < nc; i++) sum -= CONJUGATE(pj[i]) * x[i];
-        x[j - 1] = sum / REAL_PART(pj[j - 1]);
+        x[j - 1] = sum * (1 / REAL_PART(pj[j - 1]));
     }
     for (; j > 0; j -= 4) {
         const SCALAR *p = P + (j - 4) * ld;
@@ -506,7 +506,7 @@ static void NAME(backward)(ptrdiff_t nc, ptrdiff_t m, const void *P_, ptrdiff_t 
             const SCALAR *pa = p + a * ld + j - 4;
             SCALAR sum = x[j - 4 + a] - (y[a] + z[a]);
             for (int b = a + 1; b < 4; b++) sum -= CONJUGATE(pa[b]) * x[j - 4 + b];
-            x[j - 4 + a] = sum / REAL_PART(pa[a]);
+            x[j - 4 + a] = sum * (1 / REAL_PART(pa[a]));
         }
     }
 }

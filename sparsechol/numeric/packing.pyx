@@ -139,6 +139,18 @@ def gather_values(Structure structure, const scalar[:, ::1] flat, scalar[:, ::1]
                     column += rows
 
 
+def expand(const scalar[::1] packed, const int64_t[::1] sources, scalar[::1] out):
+    """out[q] <- packed[sources[q]], or the conjugate where the source is complemented."""
+    cdef Py_ssize_t q
+    cdef int64_t source
+    if out.shape[0] != sources.shape[0]:
+        raise ValueError("expand: arrays do not have one length")
+    with nogil:
+        for q in range(sources.shape[0]):
+            source = sources[q]
+            out[q] = packed[source] if source >= 0 else conjugate(packed[~source])
+
+
 def gather_factor(Structure structure, const scalar[::1] flat, const int32_t[::1] post,
                   const int64_t[::1] starts, const int32_t[::1] members, scalar[::1] out):
     """out <- the entries of flat panels at (members, column), a pattern inside that of L.

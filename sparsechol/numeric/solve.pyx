@@ -161,17 +161,18 @@ cdef inline void backward_front(const Pattern *p, int32_t s, const scalar *l, sc
 cdef inline void forward_column(int m, int k, const scalar *column, const int32_t *rows,
                                 scalar *x1, scalar *sums) noexcept nogil:
     """One column of a region: x1 <- x1 / l, then it leaves the rows below."""
+    cdef double inverse = 1 / real(column[0])       # does not wait for x1
     cdef int i, c
     cdef scalar y
     cdef scalar *target
     if k == 1:
-        y = x1[0] / real(column[0])
+        y = x1[0] * inverse
         x1[0] = y
         for i in range(m):
             sums[rows[i]] -= column[i + 1] * y
         return
     for c in range(k):
-        x1[c] /= real(column[0])
+        x1[c] = x1[c] * inverse
     for i in range(m):
         target = sums + <Py_ssize_t>rows[i] * k
         for c in range(k):
@@ -181,6 +182,7 @@ cdef inline void forward_column(int m, int k, const scalar *column, const int32_
 cdef inline void backward_column(int m, int k, const scalar *column, const int32_t *rows,
                                  scalar *x1, const scalar *x) noexcept nogil:
     """One column of a region; conjugated if there is one right-hand side (see `backward`)."""
+    cdef double inverse = 1 / real(column[0])
     cdef int i, c
     cdef scalar y
     cdef const scalar *source
@@ -188,14 +190,14 @@ cdef inline void backward_column(int m, int k, const scalar *column, const int32
         y = x1[0]
         for i in range(m):
             y -= conjugate(column[i + 1]) * x[rows[i]]
-        x1[0] = y / real(column[0])
+        x1[0] = y * inverse
         return
     for i in range(m):
         source = x + <Py_ssize_t>rows[i] * k
         for c in range(k):
             x1[c] -= column[i + 1] * source[c]
     for c in range(k):
-        x1[c] /= real(column[0])
+        x1[c] = x1[c] * inverse
 
 
 cdef inline void scatter_rows(int m, int k, const int32_t *rows, const scalar *w,
