@@ -236,6 +236,10 @@ cdef inline void permute_in(const int32_t *place, const scalar *b, Py_ssize_t n,
     cdef Py_ssize_t i
     cdef int c
     cdef const scalar *source
+    if k == 1:
+        for i in range(n):
+            x[i] = b[place[i] * row_step]
+        return
     for i in range(n):
         source = b + place[i] * row_step
         for c in range(k):
@@ -249,6 +253,10 @@ cdef inline void permute_out(const int32_t *place, const scalar *x, Py_ssize_t n
     cdef Py_ssize_t i
     cdef int c
     cdef scalar *target
+    if k == 1:
+        for i in range(n):
+            b[place[i] * row_step] = x[i]
+        return
     for i in range(n):
         target = b + place[i] * row_step
         for c in range(k):
