@@ -72,6 +72,17 @@ cdef inline double real(scalar x) noexcept nogil:
         return x
 
 
+cdef inline void transpose(Py_ssize_t rows, Py_ssize_t w, const scalar *t, Py_ssize_t ldt,
+                           scalar *h) noexcept nogil:
+    """h <- t^H, by tiles."""
+    cdef Py_ssize_t i, j, begin = 0
+    while begin < rows:
+        for j in range(w):
+            for i in range(begin, min(begin + 16, rows)):
+                h[j + i * w] = conjugate(t[i + j * ldt])
+        begin += 16
+
+
 cdef int factor_panel(int rows, int nc, scalar *P, int ld, const Crew *crew) noexcept nogil
 cdef void solve_right(int op, int rows, int nc, const scalar *L, int ldl, scalar *X,
                       int ldx, const Crew *crew) noexcept nogil
@@ -86,7 +97,21 @@ cdef void scatter_add(int m, int begin, int end, const int32_t *place, const int
 cdef void gather_lower(int m, int begin, int end, const int32_t *place, const int32_t *runs,
                        int shift, const scalar *D, int ldd, scalar *U) noexcept nogil
 cdef void mirror(int m, int begin, int end, scalar *U) noexcept nogil
-cdef Py_ssize_t factor_columns(const Pattern *p, int32_t begin, int32_t root, scalar *l,
+cdef void tangent_panel(int rows, int nc, const scalar *L, scalar *X, int ld,
+                        const Crew *crew) noexcept nogil
+cdef void outer_panel(int rows, int nc, const scalar *X, const scalar *Y, scalar *out, int ld,
+                      const Crew *crew) noexcept nogil
+cdef void adjoint_triangle(int nc, const scalar *L, scalar *Z, int ld,
+                           const Crew *crew) noexcept nogil
+cdef Py_ssize_t factor_columns(const Pattern *p, int32_t root, scalar *l,
                                scalar *update) noexcept nogil
-cdef void invert_columns(const Pattern *p, int32_t begin, int32_t root, const scalar *l,
-                         scalar *z, const scalar *corner, scalar *t) noexcept nogil
+cdef void invert_columns(const Pattern *p, int32_t root, const scalar *l, scalar *z,
+                         const scalar *corner, scalar *t) noexcept nogil
+cdef void tangent_columns(const Pattern *p, int32_t root, const scalar *l, scalar *x,
+                          scalar *update) noexcept nogil
+cdef void outer_columns(const Pattern *p, int32_t root, const scalar *x, const scalar *y,
+                        scalar *out, scalar *update) noexcept nogil
+cdef void adjoint_columns(const Pattern *p, int32_t root, const scalar *l, scalar *z,
+                          const scalar *corner, scalar *t) noexcept nogil
+cdef void inner_columns(const Pattern *p, int32_t root, const scalar *s, const scalar *y,
+                        scalar *out, const scalar *corner, scalar *t) noexcept nogil

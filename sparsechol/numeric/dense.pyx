@@ -13,6 +13,13 @@ from sparsechol.numeric.pool cimport pool_share
 cdef extern from "kernels.h" nogil:
     cdef enum:
         WIDTH
+    ctypedef struct region:
+        Py_ssize_t begin, root
+        const int32_t *first
+        const int64_t *panel
+        const int64_t *row_start
+        const int32_t *rows
+        const int32_t *target
     ctypedef struct kernels:
         int (*factor)(Py_ssize_t, int, void *, Py_ssize_t) noexcept nogil
         void (*solve)(int, Py_ssize_t, int, const void *, Py_ssize_t, void *,
@@ -29,12 +36,20 @@ cdef extern from "kernels.h" nogil:
         void (*gather)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const int32_t *, const int32_t *, int,
                        const void *, Py_ssize_t, void *) noexcept nogil
         void (*mirror)(Py_ssize_t, Py_ssize_t, Py_ssize_t, void *) noexcept nogil
-        Py_ssize_t (*columns)(Py_ssize_t, Py_ssize_t, const int32_t *, const int64_t *,
-                              const int64_t *, const int32_t *, const int32_t *, void *,
+        Py_ssize_t (*columns)(const region *, void *, void *) noexcept nogil
+        void (*inverse_columns)(const region *, const void *, void *, const void *,
+                                void *) noexcept nogil
+        void (*tangent)(Py_ssize_t, int, const void *, void *, Py_ssize_t) noexcept nogil
+        void (*outer)(Py_ssize_t, int, const void *, const void *, void *,
+                      Py_ssize_t) noexcept nogil
+        void (*adjoint)(int, const void *, void *, Py_ssize_t) noexcept nogil
+        void (*tangent_columns)(const region *, const void *, void *, void *) noexcept nogil
+        void (*outer_columns)(const region *, const void *, const void *, void *,
                               void *) noexcept nogil
-        void (*inverse_columns)(Py_ssize_t, Py_ssize_t, const int32_t *, const int64_t *,
-                                const int64_t *, const int32_t *, const int32_t *, const void *,
-                                void *, const void *, void *) noexcept nogil
+        void (*adjoint_columns)(const region *, const void *, void *, const void *,
+                                void *) noexcept nogil
+        void (*inner_columns)(const region *, const void *, const void *, void *, const void *,
+                              void *) noexcept nogil
     const char *kernels_best()
     int kernels_use(const char *name, const kernels **tables)
 
@@ -81,6 +96,78 @@ cdef int factor_panel(int rows, int nc, scalar *P, int ld, const Crew *crew) noe
 cdef inline int half(int nc) noexcept nogil:
     """About half of nc, a multiple of WIDTH."""
     return (nc // 2 + WIDTH - 1) // WIDTH * WIDTH
+
+
+cdef void tangent_panel(int rows, int nc, const scalar *L, scalar *X, int ld,
+                        const Crew *crew) noexcept nogil:
+    """X <- the change of the first nc columns of L that a change X of the front makes.
+
+        [ X11  .   ]  h            X1 with  X1 L11^H + L1 X11^H = the first h columns,
+        [ X21  X22 ]  rows - h     X22 <- X22 - X21 L21^H - L21 X21^H, then the same on X22
+    """
+    cdef int h
+    if nc <= WIDTH:
+        own(L).tangent(rows, nc, L, X, ld)
+        return
+    h = half(nc)
+    tangent_panel(rows, h, L, X, ld, crew)
+    L += h
+    X += h
+    multiply(ADJOINT, True, rows - h, nc - h, h, <const scalar *>X, ld, L, ld, True,
+             X + <Py_ssize_t>h * ld, ld, crew)
+    multiply(ADJOINT, True, rows - h, nc - h, h, L, ld, <const scalar *>X, ld, True,
+             X + <Py_ssize_t>h * ld, ld, crew)
+    tangent_panel(rows - h, nc - h, L + <Py_ssize_t>h * ld, X + <Py_ssize_t>h * ld, ld, crew)
+
+
+cdef void outer_panel(int rows, int nc, const scalar *X, const scalar *Y, scalar *out, int ld,
+                      const Crew *crew) noexcept nogil:
+    """out <- out - X Y^H - Y X^H on the first nc columns of a front, lower triangles.
+
+        [ X11  .   ]  h            the first h columns of out from X1 and Y1,
+        [ X21  X22 ]  rows - h     the others from X21 and Y21, then from X22 and Y22
+    """
+    cdef int h
+    if nc <= WIDTH:
+        own(X).outer(rows, nc, X, Y, out, ld)
+        return
+    h = half(nc)
+    outer_panel(rows, h, X, Y, out, ld, crew)
+    X += h
+    Y += h
+    out += h + <Py_ssize_t>h * ld
+    multiply(ADJOINT, True, rows - h, nc - h, h, X, ld, Y, ld, True, out, ld, crew)
+    multiply(ADJOINT, True, rows - h, nc - h, h, Y, ld, X, ld, True, out, ld, crew)
+    outer_panel(rows - h, nc - h, X + <Py_ssize_t>h * ld, Y + <Py_ssize_t>h * ld, out, ld, crew)
+
+
+cdef void adjoint_triangle(int nc, const scalar *L, scalar *Z, int ld,
+                           const Crew *crew) noexcept nogil:
+    """Z <- L^-H (P + P^H) L^-1 from C in its lower triangle; P = L^H C, diagonal halved, lower.
+
+        [ Z11 Z21^H ]  h           Z22 from C22,  Z21 = (C21 - Z22 L21) L11^-1,
+        [ Z21 Z22   ]  nc - h      Z11 from C11 - lower(Z21^H L21)
+    """
+    cdef int h, i, j
+    cdef const scalar *L21
+    cdef scalar *Z21
+    cdef scalar *Z12
+    if nc <= WIDTH:
+        own(L).adjoint(nc, L, Z, ld)
+        return
+    h = half(nc)
+    L21 = L + h
+    Z21 = Z + h
+    Z12 = Z + <Py_ssize_t>h * ld
+    adjoint_triangle(nc - h, L21 + <Py_ssize_t>h * ld, Z12 + h, ld, crew)
+    multiply(AS_IS, False, nc - h, h, nc - h, <const scalar *>Z12 + h, ld, L21, ld, True, Z21, ld,
+             crew)
+    solve_right(AS_IS, nc - h, h, L, ld, Z21, ld, crew)
+    for j in range(nc - h):
+        for i in range(h):
+            Z12[i + j * <Py_ssize_t>ld] = conjugate(Z21[j + i * <Py_ssize_t>ld])
+    multiply(AS_IS, True, h, h, nc - h, <const scalar *>Z12, ld, L21, ld, True, Z, ld, crew)
+    adjoint_triangle(h, L, Z, ld, crew)
 
 
 cdef void solve_right(int op, int rows, int nc, const scalar *L, int ldl, scalar *X,
@@ -252,20 +339,65 @@ cdef void mirror(int m, int begin, int end, scalar *U) noexcept nogil:
     own(<const scalar *>U).mirror(m, begin, end, U)
 
 
-cdef Py_ssize_t factor_columns(const Pattern *p, int32_t begin, int32_t root, scalar *l,
+cdef inline region up(const Pattern *p, int32_t root) noexcept nogil:
+    """The region of a root for a kernel that begins with its first column."""
+    cdef int32_t begin = p.begin[root]
+    return region(begin=begin, root=root, first=p.first, panel=p.panel, row_start=p.row_start,
+                  rows=p.rows, target=p.target + p.target_start[begin])
+
+
+cdef inline region down(const Pattern *p, int32_t root) noexcept nogil:
+    """The region of a root for a kernel that begins with the root."""
+    cdef region r = up(p, root)
+    r.target = p.target + p.target_start[root + 1]
+    return r
+
+
+cdef Py_ssize_t factor_columns(const Pattern *p, int32_t root, scalar *l,
                                scalar *update) noexcept nogil:
     """Factor the columns of a region; -1, or the column whose pivot is not positive."""
-    return own(<const scalar *>l).columns(begin, root, p.first, p.panel, p.row_start, p.rows,
-                                          p.target + p.target_start[begin], l + p.panel[begin],
-                                          update)
+    cdef region r = up(p, root)
+    return own(<const scalar *>l).columns(&r, l + p.panel[r.begin], update)
 
 
-cdef void invert_columns(const Pattern *p, int32_t begin, int32_t root, const scalar *l,
-                         scalar *z, const scalar *corner, scalar *t) noexcept nogil:
+cdef void invert_columns(const Pattern *p, int32_t root, const scalar *l, scalar *z,
+                         const scalar *corner, scalar *t) noexcept nogil:
     """Partial inverse on the columns of a region."""
-    own(l).inverse_columns(begin, root, p.first, p.panel, p.row_start, p.rows,
-                           p.target + p.target_start[root + 1], l + p.panel[begin],
-                           z + p.panel[begin], corner, t)
+    cdef region r = down(p, root)
+    cdef int64_t at = p.panel[r.begin]
+    own(l).inverse_columns(&r, l + at, z + at, corner, t)
+
+
+cdef void tangent_columns(const Pattern *p, int32_t root, const scalar *l, scalar *x,
+                          scalar *update) noexcept nogil:
+    """Tangent of the factor on the columns of a region."""
+    cdef region r = up(p, root)
+    cdef int64_t at = p.panel[r.begin]
+    own(l).tangent_columns(&r, l + at, x + at, update)
+
+
+cdef void outer_columns(const Pattern *p, int32_t root, const scalar *x, const scalar *y,
+                        scalar *out, scalar *update) noexcept nogil:
+    """-(X Y^H + Y X^H) on the columns of a region."""
+    cdef region r = up(p, root)
+    cdef int64_t at = p.panel[r.begin]
+    own(x).outer_columns(&r, x + at, y + at, out + at, update)
+
+
+cdef void adjoint_columns(const Pattern *p, int32_t root, const scalar *l, scalar *z,
+                          const scalar *corner, scalar *t) noexcept nogil:
+    """Adjoint of the tangent on the columns of a region."""
+    cdef region r = down(p, root)
+    cdef int64_t at = p.panel[r.begin]
+    own(l).adjoint_columns(&r, l + at, z + at, corner, t)
+
+
+cdef void inner_columns(const Pattern *p, int32_t root, const scalar *s, const scalar *y,
+                        scalar *out, const scalar *corner, scalar *t) noexcept nogil:
+    """S Y on the columns of a region."""
+    cdef region r = down(p, root)
+    cdef int64_t at = p.panel[r.begin]
+    own(s).inner_columns(&r, s + at, y + at, out + at, corner, t)
 
 
 def subtract_product(scalar[::1, :] A, scalar[::1, :] B, scalar[:, :] C,

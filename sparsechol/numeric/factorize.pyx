@@ -14,179 +14,22 @@ Liu, J. W. H. (1992). The multifrontal method for sparse matrix solution: theory
     SIAM Review 34(1), 82-109.
 """
 
-from libc.stdint cimport INT32_MAX, int32_t, int64_t
+from libc.stdint cimport INT32_MAX, int32_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
 
 import numpy as np
 
+from sparsechol.numeric.assembly cimport (
+    Place, complete, open_region, pass_on, receives, square_of,
+)
 from sparsechol.numeric.dense cimport (
-    ADJOINT, DOUBLE, DOUBLE_COMPLEX, FLOAT, PACK, Crew, conjugate, factor_columns, factor_panel,
-    kind_of, multiply, real, scalar, scatter_add, size_of,
+    ADJOINT, DOUBLE, DOUBLE_COMPLEX, FLOAT, PACK, Crew, factor_columns, factor_panel, kind_of,
+    multiply, real, scalar, size_of,
 )
 from sparsechol.numeric.pool cimport (
-    POOL_UP, pool_least, pool_lower, pool_read, pool_run, pool_scratch, pool_share, pool_worker,
+    POOL_UP, pool_least, pool_lower, pool_read, pool_run, pool_scratch, pool_worker,
 )
 from sparsechol.symbolic.structure cimport Pattern, Plan, Structure, plan_for
-
-
-cdef enum:
-    SHARED_ROWS = 256       # rows of a front from which its assembly is worth sharing
-
-
-cdef struct Place:
-    # Where a thread works: everything but `own` is the same for all threads.
-    const void *a               # values of A
-    void *factor                # the flat factor, panel after panel
-    void *shared                # update matrices that are handed over
-    void *own                   # update matrices of this thread
-    int kind                    # scalar type
-    const Plan *plan
-    Crew crew                   # this thread and those that help it
-
-
-cdef inline scalar *update_of(const Pattern *p, int32_t s, const Place *at,
-                              const scalar *witness) noexcept nogil:
-    """The update matrix of a step."""
-    return <scalar *>(at.shared if at.plan.handed[s] != -1 else at.own) + at.plan.update[s]
-
-
-cdef inline void put_entries(const Pattern *p, int32_t s, int32_t begin, int32_t end,
-                             const scalar *a, scalar *panel) noexcept nogil:
-    """Entries of A into columns `begin` to `end` of the panel of s."""
-    cdef Py_ssize_t rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
-    cdef int64_t q, source
-    cdef int32_t j
-    panel += begin * rows
-    for j in range(p.first[s] + begin, p.first[s] + end):
-        for q in range(p.entry_start[j], p.entry_start[j + 1]):
-            source = p.entry_source[q]
-            if source >= 0:
-                panel[p.entry_row[q]] = a[source]
-            else:
-                panel[p.entry_row[q]] = conjugate(a[~source])
-        panel += rows
-
-
-cdef inline bint receives(const Place *at, int32_t s) noexcept nogil:
-    """Whether children add to the front of s."""
-    return not at.plan.leaf[s] or at.plan.guest[s] != -1
-
-
-cdef void open_columns(const Pattern *p, int32_t s, int begin, int end, const Place *at,
-                       const scalar *witness) noexcept nogil:
-    """Columns `begin` to `end` of the front of s: cleared, and the entries of A put in.
-
-    The update matrix is not cleared where nothing is added to it before it is computed.
-    """
-    cdef int nc = p.first[s + 1] - p.first[s]
-    cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
-    cdef scalar *panel = <scalar *>at.factor + p.panel[s]
-    cdef scalar *update = update_of(p, s, at, witness)
-    cdef int j, split = min(nc, end)
-    if begin < split:
-        memset(panel + <Py_ssize_t>(nc + m) * begin, 0,
-               sizeof(scalar) * <Py_ssize_t>(nc + m) * (split - begin))
-        put_entries(p, s, begin, split, <const scalar *>at.a, panel)
-    if receives(at, s):
-        for j in range(max(nc, begin) - nc, end - nc):
-            memset(update + j * <Py_ssize_t>(m + 1), 0, sizeof(scalar) * (m - j))
-
-
-cdef void extend_columns(const Pattern *p, int32_t s, int begin, int end, const Place *at,
-                         const scalar *witness) noexcept nogil:
-    """Add the update matrix of s to columns `begin` to `end` of the front of its parent.
-
-        update of s        front of the parent
-        [ u11  .  ]   ->   [ panel   .    ]      rows and columns go to `relative`;
-        [ u21 u22 ]        [ panel update ]      the first columns land in the panel
-    """
-    cdef int32_t parent = p.parent[s]
-    cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
-    cdef const int32_t *place = p.relative + p.row_start[s]
-    cdef int nc = p.first[parent + 1] - p.first[parent]
-    cdef int below = <int>(p.row_start[parent + 1] - p.row_start[parent])
-    cdef const scalar *update = update_of(p, s, at, witness)
-    cdef int low = lower_bound(place, m, begin)
-    cdef int high = lower_bound(place, m, end)
-    cdef int split = max(low, min(high, <int>p.panel_rows[s]))
-    cdef const int32_t *runs = p.runs + p.row_start[s]
-    scatter_add(m, low, split, place, runs, 0, update, <scalar *>at.factor + p.panel[parent],
-                nc + below)
-    scatter_add(m, split, high, place, runs, nc, update, update_of(p, parent, at, witness), below)
-
-
-cdef inline int lower_bound(const int32_t *place, int m, int value) noexcept nogil:
-    """How many places lie before `value`."""
-    cdef int low = 0, high = m, middle
-    if m == 0 or value <= place[0]:
-        return 0
-    if value > place[m - 1]:
-        return m
-    while low < high:
-        middle = (low + high) // 2
-        if place[middle] < value:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-cdef struct Assembly:
-    # Part of the assembly of a front that the threads of a crew share by columns.
-    const Pattern *p
-    int32_t s               # the front that is opened, or
-    int32_t child           # the one that is added to it; -1: none
-    int width               # columns in a piece
-    const Place *at
-
-
-cdef void assemble(const Pattern *p, int32_t s, int32_t child, const Place *at,
-                   const scalar *witness) noexcept nogil:
-    """Open the front of s, or add the update matrix of its child to it."""
-    cdef int rows = <int>(p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s])
-    cdef Assembly job
-    if at.crew.threads == 1 or rows < SHARED_ROWS:
-        if child == -1:
-            open_columns(p, s, 0, rows, at, witness)
-        else:
-            extend_columns(p, child, 0, rows, at, witness)
-        return
-    job = Assembly(p=p, s=s, child=child, width=SHARED_ROWS // 8, at=at)
-    pool_share(at.crew.worker, (rows + job.width - 1) // job.width, assemble_piece, &job)
-
-
-cdef inline void add_guests(const Pattern *p, int32_t s, int32_t child, int32_t end,
-                            const Place *at, const scalar *witness) noexcept nogil:
-    """Add what was handed over to the front of s, from one child on and before another."""
-    while child != -1 and child < end:
-        assemble(p, s, child, at, witness)
-        child = at.plan.next_guest[child]
-
-
-cdef void assemble_piece(void *context, int32_t piece, pool_worker *worker) noexcept nogil:
-    cdef const Assembly *job = <const Assembly *>context
-    if job.at.kind == DOUBLE:
-        assemble_columns(job, piece, <const double *>NULL)
-    elif job.at.kind == FLOAT:
-        assemble_columns(job, piece, <const float *>NULL)
-    elif job.at.kind == DOUBLE_COMPLEX:
-        assemble_columns(job, piece, <const double complex *>NULL)
-    else:
-        assemble_columns(job, piece, <const float complex *>NULL)
-
-
-cdef inline void assemble_columns(const Assembly *job, int32_t piece,
-                                  const scalar *witness) noexcept nogil:
-    cdef const Pattern *p = job.p
-    cdef int32_t s = job.s
-    cdef int rows = <int>(p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s])
-    cdef int begin = piece * job.width
-    cdef int end = min(rows, begin + job.width)
-    if job.child == -1:
-        open_columns(p, s, begin, end, job.at, witness)
-    else:
-        extend_columns(p, job.child, begin, end, job.at, witness)
 
 
 cdef struct Outcome:
@@ -212,11 +55,9 @@ cdef bint factor_front(const Pattern *p, int32_t s, const Place *at, const scala
     """Factor one front; False if a pivot is not positive."""
     cdef int nc = p.first[s + 1] - p.first[s]
     cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
-    cdef scalar *panel = <scalar *>at.factor + p.panel[s]
+    cdef scalar *panel = <scalar *>at.panels + p.panel[s]
     cdef int bad
-    if at.plan.leaf[s]:
-        assemble(p, s, -1, at, witness)
-    add_guests(p, s, at.plan.rest[s], INT32_MAX, at, witness)
+    complete(p, s, at, witness)
     #   [ F11  .  ]      L11 = chol(F11), L21 = F21 L11^-H
     #   [ F21 F22 ]      F22 <- F22 - L21 L21^H
     bad = factor_panel(nc + m, nc, panel, nc + m, &at.crew)
@@ -227,7 +68,7 @@ cdef bint factor_front(const Pattern *p, int32_t s, const Place *at, const scala
     weigh_pivots(p, s, <const scalar *>at.a, <const scalar *>panel, nc + m, outcome)
     if m:
         multiply(ADJOINT, True, m, m, nc, <const scalar *>panel + nc, nc + m,
-                 <const scalar *>panel + nc, nc + m, receives(at, s), update_of(p, s, at, witness),
+                 <const scalar *>panel + nc, nc + m, receives(at, s), square_of(p, s, at, witness),
                  m, &at.crew)
     return True
 
@@ -235,16 +76,11 @@ cdef bint factor_front(const Pattern *p, int32_t s, const Place *at, const scala
 cdef bint factor_region(const Pattern *p, int32_t root, const Place *at, const scalar *witness,
                         Outcome *outcome) noexcept nogil:
     """Factor the columns of one region; False if a pivot is not positive."""
-    cdef int64_t m = p.row_start[root + 1] - p.row_start[root]
     cdef int32_t s, begin = p.begin[root]
-    cdef scalar *panels = <scalar *>at.factor
-    cdef scalar *update = update_of(p, root, at, witness)
+    cdef scalar *panels = <scalar *>at.panels
     cdef Py_ssize_t bad
-    memset(panels + p.panel[begin], 0, sizeof(scalar) * (p.panel[root + 1] - p.panel[begin]))
-    for s in range(begin, root + 1):
-        put_entries(p, s, 0, 1, <const scalar *>at.a, panels + p.panel[s])
-    memset(update, 0, sizeof(scalar) * m * m)
-    bad = factor_columns(p, begin, root, panels, update)
+    open_region(p, root, at, witness)
+    bad = factor_columns(p, root, panels, square_of(p, root, at, witness))
     if bad >= 0:
         outcome.failed = <int32_t>bad
         outcome.pivot = real(panels[p.panel[begin + bad - p.first[begin]]])
@@ -270,11 +106,7 @@ cdef void factor_task(const Pattern *p, int32_t t, const Place *at, const scalar
             good = factor_region(p, s, at, witness, outcome)
         if not good:
             return
-        if p.parent[s] != -1 and at.plan.handed[s] == -1:
-            if at.plan.opens[s]:
-                assemble(p, p.parent[s], -1, at, witness)
-            add_guests(p, p.parent[s], at.plan.before[s], s, at, witness)
-            assemble(p, p.parent[s], s, at, witness)
+        pass_on(p, s, at, witness)
 
 
 cdef inline void weigh_pivots(const Pattern *p, int32_t s, const scalar *a, const scalar *panel,
@@ -319,7 +151,7 @@ cdef void run_task(void *context, int32_t t, pool_worker *worker) noexcept nogil
         threads=job.threads, worker=worker, packs=packs, step=size * own_space(job.plan),
     )
     cdef Place at = Place(
-        a=job.a, factor=job.factor, shared=job.work,
+        a=job.a, flat=NULL, panels=job.factor, shared=job.work,
         own=packs + crew.step * worker.number + size * PACK, kind=job.kind, plan=job.plan,
         crew=crew,
     )
@@ -335,7 +167,7 @@ cdef void run_matrix(void *context, int32_t k, pool_worker *worker) noexcept nog
     cdef char *work = job.work + size * worker.number * (job.plan.handovers + own_space(job.plan))
     cdef char *pack = work + size * job.plan.handovers
     cdef Place at = Place(
-        a=job.a + size * k * p.nnz, factor=job.factor + size * k * p.size, shared=work,
+        a=job.a + size * k * p.nnz, flat=NULL, panels=job.factor + size * k * p.size, shared=work,
         own=pack + size * PACK, kind=job.kind, plan=job.plan,
         crew=Crew(threads=1, worker=worker, packs=pack, step=0),
     )

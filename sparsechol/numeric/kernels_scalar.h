@@ -126,10 +126,10 @@ static void NAME(solve)(int op, ptrdiff_t rows, int nc, const void *L_, ptrdiff_
         NAME(solve_by_width)(1, rows, nc, L, ldl, inverse, X, ldx);
 }
 
-/* ---- Cholesky of a panel ---------------------------------------------------------------------- */
+/* ---- Cholesky of a panel --------------------------------------------------------------------- */
 
 /*      [ P11 ]  nc      P11 = L11 L11^H
- *      [ P21 ]          L21 = P21 L11^-H                                                          */
+ *      [ P21 ]          L21 = P21 L11^-H */
 static int NAME(factor)(ptrdiff_t rows, int nc, void *P_, ptrdiff_t ld) {
     SCALAR *P = P_;
     REAL inverse[WIDTH];
@@ -150,7 +150,7 @@ static int NAME(factor)(ptrdiff_t rows, int nc, void *P_, ptrdiff_t ld) {
     return -1;
 }
 
-/* ---- C <- beta C - A op(B) --------------------------------------------------------------------- */
+/* ---- C <- beta C - A op(B) ------------------------------------------------------------------- */
 
 /* Real code serves both. A complex matrix is one of twice as many real rows (`parts` is 2), and
  * a column of op(B) is two real ones side by side:
@@ -429,7 +429,7 @@ static void NAME(multiply)(int op, int lower, ptrdiff_t m, ptrdiff_t n, ptrdiff_
                                   across, along, beta, C, parts * ldc, aligned);
 }
 
-/* ---- one right-hand side ------------------------------------------------------------------------ */
+/* ---- one right-hand side --------------------------------------------------------------------- */
 
 /* w <- beta w + P x for `columns` columns of m rows; the columns are read side by side. */
 INLINE void NAME(columns_times)(int columns, ptrdiff_t m, const SCALAR *P, ptrdiff_t ld,
@@ -511,7 +511,7 @@ static void NAME(backward)(ptrdiff_t nc, ptrdiff_t m, const void *P_, ptrdiff_t 
     }
 }
 
-/* ---- extend-add and its reverse ----------------------------------------------------------------- */
+/* ---- extend-add and its reverse -------------------------------------------------------------- */
 
 static void NAME(scatter)(ptrdiff_t m, ptrdiff_t begin, ptrdiff_t end, const int32_t *place,
                           const int32_t *runs, int shift, const void *U, void *D, ptrdiff_t ldd) {
@@ -559,7 +559,7 @@ static void NAME(mirror)(ptrdiff_t m, ptrdiff_t begin, ptrdiff_t end, void *U_) 
     }
 }
 
-/* ---- regions: columns without fronts ------------------------------------------------------------ */
+/* ---- regions: columns without fronts --------------------------------------------------------- */
 
 /* base[target] -= x_i conj(x_j) / pivot for i >= j >= begin; returns the next target. */
 INLINE const int32_t *NAME(send)(ptrdiff_t begin, ptrdiff_t end, ptrdiff_t m, const SCALAR *x,
@@ -572,18 +572,17 @@ INLINE const int32_t *NAME(send)(ptrdiff_t begin, ptrdiff_t end, ptrdiff_t m, co
 }
 
 /* The products need 1 / pivot only: the square root is off the path from column to column. */
-static ptrdiff_t NAME(columns)(ptrdiff_t begin, ptrdiff_t root, const int32_t *first,
-                               const int64_t *panel, const int64_t *row_start, const int32_t *rows,
-                               const int32_t *target, void *l, void *update) {
-    for (ptrdiff_t s = begin; s <= root; s++) {
-        SCALAR *column = (SCALAR *)l + (panel[s] - panel[begin]);
+static ptrdiff_t NAME(columns)(const region *r, void *l, void *update) {
+    const int32_t *target = r->target, last = r->first[r->root];
+    for (ptrdiff_t s = r->begin; s <= r->root; s++) {
+        SCALAR *column = (SCALAR *)l + (r->panel[s] - r->panel[r->begin]);
         SCALAR *x = column + 1;
-        const int32_t *below = rows + row_start[s];
-        ptrdiff_t m = row_start[s + 1] - row_start[s];
+        const int32_t *below = r->rows + r->row_start[s];
+        ptrdiff_t m = r->row_start[s + 1] - r->row_start[s];
         REAL pivot = REAL_PART(column[0]);
-        if (!(pivot > 0 && pivot < (REAL)INFINITY)) return first[s];
+        if (!(pivot > 0 && pivot < (REAL)INFINITY)) return r->first[s];
         REAL inverse = 1 / pivot;
-        if (m == 0 || below[m - 1] <= first[root]) {
+        if (m == 0 || below[m - 1] <= last) {
             switch (m) { /* short loops of known length are unrolled */
             case 0: break;
             case 1: target = NAME(send)(0, 1, 1, x, inverse, target, l); break;
@@ -594,7 +593,7 @@ static ptrdiff_t NAME(columns)(ptrdiff_t begin, ptrdiff_t root, const int32_t *f
             }
         } else {
             ptrdiff_t inside = 0;
-            while (below[inside] <= first[root]) inside++;
+            while (below[inside] <= last) inside++;
             target = NAME(send)(0, inside, m, x, inverse, target, l);
             target = NAME(send)(inside, m, m, x, inverse, target, update);
         }
@@ -619,24 +618,34 @@ INLINE void NAME(receive)(ptrdiff_t begin, ptrdiff_t end, ptrdiff_t m, const SCA
     }
 }
 
+/* How many rows of a column lie in the region. */
+INLINE ptrdiff_t NAME(inside)(ptrdiff_t m, const int32_t *below, int32_t last) {
+    while (m > 0 && below[m - 1] > last) m--;
+    return m;
+}
+
+/* t <- Z x on the rows below column s, whose targets begin at `target`. */
+INLINE void NAME(receive_all)(const region *r, ptrdiff_t s, ptrdiff_t m, const SCALAR *x,
+                              const int32_t *target, const SCALAR *base, const SCALAR *corner,
+                              SCALAR *t) {
+    ptrdiff_t inside = NAME(inside)(m, r->rows + r->row_start[s], r->first[r->root]);
+    for (ptrdiff_t i = 0; i < m; i++) t[i] = 0;
+    NAME(receive)(0, inside, m, x, target, base, t);
+    NAME(receive)(inside, m, m, x, target + inside * (2 * m - inside + 1) / 2, corner, t);
+}
+
 /* z_k = -Z l_k / l_kk on the rows below, z_kk = (1 / l_kk - l_k^H z_k) / l_kk. */
-static void NAME(inverse_columns)(ptrdiff_t begin, ptrdiff_t root, const int32_t *first,
-                                  const int64_t *panel, const int64_t *row_start,
-                                  const int32_t *rows, const int32_t *target, const void *l,
-                                  void *z, const void *corner, void *t_) {
+static void NAME(inverse_columns)(const region *r, const void *l, void *z, const void *corner,
+                                  void *t_) {
     SCALAR *t = t_;
-    for (ptrdiff_t s = root; s >= begin; s--) {
-        const SCALAR *column = (const SCALAR *)l + (panel[s] - panel[begin]);
-        const SCALAR *x = column + 1;
-        SCALAR *out = (SCALAR *)z + (panel[s] - panel[begin]);
-        const int32_t *below = rows + row_start[s];
-        ptrdiff_t m = row_start[s + 1] - row_start[s], inside = m;
+    const int32_t *target = r->target;
+    for (ptrdiff_t s = r->root; s >= r->begin; s--) {
+        ptrdiff_t at = r->panel[s] - r->panel[r->begin], m = r->row_start[s + 1] - r->row_start[s];
+        const SCALAR *column = (const SCALAR *)l + at, *x = column + 1;
+        SCALAR *out = (SCALAR *)z + at;
         REAL inverse = 1 / REAL_PART(column[0]), dot = 0;
         target -= m * (m + 1) / 2;
-        while (inside > 0 && below[inside - 1] > first[root]) inside--;
-        for (ptrdiff_t i = 0; i < m; i++) t[i] = 0;
-        NAME(receive)(0, inside, m, x, target, z, t);
-        NAME(receive)(inside, m, m, x, target + inside * (2 * m - inside + 1) / 2, corner, t);
+        NAME(receive_all)(r, s, m, x, target, z, corner, t);
         for (ptrdiff_t i = 0; i < m; i++) {
             out[i + 1] = -t[i] * inverse;
             dot += REAL_PART(CONJUGATE(x[i]) * out[i + 1]);
@@ -645,9 +654,14 @@ static void NAME(inverse_columns)(ptrdiff_t begin, ptrdiff_t root, const int32_t
     }
 }
 
+#include "kernels_sweeps.h"
+
 static const kernels NAME(table) = {
-    NAME(factor),  NAME(solve),   NAME(multiply),        NAME(forward), NAME(backward),
-    NAME(scatter), NAME(gather),  NAME(mirror),          NAME(columns), NAME(inverse_columns),
+    NAME(factor),          NAME(solve),           NAME(multiply),      NAME(forward),
+    NAME(backward),        NAME(scatter),         NAME(gather),        NAME(mirror),
+    NAME(columns),         NAME(inverse_columns), NAME(tangent),       NAME(outer),
+    NAME(adjoint),         NAME(tangent_columns), NAME(outer_columns), NAME(adjoint_columns),
+    NAME(inner_columns),
 };
 
 #undef NAME

@@ -112,12 +112,17 @@ def first_nonfinite(const scalar[::1] values):
     return i
 
 
-def gather_values(Structure structure, const scalar[:, ::1] flat, scalar[:, ::1] packed):
-    """packed <- the entries of flat panels on the pattern of A, for each matrix of a batch."""
+def gather_values(Structure structure, const scalar[:, ::1] flat, scalar[:, ::1] packed,
+                  double diagonal=1, double below=1):
+    """packed <- the entries of flat panels on the pattern of A, for each matrix of a batch.
+
+    diagonal, below : weights of the entries on and below the diagonal.
+    """
     cdef const Pattern *p = &structure.pattern
     cdef int32_t s, j
     cdef int64_t q, source, rows
     cdef Py_ssize_t k
+    cdef double weight
     cdef const scalar *column
     if (flat.shape[1] != p.size or packed.shape[0] != flat.shape[0]
             or packed.shape[1] != p.nnz):
@@ -130,12 +135,15 @@ def gather_values(Structure structure, const scalar[:, ::1] flat, scalar[:, ::1]
                 rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
                 column = &flat[k, 0] + p.panel[s]
                 for j in range(p.first[s], p.first[s + 1]):
+                    weight = diagonal       # the first entry of a column is on it
                     for q in range(p.entry_start[j], p.entry_start[j + 1]):
                         source = p.entry_source[q]
                         if source >= 0:
-                            packed[k, source] = column[p.entry_row[q]]
+                            packed[k, source] = <scalar>(column[p.entry_row[q]] * weight)
                         else:
-                            packed[k, ~source] = conjugate(column[p.entry_row[q]])
+                            packed[k, ~source] = <scalar>(
+                                conjugate(column[p.entry_row[q]]) * weight)
+                        weight = below
                     column += rows
 
 

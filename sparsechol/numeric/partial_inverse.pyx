@@ -21,93 +21,20 @@ from libc.stdint cimport int32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
+from sparsechol.numeric.assembly cimport Place, gather, gather_guests, square_of
 from sparsechol.numeric.dense cimport (
-    AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, PACK, PANEL, Crew, conjugate, gather_lower,
-    invert_columns, kind_of, mirror, multiply, real, scalar, size_of, solve_right,
+    AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, PACK, PANEL, Crew, conjugate, invert_columns, kind_of,
+    multiply, real, scalar, size_of, solve_right, transpose,
 )
-from sparsechol.numeric.pool cimport POOL_DOWN, pool_run, pool_scratch, pool_share, pool_worker
+from sparsechol.numeric.pool cimport POOL_DOWN, pool_run, pool_scratch, pool_worker
 from sparsechol.symbolic.structure cimport Pattern, Plan, Structure, plan_for
 
 
-cdef enum:
-    TILE = 16               # columns of M that are gathered and mirrored at a time
-    SHARED_ROWS = 256       # rows of M from which gathering it is worth sharing
-
-
-cdef struct Place:
-    # Where a thread works: everything but `own` and `spare` is the same for all threads.
+cdef struct Inversion:
+    # What a thread works with.
+    Place at                    # `panels` takes the partial inverse
     const void *factor          # L
-    void *z                     # its partial inverse
-    void *shared                # matrices M that are handed over
-    void *own                   # matrices M of this thread
     void *spare                 # two blocks of PANEL columns
-    int kind                    # scalar type
-    const Plan *plan
-    Crew crew                   # this thread and those that help it
-
-
-cdef inline scalar *corner_of(const Pattern *p, int32_t s, const Place *at,
-                              const scalar *witness) noexcept nogil:
-    """The matrix M of a step, in the place of its update matrix."""
-    return <scalar *>(at.shared if at.plan.handed[s] != -1 else at.own) + at.plan.update[s]
-
-
-cdef void gather_columns(const Pattern *p, int32_t s, int begin, int end,
-                         const Place *at, const scalar *witness) noexcept nogil:
-    """Columns `begin` to `end` of the lower triangle of M, and the rows that mirror them.
-
-        front of the parent
-        [ Z11  .  ]        ->      [ m11  .  ]     rows and columns lie at `relative`;
-        [ Z21  M  ]                [ m21 m22 ]     the first columns come out of the panel
-    """
-    cdef int32_t parent = p.parent[s]
-    cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
-    cdef const int32_t *place = p.relative + p.row_start[s]
-    cdef const int32_t *runs = p.runs + p.row_start[s]
-    cdef int nc = p.first[parent + 1] - p.first[parent]
-    cdef int below = <int>(p.row_start[parent + 1] - p.row_start[parent])
-    cdef scalar *target = corner_of(p, s, at, witness)
-    cdef int split = max(begin, min(end, <int>p.panel_rows[s]))
-    gather_lower(m, begin, split, place, runs, 0, <const scalar *>at.z + p.panel[parent],
-                 nc + below, target)
-    gather_lower(m, split, end, place, runs, nc,
-                 <const scalar *>corner_of(p, parent, at, witness), below, target)
-    mirror(m, begin, end, target)
-
-
-cdef struct Gathering:
-    # A matrix M that the threads of a crew gather together.
-    const Pattern *p
-    int32_t s
-    const Place *at
-
-
-cdef void gather(const Pattern *p, int32_t s, const Place *at,
-                 const scalar *witness) noexcept nogil:
-    """The matrix M of s out of the front of its parent."""
-    cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
-    cdef Gathering job
-    if at.crew.threads == 1 or m < SHARED_ROWS:
-        gather_columns(p, s, 0, m, at, witness)
-    else:
-        job = Gathering(p=p, s=s, at=at)
-        pool_share(at.crew.worker, (m + <int>TILE - 1) // <int>TILE, gather_piece, &job)
-
-
-cdef void gather_piece(void *context, int32_t piece, pool_worker *worker) noexcept nogil:
-    """One tile of columns."""
-    cdef const Gathering *job = <const Gathering *>context
-    cdef int m = <int>(job.p.row_start[job.s + 1] - job.p.row_start[job.s])
-    cdef int begin = piece * <int>TILE
-    cdef int end = min(begin + <int>TILE, m)
-    if job.at.kind == DOUBLE:
-        gather_columns(job.p, job.s, begin, end, job.at, <const double *>NULL)
-    elif job.at.kind == FLOAT:
-        gather_columns(job.p, job.s, begin, end, job.at, <const float *>NULL)
-    elif job.at.kind == DOUBLE_COMPLEX:
-        gather_columns(job.p, job.s, begin, end, job.at, <const double complex *>NULL)
-    else:
-        gather_columns(job.p, job.s, begin, end, job.at, <const float complex *>NULL)
 
 
 cdef void invert_block(int w, int c, int m, const scalar *l, int ld, scalar *z,
@@ -133,7 +60,7 @@ cdef void invert_block(int w, int c, int m, const scalar *l, int ld, scalar *z,
     for j in range(w):
         for i in range(w):
             z[i + j * step] = -t[i + j * rows]
-    transpose(rows, w, <const scalar *>t, h)
+    transpose(rows, w, <const scalar *>t, rows, h)
     # F31 = -M Y3 - Zb Y2,  F21 = -Zc Y2 - Zb^H Y3
     multiply(AS_IS, False, m, w, m, corner, m, <const scalar *>t + w + c, <int>rows, False,
              z + w + c, ld, crew)
@@ -158,52 +85,40 @@ cdef void invert_block(int w, int c, int m, const scalar *l, int ld, scalar *z,
             z[j + i * step] = conjugate(t[i + j * w])
 
 
-cdef inline void transpose(Py_ssize_t rows, Py_ssize_t w, const scalar *t,
-                           scalar *h) noexcept nogil:
-    """h <- t^H, by tiles."""
-    cdef Py_ssize_t i, j, begin = 0
-    while begin < rows:
-        for j in range(w):
-            for i in range(begin, min(begin + TILE, rows)):
-                h[j + i * w] = conjugate(t[i + j * rows])
-        begin += TILE
-
-
-cdef void invert_front(const Pattern *p, int32_t s, const Place *at,
+cdef void invert_front(const Pattern *p, int32_t s, const Inversion *job,
                        const scalar *witness) noexcept nogil:
     """One front: its M is in place."""
     cdef int nc = p.first[s + 1] - p.first[s]
     cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
     cdef int w, j = nc
-    cdef const scalar *panel = <const scalar *>at.factor + p.panel[s]
-    cdef const scalar *corner = corner_of(p, s, at, witness)
-    cdef scalar *z = <scalar *>at.z + p.panel[s]
-    cdef scalar *t = <scalar *>at.spare
+    cdef const scalar *panel = <const scalar *>job.factor + p.panel[s]
+    cdef const scalar *corner = square_of(p, s, &job.at, witness)
+    cdef scalar *z = <scalar *>job.at.panels + p.panel[s]
+    cdef scalar *t = <scalar *>job.spare
     while j > 0:
         w = min(<int>PANEL, j)
         j -= w
         invert_block(w, nc - j - w, m, panel + j * <Py_ssize_t>(nc + m + 1), nc + m,
                      z + j * <Py_ssize_t>(nc + m + 1), corner, t,
-                     t + <Py_ssize_t>PANEL * p.tallest, &at.crew)
+                     t + <Py_ssize_t>PANEL * p.tallest, &job.at.crew)
 
 
-cdef void invert_task(const Pattern *p, int32_t t, const Place *at,
+cdef void invert_task(const Pattern *p, int32_t t, const Inversion *job,
                       const scalar *witness) noexcept nogil:
     """All fronts and regions of one task, from its roots down; the guests get their M."""
-    cdef int32_t k, s, child
-    for k in range(at.plan.task_start[t + 1] - 1, at.plan.task_start[t] - 1, -1):
-        s = at.plan.steps[k]
-        if p.parent[s] != -1 and at.plan.handed[s] == -1:
-            gather(p, s, at, witness)
+    cdef const Plan *plan = job.at.plan
+    cdef int32_t k, s
+    for k in range(plan.task_start[t + 1] - 1, plan.task_start[t] - 1, -1):
+        s = plan.steps[k]
+        if p.parent[s] != -1 and plan.handed[s] == -1:
+            gather(p, s, &job.at, witness)
         if p.region[s] == -1:
-            invert_front(p, s, at, witness)
+            invert_front(p, s, job, witness)
         else:
-            invert_columns(p, p.begin[s], s, <const scalar *>at.factor, <scalar *>at.z,
-                           <const scalar *>corner_of(p, s, at, witness), <scalar *>at.spare)
-        child = at.plan.guest[s]
-        while child != -1:
-            gather(p, child, at, witness)
-            child = at.plan.next_guest[child]
+            invert_columns(p, s, <const scalar *>job.factor, <scalar *>job.at.panels,
+                           <const scalar *>square_of(p, s, &job.at, witness),
+                           <scalar *>job.spare)
+        gather_guests(p, s, &job.at, witness)
 
 
 cdef struct Job:
@@ -222,27 +137,27 @@ cdef inline Py_ssize_t own_space(const Pattern *p, const Plan *plan) noexcept no
     return <Py_ssize_t>PACK + 2 * <Py_ssize_t>PANEL * p.tallest + plan.updates
 
 
-cdef inline Place place_of(const Job *job, Py_ssize_t k, char *shared, char *packs, int threads,
-                           pool_worker *worker) noexcept nogil:
+cdef inline Inversion inversion_of(const Job *job, Py_ssize_t k, char *shared, char *packs,
+                                   int threads, pool_worker *worker) noexcept nogil:
     """Where a thread works on matrix k of a batch; its own workspace begins with its pack."""
     cdef const Pattern *p = job.p
     cdef Py_ssize_t size = size_of(job.kind)
     cdef Py_ssize_t step = size * own_space(p, job.plan)
     cdef char *spare = packs + size * PACK + (step * worker.number if threads > 1 else 0)
-    return Place(
-        factor=job.factor + size * k * p.size, z=job.z + size * k * p.size, shared=shared,
-        own=spare + size * 2 * <Py_ssize_t>PANEL * p.tallest, spare=spare, kind=job.kind,
-        plan=job.plan,
+    cdef Place at = Place(
+        a=NULL, flat=NULL, panels=job.z + size * k * p.size, shared=shared,
+        own=spare + size * 2 * <Py_ssize_t>PANEL * p.tallest, kind=job.kind, plan=job.plan,
         crew=Crew(threads=threads, worker=worker, packs=packs, step=step),
     )
+    return Inversion(at=at, factor=job.factor + size * k * p.size, spare=spare)
 
 
 cdef void run_task(void *context, int32_t t, pool_worker *worker) noexcept nogil:
     """One task of a partial inverse."""
     cdef Job *job = <Job *>context
     cdef char *packs = job.work + size_of(job.kind) * job.plan.handovers
-    cdef Place at = place_of(job, 0, job.work, packs, job.threads, worker)
-    invert_any(job.p, t, &at)
+    cdef Inversion inversion = inversion_of(job, 0, job.work, packs, job.threads, worker)
+    invert_any(job.p, t, &inversion)
 
 
 cdef void run_matrix(void *context, int32_t k, pool_worker *worker) noexcept nogil:
@@ -252,21 +167,22 @@ cdef void run_matrix(void *context, int32_t k, pool_worker *worker) noexcept nog
     cdef Py_ssize_t size = size_of(job.kind)
     cdef Py_ssize_t space = job.plan.handovers + own_space(p, job.plan)
     cdef char *shared = job.work + size * worker.number * space
-    cdef Place at = place_of(job, k, shared, shared + size * job.plan.handovers, 1, worker)
+    cdef char *packs = shared + size * job.plan.handovers
+    cdef Inversion inversion = inversion_of(job, k, shared, packs, 1, worker)
     cdef int32_t t
     for t in range(job.plan.tasks - 1, -1, -1):
-        invert_any(p, t, &at)
+        invert_any(p, t, &inversion)
 
 
-cdef inline void invert_any(const Pattern *p, int32_t t, const Place *at) noexcept nogil:
-    if at.kind == DOUBLE:
-        invert_task(p, t, at, <const double *>NULL)
-    elif at.kind == FLOAT:
-        invert_task(p, t, at, <const float *>NULL)
-    elif at.kind == DOUBLE_COMPLEX:
-        invert_task(p, t, at, <const double complex *>NULL)
+cdef inline void invert_any(const Pattern *p, int32_t t, const Inversion *job) noexcept nogil:
+    if job.at.kind == DOUBLE:
+        invert_task(p, t, job, <const double *>NULL)
+    elif job.at.kind == FLOAT:
+        invert_task(p, t, job, <const float *>NULL)
+    elif job.at.kind == DOUBLE_COMPLEX:
+        invert_task(p, t, job, <const double complex *>NULL)
     else:
-        invert_task(p, t, at, <const float complex *>NULL)
+        invert_task(p, t, job, <const float complex *>NULL)
 
 
 def workspace(Structure structure, Py_ssize_t batch, int threads):

@@ -27,6 +27,7 @@ cdef struct Pattern:
     int32_t n                   # order of the matrix
     int32_t nsuper              # number of supernodes
     int32_t tallest             # most rows of a front
+    int32_t widest              # most columns of a front
     int64_t nnz                 # stored values of A
     int64_t size                # entries of the flat factor
     int64_t handed_rows         # rows of all update matrices handed over

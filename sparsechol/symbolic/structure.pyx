@@ -96,6 +96,7 @@ cdef class Structure:
         self.pattern.n = <int32_t>n
         self.pattern.nsuper = <int32_t>ns
         self.pattern.tallest = (columns + below).max(initial=0)
+        self.pattern.widest = columns.max(initial=0)
         self.pattern.nnz = indices.shape[0]
         self.pattern.size = panel[ns]
         self.pattern.handed_rows = np.sum(below[self.crowd["handed"] >= 0])

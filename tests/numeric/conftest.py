@@ -5,6 +5,9 @@ import pytest
 from helpers import random_spd
 
 import sparsechol as sc
+from sparsechol.numeric import dense
+
+INSTRUCTION_SETS = ["portable", "avx2", "avx512"]
 
 
 @pytest.fixture(params=[np.float32, np.float64, np.complex64, np.complex128])
@@ -18,3 +21,15 @@ def system(dtype):
     A = random_spd(np.random.default_rng(3), 30, "random", dtype)
     S = sc.analyze(A, order="amd")
     return A, S, S._structure, S.values(A)
+
+
+@pytest.fixture(params=INSTRUCTION_SETS)
+def instruction_set(request):
+    """Switch to one instruction set, if this build and processor have it, and back again."""
+    before = dense.instruction_set()
+    try:
+        dense.instruction_set(request.param)
+    except ValueError:
+        pytest.skip(f"no {request.param} here")
+    yield request.param
+    dense.instruction_set(before)

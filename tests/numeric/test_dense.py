@@ -7,20 +7,6 @@ from helpers import DTYPES, KINDS, eps, random_spd
 import sparsechol as sc
 from sparsechol.numeric import dense, factorize, partial_inverse, solve
 
-INSTRUCTION_SETS = ["portable", "avx2", "avx512"]
-
-
-@pytest.fixture(params=INSTRUCTION_SETS)
-def instruction_set(request):
-    """Switch to one instruction set, if this build and processor have it, and back again."""
-    before = dense.instruction_set()
-    try:
-        dense.instruction_set(request.param)
-    except ValueError:
-        pytest.skip(f"no {request.param} here")
-    yield request.param
-    dense.instruction_set(before)
-
 
 def dense_spd(rng, n, dtype):
     """Hermitian, eigenvalues about 1 to 5, whatever n is."""
