@@ -1,5 +1,6 @@
 """Sparse Cholesky factorisation with selected inverse, in the manner of scipy.sparse.linalg."""
 
+from . import derivatives
 from ._batch import CholeskyBatch
 from ._exceptions import NotPositiveDefiniteError, PatternMismatchError
 from ._factor import CholeskyFactor
@@ -17,6 +18,7 @@ __all__ = [
     "SymbolicFactor",
     "analyze",
     "cholesky",
+    "derivatives",
     "logdet",
     "partial_inverse",
     "solve",

@@ -381,13 +381,36 @@ class CholeskyFactor:
             return symbolic._symmetric(packed)
         if pattern != "factor":
             raise ValueError(f"pattern must be 'matrix' or 'factor', not {pattern!r}")
-        Z = self._factor_matrix(self._inverse(threads))
+        return self._on_factor(self._inverse(threads))
+
+    def _on_factor(self, flat) -> csc_array:
+        """The Hermitian matrix whose lower triangle flat panels are, in the numbering of A."""
+        Z = self._factor_matrix(flat)
         row, column = self.perm[Z.indices], np.repeat(self.perm, np.diff(Z.indptr))
         strict = row != column
         rows = np.concatenate([row, column[strict]])
         columns = np.concatenate([column, row[strict]])
         data = np.concatenate([Z.data, Z.data[strict].conj()])
         return coo_array((data, (rows, columns)), shape=self.shape).tocsc()
+
+    def logdet_grad(self, threads: int | None = None) -> np.ndarray:
+        """Gradient of ``log det A``, see `sparsechol.derivatives.logdet_grad`."""
+        return _derivatives().logdet_grad(self, threads)
+
+    def solve_vjp(
+        self, x: ArrayLike, x_bar: ArrayLike, threads: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Gradients in A and b of a solve, see `sparsechol.derivatives.solve_vjp`."""
+        return _derivatives().solve_vjp(self, x, x_bar, threads)
+
+    def partial_inverse_vjp(
+        self,
+        Z_bar: Any,
+        pattern: Literal["matrix", "factor"] = "matrix",
+        threads: int | None = None,
+    ) -> np.ndarray:
+        """Gradient of the partial inverse, see `sparsechol.derivatives.partial_inverse_vjp`."""
+        return _derivatives().partial_inverse_vjp(self, Z_bar, pattern, threads)
 
     def diag_inverse(self, threads: int | None = None) -> np.ndarray:
         """Diagonal of ``A^-1``: the marginal variances of N(0, A^-1).
@@ -618,6 +641,13 @@ class CholeskyFactor:
         """Packed values of A, if there is a valid factor."""
         self._l  # noqa: B018
         return self._values
+
+
+def _derivatives():
+    """The module that stands on this one."""
+    from . import derivatives
+
+    return derivatives
 
 
 def judge(symbolic, packed, failed, row, value, item: int | None = None) -> str | None:

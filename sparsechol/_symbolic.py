@@ -170,6 +170,10 @@ class SymbolicFactor:
         >>> sc.analyze(A).values(A)
         array([4., 1., 5., 2., 6.])
         """
+        return self._values(A, lower, dtype, True)
+
+    def _values(self, A, lower, dtype, finite) -> np.ndarray:
+        """The same, where NaN and infinity are allowed if `finite` is not asked for."""
         arrays = compressed(A, None if dtype is None else scalar_dtype(np.dtype(dtype)))
         if arrays.shape != self.shape:
             raise ValueError(f"the matrix has shape {arrays.shape}, the analysis {self.shape}")
@@ -193,7 +197,8 @@ class SymbolicFactor:
                 int(row),
                 int(column),
             )
-        self._check_finite(packed, lower)
+        if finite:
+            self._check_finite(packed, lower)
         return packed
 
     def factorize(
@@ -253,19 +258,21 @@ class SymbolicFactor:
         """
         return _batch.CholeskyBatch(self, self._packed_batch(values), threads)
 
-    def _packed_batch(self, values, dtype=None) -> np.ndarray:
+    def _packed_batch(self, values, dtype=None, count=None, finite=True) -> np.ndarray:
         """A fresh array of packed values, one row for each matrix."""
         array = np.asarray(values)
-        if array.ndim != 2 or array.shape[1] != self.indices.shape[0]:
+        fits = array.ndim == 2 and array.shape[1] == self.indices.shape[0]
+        if not fits or count not in (None, array.shape[0]):
             raise ValueError(
-                f"the packed values of a batch have shape {array.shape}: (k,"
-                f" {self.indices.shape[0]}) is needed, a row for each matrix"
+                f"the packed values of a batch have shape {array.shape}:"
+                f" ({'k' if count is None else count}, {self.indices.shape[0]}) is needed, a row"
+                " for each matrix"
             )
         kind = scalar_dtype(array.dtype if dtype is None else dtype)
         scalar_dtype(array.dtype)
         with np.errstate(over="ignore"):  # what overflows is refused below
             packed = np.array(array.astype(kind, casting="same_kind"), order="C")
-        p = first_nonfinite(packed.ravel())
+        p = first_nonfinite(packed.ravel()) if finite else -1
         if p >= 0:
             item, place = divmod(p, self.indices.shape[0])
             raise ValueError(
@@ -274,10 +281,10 @@ class SymbolicFactor:
             )
         return packed
 
-    def _packed(self, A, lower, dtype=None) -> np.ndarray:
+    def _packed(self, A, lower, dtype=None, finite=True) -> np.ndarray:
         """Packed values, always a fresh array, of a matrix or of packed values."""
         if not (isinstance(A, (np.ndarray, list, tuple)) and np.ndim(A) == 1):
-            return self.values(A, lower, dtype)
+            return self._values(A, lower, dtype, finite)
         values = np.asarray(A)
         if values.shape != self.indices.shape:
             raise ValueError(
@@ -292,7 +299,8 @@ class SymbolicFactor:
         else:
             with np.errstate(over="ignore"):  # what overflows is refused below
                 packed = values.astype(kind, casting="same_kind")
-        self._check_finite(packed, True)
+        if finite:
+            self._check_finite(packed, True)
         return packed
 
     def _check_finite(self, packed, lower) -> None:

@@ -5,7 +5,8 @@ import importlib
 
 import pytest
 
-MODULES = ["_exceptions", "_factor", "_functions", "_symbolic", "_triangular", "ordering"]
+WITH_EXAMPLES = ["_batch", "_factor", "_functions", "_symbolic", "_triangular", "derivatives"]
+MODULES = [*WITH_EXAMPLES, "_exceptions", "ordering"]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -13,6 +14,6 @@ def test_examples(name):
     assert doctest.testmod(importlib.import_module(f"sparsechol.{name}")).failed == 0
 
 
-@pytest.mark.parametrize("name", ["_factor", "_functions", "_symbolic", "_triangular"])
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
 def test_there_are_examples(name):
     assert doctest.testmod(importlib.import_module(f"sparsechol.{name}")).attempted > 0

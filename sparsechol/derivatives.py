@@ -1,0 +1,710 @@
+"""Derivatives with respect to the entries of the matrix, without an autodiff framework.
+
+For every function of a factor there is a tangent (``_jvp``: what a change of the inputs does to the
+result) and an adjoint (``_vjp`` or ``_grad``: what the gradient with respect to the result says of
+the inputs). They cost a small multiple of a factorisation, whatever the number of entries.
+
+Conventions
+-----------
+Stored values
+    Changes and gradients of A are packed values: its lower triangle by column, as
+    `SymbolicFactor.values` gives them and `SymbolicFactor.indices` names them. A change may also be
+    given as a matrix. An entry below the diagonal stands for two entries of A, so that its gradient
+    is twice that of one of them. `full_gradient` brings a gradient to the matrix that a full
+    symmetric storage has, where each of the two entries gets half.
+Inner product
+    A gradient g of a real f means ``df = sum(g * da)``; of complex entries
+    ``df = Re sum(conj(g) * da)``: the derivatives in the real and in the imaginary part are the
+    parts of g. The diagonal of a Hermitian matrix is real, and so is its gradient.
+Batches
+    `F` is a `CholeskyFactor`, or a `CholeskyBatch` of k matrices: then every array has one more
+    axis of length k in front, and scalars become arrays of length k.
+
+NaN in a change or in a gradient spreads to the result. Second derivatives are tangents of
+gradients: `logdet_hvp`, `partial_inverse_jvp`, `solve_jvp`; what is needed for any order are the
+five sweeps of `sparsechol.numeric.derivatives`, on which all this stands.
+
+References
+----------
+Takahashi, K., Fagan, J., Chen, M.-S. (1973). Formation of a sparse bus impedance matrix. 8th PICA
+    Conference.
+Smith, S. P. (1995). Differentiation of the Cholesky algorithm. J. Comput. Graph. Stat. 4(2).
+Rue, H., Martino, S. (2007). Approximate Bayesian inference for hierarchical Gaussian Markov random
+    field models. J. Stat. Plan. Inference 137.
+Giles, M. (2008). Collected matrix derivative results for forward and reverse mode algorithmic
+    differentiation. Advances in Automatic Differentiation, 35-44.
+Vandenberghe, L., Andersen, M. S. (2015). Chordal graphs and semidefinite optimization. Foundations
+    and Trends in Optimization 1(4).
+Murray, I. (2016). Differentiation of the Cholesky decomposition. arXiv:1602.07527.
+
+Examples
+--------
+The gradient of a Gaussian log-density ``log det(A) / 2 - x^T A x / 2`` in the entries of A, here in
+one parameter t of ``A = t I + R``:
+
+>>> import numpy as np, scipy.sparse as sp, sparsechol as sc
+>>> from sparsechol import derivatives
+>>> R = sp.diags_array([[-1.0] * 3, [2.0] * 4, [-1.0] * 3], offsets=[-1, 0, 1])
+>>> I, x = sp.eye_array(4), np.ones(4)
+>>> F = sc.cholesky(R + 0.5 * I)
+>>> gradient = F.logdet_grad() / 2 - derivatives.sampled_outer(F.symbolic, x, x) / 2
+>>> round(float(gradient @ F.symbolic.values(I)), 6)
+-0.88563
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.sparse import csc_array, issparse
+
+from . import _sweeps
+from ._factor import CholeskyFactor
+from ._sweeps import Factor, Sweeps
+from ._symbolic import SymbolicFactor
+from .numeric import packing
+
+__all__ = [
+    "diag_inverse_jvp",
+    "diag_inverse_vjp",
+    "factor_jvp",
+    "factor_vjp",
+    "full_gradient",
+    "logdet_grad",
+    "logdet_hvp",
+    "logdet_jvp",
+    "partial_inverse_jvp",
+    "partial_inverse_vjp",
+    "quadratic_form",
+    "quadratic_form_grad",
+    "quadratic_form_jvp",
+    "sampled_outer",
+    "solve_jvp",
+    "solve_triangular_jvp",
+    "solve_triangular_vjp",
+    "solve_vjp",
+]
+
+
+def full_gradient(symbolic: SymbolicFactor, gradient: ArrayLike) -> csc_array:
+    """The gradient in the entries of a full symmetric matrix.
+
+    Parameters
+    ----------
+    symbolic : SymbolicFactor
+    gradient : (len(symbolic.indices),) array_like
+        Gradient in the stored values.
+
+    Returns
+    -------
+    G : (n, n) csc_array
+        Symmetric (Hermitian) with ``df = sum(G * dA)`` over all entries of A; its `data` is the
+        gradient in the `data` of a full csc_array with sorted indices.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsechol as sc
+    >>> F = sc.cholesky(np.array([[2.0, 1.0], [1.0, 2.0]]))
+    >>> sc.derivatives.full_gradient(F.symbolic, F.logdet_grad()).toarray().round(6)
+    array([[ 0.666667, -0.333333],
+           [-0.333333,  0.666667]])
+    """
+    gradient = np.asarray(gradient)
+    if gradient.shape != symbolic.indices.shape:
+        raise ValueError(
+            f"the gradient has shape {gradient.shape}: the pattern has"
+            f" {symbolic.indices.shape[0]} stored values"
+        )
+    return symbolic._symmetric(_sweeps.weighed(symbolic, gradient, 1, 0.5))
+
+
+def sampled_outer(symbolic: SymbolicFactor, x: ArrayLike, y: ArrayLike) -> np.ndarray:
+    """Gradient of ``Re(x^H A y)`` in the stored values of A.
+
+    Parameters
+    ----------
+    symbolic : SymbolicFactor
+    x, y : (n,) or (n, k) array_like
+        Several columns are summed over.
+
+    Returns
+    -------
+    (len(symbolic.indices),) ndarray
+        ``x_i conj(y_j) + y_i conj(x_j)`` at (i, j) below the diagonal, half of that on it:
+        ``O(k nnz(A))``, nothing of the size of L.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsechol as sc
+    >>> S = sc.analyze(np.array([[4.0, 1.0], [1.0, 5.0]]))
+    >>> sc.derivatives.sampled_outer(S, [1.0, 2.0], [3.0, 4.0])
+    array([ 3., 10.,  8.])
+    """
+    n = symbolic.shape[0]
+    x, y = np.asarray(x), np.asarray(y)
+    if x.ndim not in (1, 2) or x.shape[0] != n or x.shape != y.shape:
+        raise ValueError(
+            f"x and y have shapes {x.shape} and {y.shape}: both are ({n},) or ({n}, k)"
+        )
+    kind = np.result_type(x, y, np.float32)
+    k = 1 if x.ndim == 1 else x.shape[1]
+    columns = (np.ascontiguousarray(v, dtype=kind).reshape(1, n, k) for v in (x, y))
+    return _sweeps.sampled_outer(symbolic, *columns)[0]
+
+
+# ---- log-determinant ----
+
+
+def logdet_jvp(F: Factor, dA: Any, threads: int | None = None) -> float | np.ndarray:
+    """Change of ``log det A``: ``trace(A^-1 dA)``.
+
+    Parameters
+    ----------
+    F : CholeskyFactor or CholeskyBatch
+    dA : packed values or matrix
+        Change of A.
+    threads : int, optional
+        Most threads to use, see `cholesky`.
+
+    Returns
+    -------
+    float, or (k,) ndarray of a batch
+
+    Examples
+    --------
+    >>> import numpy as np, sparsechol as sc
+    >>> F = sc.cholesky(np.diag([2.0, 4.0]))
+    >>> round(sc.derivatives.logdet_jvp(F, np.eye(2)), 6)
+    0.75
+    """
+    on = Sweeps(F, threads)
+    gradient = on.on_matrix(on.inverse(), 1, 2)
+    return on.scalars(np.einsum("ij,ij->i", gradient.conj(), on.changes(dA)).real)
+
+
+def logdet_grad(F: Factor, threads: int | None = None) -> np.ndarray:
+    """Gradient of ``log det A`` in the stored values: the partial inverse, doubled below the
+    diagonal.
+
+    Parameters
+    ----------
+    F : CholeskyFactor or CholeskyBatch
+    threads : int, optional
+        Most threads to use, see `cholesky`.
+
+    Returns
+    -------
+    (len(symbolic.indices),) ndarray, or (k, len(symbolic.indices)) of a batch
+
+    Notes
+    -----
+    ``d log det A = trace(A^-1 dA)`` needs A^-1 on the pattern of A only: Takahashi, Fagan and Chen
+    (1973), Rue and Martino (2007).
+
+    Examples
+    --------
+    >>> import numpy as np, sparsechol as sc
+    >>> sc.derivatives.logdet_grad(sc.cholesky(np.array([[2.0, 1.0], [1.0, 2.0]]))).round(6)
+    array([ 0.666667, -0.666667,  0.666667])
+    """
+    on = Sweeps(F, threads)
+    return on.result(on.on_matrix(on.inverse(), 1, 2))
+
+
+def logdet_hvp(F: Factor, dA: Any, threads: int | None = None) -> np.ndarray:
+    """Change of `logdet_grad`, which is the Hessian times dA: ``-A^-1 dA A^-1`` on the pattern.
+
+    Parameters
+    ----------
+    F : CholeskyFactor or CholeskyBatch
+    dA : packed values or matrix
+        Change of A.
+    threads : int, optional
+        Most threads to use, see `cholesky`.
+
+    Returns
+    -------
+    (len(symbolic.indices),) ndarray, or (k, len(symbolic.indices)) of a batch
+
+    Examples
+    --------
+    >>> import numpy as np, sparsechol as sc
+    >>> sc.derivatives.logdet_hvp(sc.cholesky(np.diag([2.0, 4.0])), np.eye(2))
+    array([-0.25  , -0.0625])
+    """
+    on = Sweeps(F, threads)
+    return on.result(on.on_matrix(on.sandwich(on.changes(dA)), -1, -2))
+
+
+# ---- the factor ----
+
+
+def factor_jvp(F: CholeskyFactor, dA: Any, threads: int | None = None) -> csc_array:
+    """Change of L: ``L Phi(L^-1 dA L^-H)``, Phi the lower triangle with half the diagonal.
+
+    Parameters
+    ----------
+    F : CholeskyFactor
+    dA : packed values or matrix
+        Change of A.
+    threads : int, optional
+        Most threads to use, see `cholesky`.
+
+    Returns
+    -------
+    dL : (n, n) csc_array
+        On the pattern of ``F.L``, in the order of ``F.perm``.
+
+    Notes
+    -----
+    Giles (2008), Murray (2016); by fronts, as the factorisation itself.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsechol as sc
+    >>> sc.derivatives.factor_jvp(sc.cholesky(np.diag([4.0, 9.0])), np.eye(2)).diagonal().round(6)
+    array([0.25    , 0.166667])
+    """
+    on = Sweeps(F, threads)
+    return F._factor_matrix(on.tangent(on.changes(dA))[0])
+
+
+def factor_vjp(F: CholeskyFactor, L_bar: Any, threads: int | None = None) -> np.ndarray:
+    """Gradient in the stored values of A from the gradient in the entries of L.
+
+    Parameters
+    ----------
+    F : CholeskyFactor
+    L_bar : (n, n) sparse or dense matrix
+        Gradient in the entries of ``F.L``; entries where L has none do not count.
+    threads : int, optional
+        Most threads to use, see `cholesky`.
+
+    Returns
+    -------
+    (len(symbolic.indices),) ndarray
+
+    Notes
+    -----
+    Smith (1995), Murray (2016), on the pattern of L. Functions of L that are functions of A
+    (solves, determinants) have cheaper gradients of their own.
+
+    Examples
+    --------
+    ``sum(log(diag(L))) = log(det(A)) / 2``:
+
+    >>> import numpy as np, scipy.sparse as sp, sparsechol as sc
+    >>> F = sc.cholesky(np.array([[2.0, 1.0], [1.0, 2.0]]))
+    >>> L_bar = sp.diags_array(1 / F.L.diagonal())
+    >>> np.allclose(sc.derivatives.factor_vjp(F, L_bar), F.logdet_grad() / 2)
+    True
+    """
+    on = Sweeps(F, threads)
+    return on.result(on.on_matrix(on.adjoint(on.panels_of(L_bar))))
+
+
+# ---- solves ----
+
+
+def solve_jvp(
+    F: Factor,
+    x: ArrayLike,
+    dA: Any = None,
+    db: ArrayLike | None = None,
+    threads: int | None = None,
+) -> np.ndarray:
+    """Change of ``x = F.solve(b)``: ``A^-1 (db - dA x)``.
+
+    Parameters
+    ----------
+    F : CholeskyFactor or CholeskyBatch
+    x : (n,) or (n, k) array_like
+        The solution.
+    dA : packed values or matrix, optional
+        Change of A.
+    db : array_like of the shape of `x`, optional
+        Change of b.
+    threads : int, optional
+        Most threads to use, see `cholesky`.
+
+    Returns
+    -------
+    dx : ndarray of the shape of `x`
+
+    Examples
+    --------
+    >>> import numpy as np, sparsechol as sc
+    >>> F = sc.cholesky(np.diag([2.0, 4.0]))
+    >>> sc.derivatives.solve_jvp(F, F.solve([2.0, 4.0]), dA=np.eye(2))
+    array([-0.5 , -0.25])
+    """
+    on = Sweeps(F, threads)
+    x, shape = on.vectors(x, "x")
+    right = np.zeros_like(x) if db is None else on.like(db, shape, "db")
+    if dA is not None:
+        right = right - on.times(on.changes(dA), x)
+    return on.solve(right).reshape(shape)
+
+
+def solve_vjp(
+    F: Factor, x: ArrayLike, x_bar: ArrayLike, threads: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients in A and b from the gradient in ``x = F.solve(b)``.
+
+    Parameters
+    ----------
+    F : CholeskyFactor or CholeskyBatch
+    x : (n,) or (n, k) array_like
+        The solution.
+    x_bar : array_like of the shape of `x`
+        Gradient in `x`.
+    threads : int, optional
+        Most threads to use, see `cholesky`.
+
+    Returns
+    -------
+    A_bar : (len(symbolic.indices),) ndarray, or (k, len(symbolic.indices)) of a batch
+        Gradient in the stored values: ``-sampled_outer(symbolic, b_bar, x)``.
+    b_bar : ndarray of the shape of `x`
+        ``A^-1 x_bar``.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsechol as sc
+    >>> F = sc.cholesky(np.diag([2.0, 4.0]))
+    >>> sc.derivatives.solve_vjp(F, F.solve([2.0, 4.0]), [1.0, 1.0])
+    (array([-0.5 , -0.25]), array([0.5 , 0.25]))
+    """
+    on = Sweeps(F, threads)
+    x, shape = on.vectors(x, "x")
+    b_bar = on.solve(on.like(x_bar, shape, "x_bar"))
+    return on.result(-on.outer(b_bar, x)), b_bar.reshape(shape)
+
+
+def solve_triangular_jvp(
+    F: Factor,
+    x: ArrayLike,
+    dA: Any = None,
+    db: ArrayLike | None = None,
+    trans: Any = "N",
+    permute: bool = True,
+    threads: int | None = None,
+) -> np.ndarray:
+    """Change of ``x = F.solve_triangular(b, trans, permute)``.
+
+    Parameters
+    ----------
+    F : CholeskyFactor or CholeskyBatch
+    x : (n,) or (n, k) array_like
+        The solution.
+    dA : packed values or matrix, optional
+        Change of A.
+    db : array_like of the shape of `x`, optional
+        Change of b.
+    trans, permute : as for `CholeskyFactor.solve_triangular`
+    threads : int, optional
+        Most threads to use, see `cholesky`.
+
+    Returns
+    -------
+    dx : ndarray of the shape of `x`
+        ``L^-1 (P db - dL x)``, ``P^T L^-H (db - dL^H P x)`` or ``P^T L^-T (db - dL^T P x)``.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsechol as sc
+    >>> F = sc.cholesky(np.diag([4.0, 16.0]))
+    >>> sc.derivatives.solve_triangular_jvp(F, F.solve_triangular([2.0, 4.0]), dA=np.eye(2))
+    array([-0.125  , -0.03125])
+    """
+    on = Sweeps(F, threads)
+    form = _sweeps.Triangular(on, trans, permute)
+    x, shape = on.vectors(x, "x")
+    right = np.zeros_like(x) if db is None else on.like(db, shape, "db")
+    right = form.inside(right, form.of_b)
+    if dA is not None:
+        dL = on.tangent(on.changes(dA))
+        right = right - form.product(dL, form.inside(x, form.of_x))
+    return form.outside(form.solve(right), form.of_x).reshape(shape)
+
+
+def solve_triangular_vjp(
+    F: Factor,
+    x: ArrayLike,
+    x_bar: ArrayLike,
+    trans: Any = "N",
+    permute: bool = True,
+    threads: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients in A and b from the gradient in ``x = F.solve_triangular(b, trans, permute)``.
+
+    Parameters
+    ----------
+    F : CholeskyFactor or CholeskyBatch
+    x : (n,) or (n, k) array_like
+        The solution.
+    x_bar : array_like of the shape of `x`
+        Gradient in `x`.
+    trans, permute : as for `CholeskyFactor.solve_triangular`
+    threads : int, optional
+        Most threads to use, see `cholesky`.
+
+    Returns
+    -------
+    A_bar : (len(symbolic.indices),) ndarray, or (k, len(symbolic.indices)) of a batch
+    b_bar : ndarray of the shape of `x`
+
+    Notes
+    -----
+    With ``w`` the other triangle's solution for `x_bar`, the gradient in L is ``-w x^H`` (for L^H
+    ``-x w^H``) on the pattern of L; `factor_vjp` brings it to A.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsechol as sc
+    >>> F = sc.cholesky(np.diag([4.0, 16.0]))
+    >>> sc.derivatives.solve_triangular_vjp(F, F.solve_triangular([2.0, 4.0]), [1.0, 0.0])
+    (array([-0.125, -0.   ]), array([0.5, 0. ]))
+    """
+    on = Sweeps(F, threads)
+    form = _sweeps.Triangular(on, trans, permute)
+    x, shape = on.vectors(x, "x")
+    x_bar = form.inside(on.like(x_bar, shape, "x_bar"), form.of_x)
+    w = form.solve(x_bar, adjoint=True)
+    L_bar = form.outer(w, form.inside(x, form.of_x))
+    A_bar = on.on_matrix(on.adjoint(L_bar))
+    return on.result(A_bar), form.outside(w, form.of_b).reshape(shape)
+
+
+def quadratic_form(F: Factor, b: ArrayLike, threads: int | None = None) -> Any:
+    """``b^H A^-1 b``, summed over the columns of b.
+
+    Parameters
+    ----------
+    F : CholeskyFactor or CholeskyBatch
+    b : (n,) or (n, k) array_like
+    threads : int, optional
+        Most threads to use, see `cholesky`.
+
+    Returns
+    -------
+    float, or (k,) ndarray of a batch
+
+    Examples
+    --------
+    >>> import numpy as np, sparsechol as sc
+    >>> round(sc.derivatives.quadratic_form(sc.cholesky(np.diag([2.0, 4.0])), [2.0, 2.0]), 6)
+    3.0
+    """
+    on = Sweeps(F, threads)
+    b, _ = on.vectors(b, "b")
+    return on.scalars(_sweeps.dot(b, on.solve(b.copy())))
+
+
+def quadratic_form_jvp(F: Factor, x: ArrayLike, dA: Any = None, db: ArrayLike | None = None) -> Any:
+    """Change of `quadratic_form`: ``2 Re(x^H db) - x^H dA x`` with ``x = F.solve(b)``.
+
+    Parameters
+    ----------
+    F : CholeskyFactor or CholeskyBatch
+    x : (n,) or (n, k) array_like
+        The solution.
+    dA : packed values or matrix, optional
+        Change of A.
+    db : array_like of the shape of `x`, optional
+        Change of b.
+
+    Returns
+    -------
+    float, or (k,) ndarray of a batch
+
+    Examples
+    --------
+    >>> import numpy as np, sparsechol as sc
+    >>> F = sc.cholesky(np.diag([2.0, 4.0]))
+    >>> round(sc.derivatives.quadratic_form_jvp(F, F.solve([2.0, 2.0]), dA=np.eye(2)), 6)
+    -1.25
+    """
+    on = Sweeps(F)
+    x, shape = on.vectors(x, "x")
+    slope = np.zeros(on.count)
+    if db is not None:
+        slope = slope + 2 * _sweeps.dot(x, on.like(db, shape, "db"))
+    if dA is not None:
+        slope = slope - _sweeps.dot(x, on.times(on.changes(dA), x))
+    return on.scalars(slope)
+
+
+def quadratic_form_grad(F: Factor, x: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients of `quadratic_form` in A and b, from ``x = F.solve(b)``: no solve is needed.
+
+    Parameters
+    ----------
+    F : CholeskyFactor or CholeskyBatch
+    x : (n,) or (n, k) array_like
+        The solution.
+
+    Returns
+    -------
+    A_bar : (len(symbolic.indices),) ndarray, or (k, len(symbolic.indices)) of a batch
+        ``-sampled_outer(symbolic, x, x)``.
+    b_bar : ndarray of the shape of `x`
+        ``2 x``.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsechol as sc
+    >>> F = sc.cholesky(np.diag([2.0, 4.0]))
+    >>> sc.derivatives.quadratic_form_grad(F, F.solve([2.0, 2.0]))
+    (array([-1.  , -0.25]), array([2., 1.]))
+    """
+    on = Sweeps(F)
+    x, shape = on.vectors(x, "x")
+    return on.result(-on.outer(x, x)), 2 * x.reshape(shape)
+
+
+# ---- entries of the inverse ----
+
+
+def partial_inverse_jvp(
+    F: Factor, dA: Any, pattern: str = "matrix", threads: int | None = None
+) -> Any:
+    """Change of the partial inverse: ``-A^-1 dA A^-1`` on the pattern.
+
+    Parameters
+    ----------
+    F : CholeskyFactor or CholeskyBatch
+    dA : packed values or matrix
+        Change of A.
+    pattern : {'matrix', 'factor'}, optional
+        As for `CholeskyFactor.partial_inverse`; a batch has 'matrix' only.
+    threads : int, optional
+        Most threads to use, see `cholesky`.
+
+    Returns
+    -------
+    dZ : (n, n) csc_array, or (k, len(symbolic.indices)) ndarray of a batch
+        Like ``F.partial_inverse(pattern)``.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsechol as sc
+    >>> F = sc.cholesky(np.diag([2.0, 4.0]))
+    >>> sc.derivatives.partial_inverse_jvp(F, np.eye(2)).toarray()
+    array([[-0.25  ,  0.    ],
+           [ 0.    , -0.0625]])
+    """
+    on = Sweeps(F, threads)
+    _check_pattern(on, pattern)
+    H = on.sandwich(on.changes(dA))
+    if pattern == "factor":
+        return F._on_factor(-H[0])
+    values = on.on_matrix(H, -1, -1)
+    return values if on.many else F.symbolic._symmetric(values[0])
+
+
+def partial_inverse_vjp(
+    F: Factor, Z_bar: Any, pattern: str = "matrix", threads: int | None = None
+) -> np.ndarray:
+    """Gradient in the stored values of A from the gradient in the entries of the partial inverse.
+
+    Parameters
+    ----------
+    F : CholeskyFactor or CholeskyBatch
+    Z_bar : (n, n) sparse or dense matrix, or packed values
+        Gradient in the entries of ``F.partial_inverse(pattern)``. A matrix: in each of its
+        entries, ``df = sum(Z_bar * dZ)``, symmetric or not. Packed values: in the stored lower
+        triangle, each entry of which stands for two. A batch takes packed values only.
+    pattern : {'matrix', 'factor'}, optional
+        As for `CholeskyFactor.partial_inverse`.
+    threads : int, optional
+        Most threads to use, see `cholesky`.
+
+    Returns
+    -------
+    (len(symbolic.indices),) ndarray, or (k, len(symbolic.indices)) of a batch
+
+    Notes
+    -----
+    ``M -> A^-1 M A^-1`` is its own adjoint (Vandenberghe and Andersen 2015, section 9).
+
+    Examples
+    --------
+    >>> import numpy as np, sparsechol as sc
+    >>> F = sc.cholesky(np.diag([2.0, 4.0]))
+    >>> sc.derivatives.partial_inverse_vjp(F, np.eye(2))
+    array([-0.25  , -0.0625])
+    """
+    on = Sweeps(F, threads)
+    _check_pattern(on, pattern)
+    packed = not issparse(Z_bar) and np.ndim(Z_bar) == len(on.shape(0))
+    if packed and pattern == "matrix":
+        M, on_panels = _sweeps.weighed(F.symbolic, on.changes(Z_bar), 1, 0.5), False
+    else:
+        M, on_panels = on.hermitian_part(Z_bar, pattern)
+    return on.result(on.on_matrix(on.sandwich(M, on_panels), -1, -2))
+
+
+def diag_inverse_jvp(F: Factor, dA: Any, threads: int | None = None) -> np.ndarray:
+    """Change of the diagonal of ``A^-1``.
+
+    Parameters
+    ----------
+    F : CholeskyFactor or CholeskyBatch
+    dA : packed values or matrix
+        Change of A.
+    threads : int, optional
+        Most threads to use, see `cholesky`.
+
+    Returns
+    -------
+    (n,) real ndarray, or (k, n) of a batch
+
+    Examples
+    --------
+    >>> import numpy as np, sparsechol as sc
+    >>> sc.derivatives.diag_inverse_jvp(sc.cholesky(np.diag([2.0, 4.0])), np.eye(2))
+    array([-0.25  , -0.0625])
+    """
+    on = Sweeps(F, threads)
+    out = np.empty((on.count, F.symbolic.shape[0]))
+    H = on.sandwich(on.changes(dA))
+    packing.gather_diagonal(on.structure, H, out)
+    return on.result(-out.astype(np.finfo(F.dtype).dtype, copy=False))
+
+
+def diag_inverse_vjp(F: Factor, v: ArrayLike, threads: int | None = None) -> np.ndarray:
+    """Gradient in the stored values of A from the gradient in the diagonal of ``A^-1``.
+
+    Parameters
+    ----------
+    F : CholeskyFactor or CholeskyBatch
+    v : (n,) array_like, or (k, n) for a batch
+        Gradient in ``F.diag_inverse()``.
+    threads : int, optional
+        Most threads to use, see `cholesky`.
+
+    Returns
+    -------
+    (len(symbolic.indices),) ndarray, or (k, len(symbolic.indices)) of a batch
+
+    Examples
+    --------
+    >>> import numpy as np, sparsechol as sc
+    >>> sc.derivatives.diag_inverse_vjp(sc.cholesky(np.diag([2.0, 4.0])), [1.0, 1.0])
+    array([-0.25  , -0.0625])
+    """
+    on = Sweeps(F, threads)
+    v, shape = np.asarray(v), on.shape(F.symbolic.shape[0])
+    if v.shape != shape:
+        raise ValueError(f"the gradient in the diagonal has shape {v.shape}, not {shape}")
+    M = np.zeros((on.count, F.symbolic.indices.shape[0]), dtype=F.dtype)
+    M[:, F.symbolic.indptr[:-1]] = v.real
+    return on.result(on.on_matrix(on.sandwich(M), -1, -2))
+
+
+def _check_pattern(on: Sweeps, pattern: str) -> None:
+    if pattern not in ("matrix", "factor"):
+        raise ValueError(f"pattern must be 'matrix' or 'factor', not {pattern!r}")
+    if pattern == "factor" and on.many:
+        raise ValueError("a batch has the pattern 'matrix' only")
