@@ -1,0 +1,89 @@
+"""Derivative sweeps, each in units of our own factorisation. No peer here has them."""
+
+from time import perf_counter
+
+import numpy as np
+
+from . import THREADS, problems
+from .common import solver
+
+SWEEPS = ["tangent", "adjoint", "outer", "inner", "sandwich"]
+ROUNDS = 5
+
+
+class Sweep:
+    """The kernels alone, on arrays that are there."""
+
+    params = (problems.NAMES, SWEEPS)
+    param_names = ("problem", "sweep")
+    timeout = 300
+
+    def setup(self, problem, sweep):
+        from sparsechol.numeric import derivatives
+
+        self.solver = solver(problem, "sparsechol")
+        self.solver.analyze()
+        self.solver.factorize()
+        factor = self.solver.factor
+        structure = factor.symbolic._structure
+        threads = THREADS if structure.tasks > 1 else 1
+        panels, out = factor._l[None], np.empty((1, structure.size))
+        inverse, x = factor._inverse(threads)[None], factor._l[None].copy()
+        arrays = {
+            "tangent": (panels, self.solver._values[None], False),
+            "adjoint": (panels, x),
+            "outer": (panels, x),
+            "inner": (inverse, x),
+            "sandwich": (panels, inverse, x),
+        }[sweep]
+        work = np.empty(derivatives.workspace(sweep, structure, 1, threads))
+        self.run = lambda: getattr(derivatives, sweep)(structure, *arrays, out, work, threads)
+        self.run()
+
+    def time_sweep(self, problem, sweep):
+        self.run()
+
+    def track_ratio_to_factorisation(self, problem, sweep):
+        return ratio(self.run, self.solver.factorize)
+
+    track_ratio_to_factorisation.unit = "factorisations"
+
+
+class Gradient:
+    """Gradient of ``log det(A) / 2 - b^T A^-1 b / 2``, the factorisation included."""
+
+    params = (problems.NAMES,)
+    param_names = ("problem",)
+    timeout = 300
+
+    def setup(self, problem):
+        self.solver = solver(problem, "sparsechol")
+        self.solver.analyze()
+        self.solver.factorize()
+        self.b = problems.right_hand_side(problems.load(problem))
+        self.time_gradient(problem)
+
+    def time_gradient(self, problem):
+        from sparsechol import derivatives
+
+        self.solver.factorize()
+        factor = self.solver.factor
+        x = factor.solve(self.b)
+        return factor.logdet_grad() / 2 - derivatives.quadratic_form_grad(factor, x)[0] / 2
+
+    def track_ratio_to_factorisation(self, problem):
+        return ratio(lambda: self.time_gradient(problem), self.solver.factorize)
+
+    track_ratio_to_factorisation.unit = "factorisations"
+
+
+def ratio(function, unit):
+    """Least times of both, taking turns."""
+    times = [(seconds(function), seconds(unit)) for _ in range(ROUNDS)]
+    return min(one for one, _ in times) / min(other for _, other in times)
+
+
+def seconds(function):
+    start = perf_counter()
+    function()
+    return perf_counter() - start
