@@ -224,6 +224,8 @@ cdef void inner_front(const Pattern *p, int32_t s, const Sweep *sweep,
 
         [ Q  R^H ] [ Y1 ]  nc      by blocks of columns of Y, of which no row above is used;
         [ R  M   ] [ Y2 ]  m       the first rows get R^H Y2 as (Y2^H R)^H
+
+    In a sandwich Q is stored in full and Y has zeros above its diagonal; else both are made so.
     """
     cdef int nc = p.first[s + 1] - p.first[s]
     cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
@@ -234,38 +236,36 @@ cdef void inner_front(const Pattern *p, int32_t s, const Sweep *sweep,
     cdef scalar *out = <scalar *>sweep.out + p.panel[s]
     cdef scalar *h = <scalar *>sweep.spare
     cdef scalar *t = h + <Py_ssize_t>PANEL * p.tallest
-    cdef scalar *block = t + <Py_ssize_t>PANEL * p.tallest
-    cdef scalar *square = block + <Py_ssize_t>PANEL * p.tallest
+    cdef scalar *copy = t + <Py_ssize_t>PANEL * p.tallest
+    cdef scalar *full = copy + <Py_ssize_t>PANEL * p.tallest
     cdef const Crew *crew = &sweep.at.crew
+    cdef const scalar *block
+    cdef const scalar *q = panel
+    cdef const scalar *r
     cdef Py_ssize_t a, b
     cdef scalar *o
-    cdef int w, rest, rows, j = 0
-    for b in range(nc):
-        square[b + b * nc] = <scalar>real(panel[b + b * ld])
-        for a in range(b + 1, nc):
-            square[a + b * nc] = panel[a + b * ld]
-            square[b + a * nc] = conjugate(panel[a + b * ld])
+    cdef int w, rest, ldq = ld, ldy = ld, j = 0
+    if sweep.what == INNER:
+        fill_square(nc, ld, panel, full)
+        q = full
+        ldq = nc
     while j < nc:
         w = min(<int>PANEL, nc - j)
         rest = nc - j
-        rows = rest + m
-        for b in range(w):
-            for a in range(b):
-                block[a + b * rows] = 0
-            memcpy(block + b * (rows + 1), y + (j + b) * (<Py_ssize_t>ld + 1),
-                   sizeof(scalar) * (rows - b))
-            block[b + b * rows] = <scalar>real(block[b + b * rows])
+        block = y + j * (<Py_ssize_t>ld + 1)
+        if sweep.what == INNER:
+            ldy = rest + m
+            copy_lower(w, ldy, block, ld, copy)
+            block = copy
         o = out + j * (<Py_ssize_t>ld + 1)
-        multiply(AS_IS, False, rest, w, rest, <const scalar *>square + j * (<Py_ssize_t>nc + 1),
-                 nc, <const scalar *>block, rows, False, o, ld, crew)
+        r = panel + nc + j * <Py_ssize_t>ld
+        multiply(AS_IS, False, rest, w, rest, q + j * (<Py_ssize_t>ldq + 1), ldq, block, ldy, False,
+                 o, ld, crew)
         if m:
-            multiply(AS_IS, False, m, w, rest, panel + nc + j * <Py_ssize_t>ld, ld,
-                     <const scalar *>block, rows, False, o + rest, ld, crew)
-            multiply(AS_IS, False, m, w, m, corner, m, <const scalar *>block + rest, rows, True,
-                     o + rest, ld, crew)
-            transpose(m, w, <const scalar *>block + rest, rows, h)
-            multiply(AS_IS, False, w, rest, m, <const scalar *>h, w,
-                     panel + nc + j * <Py_ssize_t>ld, ld, False, t, w, crew)
+            multiply(AS_IS, False, m, w, rest, r, ld, block, ldy, False, o + rest, ld, crew)
+            multiply(AS_IS, False, m, w, m, corner, m, block + rest, ldy, True, o + rest, ld, crew)
+            transpose(m, w, block + rest, ldy, h)
+            multiply(AS_IS, False, w, rest, m, <const scalar *>h, w, r, ld, False, t, w, crew)
             for b in range(w):
                 for a in range(b, rest):
                     o[a + b * ld] += conjugate(t[b + a * w])
@@ -273,6 +273,29 @@ cdef void inner_front(const Pattern *p, int32_t s, const Sweep *sweep,
             o[b + b * ld] = <scalar>real(o[b + b * ld])
         j += w
     turn_sign(nc, ld, out)
+
+
+cdef inline void fill_square(int nc, Py_ssize_t ld, const scalar *panel,
+                             scalar *full) noexcept nogil:
+    """The square of a panel from its lower triangle."""
+    cdef Py_ssize_t i, j
+    for j in range(nc):
+        full[j + j * nc] = <scalar>real(panel[j + j * ld])
+        for i in range(j + 1, nc):
+            full[i + j * nc] = panel[i + j * ld]
+            full[j + i * nc] = conjugate(panel[i + j * ld])
+
+
+cdef inline void copy_lower(int w, Py_ssize_t rows, const scalar *panel, Py_ssize_t ld,
+                            scalar *copy) noexcept nogil:
+    """The first w columns of a panel, rows `ld` apart, with zeros above the diagonal."""
+    cdef Py_ssize_t i, j
+    for j in range(w):
+        for i in range(j):
+            copy[i + j * rows] = 0
+        copy[j + j * rows] = <scalar>real(panel[j + j * ld])
+        memcpy(copy + j * (rows + 1) + 1, panel + j * (ld + 1) + 1,
+               sizeof(scalar) * (rows - j - 1))
 
 
 cdef inline void add_diagonal(const Pattern *p, int32_t s, const Sweep *sweep,
@@ -392,11 +415,11 @@ cdef inline Py_ssize_t shared_space(const Plan *plan, Kind what) noexcept nogil:
 
 
 cdef inline Py_ssize_t spare_space(const Pattern *p, Kind what) noexcept nogil:
-    """Scalars of blocks of columns, and of a square of S."""
+    """Scalars of blocks of columns, and of the square of a panel of S."""
     if is_up(what):
         return 0
     return (3 * <Py_ssize_t>PANEL * p.tallest
-            + (0 if what == GRADIENT else <Py_ssize_t>p.widest * p.widest))
+            + (<Py_ssize_t>p.widest * p.widest if what == INNER else 0))
 
 
 cdef inline Py_ssize_t own_space(const Pattern *p, const Plan *plan, Kind what) noexcept nogil:
@@ -592,8 +615,8 @@ def sandwich(Structure structure, const scalar[:, ::1] l, const scalar[:, ::1] s
              const scalar[:, ::1] x, scalar[:, ::1] out, scalar[::1] work, int threads):
     """out <- the lower triangle of A^-1 M A^-1 on the panels.
 
-    l, s, x : (batch, structure.size) flat panels of L, of the partial inverse, and of
-        ``tangent(l, M)``.
+    l, s, x : (batch, structure.size) flat panels of L, of the partial inverse (as
+        `partial_inverse` gives it: squares in full), and of ``tangent(l, M)``.
     """
     cdef Job job
     if prepare(&job, SANDWICH, structure, out, work, threads):
