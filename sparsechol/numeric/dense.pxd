@@ -89,9 +89,8 @@ cdef void solve_right(int op, int rows, int nc, const scalar *L, int ldl, scalar
 cdef void multiply(int op, bint lower, int m, int n, int k, const scalar *A, int lda,
                    const scalar *B, int ldb, bint beta, scalar *C, int ldc,
                    const Crew *crew) noexcept nogil
-cdef void forward_one(int nc, int m, const scalar *P, int ld, scalar *x, scalar *w) noexcept nogil
-cdef void backward_one(int nc, int m, const scalar *P, int ld, scalar *x,
-                       const scalar *w) noexcept nogil
+cdef void forward_one(int nc, int m, const scalar *L, scalar *z) noexcept nogil
+cdef void backward_one(int nc, int m, const scalar *L, scalar *z) noexcept nogil
 cdef void scatter_add(int m, int begin, int end, const int32_t *place, const int32_t *runs,
                       int shift, const scalar *U, scalar *D, int ldd) noexcept nogil
 cdef void gather_lower(int m, int begin, int end, const int32_t *place, const int32_t *runs,

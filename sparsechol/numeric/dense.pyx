@@ -27,10 +27,8 @@ cdef extern from "kernels.h" nogil:
         void (*multiply)(int, int, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t,
                          const void *, Py_ssize_t, int, void *, Py_ssize_t,
                          void *) noexcept nogil
-        void (*forward)(Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, void *,
-                        void *) noexcept nogil
-        void (*backward)(Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, void *,
-                         const void *) noexcept nogil
+        void (*forward)(Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, void *) noexcept nogil
+        void (*backward)(Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, void *) noexcept nogil
         void (*scatter)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const int32_t *, const int32_t *, int,
                         const void *, void *, Py_ssize_t) noexcept nogil
         void (*gather)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const int32_t *, const int32_t *, int,
@@ -309,15 +307,14 @@ cdef void solve_piece(void *context, int32_t piece, pool_worker *worker) noexcep
                     <float complex *>job.X + i, job.ldx, &crew)
 
 
-cdef void forward_one(int nc, int m, const scalar *P, int ld, scalar *x, scalar *w) noexcept nogil:
-    """x <- L11^-1 x and w <- L21 x for one right-hand side."""
-    own(<const scalar *>P).forward(nc, m, P, ld, x, w)
+cdef void forward_one(int nc, int m, const scalar *L, scalar *z) noexcept nogil:
+    """z1 <- L11^-1 z1 and z2 <- z2 - L21 z1 for one right-hand side of a front."""
+    own(L).forward(nc, m, L, nc + m, z)
 
 
-cdef void backward_one(int nc, int m, const scalar *P, int ld, scalar *x,
-                       const scalar *w) noexcept nogil:
-    """x <- L11^-H (x - L21^H w) for one right-hand side."""
-    own(<const scalar *>P).backward(nc, m, P, ld, x, w)
+cdef void backward_one(int nc, int m, const scalar *L, scalar *z) noexcept nogil:
+    """z1 <- L11^-H (z1 - L21^H z2) for one right-hand side of a front."""
+    own(L).backward(nc, m, L, nc + m, z)
 
 
 cdef void scatter_add(int m, int begin, int end, const int32_t *place, const int32_t *runs,

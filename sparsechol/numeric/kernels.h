@@ -40,11 +40,10 @@ typedef struct {
     void (*multiply)(int op, int lower, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *A,
                      ptrdiff_t lda, const void *B, ptrdiff_t ldb, int beta, void *C,
                      ptrdiff_t ldc, void *pack);
-    /* One right-hand side: x <- L11^-1 x, w <- L21 x. */
-    void (*forward)(ptrdiff_t nc, ptrdiff_t m, const void *P, ptrdiff_t ld, void *x, void *w);
-    /* One right-hand side: x <- L11^-H (x - L21^H w). */
-    void (*backward)(ptrdiff_t nc, ptrdiff_t m, const void *P, ptrdiff_t ld, void *x,
-                     const void *w);
+    /* One right-hand side z = [z1; z2] of a front: z1 <- L11^-1 z1, then z2 <- z2 - L21 z1. */
+    void (*forward)(ptrdiff_t nc, ptrdiff_t m, const void *L, ptrdiff_t ld, void *z);
+    /* One right-hand side: z1 <- L11^-H (z1 - L21^H z2). */
+    void (*backward)(ptrdiff_t nc, ptrdiff_t m, const void *L, ptrdiff_t ld, void *z);
     /* D[place[i] - shift, place[j] - shift] += U[i, j] for i >= j and columns j of U from `begin`
      * to `end`; U is m x m. runs[i]: where the rows that are like row i end, positive if their
      * places follow one another, negative if they are anywhere. */

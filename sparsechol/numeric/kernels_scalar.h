@@ -46,9 +46,11 @@ INLINE void NAME(store_rows)(SCALAR *p, vec v, ptrdiff_t n) {
 
 INLINE SCALAR NAME(sum)(vec v) {
 #if LANES > 1
-    SCALAR s = v[0];
-    for (int i = 1; i < ROWS; i++) s += v[i];
-    return s;
+    SCALAR s[ROWS];
+    memcpy(s, &v, sizeof v);
+    for (int half = ROWS / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) s[i] += s[i + half];
+    return s[0];
 #else
     return v;
 #endif
@@ -431,83 +433,78 @@ static void NAME(multiply)(int op, int lower, ptrdiff_t m, ptrdiff_t n, ptrdiff_
 
 /* ---- one right-hand side --------------------------------------------------------------------- */
 
-/* w <- beta w + P x for `columns` columns of m rows; the columns are read side by side. */
-INLINE void NAME(columns_times)(int columns, ptrdiff_t m, const SCALAR *P, ptrdiff_t ld,
-                                const SCALAR *x, int beta, SCALAR *w) {
+/* `columns` columns of a front, whose other m rows follow the triangle; z holds one entry a row. The
+ * columns are read side by side.
+ *
+ *   forward    [ L11 ]  columns     z1 <- L11^-1 z1, z2 <- z2 - L21 z1
+ *   backward   [ L21 ]  m           z1 <- L11^-H (z1 - L21^H z2)
+ */
+INLINE void NAME(forward_block)(int columns, ptrdiff_t m, const SCALAR *L, ptrdiff_t ld,
+                                SCALAR *z) {
+    SCALAR minus[4];
+    for (int j = 0; j < columns; j++) {
+        z[j] *= 1 / REAL_PART(L[j + j * ld]); /* the division does not wait for z */
+        minus[j] = -z[j];
+        for (int i = j + 1; i < columns; i++) z[i] += L[i + j * ld] * minus[j];
+    }
+    L += columns;
+    z += columns;
     for (ptrdiff_t i = 0; i < m; i += ROWS) {
         ptrdiff_t n = m - i < ROWS ? m - i : ROWS;
-        vec sum = beta ? NAME(load_rows)(w + i, n) : (vec){0};
-        for (int j = 0; j < columns; j++) sum += NAME(load_rows)(P + i + j * ld, n) * x[j];
-        NAME(store_rows)(w + i, sum, n);
+        vec sum = NAME(load_rows)(z + i, n);
+        for (int j = 0; j < columns; j++) sum += NAME(load_rows)(L + i + j * ld, n) * minus[j];
+        NAME(store_rows)(z + i, sum, n);
     }
 }
 
-/* y_j <- conj(P_j) . w for `columns` columns of m rows. */
-INLINE void NAME(columns_dot)(int columns, ptrdiff_t m, const SCALAR *P, ptrdiff_t ld,
-                              const SCALAR *w, SCALAR *y) {
+INLINE void NAME(backward_block)(int columns, ptrdiff_t m, const SCALAR *L, ptrdiff_t ld,
+                                 SCALAR *z) {
     vec sum[4];
     for (int j = 0; j < columns; j++) sum[j] = (vec){0};
     for (ptrdiff_t i = 0; i < m; i += ROWS) {
         ptrdiff_t n = m - i < ROWS ? m - i : ROWS;
-        vec wi = NAME(load_rows)(w + i, n);
+        vec zi = NAME(load_rows)(z + columns + i, n);
         for (int j = 0; j < columns; j++) {
-            vec p = NAME(load_rows)(P + i + j * ld, n);
+            vec l = NAME(load_rows)(L + columns + i + j * ld, n);
 #if LANES > 1
-            sum[j] += p * wi;
+            sum[j] += l * zi;
 #else
-            sum[j] += CONJUGATE(p) * wi;
+            sum[j] += CONJUGATE(l) * zi;
 #endif
         }
     }
-    for (int j = 0; j < columns; j++) y[j] = NAME(sum)(sum[j]);
-}
-
-static void NAME(forward)(ptrdiff_t nc, ptrdiff_t m, const void *P_, ptrdiff_t ld, void *x_,
-                          void *w) {
-    const SCALAR *P = P_;
-    SCALAR *x = x_;
-    ptrdiff_t j = 0;
-    for (; j + 4 <= nc; j += 4) {
-        for (int a = 0; a < 4; a++) {
-            const SCALAR *pa = P + (j + a) * ld + j;
-            x[j + a] *= 1 / REAL_PART(pa[a]); /* the division does not wait for x */
-            for (int b = a + 1; b < 4; b++) x[j + b] -= pa[b] * x[j + a];
-        }
-        SCALAR minus[4] = {-x[j], -x[j + 1], -x[j + 2], -x[j + 3]};
-        NAME(columns_times)(4, nc - j - 4, P + j * ld + j + 4, ld, minus, 1, x + j + 4);
-        NAME(columns_times)(4, m, P + j * ld + nc, ld, x + j, j > 0, w);
-    }
-    for (; j < nc; j++) {
-        const SCALAR *pj = P + j * ld;
-        x[j] *= 1 / REAL_PART(pj[j]);
-        for (ptrdiff_t i = j + 1; i < nc; i++) x[i] -= pj[i] * x[j];
-        NAME(columns_times)(1, m, pj + nc, ld, x + j, j > 0, w);
+    for (int j = columns - 1; j >= 0; j--) {
+        SCALAR rest = z[j] - NAME(sum)(sum[j]);
+        for (int i = j + 1; i < columns; i++) rest -= CONJUGATE(L[i + j * ld]) * z[i];
+        z[j] = rest * (1 / REAL_PART(L[j + j * ld]));
     }
 }
 
-static void NAME(backward)(ptrdiff_t nc, ptrdiff_t m, const void *P_, ptrdiff_t ld, void *x_,
-                           const void *w) {
-    const SCALAR *P = P_;
-    SCALAR *x = x_;
-    SCALAR y[4], z[4];
-    ptrdiff_t j = nc;
-    for (; j % 4; j--) {
-        const SCALAR *pj = P + (j - 1) * ld;
-        NAME(columns_dot)(1, m, pj + nc, ld, w, y);
-        SCALAR sum = x[j - 1] - y[0];
-        for (ptrdiff_t i = j; i < nc; i++) sum -= CONJUGATE(pj[i]) * x[i];
-        x[j - 1] = sum * (1 / REAL_PART(pj[j - 1]));
+static void NAME(forward)(ptrdiff_t nc, ptrdiff_t m, const void *L_, ptrdiff_t ld, void *z_) {
+    const SCALAR *L = L_;
+    SCALAR *z = z_;
+    for (; nc >= 4; nc -= 4, L += 4 * (ld + 1), z += 4)
+        NAME(forward_block)(4, nc - 4 + m, L, ld, z);
+    switch (nc) {
+    case 1: NAME(forward_block)(1, m, L, ld, z); break;
+    case 2: NAME(forward_block)(2, m, L, ld, z); break;
+    case 3: NAME(forward_block)(3, m, L, ld, z); break;
     }
-    for (; j > 0; j -= 4) {
-        const SCALAR *p = P + (j - 4) * ld;
-        NAME(columns_dot)(4, m, p + nc, ld, w, y);
-        NAME(columns_dot)(4, nc - j, p + j, ld, x + j, z);
-        for (int a = 3; a >= 0; a--) {
-            const SCALAR *pa = p + a * ld + j - 4;
-            SCALAR sum = x[j - 4 + a] - (y[a] + z[a]);
-            for (int b = a + 1; b < 4; b++) sum -= CONJUGATE(pa[b]) * x[j - 4 + b];
-            x[j - 4 + a] = sum * (1 / REAL_PART(pa[a]));
-        }
+}
+
+static void NAME(backward)(ptrdiff_t nc, ptrdiff_t m, const void *L_, ptrdiff_t ld, void *z_) {
+    ptrdiff_t j = nc - nc % 4;
+    const SCALAR *L = (const SCALAR *)L_ + j * (ld + 1);
+    SCALAR *z = (SCALAR *)z_ + j;
+    switch (nc - j) {
+    case 1: NAME(backward_block)(1, m, L, ld, z); break;
+    case 2: NAME(backward_block)(2, m, L, ld, z); break;
+    case 3: NAME(backward_block)(3, m, L, ld, z); break;
+    }
+    for (m += nc - j; j > 0; j -= 4, m += 4) {
+        L -= 4 * (ld + 1);
+        z -= 4;
+        NAME(backward_block)(4, m, L, ld, z);
     }
 }
 

@@ -18,7 +18,7 @@ place. On the way down a task writes to its own rows only.
 from libc.math cimport log
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
@@ -102,9 +102,12 @@ cdef inline void forward_front(const Pattern *p, int32_t s, const scalar *l, sca
     cdef int i
     settle(<Py_ssize_t>nc * k, x1, sums + at)
     if k == 1:
-        forward_one(nc, m, panel, nc + m, x1, w)
+        memcpy(w, x1, sizeof(scalar) * nc)
+        memset(w + nc, 0, sizeof(scalar) * m)
+        forward_one(nc, m, panel, w)
+        memcpy(x1, w, sizeof(scalar) * nc)
         for i in range(m):
-            sums[rows[i]] -= w[i]
+            sums[rows[i]] += w[nc + i]
     else:
         solve_right(TRANSPOSED, k, nc, panel, nc + m, x1, k, crew)
         multiply(TRANSPOSED, False, k, m, nc, <const scalar *>x1, k, panel + nc, nc + m, False, w,
@@ -148,9 +151,11 @@ cdef inline void backward_front(const Pattern *p, int32_t s, const scalar *l, sc
     cdef scalar *x1 = x + <Py_ssize_t>p.first[s] * k
     cdef int i
     if k == 1:
+        memcpy(w, x1, sizeof(scalar) * nc)
         for i in range(m):
-            w[i] = x[rows[i]]
-        backward_one(nc, m, panel, nc + m, x1, <const scalar *>w)
+            w[nc + i] = x[rows[i]]
+        backward_one(nc, m, panel, w)
+        memcpy(x1, w, sizeof(scalar) * nc)
     else:
         gather_rows(m, k, rows, x, w)
         multiply(AS_IS, False, k, nc, m, <const scalar *>w, k, panel + nc, nc + m, True, x1, k,
