@@ -1,6 +1,7 @@
 """CholeskyFactor against dense NumPy and SciPy."""
 
 import copy
+import math
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -732,3 +733,12 @@ def test_a_warning_turned_into_an_error_leaves_the_factor_usable():
     with pytest.raises(LinAlgWarning):  # the suite turns warnings into errors
         F.update(np.kron(np.eye(n), doubtful))
     assert F.solve(np.ones(2 * n)).shape == (2 * n,)
+
+
+def test_logdet_over_the_whole_range_of_floats():
+    """Products of pivots stay in range, whatever the pivots are."""
+    rng = np.random.default_rng(0)
+    pivots = np.exp(rng.uniform(-700, 700, 2000))
+    pivots[:3] = 5e-324, 1.7e308, 1e-300
+    F = sc.cholesky(sp.diags_array(pivots))
+    assert F.logdet() == pytest.approx(math.fsum(np.log(pivots)), rel=1e-13)

@@ -517,7 +517,9 @@ def reach(Structure structure, const int32_t[::1] inward, const int32_t[::1] row
 
 
 def logdet(Structure structure, const scalar[:, ::1] l, double[::1] out):
-    """out <- log det(L L^H) = 2 sum(log diag(L)) of each L, summed in float64.
+    """out <- log det(L L^H) = 2 sum(log diag(L)) of each L, in float64.
+
+    Logarithms are taken of products of entries, as many as stay in the range of float64.
 
     l : (batch, structure.size) panels of each L.
     """
@@ -526,16 +528,20 @@ def logdet(Structure structure, const scalar[:, ::1] l, double[::1] out):
     cdef int32_t s, _
     cdef int64_t rows
     cdef const scalar *d
-    cdef double total
+    cdef double total, product
     if l.shape[1] != p.size or out.shape[0] != l.shape[0]:
         raise ValueError("logdet: the factor does not belong to this structure")
     with nogil:
         for k in range(l.shape[0]):
             total = 0
+            product = 1
             for s in range(p.nsuper):
                 rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
                 d = &l[k, 0] + p.panel[s]
                 for _ in range(p.first[s], p.first[s + 1]):
-                    total += log(real(d[0]))
+                    product *= real(d[0])       # entries are from 1e-162 to 1e154
+                    if product < 1e-100 or product > 1e100:
+                        total += log(product)
+                        product = 1
                     d += rows + 1
-            out[k] = 2 * total
+            out[k] = 2 * (total + log(product))
