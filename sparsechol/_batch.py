@@ -10,13 +10,14 @@ from scipy.linalg import LinAlgWarning
 
 from . import _symbolic
 from ._factor import BLOCK, EVERYTHING, CholeskyFactor, allocate, callers_level, doubtful, judge
+from ._gradients import Gradients
 from ._input import dense_rhs
 from ._threads import thread_count
 from .numeric import factorize as _factorize
 from .numeric import packing, partial_inverse, solve
 
 
-class CholeskyBatch:
+class CholeskyBatch(Gradients):
     """Cholesky factors of many symmetric (Hermitian) positive definite matrices of one pattern.
 
     Made by `SymbolicFactor.factorize_batch`. Threads take whole matrices, each with a workspace of

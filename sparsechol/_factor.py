@@ -17,6 +17,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from . import _symbolic
 from ._exceptions import NotPositiveDefiniteError
+from ._gradients import Gradients
 from ._input import as_scipy, dense_rhs, sparse_rhs
 from ._threads import thread_count
 from .numeric import factorize as _factorize
@@ -53,7 +54,7 @@ def doubtful(n: int, dtype) -> float:
 SOLVE_COST = 4
 
 
-class CholeskyFactor:
+class CholeskyFactor(Gradients):
     """Cholesky factor of a symmetric (Hermitian) positive definite matrix, ``P A P^T = L L^H``.
 
     Made by `cholesky` or `SymbolicFactor.factorize`. Any number of threads may use one factor at
@@ -393,25 +394,6 @@ class CholeskyFactor:
         data = np.concatenate([Z.data, Z.data[strict].conj()])
         return coo_array((data, (rows, columns)), shape=self.shape).tocsc()
 
-    def logdet_grad(self, threads: int | None = None) -> np.ndarray:
-        """Gradient of ``log det A``, see `sparsechol.derivatives.logdet_grad`."""
-        return _derivatives().logdet_grad(self, threads)
-
-    def solve_vjp(
-        self, x: ArrayLike, x_bar: ArrayLike, threads: int | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Gradients in A and b of a solve, see `sparsechol.derivatives.solve_vjp`."""
-        return _derivatives().solve_vjp(self, x, x_bar, threads)
-
-    def partial_inverse_vjp(
-        self,
-        Z_bar: Any,
-        pattern: Literal["matrix", "factor"] = "matrix",
-        threads: int | None = None,
-    ) -> np.ndarray:
-        """Gradient of the partial inverse, see `sparsechol.derivatives.partial_inverse_vjp`."""
-        return _derivatives().partial_inverse_vjp(self, Z_bar, pattern, threads)
-
     def diag_inverse(self, threads: int | None = None) -> np.ndarray:
         """Diagonal of ``A^-1``: the marginal variances of N(0, A^-1).
 
@@ -641,13 +623,6 @@ class CholeskyFactor:
         """Packed values of A, if there is a valid factor."""
         self._l  # noqa: B018
         return self._values
-
-
-def _derivatives():
-    """The module that stands on this one."""
-    from . import derivatives
-
-    return derivatives
 
 
 def judge(symbolic, packed, failed, row, value, item: int | None = None) -> str | None:

@@ -317,6 +317,16 @@ def test_batches_are_their_matrices(dtype):
                 np.testing.assert_allclose(many[i], one, rtol=0, atol=tolerance, err_msg=name)
 
 
+def test_methods_are_the_functions():
+    p = Problem(n=12)
+    batch = p.S.factorize_batch(np.stack([p.a, 2 * p.a]))
+    for F, x, bar in [(p.F, p.b, p.dA), (batch, np.stack([p.b] * 2), np.stack([p.dA] * 2))]:
+        assert np.array_equal(F.logdet_grad(), d.logdet_grad(F))
+        for found, expected in zip(F.solve_vjp(x, 2 * x), d.solve_vjp(F, x, 2 * x), strict=True):
+            assert np.array_equal(found, expected)
+        assert np.array_equal(F.partial_inverse_vjp(bar), d.partial_inverse_vjp(F, bar))
+
+
 def test_one_and_two_threads_have_the_same_bits():
     A = grid_laplacian((60, 60), 0.1)
     S = sc.analyze(A)
