@@ -40,6 +40,7 @@ from libc.string cimport memcpy, memset
 from sparsechol.numeric.assembly cimport (
     Place, complete, gather, gather_guests, open_region, pass_on, put_panel, receives, square_of,
 )
+from sparsechol.numeric.batch cimport array_of, each
 from sparsechol.numeric.dense cimport (
     ADJOINT, AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, PACK, PANEL, Crew, adjoint_columns,
     adjoint_triangle, conjugate, inner_columns, kind_of, multiply, outer_columns, outer_panel,
@@ -47,14 +48,6 @@ from sparsechol.numeric.dense cimport (
 )
 from sparsechol.numeric.pool cimport POOL_DOWN, POOL_UP, pool_run, pool_scratch, pool_worker
 from sparsechol.symbolic.structure cimport Pattern, Plan, Structure, plan_for
-
-
-cdef enum Kind:
-    TANGENT
-    OUTER
-    GRADIENT                # the adjoint of the tangent
-    INNER
-    SANDWICH
 
 
 cdef struct Sweep:
@@ -372,8 +365,7 @@ cdef void descend(const Pattern *p, int32_t t, const Sweep *sweep,
             gather_guests(p, s, &sweep.known, witness)
 
 
-cdef void weigh_panels(const Pattern *p, double diagonal, scalar *panel) noexcept nogil:
-    """The diagonal of flat panels times a number; zeros above it."""
+cdef void weigh_typed(const Pattern *p, double diagonal, scalar *panel) noexcept nogil:
     cdef Py_ssize_t j, rows
     cdef int32_t s, nc
     for s in range(p.nsuper):
@@ -383,6 +375,18 @@ cdef void weigh_panels(const Pattern *p, double diagonal, scalar *panel) noexcep
             panel[j * (rows + 1)] = <scalar>(real(panel[j * (rows + 1)]) * diagonal)
         clear_above(nc, rows, panel)
         panel += nc * rows
+
+
+cdef void weigh_panels(const Pattern *p, int kind, double diagonal, void *panels) noexcept nogil:
+    """The diagonal of flat panels times a number; zeros above it."""
+    if kind == DOUBLE:
+        weigh_typed(p, diagonal, <double *>panels)
+    elif kind == FLOAT:
+        weigh_typed(p, diagonal, <float *>panels)
+    elif kind == DOUBLE_COMPLEX:
+        weigh_typed(p, diagonal, <double complex *>panels)
+    else:
+        weigh_typed(p, diagonal, <float complex *>panels)
 
 
 # ---- jobs ----
@@ -395,12 +399,7 @@ cdef struct Job:
     const Plan *plan
     int kind                # scalar type
     int threads
-    const char *a           # where they are not NULL, one after another for each matrix
-    const char *flat
-    const char *factor
-    const char *s
-    const char *x
-    const char *y
+    Arrays arrays
     char *out
     char *work              # handed over, then each thread's own
 
@@ -427,11 +426,6 @@ cdef inline Py_ssize_t own_space(const Pattern *p, const Plan *plan, Kind what) 
     return <Py_ssize_t>PACK + spare_space(p, what) + plan.updates * (2 if what == SANDWICH else 1)
 
 
-cdef inline const char *item(const char *base, Py_ssize_t step, Py_ssize_t k) noexcept nogil:
-    """Array k of a batch, if there are any."""
-    return base + step * k if base != NULL else NULL
-
-
 cdef inline Sweep sweep_of(const Job *job, Py_ssize_t k, char *shared, char *packs, int threads,
                            pool_worker *worker) noexcept nogil:
     """What a thread works with on matrix k of a batch."""
@@ -441,18 +435,20 @@ cdef inline Sweep sweep_of(const Job *job, Py_ssize_t k, char *shared, char *pac
     cdef Py_ssize_t step = size * own_space(p, job.plan, job.what)
     cdef char *spare = packs + size * PACK + (step * worker.number if threads > 1 else 0)
     cdef char *own = spare + size * spare_space(p, job.what)
+    cdef const Arrays *arrays = &job.arrays
     cdef Place at = Place(
-        a=item(job.a, size * p.nnz, k), flat=item(job.flat, flat, k), panels=job.out + flat * k,
-        shared=shared, own=own, kind=job.kind, plan=job.plan,
+        a=array_of(&arrays.values, size * p.nnz, k), flat=array_of(&arrays.flat, flat, k),
+        panels=job.out + flat * k, shared=shared, own=own, kind=job.kind, plan=job.plan,
         crew=Crew(threads=threads, worker=worker, packs=packs, step=step),
     )
     cdef Place known = at
-    known.panels = <void *>item(job.s, flat, k)
+    known.panels = <void *>array_of(&arrays.s, flat, k)
     if job.what == SANDWICH:
         known.shared = shared + size * job.plan.handovers
         known.own = own + size * job.plan.updates
-    return Sweep(what=job.what, at=at, known=known, factor=item(job.factor, flat, k),
-                 x=item(job.x, flat, k), y=item(job.y, flat, k), out=at.panels, spare=spare)
+    return Sweep(what=job.what, at=at, known=known, factor=array_of(&arrays.factor, flat, k),
+                 x=array_of(&arrays.x, flat, k), y=array_of(&arrays.y, flat, k), out=at.panels,
+                 spare=spare)
 
 
 cdef void run_task(void *context, int32_t t, pool_worker *worker) noexcept nogil:
@@ -495,50 +491,35 @@ cdef inline void sweep_task(const Pattern *p, int32_t t, const Sweep *sweep,
         descend(p, t, sweep, witness)
 
 
-cdef int run(Job *job, Py_ssize_t batch) except -1:
-    """All matrices of a batch, or all tasks of one matrix."""
-    cdef const Plan *plan = job.plan
-    cdef bint up = is_up(job.what)
-    cdef void *scratch
-    if batch >= 2**31 - 1:
-        raise OverflowError(f"a batch of {batch} matrices is too large")
-    scratch = malloc(pool_scratch(<int32_t>max(batch, <Py_ssize_t>plan.tasks), job.threads) + 1)
+cdef Py_ssize_t sweep_space(const Pattern *p, Kind what, Py_ssize_t batch,
+                            int threads) noexcept nogil:
+    """Scalars of workspace."""
+    cdef const Plan *plan = plan_for(p, batch, threads)
+    return max(<Py_ssize_t>1, shared_space(plan, what)) + threads * own_space(p, plan, what)
+
+
+cdef bint sweep_all(const Pattern *p, Kind what, int kind, Py_ssize_t batch, const Arrays *arrays,
+                    void *out, void *work, int threads) noexcept nogil:
+    """A sweep for each matrix of a batch, neither empty; False without memory."""
+    cdef const Plan *plan = plan_for(p, batch, threads)
+    cdef bint up = is_up(what)
+    cdef Job job = Job(what=what, p=p, plan=plan, kind=kind, threads=threads, arrays=arrays[0],
+                       out=<char *>out, work=<char *>work)
+    cdef Py_ssize_t k
+    cdef void *scratch = malloc(
+        pool_scratch(<int32_t>max(batch, <Py_ssize_t>plan.tasks), threads) + 1)
     if scratch == NULL:
-        raise MemoryError("no memory for the list of tasks")
-    with nogil:
-        if batch == 1:
-            pool_run(job.threads, plan.tasks, plan.task_parent, POOL_UP if up else POOL_DOWN,
-                     plan.up_rank if up else plan.down_rank, run_task, job, scratch)
-        else:
-            pool_run(job.threads, <int32_t>batch, NULL, POOL_UP, NULL, run_matrix, job, scratch)
-        free(scratch)
-    return 0
-
-
-cdef const char *flat_of(const scalar[:, ::1] array, Py_ssize_t batch,
-                         Py_ssize_t length) except? NULL:
-    """The first of `length` values of each matrix of a batch."""
-    if array.shape[0] != batch or array.shape[1] != length:
-        raise ValueError("derivatives: arrays do not belong to this structure")
-    return <const char *>&array[0, 0]
-
-
-cdef bint prepare(Job *job, Kind what, Structure structure, scalar[:, ::1] out,
-                  scalar[::1] work, int threads) except -1:
-    """Fill in what all sweeps have; whether there is anything to do."""
-    cdef const Pattern *p = &structure.pattern
-    if out.shape[1] != p.size or threads < 1:
-        raise ValueError("derivatives: arrays do not belong to this structure")
-    job[0] = Job(what=what, p=p, plan=plan_for(p, out.shape[0], threads), kind=0,
-                 threads=threads, a=NULL, flat=NULL, factor=NULL, s=NULL, x=NULL, y=NULL, out=NULL,
-                 work=NULL)
-    if work.shape[0] < shared_space(job.plan, what) + threads * own_space(p, job.plan, what):
-        raise ValueError("derivatives: workspace too small")
-    if p.n == 0 or out.shape[0] == 0:
         return False
-    job.kind = kind_of(&out[0, 0])
-    job.out = <char *>&out[0, 0]
-    job.work = <char *>&work[0]
+    if batch == 1:
+        pool_run(threads, plan.tasks, plan.task_parent, POOL_UP if up else POOL_DOWN,
+                 plan.up_rank if up else plan.down_rank, run_task, &job, scratch)
+    else:
+        pool_run(threads, <int32_t>batch, NULL, POOL_UP, NULL, run_matrix, &job, scratch)
+    free(scratch)
+    if what == GRADIENT or what == SANDWICH:    # no child reads the result any more
+        for k in range(batch):
+            weigh_panels(p, kind, 0.5 if what == GRADIENT else 1,
+                         job.out + size_of(kind) * p.size * k)
     return True
 
 
@@ -548,10 +529,36 @@ SWEEPS = {"tangent": TANGENT, "outer": OUTER, "adjoint": GRADIENT, "inner": INNE
 
 def workspace(str sweep, Structure structure, Py_ssize_t batch, int threads):
     """Scalars of workspace of a sweep."""
-    cdef Kind what = SWEEPS[sweep]
-    cdef const Plan *plan = plan_for(&structure.pattern, batch, threads)
-    return (max(1, shared_space(plan, what))
-            + threads * own_space(&structure.pattern, plan, what))
+    return sweep_space(&structure.pattern, SWEEPS[sweep], batch, threads)
+
+
+cdef Many many_of(const scalar[:, ::1] array, Py_ssize_t batch, Py_ssize_t length) except *:
+    """`length` values for each matrix of a batch; none if there is nothing to do."""
+    if array.shape[0] != batch or array.shape[1] != length:
+        raise ValueError("derivatives: arrays do not belong to this structure")
+    return each(&array[0, 0]) if batch and length else each(NULL)
+
+
+cdef int run(Structure structure, Kind what, const Arrays *arrays, scalar[:, ::1] out,
+             scalar[::1] work, int threads) except -1:
+    """A sweep for each matrix of a batch."""
+    cdef const Pattern *p = &structure.pattern
+    cdef Py_ssize_t batch = out.shape[0]
+    cdef bint done
+    if out.shape[1] != p.size or threads < 1:
+        raise ValueError("derivatives: arrays do not belong to this structure")
+    if work.shape[0] < sweep_space(p, what, batch, threads):
+        raise ValueError("derivatives: workspace too small")
+    if p.n == 0 or batch == 0:
+        return 0
+    if batch >= 2**31 - 1:
+        raise OverflowError(f"a batch of {batch} matrices is too large")
+    with nogil:
+        done = sweep_all(p, what, kind_of(&out[0, 0]), batch, arrays, &out[0, 0], &work[0],
+                         threads)
+    if not done:
+        raise MemoryError("no memory for the list of tasks")
+    return 0
 
 
 def tangent(Structure structure, const scalar[:, ::1] l, const scalar[:, ::1] change,
@@ -569,46 +576,44 @@ def tangent(Structure structure, const scalar[:, ::1] l, const scalar[:, ::1] ch
     work : (workspace("tangent", structure, batch, threads),) workspace.
     threads : most threads to work at once: on the tasks of one matrix, or on several matrices.
     """
-    cdef const Pattern *p = &structure.pattern
-    cdef Job job
-    if prepare(&job, TANGENT, structure, x, work, threads):
-        job.factor = flat_of(l, x.shape[0], p.size)
-        if on_panels:
-            job.flat = flat_of(change, x.shape[0], p.size)
-        else:
-            job.a = flat_of(change, x.shape[0], p.nnz)
-        run(&job, x.shape[0])
+    cdef Arrays arrays
+    memset(&arrays, 0, sizeof(arrays))
+    arrays.factor = many_of(l, x.shape[0], structure.pattern.size)
+    if on_panels:
+        arrays.flat = many_of(change, x.shape[0], structure.pattern.size)
+    else:
+        arrays.values = many_of(change, x.shape[0], structure.pattern.nnz)
+    run(structure, TANGENT, &arrays, x, work, threads)
 
 
 def outer(Structure structure, const scalar[:, ::1] x, const scalar[:, ::1] y,
           scalar[:, ::1] out, scalar[::1] work, int threads):
     """out <- the lower triangle of X Y^H + Y X^H on the panels; see `tangent`."""
-    cdef Job job
-    if prepare(&job, OUTER, structure, out, work, threads):
-        job.x = flat_of(x, out.shape[0], out.shape[1])
-        job.y = flat_of(y, out.shape[0], out.shape[1])
-        run(&job, out.shape[0])
+    cdef Arrays arrays
+    memset(&arrays, 0, sizeof(arrays))
+    arrays.x = many_of(x, out.shape[0], structure.pattern.size)
+    arrays.y = many_of(y, out.shape[0], structure.pattern.size)
+    run(structure, OUTER, &arrays, out, work, threads)
 
 
 def adjoint(Structure structure, const scalar[:, ::1] l, const scalar[:, ::1] c,
             scalar[:, ::1] out, scalar[::1] work, int threads):
     """out <- the adjoint of `tangent` of c: gradient of stored values from one of L's entries."""
-    cdef Job job
-    if prepare(&job, GRADIENT, structure, out, work, threads):
-        job.factor = flat_of(l, out.shape[0], out.shape[1])
-        job.x = flat_of(c, out.shape[0], out.shape[1])
-        run(&job, out.shape[0])
-        finish(&job, 0.5, out)
+    cdef Arrays arrays
+    memset(&arrays, 0, sizeof(arrays))
+    arrays.factor = many_of(l, out.shape[0], structure.pattern.size)
+    arrays.x = many_of(c, out.shape[0], structure.pattern.size)
+    run(structure, GRADIENT, &arrays, out, work, threads)
 
 
 def inner(Structure structure, const scalar[:, ::1] s, const scalar[:, ::1] y,
           scalar[:, ::1] out, scalar[::1] work, int threads):
     """out <- the lower triangle of S Y on the panels, S Hermitian from its lower triangle."""
-    cdef Job job
-    if prepare(&job, INNER, structure, out, work, threads):
-        job.s = flat_of(s, out.shape[0], out.shape[1])
-        job.y = flat_of(y, out.shape[0], out.shape[1])
-        run(&job, out.shape[0])
+    cdef Arrays arrays
+    memset(&arrays, 0, sizeof(arrays))
+    arrays.s = many_of(s, out.shape[0], structure.pattern.size)
+    arrays.y = many_of(y, out.shape[0], structure.pattern.size)
+    run(structure, INNER, &arrays, out, work, threads)
 
 
 def sandwich(Structure structure, const scalar[:, ::1] l, const scalar[:, ::1] s,
@@ -618,19 +623,9 @@ def sandwich(Structure structure, const scalar[:, ::1] l, const scalar[:, ::1] s
     l, s, x : (batch, structure.size) flat panels of L, of the partial inverse (as
         `partial_inverse` gives it: squares in full), and of ``tangent(l, M)``.
     """
-    cdef Job job
-    if prepare(&job, SANDWICH, structure, out, work, threads):
-        job.factor = flat_of(l, out.shape[0], out.shape[1])
-        job.s = flat_of(s, out.shape[0], out.shape[1])
-        job.y = flat_of(x, out.shape[0], out.shape[1])
-        run(&job, out.shape[0])
-        finish(&job, 1, out)
-
-
-cdef int finish(const Job *job, double diagonal, scalar[:, ::1] out) except -1:
-    """What can be done to the result when no child reads it any more."""
-    cdef Py_ssize_t k
-    with nogil:
-        for k in range(out.shape[0]):
-            weigh_panels(job.p, diagonal, &out[k, 0])
-    return 0
+    cdef Arrays arrays
+    memset(&arrays, 0, sizeof(arrays))
+    arrays.factor = many_of(l, out.shape[0], structure.pattern.size)
+    arrays.s = many_of(s, out.shape[0], structure.pattern.size)
+    arrays.y = many_of(x, out.shape[0], structure.pattern.size)
+    run(structure, SANDWICH, &arrays, out, work, threads)

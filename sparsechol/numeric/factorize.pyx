@@ -32,13 +32,6 @@ from sparsechol.numeric.pool cimport (
 from sparsechol.symbolic.structure cimport Pattern, Plan, Structure, plan_for
 
 
-cdef struct Outcome:
-    int32_t failed          # permuted column whose pivot is not positive and finite, or INT32_MAX
-    int32_t weakest         # permuted column that kept the least of its diagonal entry, or same
-    double pivot            # the failed pivot
-    double ratio            # pivot / diagonal entry of A in the weakest column
-
-
 cdef inline void merge_outcomes(Outcome *outcome, const Outcome *other) noexcept nogil:
     """The first failure and the weakest column, the first of equals: in any order the same."""
     if other.failed < outcome.failed:
@@ -193,10 +186,41 @@ cdef inline void factor_any(int kind, const Pattern *p, int32_t t, const Place *
         factor_task(p, t, at, <const float complex *>NULL, failed, outcome)
 
 
+cdef Py_ssize_t factor_space(const Pattern *p, Py_ssize_t batch, int threads) noexcept nogil:
+    """Scalars of workspace."""
+    cdef const Plan *plan = plan_for(p, batch, threads)
+    return plan.handovers + own_space(plan) * threads
+
+
+cdef Outcome *factor_all(const Pattern *p, int kind, Py_ssize_t batch, const void *a, void *l,
+                         void *work, int threads) noexcept nogil:
+    """Factor each matrix of a batch, neither of which is empty.
+
+    Returns what came of each, for the caller to free; NULL if there is no memory for it.
+    """
+    cdef const Plan *plan = plan_for(p, batch, threads)
+    cdef int32_t t, items = <int32_t>max(batch, <Py_ssize_t>plan.tasks)
+    cdef Job job = Job(
+        p=p, plan=plan, kind=kind, threads=threads, a=<const char *>a, factor=<char *>l,
+        work=<char *>work, outcomes=NULL, failed=INT32_MAX,
+    )
+    job.outcomes = <Outcome *>malloc(sizeof(Outcome) * items + pool_scratch(items, threads))
+    if job.outcomes == NULL:
+        return NULL
+    if batch == 1:
+        pool_run(threads, plan.tasks, plan.task_parent, POOL_UP, plan.up_rank, run_task, &job,
+                 &job.outcomes[items])
+        for t in range(1, plan.tasks):
+            merge_outcomes(&job.outcomes[0], &job.outcomes[t])
+    else:
+        pool_run(threads, <int32_t>batch, NULL, POOL_UP, NULL, run_matrix, &job,
+                 &job.outcomes[items])
+    return job.outcomes
+
+
 def workspace(Structure structure, Py_ssize_t batch, int threads):
     """Scalars of workspace that `factorize` needs."""
-    cdef const Plan *plan = plan_for(&structure.pattern, batch, threads)
-    return plan.handovers + own_space(plan) * threads
+    return factor_space(&structure.pattern, batch, threads)
 
 
 def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, scalar[::1] work,
@@ -223,9 +247,7 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
     """
     cdef const Pattern *p = &structure.pattern
     cdef Py_ssize_t k, batch = a.shape[0]
-    cdef Job job
-    cdef void *scratch
-    cdef int32_t t, items
+    cdef Outcome *outcomes
     if (a.shape[1] != p.nnz or l.shape[0] != batch or l.shape[1] != p.size or threads < 1
             or work.shape[0] < workspace(structure, batch, threads)):
         raise ValueError("factorize: arrays do not belong to this structure")
@@ -239,31 +261,13 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
         return failed_array, row_array, value_array
     if batch >= 2**31 - 1:
         raise OverflowError(f"a batch of {batch} matrices is too large")
-    job.p = p
-    job.plan = plan_for(p, batch, threads)
-    items = <int32_t>max(batch, <Py_ssize_t>job.plan.tasks)
-    job.kind = kind_of(&a[0, 0])
-    job.a = <const char *>&a[0, 0]
-    job.factor = <char *>&l[0, 0]
-    job.work = <char *>&work[0]
-    job.threads = threads
-    job.failed = INT32_MAX
-    scratch = malloc(sizeof(Outcome) * items + pool_scratch(items, threads))
-    if scratch == NULL:
-        raise MemoryError("no memory for the list of tasks")
-    job.outcomes = <Outcome *>scratch
     with nogil:
-        if batch == 1:
-            pool_run(threads, job.plan.tasks, job.plan.task_parent, POOL_UP, job.plan.up_rank,
-                     run_task, &job, &job.outcomes[items])
-            for t in range(1, job.plan.tasks):
-                merge_outcomes(&job.outcomes[0], &job.outcomes[t])
-        else:
-            pool_run(threads, <int32_t>batch, NULL, POOL_UP, NULL, run_matrix, &job,
-                     &job.outcomes[items])
+        outcomes = factor_all(p, kind_of(&a[0, 0]), batch, &a[0, 0], &l[0, 0], &work[0], threads)
+    if outcomes == NULL:
+        raise MemoryError("no memory for the list of tasks")
     for k in range(batch):
-        failed[k] = p.perm[job.outcomes[k].failed] if job.outcomes[k].failed != INT32_MAX else -1
-        row[k] = p.perm[job.outcomes[k].weakest] if job.outcomes[k].weakest != INT32_MAX else -1
-        value[k] = job.outcomes[k].pivot if failed[k] != -1 else job.outcomes[k].ratio
-    free(scratch)
+        failed[k] = p.perm[outcomes[k].failed] if outcomes[k].failed != INT32_MAX else -1
+        row[k] = p.perm[outcomes[k].weakest] if outcomes[k].weakest != INT32_MAX else -1
+        value[k] = outcomes[k].pivot if failed[k] != -1 else outcomes[k].ratio
+    free(outcomes)
     return failed_array, row_array, value_array

@@ -185,10 +185,34 @@ cdef inline void invert_any(const Pattern *p, int32_t t, const Inversion *job) n
         invert_task(p, t, job, <const float complex *>NULL)
 
 
+cdef Py_ssize_t inverse_space(const Pattern *p, Py_ssize_t batch, int threads) noexcept nogil:
+    """Scalars of workspace."""
+    cdef const Plan *plan = plan_for(p, batch, threads)
+    return plan.handovers + threads * own_space(p, plan)
+
+
+cdef bint invert_all(const Pattern *p, int kind, Py_ssize_t batch, const void *l, void *z,
+                     void *work, int threads) noexcept nogil:
+    """The partial inverse of each matrix of a batch, neither empty; False without memory."""
+    cdef const Plan *plan = plan_for(p, batch, threads)
+    cdef Job job = Job(p=p, plan=plan, kind=kind, threads=threads, factor=<const char *>l,
+                       z=<char *>z, work=<char *>work)
+    cdef void *scratch = malloc(
+        pool_scratch(<int32_t>max(batch, <Py_ssize_t>plan.tasks), threads) + 1)
+    if scratch == NULL:
+        return False
+    if batch == 1:
+        pool_run(threads, plan.tasks, plan.task_parent, POOL_DOWN, plan.down_rank, run_task, &job,
+                 scratch)
+    else:
+        pool_run(threads, <int32_t>batch, NULL, POOL_DOWN, NULL, run_matrix, &job, scratch)
+    free(scratch)
+    return True
+
+
 def workspace(Structure structure, Py_ssize_t batch, int threads):
     """Scalars of workspace that `partial_inverse` needs."""
-    cdef const Plan *plan = plan_for(&structure.pattern, batch, threads)
-    return plan.handovers + threads * own_space(&structure.pattern, plan)
+    return inverse_space(&structure.pattern, batch, threads)
 
 
 def partial_inverse(Structure structure, const scalar[:, ::1] l, scalar[:, ::1] z,
@@ -206,8 +230,7 @@ def partial_inverse(Structure structure, const scalar[:, ::1] l, scalar[:, ::1] 
     """
     cdef const Pattern *p = &structure.pattern
     cdef Py_ssize_t batch = l.shape[0]
-    cdef Job job
-    cdef void *scratch
+    cdef bint done
     if (l.shape[1] != p.size or z.shape[0] != batch or z.shape[1] != p.size or threads < 1
             or work.shape[0] < workspace(structure, batch, threads)):
         raise ValueError("partial_inverse: arrays do not belong to this structure")
@@ -215,20 +238,7 @@ def partial_inverse(Structure structure, const scalar[:, ::1] l, scalar[:, ::1] 
         return
     if batch >= 2**31 - 1:
         raise OverflowError(f"a batch of {batch} matrices is too large")
-    job.p = p
-    job.plan = plan_for(p, batch, threads)
-    job.kind = kind_of(&l[0, 0])
-    job.threads = threads
-    job.factor = <const char *>&l[0, 0]
-    job.z = <char *>&z[0, 0]
-    job.work = <char *>&work[0]
-    scratch = malloc(pool_scratch(<int32_t>max(batch, <Py_ssize_t>job.plan.tasks), threads) + 1)
-    if scratch == NULL:
-        raise MemoryError("no memory for the list of tasks")
     with nogil:
-        if batch == 1:
-            pool_run(threads, job.plan.tasks, job.plan.task_parent, POOL_DOWN,
-                     job.plan.down_rank, run_task, &job, scratch)
-        else:
-            pool_run(threads, <int32_t>batch, NULL, POOL_DOWN, NULL, run_matrix, &job, scratch)
-        free(scratch)
+        done = invert_all(p, kind_of(&l[0, 0]), batch, &l[0, 0], &z[0, 0], &work[0], threads)
+    if not done:
+        raise MemoryError("no memory for the list of tasks")

@@ -22,6 +22,7 @@ from libc.string cimport memcpy, memset
 
 import numpy as np
 
+from sparsechol.numeric.batch cimport array_of, each
 from sparsechol.numeric.dense cimport (
     AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, PACK, TRANSPOSED, Crew, backward_one, conjugate,
     forward_one, kind_of, multiply, real, scalar, size_of, solve_right,
@@ -269,24 +270,6 @@ cdef inline void permute_out(const int32_t *place, const scalar *x, Py_ssize_t n
         x += k
 
 
-cdef struct Job:
-    # Right-hand sides of one factor or of a batch of them, in blocks.
-    const Pattern *p
-    int kind                # scalar type
-    bint lower              # solve with L,
-    bint upper              # and then with L^H
-    const char *factor           # factors one after another
-    char *b
-    Py_ssize_t steps[3]     # from factor to factor, row to row, right-hand side to right-hand side
-    Py_ssize_t columns      # right-hand sides of each factor
-    Py_ssize_t blocks       # of the right-hand sides of each factor
-    int block               # right-hand sides in a block
-    const int32_t *inward   # row of b that each row of the system is read from
-    const int32_t *outward  # and written to
-    const uint8_t *reached  # see forward
-    char *work
-
-
 cdef inline Py_ssize_t space(const Pattern *p, Py_ssize_t block) noexcept nogil:
     """Scalars of a thread's workspace: X, sums, what is handed over, w, and for products."""
     cdef Py_ssize_t rows = p.n + p.handed_rows + p.tallest
@@ -305,7 +288,7 @@ cdef struct Block:
     Crew crew
 
 
-cdef inline Block block_of(const Job *job, int k, int thread) noexcept nogil:
+cdef inline Block block_of(const System *job, int k, int thread) noexcept nogil:
     """Where a thread keeps a block of k right-hand sides."""
     cdef const Pattern *p = job.p
     cdef Py_ssize_t unit = size_of(job.kind) * job.block
@@ -317,7 +300,7 @@ cdef inline Block block_of(const Job *job, int k, int thread) noexcept nogil:
     return Block(k=k, x=x, sums=sums, hands=hands, w=w, crew=crew)
 
 
-cdef void enter(const Job *job, const scalar *b, const Block *at) noexcept nogil:
+cdef void enter(const System *job, const scalar *b, const Block *at) noexcept nogil:
     """Right-hand sides into X; the sums are cleared."""
     permute_in(job.inward, b, job.p.n, at.k, job.steps[1], job.steps[2], <scalar *>at.x)
     if job.p.crowd.tasks > 1:
@@ -326,26 +309,26 @@ cdef void enter(const Job *job, const scalar *b, const Block *at) noexcept nogil
         conjugate_all(<scalar *>at.x, <Py_ssize_t>job.p.n * at.k)
 
 
-cdef inline void turn(const Job *job, const Block *at, const scalar *witness) noexcept nogil:
+cdef inline void turn(const System *job, const Block *at, const scalar *witness) noexcept nogil:
     """Between L and L^H."""
     if at.k > 1 and job.lower and job.upper:
         conjugate_all(<scalar *>at.x, <Py_ssize_t>job.p.n * at.k)
 
 
-cdef void leave(const Job *job, scalar *b, const Block *at) noexcept nogil:
+cdef void leave(const System *job, scalar *b, const Block *at) noexcept nogil:
     if at.k > 1 and job.upper:
         conjugate_all(<scalar *>at.x, <Py_ssize_t>job.p.n * at.k)
     permute_out(job.outward, <const scalar *>at.x, job.p.n, at.k, job.steps[1], job.steps[2], b)
 
 
-cdef void solve_block(const Job *job, int32_t item, int thread, const scalar *l,
-                      scalar *b) noexcept nogil:
+cdef void solve_block(const System *job, int32_t item, int thread, scalar *b) noexcept nogil:
     """One block from beginning to end on one thread."""
     cdef const Pattern *p = job.p
+    cdef const scalar *l = <const scalar *>array_of(
+        &job.factor, sizeof(scalar) * p.size, item // job.blocks)
     cdef Py_ssize_t column = item % job.blocks * job.block
     cdef Block at = block_of(job, <int>min(<Py_ssize_t>job.block, job.columns - column), thread)
     cdef int32_t t
-    l += item // job.blocks * p.size
     b += item // job.blocks * job.steps[0] + column * job.steps[2]
     enter(job, <const scalar *>b, &at)
     if job.lower:
@@ -360,20 +343,18 @@ cdef void solve_block(const Job *job, int32_t item, int thread, const scalar *l,
 
 
 cdef void run_block(void *context, int32_t item, pool_worker *worker) noexcept nogil:
-    cdef Job *job = <Job *>context
+    cdef System *job = <System *>context
     if job.kind == DOUBLE:
-        solve_block(job, item, worker.number, <const double *>job.factor, <double *>job.b)
+        solve_block(job, item, worker.number, <double *>job.b)
     elif job.kind == FLOAT:
-        solve_block(job, item, worker.number, <const float *>job.factor, <float *>job.b)
+        solve_block(job, item, worker.number, <float *>job.b)
     elif job.kind == DOUBLE_COMPLEX:
-        solve_block(job, item, worker.number, <const double complex *>job.factor,
-                    <double complex *>job.b)
+        solve_block(job, item, worker.number, <double complex *>job.b)
     else:
-        solve_block(job, item, worker.number, <const float complex *>job.factor,
-                    <float complex *>job.b)
+        solve_block(job, item, worker.number, <float complex *>job.b)
 
 
-cdef inline void task_up(const Job *job, int32_t t, int thread, const scalar *l) noexcept nogil:
+cdef inline void task_up(const System *job, int32_t t, int thread, const scalar *l) noexcept nogil:
     """One task of the way up for a block that all threads share."""
     cdef Block at = block_of(job, <int>job.columns, 0)
     cdef Block own = block_of(job, <int>job.columns, thread)
@@ -382,18 +363,18 @@ cdef inline void task_up(const Job *job, int32_t t, int thread, const scalar *l)
 
 
 cdef void run_up(void *context, int32_t t, pool_worker *worker) noexcept nogil:
-    cdef Job *job = <Job *>context
+    cdef System *job = <System *>context
     if job.kind == DOUBLE:
-        task_up(job, t, worker.number, <const double *>job.factor)
+        task_up(job, t, worker.number, <const double *>job.factor.data)
     elif job.kind == FLOAT:
-        task_up(job, t, worker.number, <const float *>job.factor)
+        task_up(job, t, worker.number, <const float *>job.factor.data)
     elif job.kind == DOUBLE_COMPLEX:
-        task_up(job, t, worker.number, <const double complex *>job.factor)
+        task_up(job, t, worker.number, <const double complex *>job.factor.data)
     else:
-        task_up(job, t, worker.number, <const float complex *>job.factor)
+        task_up(job, t, worker.number, <const float complex *>job.factor.data)
 
 
-cdef inline void task_down(const Job *job, int32_t t, int thread, const scalar *l) noexcept nogil:
+cdef inline void task_down(const System *job, int32_t t, int thread, const scalar *l) noexcept nogil:
     """One task of the way down for a block that all threads share."""
     cdef Block at = block_of(job, <int>job.columns, 0)
     cdef Block own = block_of(job, <int>job.columns, thread)
@@ -401,18 +382,18 @@ cdef inline void task_down(const Job *job, int32_t t, int thread, const scalar *
 
 
 cdef void run_down(void *context, int32_t t, pool_worker *worker) noexcept nogil:
-    cdef Job *job = <Job *>context
+    cdef System *job = <System *>context
     if job.kind == DOUBLE:
-        task_down(job, t, worker.number, <const double *>job.factor)
+        task_down(job, t, worker.number, <const double *>job.factor.data)
     elif job.kind == FLOAT:
-        task_down(job, t, worker.number, <const float *>job.factor)
+        task_down(job, t, worker.number, <const float *>job.factor.data)
     elif job.kind == DOUBLE_COMPLEX:
-        task_down(job, t, worker.number, <const double complex *>job.factor)
+        task_down(job, t, worker.number, <const double complex *>job.factor.data)
     else:
-        task_down(job, t, worker.number, <const float complex *>job.factor)
+        task_down(job, t, worker.number, <const float complex *>job.factor.data)
 
 
-cdef void solve_together(Job *job, int threads, scalar *b, void *scratch) noexcept nogil:
+cdef void solve_together(System *job, int threads, scalar *b, void *scratch) noexcept nogil:
     """One block of right-hand sides, the tree spread over the threads."""
     cdef const Pattern *p = job.p
     cdef Block at = block_of(job, <int>job.columns, 0)
@@ -430,9 +411,38 @@ cdef void solve_together(Job *job, int threads, scalar *b, void *scratch) noexce
     leave(job, b, &at)
 
 
+cdef Py_ssize_t solve_space(const Pattern *p, int block, int threads) noexcept nogil:
+    """Scalars of workspace."""
+    return threads * space(p, block)
+
+
+cdef bint solve_all(System *job, Py_ssize_t batch, int threads) noexcept nogil:
+    """Solve for every right-hand side of a batch, none empty; False without memory."""
+    cdef const Pattern *p = job.p
+    cdef Py_ssize_t items
+    cdef void *scratch
+    job.blocks = (job.columns + job.block - 1) // job.block
+    items = batch * job.blocks
+    scratch = malloc(pool_scratch(<int32_t>max(items, <Py_ssize_t>p.crowd.tasks), threads) + 1)
+    if scratch == NULL:
+        return False
+    if items > 1 or threads == 1:
+        pool_run(threads, <int32_t>items, NULL, POOL_UP, NULL, run_block, job, scratch)
+    elif job.kind == DOUBLE:
+        solve_together(job, threads, <double *>job.b, scratch)
+    elif job.kind == FLOAT:
+        solve_together(job, threads, <float *>job.b, scratch)
+    elif job.kind == DOUBLE_COMPLEX:
+        solve_together(job, threads, <double complex *>job.b, scratch)
+    else:
+        solve_together(job, threads, <float complex *>job.b, scratch)
+    free(scratch)
+    return True
+
+
 def workspace(Structure structure, int block, int threads):
     """Scalars of workspace that `solve` needs."""
-    return threads * space(&structure.pattern, block)
+    return solve_space(&structure.pattern, block, threads)
 
 
 def solve(Structure structure, const scalar[:, ::1] l, scalar[:, :, :] b, scalar[::1] work,
@@ -454,9 +464,8 @@ def solve(Structure structure, const scalar[:, ::1] l, scalar[:, :, :] b, scalar
     """
     cdef const Pattern *p = &structure.pattern
     cdef Py_ssize_t n = p.n, batch = l.shape[0]
-    cdef Py_ssize_t items
-    cdef Job job
-    cdef void *scratch
+    cdef System job
+    cdef bint done
     if (l.shape[1] != p.size or b.shape[0] != batch or b.shape[1] != n or inward.shape[0] != n
             or outward.shape[0] != n or reached.shape[0] not in (0, p.nsuper)):
         raise ValueError("solve: arrays do not belong to this structure")
@@ -468,30 +477,23 @@ def solve(Structure structure, const scalar[:, ::1] l, scalar[:, :, :] b, scalar
     job.kind = kind_of(&l[0, 0])
     job.lower = lower
     job.upper = upper
-    job.factor = <const char *>&l[0, 0]
+    job.factor = each(&l[0, 0])
     job.b = <char *>&b[0, 0, 0]
     job.steps[0] = b.strides[0] // <Py_ssize_t>sizeof(scalar)
     job.steps[1] = b.strides[1] // <Py_ssize_t>sizeof(scalar)
     job.steps[2] = b.strides[2] // <Py_ssize_t>sizeof(scalar)
     job.columns = b.shape[2]
     job.block = block
-    job.blocks = (b.shape[2] + block - 1) // block
     job.inward = &inward[0]
     job.outward = &outward[0]
     job.reached = &reached[0] if reached.shape[0] else NULL
     job.work = <char *>&work[0]
-    items = batch * job.blocks
-    if items >= 2**31 - 1:
+    if batch * b.shape[2] >= 2**31 - 1:
         raise OverflowError("too many right-hand sides")
-    scratch = malloc(pool_scratch(<int32_t>max(items, <Py_ssize_t>p.crowd.tasks), threads) + 1)
-    if scratch == NULL:
-        raise MemoryError("no memory for the list of tasks")
     with nogil:
-        if items == 1 and threads > 1:
-            solve_together(&job, threads, &b[0, 0, 0], scratch)
-        else:
-            pool_run(threads, <int32_t>items, NULL, POOL_UP, NULL, run_block, &job, scratch)
-        free(scratch)
+        done = solve_all(&job, batch, threads)
+    if not done:
+        raise MemoryError("no memory for the list of tasks")
 
 
 def reach(Structure structure, const int32_t[::1] inward, const int32_t[::1] rows):
@@ -516,32 +518,33 @@ def reach(Structure structure, const int32_t[::1] inward, const int32_t[::1] row
     return reached_array
 
 
-def logdet(Structure structure, const scalar[:, ::1] l, double[::1] out):
-    """out <- log det(L L^H) = 2 sum(log diag(L)) of each L, in float64.
+cdef double log_determinant(const Pattern *p, const scalar *l) noexcept nogil:
+    """2 sum(log diag(L)), logarithms taken of products as large as stay in the range of float64."""
+    cdef int32_t s, _
+    cdef int64_t rows
+    cdef const scalar *d
+    cdef double total = 0, product = 1
+    for s in range(p.nsuper):
+        rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
+        d = l + p.panel[s]
+        for _ in range(p.first[s], p.first[s + 1]):
+            product *= real(d[0])       # entries are from 1e-162 to 1e154
+            if product < 1e-100 or product > 1e100:
+                total += log(product)
+                product = 1
+            d += rows + 1
+    return 2 * (total + log(product))
 
-    Logarithms are taken of products of entries, as many as stay in the range of float64.
+
+def logdet(Structure structure, const scalar[:, ::1] l, double[::1] out):
+    """out <- log det(L L^H) of each L, in float64.
 
     l : (batch, structure.size) panels of each L.
     """
     cdef const Pattern *p = &structure.pattern
     cdef Py_ssize_t k
-    cdef int32_t s, _
-    cdef int64_t rows
-    cdef const scalar *d
-    cdef double total, product
     if l.shape[1] != p.size or out.shape[0] != l.shape[0]:
         raise ValueError("logdet: the factor does not belong to this structure")
     with nogil:
         for k in range(l.shape[0]):
-            total = 0
-            product = 1
-            for s in range(p.nsuper):
-                rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
-                d = &l[k, 0] + p.panel[s]
-                for _ in range(p.first[s], p.first[s + 1]):
-                    product *= real(d[0])       # entries are from 1e-162 to 1e154
-                    if product < 1e-100 or product > 1e100:
-                        total += log(product)
-                        product = 1
-                    d += rows + 1
-            out[k] = 2 * (total + log(product))
+            out[k] = log_determinant(p, &l[k, 0])
