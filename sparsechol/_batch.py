@@ -237,9 +237,9 @@ class CholeskyBatch(Gradients):
         threads : int, optional
             Most threads to use, see `cholesky`.
         """
-        out = np.empty((len(self), self.symbolic.shape[0]))
+        out = np.empty((len(self), self.symbolic.shape[0]), dtype=np.finfo(self.dtype).dtype)
         packing.gather_diagonal(self.symbolic._structure, self._inverse(threads), out)
-        return out.astype(np.finfo(self.dtype).dtype, copy=False)
+        return out
 
     def _inverse(self, threads) -> np.ndarray:
         """Panels of the partial inverses."""

@@ -22,21 +22,12 @@ from ._input import as_scipy, dense_rhs, sparse_rhs
 from ._threads import thread_count
 from .numeric import factorize as _factorize
 from .numeric import packing, partial_inverse, solve
+from .numeric.factorize import REFUSED_ROUNDINGS
+from .numeric.solve import BLOCK
 
-# Right-hand sides taken at once: enough for products, few enough for the cache.
-BLOCK = 32
-
-# A pivot is refused below this many roundings of its diagonal entry, ...
-REFUSED_ROUNDINGS = 16
-# ... and warned of below the most that rounding can leave of a zero pivot (n roundings, but no
+# A pivot is warned of below the most that rounding can leave of a zero pivot (n roundings, but no
 # more than this, or large float32 problems would always warn).
 DOUBTFUL_ROUNDINGS = 10_000
-
-# Entries of the factor, once for each block of right-hand sides, that are worth it too.
-WORTH_SHARING = 100_000
-
-# Fewer tasks than this are not worth waking a second thread for.
-FEWEST_TASKS = 4
 
 # No right-hand side is known to be zero anywhere (see numeric.solve.forward).
 EVERYTHING = np.empty(0, dtype=np.uint8)
@@ -412,9 +403,9 @@ class CholeskyFactor(Gradients):
         >>> sc.cholesky(np.array([[2.0, 1.0], [1.0, 2.0]])).diag_inverse().round(6)
         array([0.666667, 0.666667])
         """
-        out = np.empty(self.shape[0])
+        out = np.empty(self.shape[0], dtype=np.finfo(self.dtype).dtype)
         packing.gather_diagonal(self.symbolic._structure, self._inverse(threads)[None], out[None])
-        return out.astype(np.finfo(self.dtype).dtype, copy=False)
+        return out
 
     def _inverse(self, threads) -> np.ndarray:
         """Panels of the partial inverse."""
@@ -668,14 +659,12 @@ def callers_level() -> int:
 
 def _useful_threads(structure, threads: int | None, columns: int = 1) -> int:
     """Threads for one matrix and so many right-hand sides: one where more would not gain."""
-    blocks = -(-columns // BLOCK)
-    if blocks * structure.size < WORTH_SHARING:
-        blocks = 1
-    if structure.tasks < FEWEST_TASKS and blocks == 1:
+    most = solve.most_threads(structure, columns)
+    if most == 1:
         if threads is not None:
             thread_count(threads)  # refuses what is no number of threads
         return 1
-    return min(thread_count(threads), max(structure.tasks, blocks))
+    return min(thread_count(threads), most)
 
 
 def allocate(entries: int, dtype, what: str) -> np.ndarray:

@@ -194,8 +194,8 @@ class Sweeps:
 class Triangular:
     """One of the triangular systems L y = P b, L^H P x = b, L^T P x = b.
 
-    Inside is the order of the structure, where L is what it is; y and, without `permute`, x and b
-    are in the order of ``F.perm``.
+    `of_b` and `of_x` are the rows of b and x at each place of the structure; y and, without
+    `permute`, x and b are in the order of ``F.perm``.
     """
 
     def __init__(self, on: Sweeps, trans, permute: bool):
@@ -208,42 +208,33 @@ class Triangular:
         outside = order if permute else post
         self.of_b, self.of_x = (outside, post) if self.lower else (post, outside)
 
-    def inside(self, x, rows) -> np.ndarray:
-        """Vectors whose rows are `of_b` or `of_x`, brought inside."""
-        x = np.ascontiguousarray(x[:, rows])
+    def turned(self, x) -> np.ndarray:
+        """Vectors of L^T as those of L^H, and back."""
         return x.conj() if self.plain else x
 
-    def outside(self, x, rows) -> np.ndarray:
-        out = np.empty_like(x)
-        out[:, rows] = x.conj() if self.plain else x
-        return out
+    def solve(self, b) -> np.ndarray:
+        """b is overwritten."""
+        return self.on.solve(b, self.lower, not self.lower, self.of_b, self.of_x)
 
-    def solve(self, x, adjoint=False) -> np.ndarray:
-        """With the triangle of the system, or with its adjoint."""
-        lower = self.lower != adjoint
-        same = np.arange(x.shape[1], dtype=np.int32)
-        return self.on.solve(x.copy(), lower, not lower, same, same)
+    def solve_adjoint(self, x) -> np.ndarray:
+        """With the adjoint of the triangle; x is overwritten."""
+        return self.on.solve(x, not self.lower, self.lower, self.of_x, self.of_b)
 
     def product(self, dL, x) -> np.ndarray:
         """dL x, or dL^H x."""
         dL, x = same_type(dL, x)
         out = np.empty_like(x)
-        sampled.factor_product(self.on.structure, dL, x, not self.lower, out)
+        structure = self.on.structure
+        sampled.factor_product(structure, dL, x, not self.lower, self.of_x, self.of_b, out)
         return out
 
     def outer(self, w, x) -> np.ndarray:
         """Gradient in L from x and the adjoint's solution w."""
         w, x = same_type(w, x)
         out = np.empty((w.shape[0], self.on.structure.size), dtype=w.dtype)
-        sampled.factor_outer(self.on.structure, *((w, x) if self.lower else (x, w)), out)
+        pair = (w, x, self.of_b, self.of_x) if self.lower else (x, w, self.of_x, self.of_b)
+        sampled.factor_outer(self.on.structure, *pair, out)
         return -out if self.on.dtype.kind == "c" else np.negative(out.real)
-
-
-def sampled_outer(symbolic, x, y) -> np.ndarray:
-    """Gradients of Re(x^H A y) in stored values."""
-    out = np.empty((x.shape[0], symbolic.indices.shape[0]), dtype=x.dtype)
-    sampled.hermitian_outer(symbolic.indptr, symbolic.indices, x, y, out)
-    return out
 
 
 def same_type(x, y):

@@ -12,6 +12,7 @@ from . import _batch, _factor
 from ._exceptions import PatternMismatchError
 from ._input import as_scipy, check_square, compressed, scalar_dtype
 from .numeric.factorize import workspace
+from .numeric.operations import Frame, frame_of
 from .numeric.packing import expand, first_nonfinite, pack
 from .ordering import Ordering, order
 from .symbolic.analysis import inverse_permutation, pattern_of_factor, supernodal_order
@@ -314,6 +315,11 @@ class SymbolicFactor:
                 f"the matrix must not hold infinities or NaNs: entry ({row}, {column}) is"
                 f" {packed[p]}"
             )
+
+    @cached_property
+    def _frame(self) -> Frame:
+        """What the interfaces to other frameworks call."""
+        return frame_of(self)
 
     @cached_property
     def _both_triangles(self):

@@ -420,12 +420,11 @@ def solve_triangular_jvp(
     on = Sweeps(F, threads)
     form = _sweeps.Triangular(on, trans, permute)
     x, shape = on.vectors(x, "x")
-    right = np.zeros_like(x) if db is None else on.like(db, shape, "db")
-    right = form.inside(right, form.of_b)
+    right = np.zeros_like(x) if db is None else form.turned(on.like(db, shape, "db"))
     if dA is not None:
         dL = on.tangent(on.changes(dA))
-        right = right - form.product(dL, form.inside(x, form.of_x))
-    return form.outside(form.solve(right), form.of_x).reshape(shape)
+        right = right - form.product(dL, form.turned(x))
+    return form.turned(form.solve(right)).reshape(shape)
 
 
 def solve_triangular_vjp(
@@ -469,11 +468,9 @@ def solve_triangular_vjp(
     on = Sweeps(F, threads)
     form = _sweeps.Triangular(on, trans, permute)
     x, shape = on.vectors(x, "x")
-    x_bar = form.inside(on.like(x_bar, shape, "x_bar"), form.of_x)
-    w = form.solve(x_bar, adjoint=True)
-    L_bar = form.outer(w, form.inside(x, form.of_x))
-    A_bar = on.on_matrix(on.adjoint(L_bar))
-    return on.result(A_bar), form.outside(w, form.of_b).reshape(shape)
+    w = form.solve_adjoint(form.turned(on.like(x_bar, shape, "x_bar")))
+    A_bar = on.on_matrix(on.adjoint(form.outer(w, form.turned(x))))
+    return on.result(A_bar), form.turned(w).reshape(shape)
 
 
 def quadratic_form(F: Factor, b: ArrayLike, threads: int | None = None) -> Any:
@@ -667,10 +664,10 @@ def diag_inverse_jvp(F: Factor, dA: Any, threads: int | None = None) -> np.ndarr
     array([-0.25  , -0.0625])
     """
     on = Sweeps(F, threads)
-    out = np.empty((on.count, F.symbolic.shape[0]))
+    out = np.empty((on.count, F.symbolic.shape[0]), dtype=np.finfo(F.dtype).dtype)
     H = on.sandwich(on.changes(dA))
     packing.gather_diagonal(on.structure, H, out)
-    return on.result(-out.astype(np.finfo(F.dtype).dtype, copy=False))
+    return on.result(-out)
 
 
 def diag_inverse_vjp(F: Factor, v: ArrayLike, threads: int | None = None) -> np.ndarray:

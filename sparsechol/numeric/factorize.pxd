@@ -3,6 +3,10 @@ from libc.stdint cimport int32_t
 from sparsechol.symbolic.structure cimport Pattern
 
 
+cpdef enum:
+    REFUSED_ROUNDINGS = 16      # a pivot is refused below so many roundings of its diagonal entry
+
+
 cdef struct Outcome:
     int32_t failed          # permuted column whose pivot is not positive and finite, or INT32_MAX
     int32_t weakest         # permuted column that kept the least of its diagonal entry, or same

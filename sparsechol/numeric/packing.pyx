@@ -10,6 +10,7 @@ With lower=False an entry above the diagonal stands for the conjugate of the one
 """
 
 from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint32_t, uint64_t
+from libc.string cimport memset
 
 import numpy as np
 
@@ -112,6 +113,155 @@ def first_nonfinite(const scalar[::1] values):
     return i
 
 
+cdef void gather_panels(const Pattern *p, const scalar *flat, double diagonal, double below,
+                        scalar *packed) noexcept nogil:
+    """packed <- the entries of flat panels on the pattern of A, weighed."""
+    cdef int32_t s, j
+    cdef int64_t q, source, rows
+    cdef double weight
+    for s in range(p.nsuper):
+        rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
+        for j in range(p.first[s], p.first[s + 1]):
+            weight = diagonal           # the first entry of a column is on it
+            for q in range(p.entry_start[j], p.entry_start[j + 1]):
+                source = p.entry_source[q]
+                if source >= 0:
+                    packed[source] = <scalar>(flat[p.entry_row[q]] * weight)
+                else:
+                    packed[~source] = <scalar>(conjugate(flat[p.entry_row[q]]) * weight)
+                weight = below
+            flat += rows
+
+
+cdef void scatter_panels(const Pattern *p, const scalar *packed, double diagonal, double below,
+                         scalar *flat) noexcept nogil:
+    """flat <- values on the pattern of A, weighed, and zeros elsewhere: the adjoint of the above."""
+    cdef int32_t s, j
+    cdef int64_t q, source, rows
+    cdef double weight
+    memset(flat, 0, sizeof(scalar) * p.size)
+    for s in range(p.nsuper):
+        rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
+        for j in range(p.first[s], p.first[s + 1]):
+            weight = diagonal
+            for q in range(p.entry_start[j], p.entry_start[j + 1]):
+                source = p.entry_source[q]
+                if source >= 0:
+                    flat[p.entry_row[q]] = <scalar>(packed[source] * weight)
+                else:
+                    flat[p.entry_row[q]] = <scalar>(conjugate(packed[~source]) * weight)
+                weight = below
+            flat += rows
+
+
+cdef void weigh_entries(const Pattern *p, const scalar *flat, double diagonal, double below,
+                        scalar *out) noexcept nogil:
+    """out <- flat panels, weighed, with a real diagonal and zeros above it."""
+    cdef Py_ssize_t i, j, rows
+    cdef int32_t s, nc
+    for s in range(p.nsuper):
+        nc = p.first[s + 1] - p.first[s]
+        rows = nc + p.row_start[s + 1] - p.row_start[s]
+        for j in range(nc):
+            memset(out, 0, sizeof(scalar) * j)
+            out[j] = <scalar>(real(flat[j]) * diagonal)
+            for i in range(j + 1, rows):
+                out[i] = <scalar>(flat[i] * below)
+            flat += rows
+            out += rows
+
+
+cdef void read_diagonal(const Pattern *p, const scalar *flat, void *out) noexcept nogil:
+    """out, real and in the precision of flat: out[original row] <- the diagonal of flat panels."""
+    cdef int32_t s, j
+    cdef int64_t rows
+    for s in range(p.nsuper):
+        rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
+        for j in range(p.first[s], p.first[s + 1]):
+            if scalar is float or scalar is floatcomplex:
+                (<float *>out)[p.perm[j]] = <float>real(flat[0])
+            else:
+                (<double *>out)[p.perm[j]] = real(flat[0])
+            flat += rows + 1
+        flat -= p.first[s + 1] - p.first[s]
+
+
+cdef void write_diagonal(const Pattern *p, const void *rows, scalar *flat) noexcept nogil:
+    """flat <- panels with the diagonal rows[original row], and zeros elsewhere."""
+    cdef int32_t s, j
+    cdef int64_t height
+    memset(flat, 0, sizeof(scalar) * p.size)
+    for s in range(p.nsuper):
+        height = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
+        for j in range(p.first[s], p.first[s + 1]):
+            if scalar is float or scalar is floatcomplex:
+                flat[0] = <scalar>(<const float *>rows)[p.perm[j]]
+            else:
+                flat[0] = <scalar>(<const double *>rows)[p.perm[j]]
+            flat += height + 1
+        flat -= p.first[s + 1] - p.first[s]
+
+
+cdef void read_places(const scalar *flat, const int64_t *position, Py_ssize_t count,
+                      scalar *out) noexcept nogil:
+    """out <- entries of flat panels at the positions of `find_entries`; ABSENT ones are left."""
+    cdef Py_ssize_t k
+    cdef int64_t at
+    for k in range(count):
+        at = position[k]
+        if at >= 0:
+            out[k] = flat[at]
+        elif at != INT64_MIN:
+            out[k] = conjugate(flat[~at])
+
+
+cdef void write_places(Py_ssize_t size, const scalar *values, const int64_t *position,
+                       Py_ssize_t count, scalar *flat) noexcept nogil:
+    """flat <- values at these positions, none of which is ABSENT, and zeros elsewhere."""
+    cdef Py_ssize_t k
+    cdef int64_t at
+    memset(flat, 0, sizeof(scalar) * size)
+    for k in range(count):
+        at = position[k]
+        if at >= 0:
+            flat[at] = values[k]
+        else:
+            flat[~at] = conjugate(values[k])
+
+
+cdef void unfold(const int64_t *indptr, Py_ssize_t n, const int64_t *sources, Py_ssize_t count,
+                 const scalar *packed, double diagonal, double below, scalar *full) noexcept nogil:
+    """full <- both triangles from the packed one, weighed; see `expand` for the sources."""
+    cdef Py_ssize_t j = 0, q
+    cdef int64_t source
+    for q in range(count):
+        source = sources[q]
+        if j < n and source == indptr[j]:       # the columns come one after another
+            full[q] = <scalar>(real(packed[source]) * diagonal)
+            j += 1
+        elif source >= 0:
+            full[q] = <scalar>(packed[source] * below)
+        else:
+            full[q] = <scalar>(conjugate(packed[~source]) * below)
+
+
+cdef void fold(const int64_t *indptr, Py_ssize_t n, const int64_t *sources, Py_ssize_t count,
+               const scalar *full, double diagonal, double below, scalar *packed) noexcept nogil:
+    """packed <- the sum of both triangles, weighed: the adjoint of `unfold`."""
+    cdef Py_ssize_t j = 0, q
+    cdef int64_t source
+    memset(packed, 0, sizeof(scalar) * indptr[n])
+    for q in range(count):
+        source = sources[q]
+        if j < n and source == indptr[j]:
+            packed[source] = <scalar>(real(full[q]) * diagonal)
+            j += 1
+        elif source >= 0:
+            packed[source] = packed[source] + <scalar>(full[q] * below)
+        else:
+            packed[~source] = packed[~source] + <scalar>(conjugate(full[q]) * below)
+
+
 def gather_values(Structure structure, const scalar[:, ::1] flat, scalar[:, ::1] packed,
                   double diagonal=1, double below=1):
     """packed <- the entries of flat panels on the pattern of A, for each matrix of a batch.
@@ -119,11 +269,7 @@ def gather_values(Structure structure, const scalar[:, ::1] flat, scalar[:, ::1]
     diagonal, below : weights of the entries on and below the diagonal.
     """
     cdef const Pattern *p = &structure.pattern
-    cdef int32_t s, j
-    cdef int64_t q, source, rows
     cdef Py_ssize_t k
-    cdef double weight
-    cdef const scalar *column
     if (flat.shape[1] != p.size or packed.shape[0] != flat.shape[0]
             or packed.shape[1] != p.nnz):
         raise ValueError("gather_values: arrays do not belong to this structure")
@@ -131,20 +277,7 @@ def gather_values(Structure structure, const scalar[:, ::1] flat, scalar[:, ::1]
         return
     with nogil:
         for k in range(flat.shape[0]):
-            for s in range(p.nsuper):
-                rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
-                column = &flat[k, 0] + p.panel[s]
-                for j in range(p.first[s], p.first[s + 1]):
-                    weight = diagonal       # the first entry of a column is on it
-                    for q in range(p.entry_start[j], p.entry_start[j + 1]):
-                        source = p.entry_source[q]
-                        if source >= 0:
-                            packed[k, source] = <scalar>(column[p.entry_row[q]] * weight)
-                        else:
-                            packed[k, ~source] = <scalar>(
-                                conjugate(column[p.entry_row[q]]) * weight)
-                        weight = below
-                    column += rows
+            gather_panels(p, &flat[k, 0], diagonal, below, &packed[k, 0])
 
 
 def expand(const scalar[::1] packed, const int64_t[::1] sources, scalar[::1] out):
@@ -193,25 +326,27 @@ def gather_factor(Structure structure, const scalar[::1] flat, const int32_t[::1
                 column += nc + (p.row_start[s + 1] - p.row_start[s])
 
 
-def gather_diagonal(Structure structure, const scalar[:, ::1] flat, double[:, ::1] out):
-    """out[k, original row] <- the diagonal of flat panels, real part, for each of a batch."""
+def gather_diagonal(Structure structure, const scalar[:, ::1] flat, out):
+    """out[k, original row] <- the diagonal of flat panels, real part, for each of a batch.
+
+    out : (batch, n) real ndarray of the precision of `flat`.
+    """
     cdef const Pattern *p = &structure.pattern
-    cdef int32_t s, j
-    cdef int64_t rows
+    cdef float[:, ::1] short_out
+    cdef double[:, ::1] long_out
     cdef Py_ssize_t k
-    cdef const scalar *d
-    if flat.shape[1] != p.size or out.shape[0] != flat.shape[0] or out.shape[1] != p.n:
+    if flat.shape[1] != p.size or out.shape != (flat.shape[0], p.n):
         raise ValueError("gather_diagonal: arrays do not belong to this structure")
     if p.n == 0:
         return
-    with nogil:
+    if scalar is float or scalar is floatcomplex:
+        short_out = out
         for k in range(flat.shape[0]):
-            for s in range(p.nsuper):
-                rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
-                d = &flat[k, 0] + p.panel[s]
-                for j in range(p.first[s], p.first[s + 1]):
-                    out[k, p.perm[j]] = real(d[0])
-                    d += rows + 1
+            read_diagonal(p, &flat[k, 0], &short_out[k, 0])
+    else:
+        long_out = out
+        for k in range(flat.shape[0]):
+            read_diagonal(p, &flat[k, 0], &long_out[k, 0])
 
 
 ABSENT = INT64_MIN
@@ -271,14 +406,8 @@ cdef int64_t find(const Pattern *p, int32_t i, int32_t j) noexcept nogil:
 
 def read_entries(const scalar[::1] flat, const int64_t[::1] position, scalar[::1] out):
     """out <- entries of flat panels at the positions of `find_entries`; ABSENT ones are left."""
-    cdef Py_ssize_t k
-    cdef int64_t at
     if out.shape[0] != position.shape[0]:
         raise ValueError("read_entries: arrays do not have one length")
-    with nogil:
-        for k in range(position.shape[0]):
-            at = position[k]
-            if at >= 0:
-                out[k] = flat[at]
-            elif at != INT64_MIN:
-                out[k] = conjugate(flat[~at])
+    if out.shape[0] and flat.shape[0]:
+        with nogil:
+            read_places(&flat[0], &position[0], position.shape[0], &out[0])

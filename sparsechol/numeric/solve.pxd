@@ -5,6 +5,11 @@ from sparsechol.numeric.dense cimport scalar
 from sparsechol.symbolic.structure cimport Pattern
 
 
+cpdef enum:
+    BLOCK = 32              # right-hand sides taken at once: enough for products, few enough for
+                            # the cache
+
+
 cdef struct System:
     # Which triangles of a factor are solved with, and for what.
     const Pattern *p
@@ -23,6 +28,7 @@ cdef struct System:
     char *work
 
 
+cdef int useful_threads(const Pattern *p, Py_ssize_t columns) noexcept nogil
 cdef Py_ssize_t solve_space(const Pattern *p, int block, int threads) noexcept nogil
 cdef bint solve_all(System *job, Py_ssize_t batch, int threads) noexcept nogil
 cdef double log_determinant(const Pattern *p, const scalar *l) noexcept nogil

@@ -15,6 +15,7 @@ into sums of its own, which it hands over to the task above: on the way up no tw
 place. On the way down a task writes to its own rows only.
 """
 
+from libc.limits cimport INT_MAX
 from libc.math cimport log
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
@@ -409,6 +410,26 @@ cdef void solve_together(System *job, int threads, scalar *b, void *scratch) noe
         pool_run(threads, p.crowd.tasks, p.crowd.task_parent, POOL_DOWN, p.crowd.down_rank,
                  run_down, job, scratch)
     leave(job, b, &at)
+
+
+cdef enum:
+    WORTH_SHARING = 100_000     # entries of the factor, once for each block, worth more threads
+    FEWEST_TASKS = 4            # fewer are not worth waking a second thread for
+
+
+cdef int useful_threads(const Pattern *p, Py_ssize_t columns) noexcept nogil:
+    """Most threads that gain something on one matrix and so many right-hand sides."""
+    cdef Py_ssize_t blocks = (columns + BLOCK - 1) // BLOCK
+    if blocks * p.size < WORTH_SHARING:
+        blocks = 1
+    if p.crowd.tasks < FEWEST_TASKS and blocks == 1:
+        return 1
+    return <int>min(<Py_ssize_t>INT_MAX, max(<Py_ssize_t>p.crowd.tasks, blocks))
+
+
+def most_threads(Structure structure, Py_ssize_t columns):
+    """Most threads that gain something on one matrix and so many right-hand sides."""
+    return useful_threads(&structure.pattern, columns)
 
 
 cdef Py_ssize_t solve_space(const Pattern *p, int block, int threads) noexcept nogil:

@@ -342,13 +342,16 @@ def test_products_with_vectors(dtype):
     expected = full[S.indices, column] * np.where(S.indices == column, 0.5, 1)
     np.testing.assert_allclose(entries[0], expected, **tolerance)
     L = case.L
-    sampled.factor_product(case.structure, case.l[None], x, False, out)
-    np.testing.assert_allclose(out[0], L @ x[0], atol=100 * eps(dtype) * abs(L).max() * n)
-    sampled.factor_product(case.structure, case.l[None], x, True, out)
-    np.testing.assert_allclose(out[0], L.conj().T @ x[0], atol=100 * eps(dtype) * abs(L).max() * n)
+    inward, outward = (rng.permutation(n).astype(np.int32) for _ in range(2))
+    sampled.factor_product(case.structure, case.l[None], x, False, inward, outward, out)
+    out, z = out[:, outward], x[:, inward]
+    np.testing.assert_allclose(out[0], L @ z[0], atol=100 * eps(dtype) * abs(L).max() * n)
+    sampled.factor_product(case.structure, case.l[None], x, True, inward, outward, out)
+    out = out[:, outward]
+    np.testing.assert_allclose(out[0], L.conj().T @ z[0], atol=100 * eps(dtype) * abs(L).max() * n)
     flat = np.empty((1, case.structure.size), dtype)
-    sampled.factor_outer(case.structure, x, y, flat)
-    product = x[0] @ y[0].conj().T
+    sampled.factor_outer(case.structure, x, y, inward, outward, flat)
+    product = x[0][inward] @ y[0][outward].conj().T
     np.fill_diagonal(product, product.diagonal().real)
     case.check(flat[0], product)
 
@@ -357,16 +360,19 @@ def test_products_refuse_wrong_shapes():
     case = Case(np.diag([1.0, 2.0, 3.0]))
     S, x = case.S, np.ones((1, 3, 1))
     wrong = np.ones((1, 2, 1))
-    values, flat = np.ones((1, 3)), case.l[None]
+    values, flat, rows = np.ones((1, 3)), case.l[None], np.arange(3, dtype=np.int32)
+    structure, few = case.structure, rows[:2]
     calls = [
         (sampled.hermitian_product, S.indptr, S.indices, values, wrong, wrong.copy()),
         (sampled.hermitian_product, S.indptr, S.indices, values, x, wrong.copy()),
         (sampled.hermitian_outer, S.indptr, S.indices, x, wrong, values.copy()),
         (sampled.hermitian_outer, S.indptr, S.indices, x, x, values[:, :2].copy()),
-        (sampled.factor_product, case.structure, flat[:, :2].copy(), x, False, x.copy()),
-        (sampled.factor_product, case.structure, flat, x, False, wrong.copy()),
-        (sampled.factor_outer, case.structure, x, wrong, flat.copy()),
-        (sampled.factor_outer, case.structure, wrong, wrong, flat.copy()),
+        (sampled.factor_product, structure, flat[:, :2].copy(), x, False, rows, rows, x.copy()),
+        (sampled.factor_product, structure, flat, x, False, rows, rows, wrong.copy()),
+        (sampled.factor_product, structure, flat, x, False, few, rows, x.copy()),
+        (sampled.factor_outer, structure, x, wrong, rows, rows, flat.copy()),
+        (sampled.factor_outer, structure, wrong, wrong, rows, rows, flat.copy()),
+        (sampled.factor_outer, structure, x, x, rows, few, flat.copy()),
     ]
     for function, *arguments_ in calls:
         with pytest.raises(ValueError, match="sampled"):

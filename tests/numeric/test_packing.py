@@ -63,7 +63,7 @@ def test_gather_values_reads_back_what_was_put_in(system):
 def test_gather_diagonal(system):
     A, S, structure, _ = system
     flat, M = numbered_panels(structure, A.dtype)
-    out = np.empty(S.shape[0])
+    out = np.empty(S.shape[0], np.finfo(A.dtype).dtype)
     packing.gather_diagonal(structure, flat[None], out[None])
     assert np.array_equal(out, M.diagonal().real)
 
@@ -118,7 +118,7 @@ def test_wrong_lengths_are_refused(system):
     A, S, structure, _ = system
     n = S.shape[0]
     flat = np.zeros(structure.size, A.dtype)
-    short = np.zeros(structure.size - 1, A.dtype)
+    short, real = np.zeros(structure.size - 1, A.dtype), np.finfo(A.dtype).dtype
     packed = np.zeros(structure.nnz, A.dtype)
     starts, members = S._pattern_of_factor()
     out = np.zeros(len(members), A.dtype)
@@ -126,8 +126,8 @@ def test_wrong_lengths_are_refused(system):
     calls = [
         (packing.gather_values, structure, short[None], packed[None]),
         (packing.gather_values, structure, flat[None], packed[None, :-1]),
-        (packing.gather_diagonal, structure, short[None], np.zeros((1, n))),
-        (packing.gather_diagonal, structure, flat[None], np.zeros((1, n - 1))),
+        (packing.gather_diagonal, structure, short[None], np.zeros((1, n), real)),
+        (packing.gather_diagonal, structure, flat[None], np.zeros((1, n - 1), real)),
         (packing.gather_factor, structure, short, S._post, starts, members, out),
         (packing.gather_factor, structure, flat, S._post, starts[:-1], members, out),
         (packing.gather_factor, structure, flat, S._post, starts, members, out[:-1]),

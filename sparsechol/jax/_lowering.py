@@ -1,0 +1,125 @@
+"""How a compiled program reaches the kernels.
+
+    ffi         XLA calls the handler in `_ffi`: no interpreter, no copy
+    buffer      XLA calls Python with views of its buffers
+    callback    `jax.pure_callback`: copies, and works wherever JAX does
+
+SPARSECHOL_JAX_BACKEND names one of them for the CPU; by default it is the fastest that registers.
+On other devices it is always the last, through the host.
+"""
+
+import os
+import warnings
+from functools import partial
+
+import jax
+import numpy as np
+
+from .._threads import thread_count
+from ..numeric.operations import CODES
+from . import _ffi
+from ._compat import buffer_callback, keep_alive, lower_function
+
+VARIABLE = "SPARSECHOL_JAX_BACKEND"
+BACKENDS = ("ffi", "buffer", "callback")
+TARGET = "sparsechol"
+
+LOWER, PERMUTE = 1, 2  # see numeric.operations
+
+_chosen: str | None = None
+
+
+def backend() -> str:
+    """The lowering for the CPU, chosen when first asked for."""
+    global _chosen
+    if _chosen is None:
+        wanted = os.environ.get(VARIABLE, "").strip().lower() or "ffi"
+        if wanted not in BACKENDS:
+            raise ValueError(f"{VARIABLE} must be one of {', '.join(BACKENDS)}, not {wanted!r}")
+        use_backend(wanted)
+    return _chosen or "callback"
+
+
+def use_backend(name: str) -> None:
+    """Compile for another lowering from now on; what is compiled already stays as it is."""
+    global _chosen
+    if name == "ffi" and not _register():
+        name = "buffer"
+    _chosen = name
+
+
+def _register() -> bool:
+    # A handler that is registered before the backend is up, and then refused, would take the whole
+    # backend down with it.
+    jax.devices("cpu")
+    try:
+        jax.ffi.register_ffi_target(TARGET, _ffi.handler(), platform="cpu")
+    except Exception as error:
+        if "already registered" in str(error).lower():
+            return True
+        warnings.warn(
+            f"sparsechol: this JAX does not take its handler, calls will be slower: {error}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return False
+    return True
+
+
+def options_of(lower=False, permute=False, diagonal=1.0, below=1.0):
+    """Flags and weights as `numeric.operations` takes them."""
+    return LOWER * lower + PERMUTE * permute, float(diagonal), float(below)
+
+
+def lower_for_cpu(context, *operands, operation, pattern, options):
+    """Lowering rule of one operation on the CPU."""
+    chosen = backend()
+    if chosen == "ffi":
+        keep_alive(context, _ffi.Registration(pattern.digest, pattern._frame))
+        _ffi.use_threads(thread_count())
+        flags, diagonal, below = options
+        return jax.ffi.ffi_lowering(TARGET)(
+            context,
+            *operands,
+            operation=operation,
+            digest=pattern.digest,
+            flags=np.int32(flags),
+            diagonal=np.float64(diagonal),
+            below=np.float64(below),
+        )
+    function = through_buffers if chosen == "buffer" else through_callback
+    return lower_with(function, context, *operands, operation=operation, pattern=pattern,
+                      options=options)
+
+
+def lower_with(function, context, *operands, **parameters):
+    """Lower as a traceable function of the operands and the result's aval."""
+    [aval] = context.avals_out
+    out = jax.ShapeDtypeStruct(aval.shape, aval.dtype)
+    rule = lower_function(partial(function, out=out, **parameters), multiple_results=False)
+    return rule(context, *operands)
+
+
+def through_buffers(*operands, out, operation, pattern, options):
+    def call(_, result, *arrays):
+        perform(operation, pattern, options, map(np.asarray, arrays), np.asarray(result))
+
+    return buffer_callback(call, out)(*operands)
+
+
+def through_callback(*operands, out, operation, pattern, options):
+    def call(*arrays):
+        result = np.empty(out.shape, out.dtype)
+        perform(operation, pattern, options, map(np.asarray, arrays), result)
+        return result
+
+    return jax.pure_callback(call, out, *operands)
+
+
+def perform(operation, pattern, options, arrays, result) -> None:
+    """One call on the host."""
+    flags, diagonal, below = options
+    arrays = tuple(map(np.ascontiguousarray, arrays))
+    pattern._frame.perform(
+        CODES[operation], arrays, result, thread_count(), flags, diagonal, below
+    )
