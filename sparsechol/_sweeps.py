@@ -237,6 +237,13 @@ class Triangular:
         return -out if self.on.dtype.kind == "c" else np.negative(out.real)
 
 
+def sampled_outer(symbolic, x, y) -> np.ndarray:
+    """Gradients of Re(x^H A y) in stored values."""
+    out = np.empty((x.shape[0], symbolic.indices.shape[0]), dtype=x.dtype)
+    sampled.hermitian_outer(symbolic.indptr, symbolic.indices, x, y, out)
+    return out
+
+
 def same_type(x, y):
     kind = np.result_type(x, y)
     return x.astype(kind, copy=False), y.astype(kind, copy=False)

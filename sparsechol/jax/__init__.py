@@ -13,11 +13,15 @@ from ._factor import Factor, cholesky
 from ._functions import logdet, partial_inverse, solve
 from ._gaussian import gmrf_logpdf, gmrf_sample
 from ._matrix import SPDMatrix, analyze, from_bcoo, from_bcsr, to_bcoo
+from ._triangle import TriangularMatrix, TriangularPattern, analyze_triangle, solve_triangular
 
 __all__ = [
     "Factor",
     "SPDMatrix",
+    "TriangularMatrix",
+    "TriangularPattern",
     "analyze",
+    "analyze_triangle",
     "cholesky",
     "from_bcoo",
     "from_bcsr",
@@ -26,5 +30,6 @@ __all__ = [
     "logdet",
     "partial_inverse",
     "solve",
+    "solve_triangular",
     "to_bcoo",
 ]

@@ -42,16 +42,22 @@ CORE_RANK = {"x": 2, "s": 0}  # others: 1
 def _core(pattern, letter, columns):
     """Shape of one array, see numeric.operations."""
     n = pattern.shape[0]
-    nnz = pattern.indices.shape[0]
-    return {
-        "a": (nnz,),
-        "d": (2 * nnz - n,),
-        "l": (pattern._structure.size,),
-        "e": (pattern.nnz,),
-        "x": (n, columns),
-        "r": (n,),
-        "s": (),
-    }[letter]
+    if letter == "x":
+        return (n, columns)
+    if letter == "s":
+        return ()
+    return (_length(pattern, letter),)
+
+
+def _length(pattern, letter):
+    n, stored = pattern.shape[0], pattern.indices.shape[0]
+    if letter == "a":
+        return stored
+    if letter == "d":
+        return 2 * stored - n
+    if letter == "e":
+        return pattern.nnz
+    return n if letter == "r" else pattern._structure.size
 
 
 def _rank(letter):
@@ -555,3 +561,54 @@ _transposes(
 )
 define_batching(_solve, partial(_batch_columns, _solve))
 define_batching(_solve_triangular, partial(_batch_columns, _solve_triangular))
+
+
+# ---- triangles that are no factors ----
+
+
+_plain_solve = _define("plain_solve")
+_plain_product = _define("plain_product")
+_plain_outer = _define("plain_outer")
+
+
+def plain_solve(pattern, t, b, lower):
+    """T^-1 b, or T^-H b, for a lower triangle T by column."""
+    return _bind(_plain_solve, pattern, t, b, lower=lower)
+
+
+def plain_product(pattern, t, x, lower):
+    """T x, or T^H x."""
+    return _bind(_plain_product, pattern, t, x, lower=lower)
+
+
+def plain_outer(pattern, w, x, lower):
+    """Gradient of Re(w^H T x), or Re(w^H T^H x), in the entries of T."""
+    return _bind(_plain_outer, pattern, w, x, lower=lower)
+
+
+def _plain_solve_jvp(primals, tangents, *, pattern, dtype, lower):
+    (t, b), (dt, db) = primals, tangents
+    x = plain_solve(pattern, t, b, lower)
+    terms = [db] if _moves(db) else []
+    if _moves(dt):
+        terms.append(-plain_product(pattern, dt, x, lower))
+    return x, plain_solve(pattern, t, _sum(terms), lower)
+
+
+define_jvp(_plain_solve, _plain_solve_jvp)
+_transposes(
+    _plain_solve,
+    _1=lambda pattern, c, t, lower: plain_solve(pattern, t, c, not lower),
+)
+_multilinear(
+    _plain_product,
+    _0=plain_outer,
+    _1=lambda pattern, w, t, lower: plain_product(pattern, t, w, not lower),
+)
+_multilinear(
+    _plain_outer,
+    _0=plain_product,
+    _1=lambda pattern, c, w, lower: plain_product(pattern, c, w, not lower),
+)
+define_batching(_plain_solve, partial(_batch_columns, _plain_solve))
+define_batching(_plain_product, partial(_batch_columns, _plain_product))

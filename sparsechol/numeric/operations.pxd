@@ -15,6 +15,7 @@ cdef struct View:
     const Pattern *p
     const int64_t *indptr       # stored values by column
     const int32_t *indices
+    const int64_t *members      # rows of a triangle that is no factor; NULL: it is one
     const int32_t *order        # original row at each place
     const int32_t *post         # row of L, as the user sees it, at each place
     const int64_t *entries      # (entry_count) places of the entries of L; NULL: not known yet
@@ -43,6 +44,7 @@ cdef struct Call:
 
 cdef class Frame:
     cdef View view
+    cdef Pattern own            # of a triangle: its order and its entries
     cdef list kept
     cdef object __weakref__
 

@@ -14,6 +14,8 @@ All of them have leading dimensions of one batch, as many in each, of which some
 operand: it is the same for all matrices along them. The result has them all. Above the diagonal of
 a panel nothing is read and zeros are written, except by `partial_inverse`, whose squares are full.
 
+The last three are for a triangle of any pattern, whose values by column `a` then are.
+
 A matrix that is not positive definite gets a factor of NaN, and so does all that is computed of it.
 """
 
@@ -34,7 +36,7 @@ from sparsechol.numeric.packing import find_entries
 
 from sparsechol.numeric.batch cimport Many, array_of
 from sparsechol.numeric.dense cimport (
-    DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, scalar, size_of,
+    DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, conjugate, scalar, size_of,
 )
 from sparsechol.numeric.derivatives cimport (
     GRADIENT, INNER, OUTER, SANDWICH, TANGENT, Arrays, Kind, sweep_all, sweep_space,
@@ -47,12 +49,18 @@ from sparsechol.numeric.packing cimport (
 from sparsechol.numeric.partial_inverse cimport inverse_space, invert_all
 from sparsechol.numeric.pool cimport POOL_UP, pool_run, pool_scratch, pool_worker
 from sparsechol.numeric.sampled cimport (
-    multiply_factor, multiply_hermitian, sample_factor, sample_outer,
+    multiply_factor, multiply_hermitian, multiply_triangle, sample_factor, sample_outer,
+    sample_plain,
 )
 from sparsechol.numeric.solve cimport (
     BLOCK, System, log_determinant, solve_all, solve_space, useful_threads,
 )
-from sparsechol.symbolic.structure cimport Structure
+from sparsechol.numeric.triangular cimport substitute
+from sparsechol.symbolic.structure cimport Pattern, Structure
+
+
+cdef extern from "memory.h" nogil:
+    void prefer_large_pages(void *start, size_t bytes)
 
 
 cdef enum Operation:
@@ -80,6 +88,9 @@ cdef enum Operation:
     PLACE_ENTRIES
     FOLD
     UNFOLD
+    PLAIN_SOLVE             # with a triangle that is no factor
+    PLAIN_TIMES
+    PLAIN_OUTER
     OPERATIONS
 
 
@@ -109,6 +120,9 @@ NAMES = {
     "place_entries": "e>l",
     "fold": "d>a",
     "unfold": "a>d",
+    "plain_solve": "ax>x",
+    "plain_product": "ax>x",
+    "plain_outer": "xx>a",
 }
 CODES = {name: code for code, name in enumerate(NAMES)}
 cdef const char *signatures[OPERATIONS]
@@ -134,6 +148,7 @@ cdef struct Work:
     Py_ssize_t bytes[MOST_OPERANDS]     # of each array of an operand,
     Py_ssize_t result_bytes             # and of the result
     int64_t *tables             # of those operands that matrices share
+    char *room                  # a vector for each matrix, where one is needed
 
 
 cdef inline int core_rank(char letter) noexcept nogil:
@@ -204,6 +219,8 @@ cdef const char *prepare(const View *view, const Call *call, Work *w) noexcept n
     signature = signatures[call.operation]
     if <int>strlen(signature) != call.operands + 2:
         return "wrong number of operands"
+    if (view.members != NULL) != (call.operation >= PLAIN_SOLVE):
+        return "this pattern is of another kind"
     w.view = view
     w.call = call
     w.kind = call.operand[0].kind if is_real(signature_of(w)[0]) else call.result.kind
@@ -286,6 +303,7 @@ cdef const char *perform(const View *view, const Call *call) noexcept nogil:
         if view.p.n == 0:
             memset(call.result.data, 0, w.batch * w.result_bytes)
         elif w.result_bytes:
+            prefer_large_pages(call.result.data, w.batch * w.result_bytes)
             error = carry_out(&w)
     free(w.tables)
     return error
@@ -311,7 +329,9 @@ cdef const char *carry_out(const Work *w) noexcept nogil:
     elif operation == INVERSE:
         done = invert(w)
     elif operation == SOLVE or operation == TRIANGULAR:
-        done = substitute(w)
+        done = solve_factored(w)
+    elif operation == PLAIN_SOLVE:
+        done = solve_plain(w)
     else:
         done = pass_over(w)
     if not done:
@@ -323,7 +343,10 @@ cdef const char *carry_out(const Work *w) noexcept nogil:
 
 
 cdef void *workspace(const Work *w, Py_ssize_t scalars) noexcept nogil:
-    return malloc(size_of(w.kind) * scalars + 1)
+    cdef size_t bytes = size_of(w.kind) * scalars + 1
+    cdef void *work = malloc(bytes)
+    prefer_large_pages(work, bytes)
+    return work
 
 
 cdef bint factor(const Work *w) noexcept nogil:
@@ -404,7 +427,7 @@ cdef inline const int32_t *rows_of(const Work *w, bint solution) noexcept nogil:
     return w.view.post
 
 
-cdef bint substitute(const Work *w) noexcept nogil:
+cdef bint solve_factored(const Work *w) noexcept nogil:
     cdef int block = <int>min(<Py_ssize_t>BLOCK, w.columns)
     cdef System system
     cdef Py_ssize_t k
@@ -437,6 +460,31 @@ cdef bint substitute(const Work *w) noexcept nogil:
 
 
 # ---- single passes over the arrays ----
+
+
+cdef bint solve_plain(const Work *w) noexcept nogil:
+    """Matrix by matrix, with room for a diagonal for each."""
+    cdef Work with_room = w[0]
+    cdef bint done
+    with_room.room = <char *>workspace(w, w.batch * w.view.p.n)
+    done = with_room.room != NULL and pass_over(&with_room)
+    free(with_room.room)
+    return done
+
+
+cdef void substitute_plain(const Work *w, const scalar *values, const scalar *b, scalar *diagonal,
+                           scalar *x) noexcept nogil:
+    """T x = b, or T^H x = b."""
+    cdef const View *view = w.view
+    cdef Py_ssize_t j, n = view.p.n
+    cdef bint lower = lower_of(w)
+    memcpy(x, b, w.result_bytes)
+    for j in range(n):
+        diagonal[j] = values[view.indptr[j]]
+        if not lower:
+            diagonal[j] = conjugate(diagonal[j])
+    substitute(n, view.indptr, view.members, values, <const scalar *>diagonal, x, w.columns, lower,
+               lower, not lower)
 
 
 cdef bint pass_over(const Work *w) noexcept nogil:
@@ -476,7 +524,17 @@ cdef void typed_item(const Work *w, Py_ssize_t k, const scalar *witness) noexcep
     cdef scalar *out = <scalar *>(call.result.data + k * w.result_bytes)
     cdef const int32_t *of_x = rows_of(w, True)
     cdef const int32_t *of_b = rows_of(w, False)
-    if call.operation == TIMES:
+    if call.operation == PLAIN_SOLVE:
+        substitute_plain(w, first, second, <scalar *>w.room + k * n, out)
+    elif call.operation == PLAIN_TIMES:
+        multiply_triangle(n, view.indptr, view.members, first, not lower_of(w), second, w.columns,
+                          out)
+    elif call.operation == PLAIN_OUTER:
+        if lower_of(w):
+            sample_plain(n, view.indptr, view.members, first, second, w.columns, out)
+        else:
+            sample_plain(n, view.indptr, view.members, second, first, w.columns, out)
+    elif call.operation == TIMES:
         multiply_hermitian(n, view.indptr, view.indices, first, second, w.columns, out)
     elif call.operation == SAMPLED_OUTER:
         sample_outer(n, view.indptr, view.indices, first, second, w.columns, out)
@@ -531,19 +589,34 @@ cdef enum:
 
 
 cdef class Frame:
-    """What operations need of a SymbolicFactor, which keeps it."""
+    """What operations need of a SymbolicFactor, or of a triangle, which keeps it."""
 
     def __init__(self, symbolic):
-        cdef Structure structure = symbolic._structure
+        cdef Structure structure
         if self.kept is not None:
             raise ValueError("operations: a frame belongs to one pattern")
+        self.kept = []
         memset(&self.view, 0, sizeof(View))
-        self.kept = [structure, symbolic.indptr, symbolic.indices, symbolic._order, symbolic._post]
-        self.view.p = &structure.pattern
-        self.view.indptr = longs(symbolic.indptr)
-        self.view.indices = ints(symbolic.indices)
-        self.view.order = ints(symbolic._order)
-        self.view.post = ints(symbolic._post)
+        self.view.indptr = longs(self.keep(symbolic.indptr))
+        structure = getattr(symbolic, "_structure", None)
+        if structure is None:
+            memset(&self.own, 0, sizeof(Pattern))
+            self.own.n = symbolic.shape[0]
+            self.own.nnz = self.own.size = symbolic.indices.shape[0]
+            self.own.crowd.tasks = self.own.alone.tasks = 1
+            self.view.p = &self.own
+            self.view.members = longs(self.keep(np.append(symbolic.indices, 0)))
+        else:
+            self.keep(structure)
+            self.view.p = &structure.pattern
+            self.view.indices = ints(self.keep(symbolic.indices))
+            self.view.order = ints(self.keep(symbolic._order))
+            self.view.post = ints(self.keep(symbolic._post))
+
+    def keep(self, thing):
+        """Have it live as long as this."""
+        self.kept.append(thing)
+        return thing
 
     def know_factor(self, symbolic):
         """Have the entries of L at hand."""

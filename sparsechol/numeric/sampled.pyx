@@ -123,6 +123,39 @@ cdef void sample_factor(const Pattern *p, const scalar *x, const scalar *y, Py_s
             out += rows
 
 
+cdef void multiply_triangle(Py_ssize_t n, const int64_t *indptr, const int64_t *indices,
+                            const scalar *values, bint adjoint, const scalar *x, Py_ssize_t k,
+                            scalar *out) noexcept nogil:
+    """out <- T x, or T^H x, of a matrix by column that is not symmetric."""
+    cdef Py_ssize_t i, j, c
+    cdef int64_t q
+    memset(out, 0, sizeof(scalar) * n * k)
+    for j in range(n):
+        for q in range(indptr[j], indptr[j + 1]):
+            i = indices[q]
+            for c in range(k):
+                if adjoint:
+                    out[j * k + c] += conjugate(values[q]) * x[i * k + c]
+                else:
+                    out[i * k + c] += values[q] * x[j * k + c]
+
+
+cdef void sample_plain(Py_ssize_t n, const int64_t *indptr, const int64_t *indices,
+                       const scalar *x, const scalar *y, Py_ssize_t k,
+                       scalar *out) noexcept nogil:
+    """out <- the entries of X Y^H where such a matrix has some."""
+    cdef Py_ssize_t i, j, c
+    cdef int64_t q
+    cdef scalar sum
+    for j in range(n):
+        for q in range(indptr[j], indptr[j + 1]):
+            i = indices[q]
+            sum = 0
+            for c in range(k):
+                sum = sum + x[i * k + c] * conjugate(y[j * k + c])
+            out[q] = sum
+
+
 def hermitian_product(const int64_t[::1] indptr, const int32_t[::1] indices,
                       const scalar[:, ::1] values, const scalar[:, :, ::1] x,
                       scalar[:, :, ::1] out):

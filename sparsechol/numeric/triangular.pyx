@@ -17,22 +17,11 @@ from libc.math cimport fabs
 from libc.stdint cimport int8_t, int32_t, int64_t
 from libc.stdlib cimport qsort
 
-ctypedef float complex float_complex
-ctypedef double complex double_complex
-
-ctypedef fused index_t:
-    int32_t
-    int64_t
-
-ctypedef fused scalar:
-    float
-    double
-    float_complex
-    double_complex
+from sparsechol.numeric.dense cimport scalar
 
 
 cdef inline scalar entry(scalar value, bint conjugate) noexcept nogil:
-    if scalar is float_complex or scalar is double_complex:
+    if scalar is floatcomplex or scalar is doublecomplex:
         if conjugate:
             return value.conjugate()
     return value
@@ -42,7 +31,7 @@ cdef inline scalar quotient(scalar x, scalar y) noexcept nogil:
     """x / y; the complex one after Smith (1962), for the textbook's |y|^2 overflows."""
     cdef scalar q
     cdef double ratio, scale
-    if scalar is float_complex or scalar is double_complex:
+    if scalar is floatcomplex or scalar is doublecomplex:
         if fabs(y.real) >= fabs(y.imag):
             ratio = y.imag / y.real
             scale = y.real + y.imag * ratio
@@ -88,50 +77,50 @@ def sum_diagonal(
 
 
 cdef void columns_single(
-    const index_t[::1] indptr,
-    const index_t[::1] indices,
-    const scalar[::1] data,
-    const scalar[::1] diagonal,
-    scalar[:, ::1] x,
+    Py_ssize_t n,
+    const index_t *indptr,
+    const index_t *indices,
+    const scalar *data,
+    const scalar *diagonal,
+    scalar *x,
     bint forward,
     bint conjugate,
 ) noexcept nogil:
-    cdef Py_ssize_t n = x.shape[0], step, p
+    cdef Py_ssize_t step, p
     cdef index_t i, j
     cdef scalar x_j
-    cdef scalar* y = &x[0, 0]
     for step in range(n):
         j = <index_t> ordinal(step, n, forward)
-        x_j = y[j] = quotient(y[j], diagonal[j])
+        x_j = x[j] = quotient(x[j], diagonal[j])
         if x_j == 0:
             continue
         for p in range(indptr[j], indptr[j + 1]):
             i = indices[p]
             if solved_first(j, i, forward):
-                y[i] -= entry(data[p], conjugate) * x_j
+                x[i] -= entry(data[p], conjugate) * x_j
 
 
 cdef void rows_single(
-    const index_t[::1] indptr,
-    const index_t[::1] indices,
-    const scalar[::1] data,
-    const scalar[::1] diagonal,
-    scalar[:, ::1] x,
+    Py_ssize_t n,
+    const index_t *indptr,
+    const index_t *indices,
+    const scalar *data,
+    const scalar *diagonal,
+    scalar *x,
     bint forward,
     bint conjugate,
 ) noexcept nogil:
-    cdef Py_ssize_t n = x.shape[0], step, p
+    cdef Py_ssize_t step, p
     cdef index_t i, j
     cdef scalar x_i
-    cdef scalar* y = &x[0, 0]
     for step in range(n):
         i = <index_t> ordinal(step, n, forward)
-        x_i = y[i]
+        x_i = x[i]
         for p in range(indptr[i], indptr[i + 1]):
             j = indices[p]
             if solved_first(j, i, forward):
-                x_i -= entry(data[p], conjugate) * y[j]
-        y[i] = quotient(x_i, diagonal[i])
+                x_i -= entry(data[p], conjugate) * x[j]
+        x[i] = quotient(x_i, diagonal[i])
 
 
 cdef inline void divide(scalar* x_j, scalar divisor, Py_ssize_t k) noexcept nogil:
@@ -150,43 +139,71 @@ cdef inline void subtract(
 
 
 cdef void columns_many(
-    const index_t[::1] indptr,
-    const index_t[::1] indices,
-    const scalar[::1] data,
-    const scalar[::1] diagonal,
-    scalar[:, ::1] x,
+    Py_ssize_t n,
+    const index_t *indptr,
+    const index_t *indices,
+    const scalar *data,
+    const scalar *diagonal,
+    scalar *x,
+    Py_ssize_t k,
     bint forward,
     bint conjugate,
 ) noexcept nogil:
-    cdef Py_ssize_t n = x.shape[0], k = x.shape[1], step, p
+    cdef Py_ssize_t step, p
     cdef index_t i, j
     for step in range(n):
         j = <index_t> ordinal(step, n, forward)
-        divide(&x[j, 0], diagonal[j], k)
+        divide(x + j * k, diagonal[j], k)
         for p in range(indptr[j], indptr[j + 1]):
             i = indices[p]
             if solved_first(j, i, forward):
-                subtract(&x[i, 0], entry(data[p], conjugate), &x[j, 0], k)
+                subtract(x + i * k, entry(data[p], conjugate), x + j * k, k)
 
 
 cdef void rows_many(
-    const index_t[::1] indptr,
-    const index_t[::1] indices,
-    const scalar[::1] data,
-    const scalar[::1] diagonal,
-    scalar[:, ::1] x,
+    Py_ssize_t n,
+    const index_t *indptr,
+    const index_t *indices,
+    const scalar *data,
+    const scalar *diagonal,
+    scalar *x,
+    Py_ssize_t k,
     bint forward,
     bint conjugate,
 ) noexcept nogil:
-    cdef Py_ssize_t n = x.shape[0], k = x.shape[1], step, p
+    cdef Py_ssize_t step, p
     cdef index_t i, j
     for step in range(n):
         i = <index_t> ordinal(step, n, forward)
         for p in range(indptr[i], indptr[i + 1]):
             j = indices[p]
             if solved_first(j, i, forward):
-                subtract(&x[i, 0], entry(data[p], conjugate), &x[j, 0], k)
-        divide(&x[i, 0], diagonal[i], k)
+                subtract(x + i * k, entry(data[p], conjugate), x + j * k, k)
+        divide(x + i * k, diagonal[i], k)
+
+
+cdef void substitute(
+    Py_ssize_t n,
+    const index_t *indptr,
+    const index_t *indices,
+    const scalar *data,
+    const scalar *diagonal,
+    scalar *x,
+    Py_ssize_t k,
+    bint by_columns,
+    bint forward,
+    bint conjugate,
+) noexcept nogil:
+    """Overwrite x, (n, k), the right-hand sides of a row side by side, with the solutions."""
+    if k == 1:
+        if by_columns:
+            columns_single(n, indptr, indices, data, diagonal, x, forward, conjugate)
+        else:
+            rows_single(n, indptr, indices, data, diagonal, x, forward, conjugate)
+    elif by_columns:
+        columns_many(n, indptr, indices, data, diagonal, x, k, forward, conjugate)
+    else:
+        rows_many(n, indptr, indices, data, diagonal, x, k, forward, conjugate)
 
 
 def solve_dense(
@@ -200,18 +217,13 @@ def solve_dense(
     bint conjugate,
 ):
     """Overwrite x, (n, k), the right-hand sides of a row side by side, with the solutions."""
+    cdef const index_t *members = &indices[0] if indices.shape[0] else NULL
+    cdef const scalar *values = &data[0] if data.shape[0] else NULL
     if x.shape[0] == 0 or x.shape[1] == 0:
         return
     with nogil:
-        if x.shape[1] == 1:
-            if by_columns:
-                columns_single(indptr, indices, data, diagonal, x, forward, conjugate)
-            else:
-                rows_single(indptr, indices, data, diagonal, x, forward, conjugate)
-        elif by_columns:
-            columns_many(indptr, indices, data, diagonal, x, forward, conjugate)
-        else:
-            rows_many(indptr, indices, data, diagonal, x, forward, conjugate)
+        substitute(x.shape[0], &indptr[0], members, values, &diagonal[0], &x[0, 0], x.shape[1],
+                   by_columns, forward, conjugate)
 
 
 # ---------------------------------------------------------------------------------------------

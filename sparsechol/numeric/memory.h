@@ -1,0 +1,34 @@
+/* Advice to the system about large arrays that are about to be written for the first time. */
+
+#ifndef SPARSECHOL_MEMORY_H
+#define SPARSECHOL_MEMORY_H
+
+#include <stddef.h>
+
+#ifdef __linux__
+#include <stdint.h>
+#include <sys/mman.h>
+
+#if defined(MADV_HUGEPAGE)
+/* Pages of 2 MiB: a fault for each of 4 KiB can cost as much as what is computed there. */
+static inline void prefer_large_pages(void *start, size_t bytes)
+{
+    const uintptr_t page = 4096, large = (uintptr_t)1 << 21;
+    uintptr_t begin = ((uintptr_t)start + page - 1) & ~(page - 1);
+    uintptr_t end = ((uintptr_t)start + bytes) & ~(page - 1);
+    if (start != NULL && bytes >= 2 * large)
+        madvise((void *)begin, end - begin, MADV_HUGEPAGE);
+}
+#define SPARSECHOL_LARGE_PAGES
+#endif
+#endif
+
+#ifndef SPARSECHOL_LARGE_PAGES
+static inline void prefer_large_pages(void *start, size_t bytes)
+{
+    (void)start;
+    (void)bytes;
+}
+#endif
+
+#endif
