@@ -1,0 +1,124 @@
+"""An operator and a solver for lineax.
+
+Examples
+--------
+>>> import jax.numpy as jnp, lineax, numpy as np, sparsechol.jax as scj
+>>> from sparsechol.jax.lineax_solver import Cholesky, SPDLinearOperator
+>>> P = scj.analyze(np.array([[4.0, 1.0], [1.0, 5.0]]))
+>>> operator = SPDLinearOperator(scj.SPDMatrix(P, jnp.array([4.0, 1.0, 5.0])))
+>>> print(lineax.linear_solve(operator, jnp.array([5.0, 6.0]), Cholesky()).value)
+[1. 1.]
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+try:
+    import lineax
+except ImportError as error:
+    raise ImportError("sparsechol.jax.lineax_solver needs lineax: pip install lineax") from error
+
+from ._factor import Factor, cholesky
+from ._matrix import SPDMatrix
+
+
+class SPDLinearOperator(lineax.AbstractLinearOperator):
+    """An `SPDMatrix` as a lineax operator on vectors of shape (n,).
+
+    Parameters
+    ----------
+    matrix : SPDMatrix
+    """
+
+    matrix: SPDMatrix
+
+    def mv(self, vector):
+        return self.matrix @ vector
+
+    def as_matrix(self):
+        return self.matrix.todense()
+
+    def transpose(self):
+        return lineax.conj(self)  # Hermitian
+
+    def in_structure(self):
+        return jax.ShapeDtypeStruct(self.matrix.shape[:1], self.matrix.dtype)
+
+    def out_structure(self):
+        return self.in_structure()
+
+
+class Cholesky(lineax.AbstractLinearSolver):
+    """Sparse Cholesky factorisation of an `SPDLinearOperator`.
+
+    The state is a `Factor`: ``solver.init(operator, {})`` once, and ``state=`` for any number of
+    right-hand sides. lineax differentiates through the operator. Where the matrix is not positive
+    definite, the solution is NaN and lineax reports a singular system.
+    """
+
+    def init(self, operator: lineax.AbstractLinearOperator, options: dict[str, Any]) -> Factor:
+        del options
+        while isinstance(operator, lineax.TaggedLinearOperator):
+            operator = operator.operator
+        if not isinstance(operator, SPDLinearOperator):
+            raise ValueError(
+                f"this solver takes an SPDLinearOperator, not {type(operator).__name__}"
+            )
+        return cholesky(operator.matrix)
+
+    def compute(self, state: Factor, vector: jax.Array, options: dict[str, Any]):
+        del options
+        return state.solve(vector), lineax.RESULTS.successful, {}
+
+    def transpose(self, state: Factor, options: dict[str, Any]):
+        return self.conj(state, options)  # Hermitian
+
+    def conj(self, state: Factor, options: dict[str, Any]):
+        return jax.tree.map(jnp.conj, state), options
+
+    def assume_full_rank(self) -> bool:
+        return True
+
+
+@lineax.conj.register(SPDLinearOperator)
+def _(operator):
+    return SPDLinearOperator(jax.tree.map(jnp.conj, operator.matrix))
+
+
+@lineax.linearise.register(SPDLinearOperator)
+@lineax.materialise.register(SPDLinearOperator)
+def _(operator):
+    return operator
+
+
+@lineax.diagonal.register(SPDLinearOperator)
+def _(operator):
+    return operator.matrix.diagonal().astype(operator.matrix.dtype)
+
+
+@lineax.tridiagonal.register(SPDLinearOperator)
+def _(operator):
+    matrix = operator.as_matrix()
+    return jnp.diag(matrix), jnp.diag(matrix, -1), jnp.diag(matrix, 1)
+
+
+@lineax.is_symmetric.register(SPDLinearOperator)
+def _(operator):
+    return operator.matrix.dtype.kind != "c"
+
+
+@lineax.is_positive_semidefinite.register(SPDLinearOperator)
+def _(operator):
+    return True
+
+
+@lineax.is_diagonal.register(SPDLinearOperator)
+@lineax.is_lower_triangular.register(SPDLinearOperator)
+@lineax.is_upper_triangular.register(SPDLinearOperator)
+@lineax.is_tridiagonal.register(SPDLinearOperator)
+@lineax.has_unit_diagonal.register(SPDLinearOperator)
+@lineax.is_negative_semidefinite.register(SPDLinearOperator)
+def _(operator):
+    return False
