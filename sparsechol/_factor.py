@@ -553,7 +553,7 @@ class CholeskyFactor(Gradients):
     def _factor_matrix(self, flat) -> csc_array:
         """Flat panels as a lower triangle in the order of `perm`."""
         symbolic = self.symbolic
-        indptr, indices = symbolic._pattern_of_factor()
+        indptr, indices = symbolic.factor_pattern()
         data = np.empty(indices.shape[0], dtype=self.dtype)
         packing.gather_factor(symbolic._structure, flat, symbolic._post, indptr, indices, data)
         return _symbolic._csc(data, indices, indptr, self.shape)

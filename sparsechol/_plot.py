@@ -62,7 +62,7 @@ def draw_matrix(ax: Axes, symbolic: SymbolicFactor) -> None:
 def draw_factor(ax: Axes, symbolic: SymbolicFactor) -> None:
     """Pattern of L in the order of `perm`."""
     n = symbolic.shape[0]
-    counts = cell_counts(*symbolic._pattern_of_factor(), n)
+    counts = cell_counts(*symbolic.factor_pattern(), n)
     fill = symbolic.nnz / symbolic.indices.shape[0]
     method = symbolic.ordering.method
     show_counts(ax, counts, n, f"L ({method}): {symbolic.nnz:,} entries, {fill:.2f} × tril(A)")

@@ -333,9 +333,22 @@ class SymbolicFactor:
         expand(packed, sources, data)
         return _csc(data, members, starts, self.shape)
 
-    def _pattern_of_factor(self):
-        """Exact pattern of L by column, in the order of `perm`."""
+    def factor_pattern(self) -> tuple[np.ndarray, np.ndarray]:
+        """Exact pattern of L by column, in the order of `perm`.
+
+        Returns
+        -------
+        indptr, indices : ndarray
+            Those of ``F.L``; sorted (int64 and int32).
+
+        Examples
+        --------
+        >>> import numpy as np, sparsechol as sc
+        >>> sc.analyze(np.array([[4.0, 1.0], [1.0, 5.0]])).factor_pattern()
+        (array([0, 2, 3]), array([0, 1, 1], dtype=int32))
+        """
         return pattern_of_factor(self.indptr, self.indices, self.perm)
+
 
 
 def analyze(

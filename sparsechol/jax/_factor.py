@@ -133,7 +133,7 @@ class Factor:
         x : jax.Array of the shape of `b`
         """
         a, l = self._checked(), stop(self._l)  # noqa: E741
-        return self._on_columns(b, lambda x: primitives.solve(self.pattern, a, l, x))
+        return on_columns(b, self, lambda x: primitives.solve(self.pattern, a, l, x))
 
     def solve_triangular(self, b: Any, trans: Any = "N", permute: bool = True) -> jax.Array:
         """Solve with L, L^T or L^H.
@@ -161,17 +161,7 @@ class Factor:
             x = primitives.solve_triangular(self.pattern, l, x, lower, bool(permute))
             return jnp.conj(x) if plain else x
 
-        return self._on_columns(b, apply)
-
-    def _on_columns(self, b, apply) -> jax.Array:
-        b = as_vectors(b, self.shape, "b")
-        columns = b[:, None] if b.ndim == 1 else b
-        if columns.dtype.kind == "c" and self.dtype.kind != "c":
-            # A real factor acts on the real and the imaginary part alike.
-            parts = jnp.concatenate([columns.real, columns.imag], axis=1).astype(self.dtype)
-            real, imaginary = jnp.split(apply(parts), 2, axis=1)
-            return jax.lax.complex(real, imaginary).reshape(b.shape)
-        return apply(columns.astype(self.dtype)).reshape(b.shape)
+        return on_columns(b, self, apply)
 
     def logdet(self) -> jax.Array:
         """log det A, a real scalar."""
@@ -224,3 +214,15 @@ class Factor:
         n = self.shape[0]
         z = jax.random.normal(key, (math.prod(shape), n), self.dtype)
         return self.solve_triangular(z.T, "C").T.reshape(*shape, n)
+
+
+def on_columns(b: Any, A: "SPDMatrix | Factor", apply: Any) -> jax.Array:
+    """A linear map of (n, k) arrays of A's type on b of shape (n,) or (n, k), real or complex."""
+    b = as_vectors(b, A.shape, "b")
+    columns = b[:, None] if b.ndim == 1 else b
+    if columns.dtype.kind == "c" and A.dtype.kind != "c":
+        # A real matrix acts on the real and the imaginary part alike.
+        parts = jnp.concatenate([columns.real, columns.imag], axis=1).astype(A.dtype)
+        real, imaginary = jnp.split(apply(parts), 2, axis=1)
+        return jax.lax.complex(real, imaginary).reshape(b.shape)
+    return apply(columns.astype(A.dtype)).reshape(b.shape)

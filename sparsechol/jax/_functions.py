@@ -4,19 +4,22 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from ._factor import cholesky
+from . import _primitives as primitives
+from ._factor import cholesky, on_columns
 from ._matrix import SPDMatrix
 
 
-def solve(M: SPDMatrix, b: Any) -> jax.Array:
+def solve(M: SPDMatrix, b: Any, compute_dtype: Any = None) -> jax.Array:
     """Solve ``A x = b``.
 
     Parameters
     ----------
     M : SPDMatrix
     b : (n,) or (n, k) array_like
+    compute_dtype : {None, 'float64'}, optional
+        Precision of the work on values in single precision: their own, or double precision,
+        whether JAX has its 64-bit types enabled or not. What comes out is in single precision.
 
     Returns
     -------
@@ -29,18 +32,23 @@ def solve(M: SPDMatrix, b: Any) -> jax.Array:
     >>> import jax, jax.numpy as jnp, numpy as np, sparsechol.jax as scj
     >>> P = scj.analyze(np.array([[4.0, 1.0], [1.0, 5.0]]))
     >>> f = lambda a: scj.solve(scj.SPDMatrix(P, a), jnp.array([5.0, 6.0])).sum()
-    >>> print(jax.grad(f)(jnp.array([4.0, 1.0, 5.0])).round(6))
-    [-0.210526 -0.368421 -0.157895]
+    >>> print(jax.grad(f)(jnp.array([4.0, 1.0, 5.0])).round(4))
+    [-0.2105 -0.3684 -0.1579]
     """
-    return cholesky(M).solve(b)
+    if not _wide(M, compute_dtype):
+        return cholesky(M).solve(b)
+    a = M.checked()
+    return on_columns(b, M, lambda x: primitives.wide_solve(M.pattern, a, x))
 
 
-def logdet(M: SPDMatrix) -> jax.Array:
+def logdet(M: SPDMatrix, compute_dtype: Any = None) -> jax.Array:
     """log det A.
 
     Parameters
     ----------
     M : SPDMatrix
+    compute_dtype : {None, 'float64'}, optional
+        See `solve`. First and second derivatives are computed in this precision too.
 
     Returns
     -------
@@ -51,18 +59,23 @@ def logdet(M: SPDMatrix) -> jax.Array:
     --------
     >>> import jax, jax.numpy as jnp, numpy as np, sparsechol.jax as scj
     >>> P = scj.analyze(np.array([[4.0, 1.0], [1.0, 5.0]]))
-    >>> print(jax.grad(lambda a: scj.logdet(scj.SPDMatrix(P, a)))(jnp.array([4.0, 1.0, 5.0])))
-    [ 0.26315793 -0.10526317  0.21052633]
+    >>> f = lambda a: scj.logdet(scj.SPDMatrix(P, a))
+    >>> print(jax.grad(f)(jnp.array([4.0, 1.0, 5.0])).round(4))
+    [ 0.2632 -0.1053  0.2105]
     """
-    return cholesky(M).logdet()
+    if not _wide(M, compute_dtype):
+        return cholesky(M).logdet()
+    return primitives.wide_logdet(M.pattern, M.checked())
 
 
-def partial_inverse(M: SPDMatrix) -> jax.Array:
+def partial_inverse(M: SPDMatrix, compute_dtype: Any = None) -> jax.Array:
     """Entries of A^-1 on the pattern of A.
 
     Parameters
     ----------
     M : SPDMatrix
+    compute_dtype : {None, 'float64'}, optional
+        See `solve`. First derivatives are computed in this precision too.
 
     Returns
     -------
@@ -73,7 +86,16 @@ def partial_inverse(M: SPDMatrix) -> jax.Array:
     --------
     >>> import jax.numpy as jnp, numpy as np, sparsechol.jax as scj
     >>> P = scj.analyze(np.array([[2.0, 1.0], [1.0, 2.0]]))
-    >>> print(scj.partial_inverse(scj.SPDMatrix(P, jnp.array([2.0, 1.0, 2.0]))).round(6))
-    [ 0.666667 -0.333333  0.666667]
+    >>> print(scj.partial_inverse(scj.SPDMatrix(P, jnp.array([2.0, 1.0, 2.0]))).round(4))
+    [ 0.6667 -0.3333  0.6667]
     """
-    return cholesky(M).partial_inverse()
+    if not _wide(M, compute_dtype):
+        return cholesky(M).partial_inverse()
+    return primitives.wide_partial_inverse(M.pattern, M.checked())
+
+
+def _wide(M: SPDMatrix, compute_dtype: Any) -> bool:
+    """Whether values are in single precision and the work is to be in double precision."""
+    if compute_dtype is not None and jnp.dtype(compute_dtype) != "float64":
+        raise ValueError(f"compute_dtype must be None or 'float64', not {compute_dtype!r}")
+    return compute_dtype is not None and M.dtype in ("float32", "complex64")

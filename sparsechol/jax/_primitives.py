@@ -14,6 +14,7 @@ rule here is made of the functions of this module again, for derivatives of ever
 
 from functools import partial, reduce
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -612,3 +613,82 @@ _multilinear(
 )
 define_batching(_plain_solve, partial(_batch_columns, _plain_solve))
 define_batching(_plain_product, partial(_batch_columns, _plain_product))
+
+
+# ---- single precision in, double precision inside ----
+
+
+_wide_logdet = _define("wide_logdet")
+_wide_solve = _define("wide_solve")
+_wide_partial_inverse = _define("wide_partial_inverse")
+_wide_sandwich = _define("wide_sandwich")
+
+
+def wide_logdet(pattern, a):
+    """log det A."""
+    return _bind(_wide_logdet, pattern, a)
+
+
+def wide_solve(pattern, a, b):
+    """A^-1 b."""
+    return _bind(_wide_solve, pattern, a, b)
+
+
+def wide_partial_inverse(pattern, a, diagonal=1.0, below=1.0):
+    """A^-1 on the pattern of A, with weights on and below the diagonal."""
+    return _bind(_wide_partial_inverse, pattern, a, diagonal=diagonal, below=below)
+
+
+def wide_sandwich(pattern, a, m, diagonal=1.0, below=1.0):
+    """A^-1 M A^-1 on the pattern of A, weighed; derivatives in A are in single precision."""
+    return _bind(_wide_sandwich, pattern, a, m, diagonal=diagonal, below=below)
+
+
+def _wide_logdet_jvp(primals, tangents, *, pattern, dtype):
+    [a], [da] = primals, tangents
+    gradient = wide_partial_inverse(pattern, a, 1.0, 2.0)
+    return wide_logdet(pattern, a), jnp.sum(jnp.conj(gradient) * da, axis=-1).real
+
+
+def _wide_solve_jvp(primals, tangents, *, pattern, dtype):
+    (a, b), (da, db) = primals, tangents
+    x = wide_solve(pattern, a, b)
+    terms = [db] if _moves(db) else []
+    if _moves(da):
+        terms.append(-product(pattern, da, x))
+    return x, wide_solve(pattern, a, _sum(terms))
+
+
+def _wide_partial_inverse_jvp(primals, tangents, *, pattern, dtype, **weights):
+    [a], [da] = primals, tangents
+    s = wide_partial_inverse(pattern, a, **weights)
+    return s, -wide_sandwich(pattern, a, da, **weights)
+
+
+def _wide_sandwich_jvp(primals, tangents, *, pattern, dtype, **weights):
+    (a, m), (da, dm) = primals, tangents
+    h = wide_sandwich(pattern, a, m, **weights)
+    terms = [wide_sandwich(pattern, a, dm, **weights)] if _moves(dm) else []
+    if _moves(da):
+        terms.append(jax.jvp(lambda a: _sandwiched(pattern, a, m, **weights), (a,), (da,))[1])
+    return h, _sum(terms)
+
+
+def _sandwiched(pattern, a, m, **weights):
+    l = cholesky(pattern, a)  # noqa: E741
+    h = sandwich(pattern, l, partial_inverse(pattern, l), tangent(pattern, l, m))
+    return gather(pattern, h, **weights)
+
+
+def _wide_sandwich_adjoint(pattern, c, a, diagonal, below):
+    m = gather(pattern, scatter(pattern, c, diagonal, below), 1.0, 0.5)
+    return wide_sandwich(pattern, a, m, 1.0, 2.0)
+
+
+define_jvp(_wide_logdet, _wide_logdet_jvp)
+define_jvp(_wide_solve, _wide_solve_jvp)
+define_jvp(_wide_partial_inverse, _wide_partial_inverse_jvp)
+define_jvp(_wide_sandwich, _wide_sandwich_jvp)
+_transposes(_wide_solve, _1=lambda pattern, c, a: wide_solve(pattern, a, c))
+_transposes(_wide_sandwich, _1=_wide_sandwich_adjoint)
+define_batching(_wide_solve, partial(_batch_columns, _wide_solve))

@@ -14,7 +14,8 @@ All of them have leading dimensions of one batch, as many in each, of which some
 operand: it is the same for all matrices along them. The result has them all. Above the diagonal of
 a panel nothing is read and zeros are written, except by `partial_inverse`, whose squares are full.
 
-The last three are for a triangle of any pattern, whose values by column `a` then are.
+The wide ones take values in single precision, factor them in double precision and go on in it; the
+plain ones are for a triangle of any pattern, whose values by column `a` then are.
 
 A matrix that is not positive definite gets a factor of NaN, and so does all that is computed of it.
 """
@@ -88,6 +89,10 @@ cdef enum Operation:
     PLACE_ENTRIES
     FOLD
     UNFOLD
+    WIDE_LOGDET             # from values in single precision, all in double precision
+    WIDE_SOLVE
+    WIDE_INVERSE
+    WIDE_SANDWICH
     PLAIN_SOLVE             # with a triangle that is no factor
     PLAIN_TIMES
     PLAIN_OUTER
@@ -120,6 +125,10 @@ NAMES = {
     "place_entries": "e>l",
     "fold": "d>a",
     "unfold": "a>d",
+    "wide_logdet": "a>s",
+    "wide_solve": "ax>x",
+    "wide_partial_inverse": "a>a",
+    "wide_sandwich": "aa>a",
     "plain_solve": "ax>x",
     "plain_product": "ax>x",
     "plain_outer": "xx>a",
@@ -135,6 +144,8 @@ for code_ in range(OPERATIONS):
 
 
 # ---- what is to be done ----
+
+cdef const char *no_memory = "no memory"
 
 
 cdef struct Work:
@@ -251,7 +262,7 @@ cdef const char *prepare(const View *view, const Call *call, Work *w) noexcept n
             if w.tables == NULL:
                 w.tables = <int64_t *>malloc(sizeof(int64_t) * (MOST_OPERANDS * w.batch + 1))
                 if w.tables == NULL:
-                    return "no memory"
+                    return no_memory
             w.operand[q].which = share(w, o, w.tables + q * w.batch)
     return NULL
 
@@ -332,11 +343,11 @@ cdef const char *carry_out(const Work *w) noexcept nogil:
         done = solve_factored(w)
     elif operation == PLAIN_SOLVE:
         done = solve_plain(w)
+    elif WIDE_LOGDET <= operation <= WIDE_SANDWICH:
+        return widened(w)
     else:
         done = pass_over(w)
-    if not done:
-        return "no memory"
-    return NULL
+    return NULL if done else no_memory
 
 
 # ---- sweeps of the tree ----
@@ -571,6 +582,153 @@ cdef void typed_item(const Work *w, Py_ssize_t k, const scalar *witness) noexcep
                out)
 
 
+# ---- in double precision ----
+
+
+cdef enum:
+    WIDE_ARRAYS = 8             # most arrays in double precision at once
+
+
+cdef struct Wide:
+    # Arrays in double precision.
+    int kind
+    Py_ssize_t lead
+    int64_t *dims
+    char *arrays[WIDE_ARRAYS]
+    int count
+
+
+cdef const char *widened(const Work *w) noexcept nogil:
+    cdef Wide wide
+    cdef const char *error
+    cdef int k
+    memset(&wide, 0, sizeof(wide))
+    if w.kind != FLOAT and w.kind != FLOAT_COMPLEX:
+        return "values in single precision are needed"
+    wide.kind = DOUBLE if w.kind == FLOAT else DOUBLE_COMPLEX
+    wide.lead = w.call.result.rank - core_rank(signature_of(w)[0])
+    wide.dims = <int64_t *>malloc(sizeof(int64_t) * WIDE_ARRAYS * (wide.lead + 2))
+    error = go_wide(w, &wide) if wide.dims != NULL else no_memory
+    for k in range(wide.count):
+        free(wide.arrays[k])
+    free(wide.dims)
+    return error
+
+
+cdef Operand array_like(const Work *w, Wide *wide, char letter,
+                        const Operand *other) noexcept nogil:
+    """A new array with the dimensions of a batch of another; its data NULL without memory."""
+    cdef Operand o
+    cdef int64_t *dims = wide.dims + wide.count * (wide.lead + 2)
+    cdef Py_ssize_t i, length = 1
+    o.kind = DOUBLE if is_real(letter) else wide.kind
+    o.rank = wide.lead + core_rank(letter)
+    o.dims = dims
+    for i in range(wide.lead):
+        dims[i] = other.dims[i]
+    if core_rank(letter) > 0:
+        dims[wide.lead] = length_of(w.view, letter)
+    if letter == c"x":
+        dims[wide.lead + 1] = w.columns
+    for i in range(o.rank):
+        length *= dims[i]
+    o.data = <char *>malloc(size_of(o.kind) * length + 1)
+    prefer_large_pages(o.data, size_of(o.kind) * length)
+    wide.arrays[wide.count] = o.data
+    wide.count += 1
+    return o
+
+
+cdef inline Py_ssize_t reals_of(const Operand *o) noexcept nogil:
+    """Real numbers in an array."""
+    cdef Py_ssize_t i, length = 2 if o.kind > DOUBLE else 1
+    for i in range(o.rank):
+        length *= o.dims[i]
+    return length
+
+
+cdef void widen(const Operand *narrow, const Operand *wide) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(reals_of(narrow)):
+        (<double *>wide.data)[i] = (<const float *>narrow.data)[i]
+
+
+cdef void narrow(const Operand *wide, const Operand *result) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(reals_of(result)):
+        (<float *>result.data)[i] = <float>(<const double *>wide.data)[i]
+
+
+cdef const char *step(const Work *w, int operation, int count, const Operand *a, const Operand *b,
+                      const Operand *c, const Operand *result) noexcept nogil:
+    """One operation among wide arrays."""
+    cdef Call call = w.call[0]
+    call.operation = operation
+    call.operands = count
+    if a.data == NULL or b.data == NULL or c.data == NULL or result.data == NULL:
+        return no_memory
+    call.operand[0] = a[0]
+    call.operand[1] = b[0]
+    call.operand[2] = c[0]
+    call.result = result[0]
+    return perform(w.view, &call)
+
+
+cdef const char *go_wide(const Work *w, Wide *wide) noexcept nogil:
+    cdef int operation = w.call.operation
+    cdef const Operand *first = &w.call.operand[0]
+    cdef const Operand *second = &w.call.operand[1]
+    cdef char letter = signature_of(w)[0]
+    cdef Operand a = array_like(w, wide, c"a", first)
+    cdef Operand l, s, x, out
+    cdef const char *error
+    if a.data == NULL:
+        return no_memory
+    widen(first, &a)
+    l = array_like(w, wide, c"l", first)
+    error = step(w, CHOLESKY, 1, &a, &a, &a, &l)
+    if error != NULL:
+        return error
+    out = array_like(w, wide, letter, &w.call.result)
+    if operation == WIDE_LOGDET:
+        error = step(w, LOGDET, 1, &l, &l, &l, &out)
+    elif operation == WIDE_SOLVE:
+        x = array_like(w, wide, c"x", second)
+        if x.data == NULL:
+            return no_memory
+        widen(second, &x)
+        error = step(w, SOLVE, 2, &l, &x, &x, &out)
+    else:
+        s = array_like(w, wide, c"l", first)
+        error = step(w, INVERSE, 1, &l, &l, &l, &s)
+        if error == NULL and operation == WIDE_INVERSE:
+            error = step(w, GATHER, 1, &s, &s, &s, &out)
+        elif error == NULL:
+            error = sandwich_wide(w, wide, &l, &s, &out)
+    if error == NULL:
+        narrow(&out, &w.call.result)
+    return error
+
+
+cdef const char *sandwich_wide(const Work *w, Wide *wide, const Operand *l, const Operand *s,
+                               const Operand *out) noexcept nogil:
+    """A^-1 M A^-1 from the factor and the partial inverse."""
+    cdef const Operand *result = &w.call.result
+    cdef Operand m = array_like(w, wide, c"a", &w.call.operand[1])
+    cdef Operand x = array_like(w, wide, c"l", result)
+    cdef Operand h = array_like(w, wide, c"l", result)
+    cdef const char *error
+    if m.data == NULL:
+        return no_memory
+    widen(&w.call.operand[1], &m)
+    error = step(w, CHANGE, 2, l, &m, &m, &x)
+    if error == NULL:
+        error = step(w, SANDWICHED, 3, l, s, &x, &h)
+    if error == NULL:
+        error = step(w, GATHER, 1, &h, &h, &h, out)
+    return error
+
+
 # ---- from Python ----
 
 
@@ -622,7 +780,7 @@ cdef class Frame:
         """Have the entries of L at hand."""
         if self.view.entries != NULL:
             return
-        indptr, indices = symbolic._pattern_of_factor()
+        indptr, indices = symbolic.factor_pattern()
         column = np.repeat(np.arange(len(indptr) - 1, dtype=np.int32), np.diff(indptr))
         places = np.zeros(indices.shape[0] + 1, dtype=np.int64)     # never of length zero
         find_entries(symbolic._structure, symbolic.perm[indices], symbolic.perm[column],

@@ -85,7 +85,7 @@ def test_find_and_read_entries_of_the_whole_matrix(system):
 def test_gather_factor_reads_the_pattern_of_the_factor(system):
     A, S, structure, _ = system
     flat, M = numbered_panels(structure, A.dtype)
-    starts, members = S._pattern_of_factor()
+    starts, members = S.factor_pattern()
     out = np.empty(len(members), A.dtype)
     packing.gather_factor(structure, flat, S._post, starts, members, out)
     columns = np.repeat(np.arange(S.shape[0]), np.diff(starts))
@@ -120,7 +120,7 @@ def test_wrong_lengths_are_refused(system):
     flat = np.zeros(structure.size, A.dtype)
     short, real = np.zeros(structure.size - 1, A.dtype), np.finfo(A.dtype).dtype
     packed = np.zeros(structure.nnz, A.dtype)
-    starts, members = S._pattern_of_factor()
+    starts, members = S.factor_pattern()
     out = np.zeros(len(members), A.dtype)
     rows, positions = np.zeros(4, np.int32), np.zeros(4, np.int64)
     calls = [

@@ -1,0 +1,172 @@
+"""Every function under every transformation, by every lowering, against dense JAX."""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.scipy.linalg import solve_triangular
+from jax_systems import System, differ, measure
+
+import sparsechol.jax as scj
+
+SYSTEM = System()
+P = SYSTEM.P
+KEY = jax.random.key(5)
+
+
+def rows(x):
+    return x[SYSTEM.inverse_perm]
+
+
+def dense_sample(a):
+    z = jax.random.normal(KEY, (3, SYSTEM.n), a.dtype)
+    return rows(solve_triangular(SYSTEM.dense_L(a), z.T, lower=True, trans="C")).T
+
+
+# What is computed from stored values, sparse and dense. The factor of a[0] makes b move too.
+FUNCTIONS = {
+    "cholesky": (
+        lambda a: scj.cholesky(SYSTEM.matrix(a)).L,
+        lambda a: SYSTEM.dense_L(a)[SYSTEM.L_row, SYSTEM.L_column],
+    ),
+    "L": (  # of a factor that is at hand
+        lambda a: jax.jit(lambda F: F.L)(SYSTEM.factor(a)),
+        lambda a: SYSTEM.dense_L(a)[SYSTEM.L_row, SYSTEM.L_column],
+    ),
+    "logdet": (
+        lambda a: scj.logdet(SYSTEM.matrix(a)),
+        lambda a: jnp.linalg.slogdet(SYSTEM.dense(a))[1],
+    ),
+    "solve": (
+        lambda a: scj.solve(SYSTEM.matrix(a), jnp.sin(SYSTEM.b * a[0])),
+        lambda a: jnp.linalg.solve(SYSTEM.dense(a), jnp.sin(SYSTEM.b * a[0])),
+    ),
+    "partial_inverse": (
+        lambda a: scj.partial_inverse(SYSTEM.matrix(a)),
+        lambda a: jnp.linalg.inv(SYSTEM.dense(a))[P.indices, SYSTEM.column],
+    ),
+    "solve_triangular": (
+        lambda a: SYSTEM.factor(a).solve_triangular(SYSTEM.b * a[1]),
+        lambda a: solve_triangular(SYSTEM.dense_L(a), (SYSTEM.b * a[1])[P.perm], lower=True),
+    ),
+    "solve_triangular transposed": (
+        lambda a: SYSTEM.factor(a).solve_triangular(SYSTEM.b * a[1], "T", permute=False),
+        lambda a: solve_triangular(SYSTEM.dense_L(a), SYSTEM.b * a[1], lower=True, trans="T"),
+    ),
+    "sample": (lambda a: SYSTEM.factor(a).sample(KEY, (3,)), dense_sample),
+}
+
+# What is done to a real function of the stored values.
+TRANSFORMATIONS = {
+    "eval": lambda f, a, da: f(a),
+    "jit": lambda f, a, da: jax.jit(f)(a),
+    "jvp": lambda f, a, da: jax.jvp(f, (a,), (da,)),
+    "grad": lambda f, a, da: jax.grad(f)(a),
+    "jit grad": lambda f, a, da: jax.jit(jax.grad(f))(a),
+    "linearize": lambda f, a, da: jax.linearize(f, a)[1](da),
+    "vmap": lambda f, a, da: jax.vmap(f)(jnp.stack([a, 1.1 * a, a + 0.1])),
+    "vmap grad": lambda f, a, da: jax.vmap(jax.grad(f))(jnp.stack([a, 1.1 * a])),
+    "grad vmap": lambda f, a, da: jax.grad(
+        lambda t: jnp.sum(jax.vmap(lambda s: f(a * s))(t))
+    )(jnp.array([1.0, 1.2])),
+    "jacfwd jacrev": lambda f, a, da: jax.jacfwd(jax.jacrev(f))(a),
+    "jacrev jacrev": lambda f, a, da: jax.jacrev(jax.jacrev(f))(a),
+    "jacfwd jacfwd": lambda f, a, da: jax.jacfwd(jax.jacfwd(f))(a),
+    "jacrev jacfwd": lambda f, a, da: jax.jacrev(jax.jacfwd(f))(a),
+    "hvp": lambda f, a, da: jax.jvp(jax.grad(f), (a,), (da,)),
+    "checkpoint": lambda f, a, da: jax.grad(jax.checkpoint(f))(a),
+    "scan": lambda f, a, da: jax.lax.scan(
+        lambda c, t: (c + f(a * t), f(a * t)), 0.0, jnp.array([1.0, 1.1])
+    ),
+    "grad scan": lambda f, a, da: jax.grad(
+        lambda x: jax.lax.scan(lambda c, t: (c + f(x * t), None), 0.0, jnp.array([1.0, 1.1]))[0]
+    )(a),
+    "third": lambda f, a, da: jax.grad(
+        lambda x: jnp.vdot(jax.jvp(jax.grad(f), (x,), (da,))[1], da).real
+    )(a),
+    "fourth": lambda f, a, da: jax.jvp(
+        jax.grad(
+            lambda x: jax.jvp(lambda y: jnp.vdot(jax.grad(f)(y), da).real, (x,), (da,))[1]
+        ),
+        (a,),
+        (da,),
+    ),
+}
+
+
+@cache
+def expected(name, transformation):
+    _, dense = FUNCTIONS[name]
+    result = TRANSFORMATIONS[transformation](lambda a: measure(dense(a)), SYSTEM.a, SYSTEM.da)
+    return jax.tree.map(np.asarray, result)
+
+
+@pytest.mark.parametrize("transformation", TRANSFORMATIONS)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_real(backend, name, transformation):
+    sparse, _ = FUNCTIONS[name]
+    got = TRANSFORMATIONS[transformation](lambda a: measure(sparse(a)), SYSTEM.a, SYSTEM.da)
+    assert differ(got, expected(name, transformation)) < 1e-11
+
+
+COMPLEX = System(np.complex128)
+
+COMPLEX_FUNCTIONS = {
+    "L": (
+        lambda a: COMPLEX.factor(a).L,
+        lambda a: COMPLEX.dense_L(a)[COMPLEX.L_row, COMPLEX.L_column],
+    ),
+    "logdet": (
+        lambda a: scj.logdet(COMPLEX.matrix(a)),
+        lambda a: jnp.linalg.slogdet(COMPLEX.dense(a))[1],
+    ),
+    "solve": (
+        lambda a: scj.solve(COMPLEX.matrix(a), COMPLEX.b * a[0]),
+        lambda a: jnp.linalg.solve(COMPLEX.dense(a), COMPLEX.b * a[0]),
+    ),
+    "partial_inverse": (
+        lambda a: scj.partial_inverse(COMPLEX.matrix(a)),
+        lambda a: jnp.linalg.inv(COMPLEX.dense(a))[COMPLEX.P.indices, COMPLEX.column],
+    ),
+    "solve_triangular": (
+        lambda a: COMPLEX.factor(a).solve_triangular(COMPLEX.b * a[1], "C"),
+        lambda a: solve_triangular(COMPLEX.dense_L(a), COMPLEX.b * a[1], lower=True, trans="C")[
+            COMPLEX.inverse_perm
+        ],
+    ),
+    "solve_triangular transposed": (
+        lambda a: COMPLEX.factor(a).solve_triangular(COMPLEX.b, "T", permute=False),
+        lambda a: solve_triangular(COMPLEX.dense_L(a), COMPLEX.b, lower=True, trans="T"),
+    ),
+    "product": (
+        lambda a: COMPLEX.matrix(a * a) @ (COMPLEX.b * a[0]),
+        lambda a: COMPLEX.dense(a * a) @ (COMPLEX.b * a[0]),
+    ),
+}
+
+
+@pytest.mark.parametrize("transformation", ["jvp", "jit grad", "vmap grad", "hvp", "fourth"])
+@pytest.mark.parametrize("name", COMPLEX_FUNCTIONS)
+def test_complex(name, transformation):
+    functions = COMPLEX_FUNCTIONS[name]
+    transform = TRANSFORMATIONS[transformation]
+    got, wanted = (
+        transform(lambda a, f=f: measure(f(a)), COMPLEX.a, COMPLEX.da) for f in functions
+    )
+    assert differ(got, wanted) < 1e-11
+
+
+@pytest.mark.parametrize("name", ["logdet", "solve", "partial_inverse", "L"])
+def test_nested_vmap_with_different_batches(name):
+    sparse, dense = FUNCTIONS[name]
+    scales, shifts = jnp.array([1.0, 1.3, 2.0]), jnp.array([0.0, 0.5])
+
+    def both(f):
+        def of(scale, shift):
+            return jax.jvp(lambda t: measure(f(scale * SYSTEM.a + t)), (shift,), (1.0,))
+
+        return jax.vmap(jax.vmap(of, (None, 0)), (0, None))(scales, shifts)
+
+    assert differ(both(sparse), both(dense)) < 1e-11
