@@ -350,7 +350,6 @@ class SymbolicFactor:
         return pattern_of_factor(self.indptr, self.indices, self.perm)
 
 
-
 def analyze(
     A: Any, order: str | ArrayLike = "auto", lower: bool = True, check_symmetric: bool = False
 ) -> SymbolicFactor:

@@ -8,6 +8,9 @@ from helpers import random_spd
 
 import sparsechol.jax as scj
 
+# 64-bit types on or off for a while: where JAX keeps that changes with its version.
+x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
+
 
 class System:
     """A random matrix with packed values `a`, and its dense counterpart as a function of them."""

@@ -132,7 +132,7 @@ class Factor:
         -------
         x : jax.Array of the shape of `b`
         """
-        a, l = self._checked(), stop(self._l)  # noqa: E741
+        a, l = self._checked(), stop(self._l)
         return on_columns(b, self, lambda x: primitives.solve(self.pattern, a, l, x))
 
     def solve_triangular(self, b: Any, trans: Any = "N", permute: bool = True) -> jax.Array:
@@ -153,7 +153,7 @@ class Factor:
         if trans not in ("N", "T", "C", 0, 1, 2):
             raise ValueError(f"trans must be 'N', 'T', 'C', 0, 1 or 2, not {trans!r}")
         lower, plain = trans in ("N", 0), trans in ("T", 1)
-        l = self._attached  # noqa: E741
+        l = self._attached
 
         def apply(x):
             if plain:

@@ -88,8 +88,9 @@ def lower_for_cpu(context, *operands, operation, pattern, options):
             below=np.float64(below),
         )
     function = through_buffers if chosen == "buffer" else through_callback
-    return lower_with(function, context, *operands, operation=operation, pattern=pattern,
-                      options=options)
+    return lower_with(
+        function, context, *operands, operation=operation, pattern=pattern, options=options
+    )
 
 
 def lower_with(function, context, *operands, **parameters):
@@ -120,6 +121,4 @@ def perform(operation, pattern, options, arrays, result) -> None:
     """One call on the host."""
     flags, diagonal, below = options
     arrays = tuple(map(np.ascontiguousarray, arrays))
-    pattern._frame.perform(
-        CODES[operation], arrays, result, thread_count(), flags, diagonal, below
-    )
+    pattern._frame.perform(CODES[operation], arrays, result, thread_count(), flags, diagonal, below)

@@ -226,8 +226,10 @@ class SPDMatrix:
         """The matrix as a dense array."""
         P, n = self.pattern, self.shape[0]
         column = np.repeat(np.arange(n), np.diff(P.indptr))
-        lower = jnp.zeros(P.shape, self.dtype).at[P.indices, column].set(
-            self.checked(), unique_indices=True
+        lower = (
+            jnp.zeros(P.shape, self.dtype)
+            .at[P.indices, column]
+            .set(self.checked(), unique_indices=True)
         )
         strict = jnp.tril(lower, -1)
         return strict + strict.conj().T + jnp.diag(jnp.diag(lower).real).astype(self.dtype)

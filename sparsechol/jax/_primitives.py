@@ -7,8 +7,8 @@ which some may be 1. The factor is an ordinary array, the analysed pattern a sta
 Two things are functions of A though they are computed from L: `solve` and `logdet` take both and
 move with A alone, at the cost of A's pattern. `attach` makes of a factor that is at hand one that
 moves with A, so that nothing is factored twice. In this module a rule in terms of adjoints is one
-for the inner product ``Re sum(conj(x) y)`` of stored numbers; transposition in JAX has the conjugate
-of both sides. The sweeps are closed under differentiation (see numeric.derivatives), so that every
+for the inner product ``Re sum(conj(x) y)`` of stored numbers; a transpose in JAX has the conjugates
+on both sides. The sweeps are closed under differentiation (see numeric.derivatives), so that every
 rule here is made of the functions of this module again, for derivatives of every order.
 """
 
@@ -288,7 +288,7 @@ def sampled_outer(pattern, x, y):
     return _bind(_sampled_outer, pattern, x, y)
 
 
-def factor_product(pattern, l, x, lower, permute):  # noqa: E741
+def factor_product(pattern, l, x, lower, permute):
     """The triangle that `solve_triangular` solves with times x."""
     return _bind(_factor_product, pattern, l, x, lower=lower, permute=permute)
 
@@ -369,24 +369,24 @@ def cholesky(pattern, a):
     return _bind(_cholesky, pattern, a)
 
 
-def tangent(pattern, l, da):  # noqa: E741
+def tangent(pattern, l, da):
     """Change of L that a change of the stored values of A makes."""
     return _bind(_tangent, pattern, l, da)
 
 
-def tangent_panels(pattern, l, m):  # noqa: E741
+def tangent_panels(pattern, l, m):
     """The same from the change of A on the panels."""
     return _bind(_tangent_panels, pattern, l, m)
 
 
-def adjoint(pattern, l, c):  # noqa: E741
+def adjoint(pattern, l, c):
     """Gradient in entries of A on the panels from one in those of L."""
     return _bind(_adjoint, pattern, l, c)
 
 
 def _cholesky_jvp(primals, tangents, *, pattern, dtype):
     [a], [da] = primals, tangents
-    l = cholesky(pattern, a)  # noqa: E741
+    l = cholesky(pattern, a)
     return l, tangent(pattern, l, da)
 
 
@@ -426,17 +426,17 @@ _transposes(_adjoint, _1=lambda pattern, m, l: tangent_panels(pattern, l, m))
 _attach = Primitive("sparsechol_attach")
 
 
-def attach(pattern, a, l):  # noqa: E741
+def attach(pattern, a, l):
     """l, the factor of A, as a function of a."""
     return _attach.bind(a, l, pattern=pattern)
 
 
-def _attached(a, l, *, pattern):  # noqa: E741
+def _attached(a, l, *, pattern):
     lead = np.broadcast_shapes(a.shape[:-1], l.shape[:-1])
     return jnp.broadcast_to(l, (*lead, l.shape[-1]))
 
 
-def _attach_abstract(a, l, *, pattern):  # noqa: E741
+def _attach_abstract(a, l, *, pattern):
     lead = np.broadcast_shapes(a.shape[:-1], l.shape[:-1])
     return ShapedArray((*lead, l.shape[-1]), l.dtype)
 
@@ -470,27 +470,27 @@ _solve = _define("solve", unused="a")
 _solve_triangular = _define("solve_triangular")
 
 
-def partial_inverse(pattern, l):  # noqa: E741
+def partial_inverse(pattern, l):
     """A^-1 on the panels; their squares are full."""
     return _bind(_partial_inverse, pattern, l)
 
 
-def sandwich(pattern, l, s, x):  # noqa: E741
+def sandwich(pattern, l, s, x):
     """A^-1 M A^-1 on the panels from s = `partial_inverse` and x = `tangent` of M."""
     return _bind(_sandwich, pattern, l, s, x)
 
 
-def logdet(pattern, a, l):  # noqa: E741
+def logdet(pattern, a, l):
     """log det A."""
     return _bind(_logdet, pattern, a, l)
 
 
-def solve(pattern, a, l, b):  # noqa: E741
+def solve(pattern, a, l, b):
     """A^-1 b."""
     return _bind(_solve, pattern, a, l, b)
 
 
-def solve_triangular(pattern, l, b, lower, permute):  # noqa: E741
+def solve_triangular(pattern, l, b, lower, permute):
     """L^-1 P b, or P^T L^-H b; without `permute` all in the order of L."""
     return _bind(_solve_triangular, pattern, l, b, lower=lower, permute=permute)
 
@@ -515,7 +515,7 @@ def _sandwich_jvp(primals, tangents, *, pattern, dtype):
     return h, _sum(out)
 
 
-def _sandwich_adjoint(pattern, m, l, s):  # noqa: E741
+def _sandwich_adjoint(pattern, m, l, s):
     z = tangent_panels(pattern, l, weigh(pattern, m, 1.0, 0.5))
     root = diagonal(pattern, l)
     ends = place_diagonal(pattern, 2 * diagonal(pattern, z) / root**2, m.dtype)
@@ -675,7 +675,7 @@ def _wide_sandwich_jvp(primals, tangents, *, pattern, dtype, **weights):
 
 
 def _sandwiched(pattern, a, m, **weights):
-    l = cholesky(pattern, a)  # noqa: E741
+    l = cholesky(pattern, a)
     h = sandwich(pattern, l, partial_inverse(pattern, l), tangent(pattern, l, m))
     return gather(pattern, h, **weights)
 

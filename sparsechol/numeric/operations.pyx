@@ -365,28 +365,29 @@ cdef bint factor(const Work *w) noexcept nogil:
     cdef double least = REFUSED_ROUNDINGS * (
         FLT_EPSILON if real_of(w.kind) == FLOAT else DBL_EPSILON)
     cdef Outcome *outcomes = NULL
-    cdef char *l = w.call.result.data
+    cdef char *panels = w.call.result.data
     cdef Py_ssize_t k
     if work != NULL:
-        outcomes = factor_all(w.view.p, w.kind, w.batch, w.operand[0].data, l, work, w.threads)
+        outcomes = factor_all(w.view.p, w.kind, w.batch, w.operand[0].data, panels, work,
+                              w.threads)
     free(work)
     if outcomes == NULL:
         return False
     for k in range(w.batch):
         if outcomes[k].failed != INT32_MAX or not outcomes[k].ratio > least:
-            spoil(real_of(w.kind), w.result_bytes, l + k * w.result_bytes)
+            spoil(real_of(w.kind), w.result_bytes, panels + k * w.result_bytes)
     free(outcomes)
     return True
 
 
-cdef void spoil(int kind, Py_ssize_t bytes, char *l) noexcept nogil:
+cdef void spoil(int kind, Py_ssize_t bytes, char *panels) noexcept nogil:
     """All NaN."""
     cdef Py_ssize_t i
     for i in range(bytes // size_of(kind)):
         if kind == FLOAT:
-            (<float *>l)[i] = NAN
+            (<float *>panels)[i] = NAN
         else:
-            (<double *>l)[i] = NAN
+            (<double *>panels)[i] = NAN
 
 
 cdef bint sweep(const Work *w, Kind what) noexcept nogil:
@@ -680,38 +681,38 @@ cdef const char *go_wide(const Work *w, Wide *wide) noexcept nogil:
     cdef const Operand *second = &w.call.operand[1]
     cdef char letter = signature_of(w)[0]
     cdef Operand a = array_like(w, wide, c"a", first)
-    cdef Operand l, s, x, out
+    cdef Operand panels, s, x, out
     cdef const char *error
     if a.data == NULL:
         return no_memory
     widen(first, &a)
-    l = array_like(w, wide, c"l", first)
-    error = step(w, CHOLESKY, 1, &a, &a, &a, &l)
+    panels = array_like(w, wide, c"l", first)
+    error = step(w, CHOLESKY, 1, &a, &a, &a, &panels)
     if error != NULL:
         return error
     out = array_like(w, wide, letter, &w.call.result)
     if operation == WIDE_LOGDET:
-        error = step(w, LOGDET, 1, &l, &l, &l, &out)
+        error = step(w, LOGDET, 1, &panels, &panels, &panels, &out)
     elif operation == WIDE_SOLVE:
         x = array_like(w, wide, c"x", second)
         if x.data == NULL:
             return no_memory
         widen(second, &x)
-        error = step(w, SOLVE, 2, &l, &x, &x, &out)
+        error = step(w, SOLVE, 2, &panels, &x, &x, &out)
     else:
         s = array_like(w, wide, c"l", first)
-        error = step(w, INVERSE, 1, &l, &l, &l, &s)
+        error = step(w, INVERSE, 1, &panels, &panels, &panels, &s)
         if error == NULL and operation == WIDE_INVERSE:
             error = step(w, GATHER, 1, &s, &s, &s, &out)
         elif error == NULL:
-            error = sandwich_wide(w, wide, &l, &s, &out)
+            error = sandwich_wide(w, wide, &panels, &s, &out)
     if error == NULL:
         narrow(&out, &w.call.result)
     return error
 
 
-cdef const char *sandwich_wide(const Work *w, Wide *wide, const Operand *l, const Operand *s,
-                               const Operand *out) noexcept nogil:
+cdef const char *sandwich_wide(const Work *w, Wide *wide, const Operand *factor_,
+                               const Operand *s, const Operand *out) noexcept nogil:
     """A^-1 M A^-1 from the factor and the partial inverse."""
     cdef const Operand *result = &w.call.result
     cdef Operand m = array_like(w, wide, c"a", &w.call.operand[1])
@@ -721,9 +722,9 @@ cdef const char *sandwich_wide(const Work *w, Wide *wide, const Operand *l, cons
     if m.data == NULL:
         return no_memory
     widen(&w.call.operand[1], &m)
-    error = step(w, CHANGE, 2, l, &m, &m, &x)
+    error = step(w, CHANGE, 2, factor_, &m, &m, &x)
     if error == NULL:
-        error = step(w, SANDWICHED, 3, l, s, &x, &h)
+        error = step(w, SANDWICHED, 3, factor_, s, &x, &h)
     if error == NULL:
         error = step(w, GATHER, 1, &h, &h, &h, out)
     return error

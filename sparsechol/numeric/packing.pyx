@@ -135,7 +135,7 @@ cdef void gather_panels(const Pattern *p, const scalar *flat, double diagonal, d
 
 cdef void scatter_panels(const Pattern *p, const scalar *packed, double diagonal, double below,
                          scalar *flat) noexcept nogil:
-    """flat <- values on the pattern of A, weighed, and zeros elsewhere: the adjoint of the above."""
+    """flat <- values on the pattern of A, weighed, and zeros elsewhere: the adjoint."""
     cdef int32_t s, j
     cdef int64_t q, source, rows
     cdef double weight

@@ -6,8 +6,7 @@ from sparsechol.symbolic.structure cimport Pattern
 
 
 cpdef enum:
-    BLOCK = 32              # right-hand sides taken at once: enough for products, few enough for
-                            # the cache
+    BLOCK = 32              # right-hand sides taken at once: products, but still in cache
 
 
 cdef struct System:

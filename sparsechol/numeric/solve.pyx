@@ -325,7 +325,7 @@ cdef void leave(const System *job, scalar *b, const Block *at) noexcept nogil:
 cdef void solve_block(const System *job, int32_t item, int thread, scalar *b) noexcept nogil:
     """One block from beginning to end on one thread."""
     cdef const Pattern *p = job.p
-    cdef const scalar *l = <const scalar *>array_of(
+    cdef const scalar *panels = <const scalar *>array_of(
         &job.factor, sizeof(scalar) * p.size, item // job.blocks)
     cdef Py_ssize_t column = item % job.blocks * job.block
     cdef Block at = block_of(job, <int>min(<Py_ssize_t>job.block, job.columns - column), thread)
@@ -334,12 +334,12 @@ cdef void solve_block(const System *job, int32_t item, int thread, scalar *b) no
     enter(job, <const scalar *>b, &at)
     if job.lower:
         for t in range(p.crowd.tasks):
-            forward(p, t, l, <scalar *>at.x, at.k, <scalar *>at.sums, <scalar *>at.hands,
+            forward(p, t, panels, <scalar *>at.x, at.k, <scalar *>at.sums, <scalar *>at.hands,
                     <scalar *>at.w, job.reached, &at.crew)
-    turn(job, &at, l)
+    turn(job, &at, panels)
     if job.upper:
         for t in range(p.crowd.tasks - 1, -1, -1):
-            backward(p, t, l, <scalar *>at.x, at.k, <scalar *>at.w, &at.crew)
+            backward(p, t, panels, <scalar *>at.x, at.k, <scalar *>at.w, &at.crew)
     leave(job, b, &at)
 
 
@@ -355,7 +355,8 @@ cdef void run_block(void *context, int32_t item, pool_worker *worker) noexcept n
         solve_block(job, item, worker.number, <float complex *>job.b)
 
 
-cdef inline void task_up(const System *job, int32_t t, int thread, const scalar *l) noexcept nogil:
+cdef inline void task_up(const System *job, int32_t t, int thread,
+                         const scalar *l) noexcept nogil:
     """One task of the way up for a block that all threads share."""
     cdef Block at = block_of(job, <int>job.columns, 0)
     cdef Block own = block_of(job, <int>job.columns, thread)
@@ -375,7 +376,8 @@ cdef void run_up(void *context, int32_t t, pool_worker *worker) noexcept nogil:
         task_up(job, t, worker.number, <const float complex *>job.factor.data)
 
 
-cdef inline void task_down(const System *job, int32_t t, int thread, const scalar *l) noexcept nogil:
+cdef inline void task_down(const System *job, int32_t t, int thread,
+                           const scalar *l) noexcept nogil:
     """One task of the way down for a block that all threads share."""
     cdef Block at = block_of(job, <int>job.columns, 0)
     cdef Block own = block_of(job, <int>job.columns, thread)

@@ -14,7 +14,7 @@ checked (`checks.check_compressed`).
 """
 
 from libc.math cimport fabs
-from libc.stdint cimport int8_t, int32_t, int64_t
+from libc.stdint cimport int8_t, int64_t
 from libc.stdlib cimport qsort
 
 from sparsechol.numeric.dense cimport scalar

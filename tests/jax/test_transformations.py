@@ -68,9 +68,9 @@ TRANSFORMATIONS = {
     "linearize": lambda f, a, da: jax.linearize(f, a)[1](da),
     "vmap": lambda f, a, da: jax.vmap(f)(jnp.stack([a, 1.1 * a, a + 0.1])),
     "vmap grad": lambda f, a, da: jax.vmap(jax.grad(f))(jnp.stack([a, 1.1 * a])),
-    "grad vmap": lambda f, a, da: jax.grad(
-        lambda t: jnp.sum(jax.vmap(lambda s: f(a * s))(t))
-    )(jnp.array([1.0, 1.2])),
+    "grad vmap": lambda f, a, da: jax.grad(lambda t: jnp.sum(jax.vmap(lambda s: f(a * s))(t)))(
+        jnp.array([1.0, 1.2])
+    ),
     "jacfwd jacrev": lambda f, a, da: jax.jacfwd(jax.jacrev(f))(a),
     "jacrev jacrev": lambda f, a, da: jax.jacrev(jax.jacrev(f))(a),
     "jacfwd jacfwd": lambda f, a, da: jax.jacfwd(jax.jacfwd(f))(a),
@@ -87,9 +87,7 @@ TRANSFORMATIONS = {
         lambda x: jnp.vdot(jax.jvp(jax.grad(f), (x,), (da,))[1], da).real
     )(a),
     "fourth": lambda f, a, da: jax.jvp(
-        jax.grad(
-            lambda x: jax.jvp(lambda y: jnp.vdot(jax.grad(f)(y), da).real, (x,), (da,))[1]
-        ),
+        jax.grad(lambda x: jax.jvp(lambda y: jnp.vdot(jax.grad(f)(y), da).real, (x,), (da,))[1]),
         (a,),
         (da,),
     ),

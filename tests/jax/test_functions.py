@@ -1,0 +1,235 @@
+"""The Gaussian layer, single precision, counts of calls, constants in programs."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from jax_systems import System, differ, x64
+from scipy.stats import multivariate_normal
+
+import sparsechol as sc
+import sparsechol.jax as scj
+from sparsechol.jax import _lowering, _primitives
+
+SYSTEM = System()
+P, a = SYSTEM.P, SYSTEM.a
+
+
+# ---- Gaussian Markov random fields ----
+
+
+def test_logpdf_against_scipy():
+    rng = np.random.default_rng(0)
+    mu, x = rng.standard_normal(7), rng.standard_normal((4, 3, 7))
+    expected = multivariate_normal(mu, np.linalg.inv(SYSTEM.A)).logpdf(x)
+    for M in (SYSTEM.matrix(a), SYSTEM.factor(a)):
+        np.testing.assert_allclose(scj.gmrf_logpdf(x, mu, M), expected)
+        np.testing.assert_allclose(scj.gmrf_logpdf(x[0, 0], mu, M), expected[0, 0])
+
+
+def test_logpdf_derivatives():
+    x, mu = SYSTEM.b[:, 0], SYSTEM.b[:, 1]
+
+    def dense(x, mu, v):
+        r, A = x - mu, SYSTEM.dense(v)
+        return 0.5 * (jnp.linalg.slogdet(A)[1] - 7 * np.log(2 * np.pi) - r @ A @ r)
+
+    def sparse(x, mu, v):
+        return scj.gmrf_logpdf(x, mu, SYSTEM.matrix(v))
+
+    for derive in (jax.grad, jax.hessian):
+        got, wanted = (derive(f, (0, 1, 2))(x, mu, a) for f in (sparse, dense))
+        assert differ(got, wanted) < 1e-11
+
+
+def test_samples():
+    M, mu = SYSTEM.matrix(a), jnp.arange(7.0)
+    key = jax.random.key(1)
+    draws = scj.gmrf_sample(key, mu, M, 20_000)
+    assert draws.shape == (20_000, 7)
+    np.testing.assert_allclose(draws.mean(0), mu, atol=0.05)
+    covariance = np.linalg.inv(SYSTEM.A)
+    np.testing.assert_allclose(np.cov(draws.T), covariance, atol=0.05 * abs(covariance).max())
+    assert scj.gmrf_sample(key, 0.0, M).shape == (7,)
+    np.testing.assert_allclose(
+        scj.gmrf_sample(key, mu, SYSTEM.factor(a), (2, 3)),
+        mu + SYSTEM.factor(a).sample(key, (2, 3)),
+    )
+
+
+def test_wrong_gaussians():
+    M = SYSTEM.matrix(a)
+    with pytest.raises(ValueError, match="last dimension must be 7"):
+        scj.gmrf_logpdf(np.ones(6), 0.0, M)
+    with pytest.raises(ValueError, match="does not fit x"):
+        scj.gmrf_logpdf(np.ones(7), np.ones((2, 7)), M)
+    with pytest.raises(TypeError, match="must be real"):
+        scj.gmrf_logpdf(np.ones(7), 0.0, System(np.complex128).matrix(System(np.complex128).a))
+
+
+# ---- single precision ----
+
+
+def ill_conditioned(dtype):
+    """A random walk of second order with a small diagonal, in single precision."""
+    D = sp.diags_array([1.0, -2.0, 1.0], offsets=[0, 1, 2], shape=(98, 100))
+    A = (D.T @ D + 1e-3 * sp.eye_array(100)).tocsc()
+    P = scj.analyze(A)
+    values = P.values(A).astype(dtype)
+    return P, values, P.factorize(values.astype(np.result_type(dtype, np.float64)))
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.complex64])
+def test_double_precision_inside(backend, dtype, enabled):
+    pattern, values, F = ill_conditioned(dtype)
+    rng = np.random.default_rng(0)
+    change = rng.standard_normal(values.shape).astype(dtype)
+    wide = np.result_type(dtype, np.float64)
+    with x64(enabled):
+
+        def M(v):
+            return scj.SPDMatrix(pattern, v)
+
+        def logdet(v):
+            return scj.logdet(M(v), "float64")
+
+        value, gradient = jax.jit(jax.value_and_grad(logdet))(values)
+        assert value.dtype == np.float32
+        assert gradient.dtype == dtype
+        hvp = jax.jvp(jax.grad(logdet), (values,), (change,))[1]
+        x = scj.solve(M(values), np.ones(100), "float64")
+        assert x.dtype == dtype
+        z = scj.partial_inverse(M(values), "float64")
+        z_gradient = jax.grad(
+            lambda v: jnp.sum(change * scj.partial_inverse(M(v), "float64")).real
+        )(values)
+        jax.grad(lambda v: jnp.sum(jax.jvp(jax.grad(logdet), (v,), (change,))[1]).real)(values)
+        batch = jax.vmap(logdet)(jnp.stack([values, -values]))
+        plain = scj.logdet(M(values))
+    close = {"rtol": 1e-6}
+    np.testing.assert_allclose(value, F.logdet(), **close)
+    np.testing.assert_allclose(gradient, F.logdet_grad().conj(), **close)
+    np.testing.assert_allclose(x, F.solve(np.ones(100)), **close)
+    np.testing.assert_allclose(z, F.symbolic.values(F.partial_inverse()), **close)
+    exact = sc.derivatives.logdet_hvp(F, change.astype(wide)).conj()
+    assert abs(hvp - exact).max() < 1e-6 * abs(exact).max()
+    exact = F.partial_inverse_vjp(change.astype(wide)).conj()
+    assert abs(z_gradient - exact).max() < 1e-6 * abs(exact).max()
+    np.testing.assert_allclose(batch[0], value)
+    assert np.isnan(batch[1])
+    assert abs(plain - F.logdet()) > abs(value - F.logdet())
+
+
+# ---- how often kernels are called ----
+
+
+def objective(b):
+    def f(v):
+        M = SYSTEM.matrix(v)
+        return 0.5 * scj.logdet(M) - 0.5 * b @ scj.solve(M, b)
+
+    return f
+
+
+def operations(f, *args):
+    """Names of the operations in a compiled program."""
+    text = jax.jit(f).lower(*args).compile().as_text()
+    return sorted(re.findall(r'operation = "(\w+)"', text))
+
+
+def test_value_and_gradient_factor_once():
+    _lowering.use_backend("ffi")
+    assert _lowering.backend() == "ffi"
+    names = operations(jax.value_and_grad(objective(SYSTEM.b[:, 0])), a)
+    assert names == sorted(
+        ["cholesky", "logdet", "partial_inverse", "gather", "solve", "solve", "sampled_outer"]
+    )
+
+
+def test_value_and_gradient_factor_once_by_callbacks(backend, monkeypatch):
+    calls = []
+    perform = _lowering.perform
+
+    def counted(operation, *args):
+        calls.append(operation)
+        perform(operation, *args)
+
+    monkeypatch.setattr(_lowering, "perform", counted)
+    jax.clear_caches()
+    jax.jit(jax.value_and_grad(objective(SYSTEM.b[:, 0])))(a)[0].block_until_ready()
+    if backend != "ffi":
+        assert calls.count("cholesky") == calls.count("partial_inverse") == 1
+        assert calls.count("solve") == 2
+
+
+def test_entries_of_L_need_no_second_factorisation():
+    _lowering.use_backend("ffi")
+
+    def f(v):
+        F = SYSTEM.factor(v)
+        return F.logdet() + jnp.sum(F.L**2)
+
+    assert operations(jax.value_and_grad(f), a).count("cholesky") == 1
+
+
+def test_batches_are_one_call():
+    _lowering.use_backend("ffi")
+    batch = jnp.stack([a, 2 * a, 3 * a])
+    names = operations(jax.vmap(jax.value_and_grad(objective(SYSTEM.b[:, 0]))), batch)
+    assert names.count("cholesky") == names.count("partial_inverse") == 1
+    text = jax.jit(jax.vmap(objective(SYSTEM.b[:, 0]))).lower(batch).as_text()
+    assert "while" not in text
+
+
+def test_no_large_constants_in_programs():
+    grid = sp.diags_array([[-1.0] * 99, [4.0] * 100, [-1.0] * 99], offsets=[-1, 0, 1])
+    A = sp.kronsum(grid, grid).tocsc()
+    pattern = scj.analyze(A)
+    b = jnp.ones(pattern.shape[0])
+
+    def f(v, b):
+        F = scj.cholesky(scj.SPDMatrix(pattern, v))
+        return F.logdet() - b @ F.solve(b) + jnp.sum(F.partial_inverse()) + jnp.sum(F.L)
+
+    hvp = jax.jit(lambda v, t, b: jax.jvp(jax.grad(f), (v, b), (t, b)))
+    values = jnp.asarray(pattern.values(A))
+    assert len(hvp.lower(values, values, b).as_text()) < 100_000
+
+
+# ---- primitives ----
+
+
+def test_abstract_evaluation_refuses_wrong_shapes():
+    l = _primitives.cholesky(P, a)  # noqa: E741
+    for wrong in (
+        lambda: _primitives.cholesky(P, a[:-1]),
+        lambda: _primitives.tangent(P, l, l[:-1]),
+        lambda: _primitives.tangent(P, l, a.astype(np.float32)),
+        lambda: _primitives.product(P, a, jnp.ones((6, 2))),
+        lambda: _primitives.product(P, a, jnp.ones((3,))),
+        lambda: _primitives.solve(P, jnp.stack([a, a]), jnp.stack([l] * 3), jnp.ones((3, 7, 1))),
+    ):
+        with pytest.raises((TypeError, ValueError)):
+            wrong()
+
+
+def test_unknown_backends(monkeypatch):
+    monkeypatch.setattr(_lowering, "_chosen", None)
+    monkeypatch.setenv("SPARSECHOL_JAX_BACKEND", "quantum")
+    with pytest.raises(ValueError, match="SPARSECHOL_JAX_BACKEND must be one of ffi, buffer"):
+        _lowering.backend()
+
+
+def test_a_refused_handler_falls_back(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise RuntimeError("version 99 is needed")
+
+    monkeypatch.setattr(_lowering, "_chosen", None)
+    monkeypatch.setattr(jax.ffi, "register_ffi_target", refuse)
+    with pytest.warns(RuntimeWarning, match="version 99"):
+        assert _lowering.backend() == "buffer"
+    assert _lowering.backend() == "buffer"

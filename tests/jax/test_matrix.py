@@ -1,0 +1,340 @@
+"""SPDMatrix, Factor and what comes in from and goes out to jax.experimental.sparse."""
+
+import copy
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from jax.experimental.sparse import BCOO, BCSR
+from jax_systems import System, differ, measure, x64
+
+import sparsechol as sc
+import sparsechol.jax as scj
+
+SYSTEM = System()
+P, a = SYSTEM.P, SYSTEM.a
+
+
+# ---- matrices ----
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64, np.complex128])
+def test_products_and_dense(dtype):
+    system = System(dtype)
+    M = system.matrix(system.a)
+    tolerance = 100 * np.finfo(dtype).eps
+    assert M.dtype == dtype
+    assert M.shape == (7, 7)
+    np.testing.assert_allclose(M.todense(), system.A, atol=tolerance)
+    np.testing.assert_allclose(M @ system.b, system.A @ system.b, atol=20 * tolerance)
+    np.testing.assert_allclose(M @ system.b[:, 0], system.A @ system.b[:, 0], atol=20 * tolerance)
+    np.testing.assert_allclose(M.diagonal(), system.A.diagonal().real)
+
+
+def test_real_matrix_times_complex_vector():
+    x = SYSTEM.b + 1j * SYSTEM.b[::-1]
+    np.testing.assert_allclose(SYSTEM.matrix(a) @ x, SYSTEM.A @ np.asarray(x), atol=1e-12)
+
+
+def test_sums_and_multiples():
+    M, eye = SYSTEM.matrix(a), scj.SPDMatrix.identity(P)
+    N = 2 * M + np.float64(3) * eye - eye * jnp.float64(0.5) + M / 4
+    np.testing.assert_allclose(N.todense(), 2.25 * SYSTEM.A + 2.5 * np.eye(7), atol=1e-13)
+    np.testing.assert_allclose(M.with_values(2 * a).todense(), 2 * SYSTEM.A, atol=1e-13)
+    assert scj.SPDMatrix.identity(P, np.float32).dtype == np.float32
+    with pytest.raises(TypeError):
+        M + 1
+    with pytest.raises(TypeError):
+        M * M
+    with pytest.raises(TypeError):
+        M / np.ones(3)
+    with pytest.raises(TypeError):
+        M - 1
+    other = scj.SPDMatrix(scj.analyze(np.eye(3)), np.ones(3))
+    with pytest.raises(ValueError, match="different patterns"):
+        M + other
+
+
+def test_matrices_are_pytrees():
+    M = SYSTEM.matrix(a)
+    [leaf], tree = jax.tree.flatten(M)
+    assert leaf is M.values
+    assert jax.tree.structure(SYSTEM.matrix(2 * a)) == tree
+    doubled = jax.jit(lambda M: jax.tree.map(lambda x: 2 * x, M))(M)
+    np.testing.assert_allclose(doubled.todense(), 2 * SYSTEM.A, atol=1e-13)
+    assert "float64" in repr(M)
+    carried, _ = jax.lax.scan(lambda M, t: (t * M, None), M, jnp.array([2.0, 3.0]))
+    np.testing.assert_allclose(carried.values, 6 * a)
+    assert [str(path[0]) for path, _ in jax.tree_util.tree_leaves_with_path(M)] == [".values"]
+
+
+def test_equal_patterns_do_not_trace_again():
+    traces = []
+
+    @jax.jit
+    def f(M):
+        traces.append(M)
+        return scj.logdet(M) + scj.to_bcoo(M).data.sum()
+
+    first = f(SYSTEM.matrix(a))
+    again = pickle.loads(pickle.dumps(P))
+    assert f(scj.SPDMatrix(again, a)) == first
+    assert f(scj.SPDMatrix(copy.deepcopy(P), a)) == first
+    assert len(traces) == 1
+
+
+def test_gradients_of_packed_and_of_full_values():
+    """The gradient in an entry of the full matrix is half of that in the stored one."""
+    full = sp.csc_array(SYSTEM.A)
+    M = scj.SPDMatrix.from_full(P, full.data)
+    np.testing.assert_allclose(M.values, a)
+
+    def dense(data):
+        A = (
+            jnp.zeros((7, 7))
+            .at[full.indices, np.repeat(np.arange(7), np.diff(full.indptr))]
+            .set(data)
+        )
+        return jnp.linalg.slogdet((A + A.T) / 2)[1]
+
+    gradient = jax.grad(lambda d: scj.logdet(scj.SPDMatrix.from_full(P, d)))(full.data)
+    assert differ(gradient, jax.grad(dense)(jnp.asarray(full.data))) < 1e-12
+    uneven = full.data + 0.01 * np.arange(full.nnz)
+    value = scj.logdet(scj.SPDMatrix.from_full(P, uneven))
+    np.testing.assert_allclose(value, dense(jnp.asarray(uneven)))
+
+
+def test_complex_full_values():
+    system = System(np.complex128)
+    M = scj.SPDMatrix.from_full(system.P, sp.csc_array(system.A).data)
+    np.testing.assert_allclose(M.todense(), system.A)
+
+
+# ---- in and out ----
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+@pytest.mark.parametrize("kind", ["ordered", "shuffled", "lower", "upper", "repeated", "padded"])
+def test_bcoo(dtype, kind):
+    system = System(dtype)
+    entries = {"lower": np.tril, "upper": np.triu}.get(kind, np.asarray)(system.A)
+    row, column = np.nonzero(entries)
+    data = entries[row, column]
+    if kind == "shuffled":
+        order = np.random.default_rng(0).permutation(len(row))
+        row, column, data = row[order], column[order], data[order]
+    if kind == "repeated":
+        row, column, data = np.tile(row, 2), np.tile(column, 2), np.tile(data / 2, 2)
+    if kind == "padded":
+        row, column, data = np.append(row, 7), np.append(column, 7), np.append(data, 9)
+    indices = np.stack([row, column], axis=1)
+    B = BCOO((jnp.asarray(data), jnp.asarray(indices)), shape=(7, 7))
+    for given in (None, system.P):
+        M = scj.from_bcoo(B, pattern=given)
+        np.testing.assert_allclose(M.todense(), system.A, atol=1e-14)
+        if kind == "padded":
+            assert M.pattern.indices.shape == system.P.indices.shape
+    if kind in ("lower", "upper"):
+        return
+
+    def dense(d):
+        A = jnp.zeros((7, 7), d.dtype).at[row, column].add(d, mode="drop")
+        return jnp.linalg.slogdet((A + A.conj().T) / 2)[1]
+
+    def sparse(d):
+        return scj.logdet(scj.from_bcoo(BCOO((d, B.indices), shape=(7, 7)), system.P))
+
+    assert differ(jax.grad(sparse)(B.data), jax.grad(dense)(B.data)) < 1e-12
+    assert differ(jax.jit(jax.grad(sparse))(B.data), jax.grad(dense)(B.data)) < 1e-12
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+def test_bcsr_and_back(dtype):
+    system = System(dtype)
+    B = BCSR.fromdense(jnp.asarray(system.A))
+    M = scj.from_bcsr(B)
+    np.testing.assert_allclose(M.todense(), system.A)
+    back = scj.to_bcoo(M)
+    np.testing.assert_allclose(back.todense(), system.A)
+    assert back.indices_sorted
+    with pytest.raises(ValueError, match="square matrix without batch"):
+        scj.from_bcsr(BCSR.fromdense(jnp.ones((2, 3))))
+    g = jax.grad(lambda v: measure(scj.to_bcoo(system.matrix(v)).data))(system.a)
+    d = jax.grad(lambda v: measure(system.dense(v)[back.indices[:, 0], back.indices[:, 1]]))(
+        system.a
+    )
+    assert differ(g, d) < 1e-12
+    padded = BCSR.fromdense(jnp.asarray(system.A), nse=B.nse + 2)
+    np.testing.assert_allclose(scj.from_bcsr(padded).todense(), system.A)
+
+
+def test_patterns_of_jax_matrices():
+    assert scj.analyze(BCOO.fromdense(SYSTEM.A)) == scj.analyze(jnp.asarray(SYSTEM.A))
+    assert scj.analyze(BCSR.fromdense(SYSTEM.A), "natural") == scj.analyze(SYSTEM.A, "natural")
+    assert scj.analyze(BCOO.fromdense(SYSTEM.A), np.arange(7)).perm.tolist() == list(range(7))
+
+
+def test_one_sided_entries_are_refused():
+    A = np.array([[4.0, 1.0, 0.5], [1.0, 4.0, 0.0], [0.0, 0.0, 4.0]])
+    with pytest.raises(ValueError, match=r"entries \(2, 0\) and \(0, 2\) are not both there"):
+        scj.from_bcoo(BCOO.fromdense(jnp.asarray(A)))
+
+
+def test_entries_outside_a_given_pattern_are_refused():
+    with pytest.raises(sc.PatternMismatchError):
+        scj.from_bcoo(BCOO.fromdense(jnp.ones((7, 7))), pattern=scj.analyze(np.eye(7)))
+
+
+# ---- wrong input ----
+
+
+def test_patterns_are_made_outside():
+    B = BCSR.fromdense(jnp.asarray(SYSTEM.A))
+    with pytest.raises(TypeError, match="outside of jit"):
+        jax.jit(lambda B: scj.logdet(scj.from_bcsr(B)))(B)
+    with pytest.raises(TypeError, match="outside of jit"):
+        jax.jit(lambda B: scj.logdet(scj.from_bcoo(B)))(BCOO.fromdense(SYSTEM.A))
+    with pytest.raises(TypeError, match="outside of jit"):
+        jax.jit(lambda A: scj.analyze(A))(SYSTEM.A)
+    with pytest.raises(TypeError, match="outside of jit"):
+        jax.jit(lambda A: scj.analyze_triangle(A))(SYSTEM.A)
+
+
+@pytest.mark.parametrize("transform", [lambda f: f, jax.jit])
+def test_wrong_values(transform):
+    def make(values):
+        return scj.logdet(scj.SPDMatrix(P, values))
+
+    count = len(a)
+    with pytest.raises(ValueError, match=rf"\({count - 1},\): the pattern.*\(7, 7\).*\({count},\)"):
+        transform(make)(a[:-1])
+    with pytest.raises(ValueError, match=r"use jax.vmap"):
+        transform(make)(a[None])
+    with pytest.raises(TypeError, match="not int64"):
+        transform(make)(jnp.ones(count, int))
+    with pytest.raises(TypeError, match="not float16"):
+        transform(make)(a.astype(np.float16))
+    with pytest.raises(ValueError, match="full values have shape"):
+        transform(lambda d: scj.SPDMatrix.from_full(P, d).values)(a)
+
+
+@pytest.mark.parametrize("transform", [lambda f: f, jax.jit])
+@pytest.mark.parametrize("shape", [(6,), (8, 2), (), (7, 1, 1)])
+def test_wrong_vectors(transform, shape):
+    b = jnp.ones(shape)
+    F, M = SYSTEM.factor(a), SYSTEM.matrix(a)
+    for f in (F.solve, F.solve_triangular, lambda b: M @ b, lambda b: scj.solve(M, b)):
+        with pytest.raises(ValueError, match=r"\(7, 7\), and \w, \(.*do not fit"):
+            transform(f)(b)
+
+
+def test_wrong_options():
+    F = SYSTEM.factor(a)
+    with pytest.raises(ValueError, match="trans must be"):
+        F.solve_triangular(SYSTEM.b, "X")
+    with pytest.raises(ValueError, match="pattern must be"):
+        F.partial_inverse("all")
+    with pytest.raises(TypeError, match="bool"):
+        F.solve(np.ones(7, bool))
+    with pytest.raises(TypeError, match="what analyze returns"):
+        scj.SPDMatrix(SYSTEM.A, a)
+    with pytest.raises(ValueError, match="compute_dtype"):
+        scj.logdet(SYSTEM.matrix(a), "float16")
+
+
+def test_batches_want_vmap():
+    F = jax.vmap(lambda t: scj.cholesky(t * SYSTEM.matrix(a)))(jnp.array([1.0, 2.0]))
+    assert F.ok.shape == (2,)
+    for f in (F.logdet, F.diag_inverse, lambda: F.solve(SYSTEM.b), lambda: F.L):
+        with pytest.raises(ValueError, match=r"jax\.vmap"):
+            f()
+    M = jax.vmap(lambda t: t * SYSTEM.matrix(a))(jnp.array([1.0, 2.0]))
+    with pytest.raises(ValueError, match=r"jax\.vmap"):
+        scj.logdet(M)
+    with pytest.raises(ValueError, match=r"jax\.vmap"):
+        M @ SYSTEM.b
+    logs = jax.vmap(lambda F: F.logdet())(F)
+    np.testing.assert_allclose(logs[1] - logs[0], 7 * np.log(2))
+
+
+# ---- factors ----
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64, np.complex128])
+def test_factor_like_that_of_numpy(dtype):
+    system = System(dtype, n=30)
+    F, G = system.factor(system.a), system.P.factorize(system.A)
+    tolerance = {"rtol": 1e3 * np.finfo(dtype).eps, "atol": 1e3 * np.finfo(dtype).eps}
+    assert F.dtype == dtype
+    assert F.logdet().dtype == np.finfo(dtype).dtype
+    np.testing.assert_allclose(F.L, G.L.data, **tolerance)
+    np.testing.assert_allclose(F.logdet(), G.logdet(), **tolerance)
+    np.testing.assert_allclose(F.diag_inverse(), G.diag_inverse(), **tolerance)
+    inverse = G.partial_inverse("factor")
+    indptr, indices = system.P.factor_pattern()
+    column = np.repeat(np.arange(30), np.diff(indptr))
+    wanted = inverse.toarray()[system.P.perm][:, system.P.perm][indices, column]
+    np.testing.assert_allclose(F.partial_inverse("factor"), wanted, **tolerance)
+    for b in (system.b, system.b[:, 0]):
+        np.testing.assert_allclose(F.solve(b), G.solve(b), **tolerance)
+        for trans in ("N", "T", "C"):
+            for permute in (True, False):
+                np.testing.assert_allclose(
+                    F.solve_triangular(b, trans, permute),
+                    G.solve_triangular(np.asarray(b), trans, permute),
+                    **tolerance,
+                )
+    np.testing.assert_allclose(F.matrix.todense(), system.A, **tolerance)
+    assert F.shape == (30, 30)
+    assert repr(F).startswith("<Factor")
+
+
+def test_solutions_of_other_types():
+    F, inverse = SYSTEM.factor(a), np.linalg.inv(SYSTEM.A)
+    b = np.asarray(SYSTEM.b)
+    for right in (b + 1j * b[::-1], (10 * b).astype(int), b.astype(np.float32)):
+        np.testing.assert_allclose(F.solve(right), inverse @ right, rtol=1e-10)
+        kind = complex if right.dtype.kind == "c" else float
+        assert F.solve(right).dtype == kind
+    assert F.solve(np.ones((7, 0))).shape == (7, 0)
+
+
+def test_gradients_go_through_the_values_of_a_factor():
+    F = SYSTEM.factor(a)
+    G = jax.grad(lambda F: F.logdet())(F)
+    expected = jax.grad(lambda v: jnp.linalg.slogdet(SYSTEM.dense(v))[1])(a)
+    assert differ(G.matrix.values, expected) < 1e-12
+    np.testing.assert_array_equal(jax.tree.leaves(G)[1], 0)
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_tiny(backend, n):
+    tiny = scj.analyze(4 * np.eye(n))
+    M = scj.SPDMatrix(tiny, 4 * np.ones(n))
+    F = jax.jit(scj.cholesky)(M)
+    assert F.ok
+    np.testing.assert_allclose(F.logdet(), n * np.log(4))
+    np.testing.assert_allclose(F.solve(np.ones((n, 2))), 0.25 * np.ones((n, 2)))
+    np.testing.assert_allclose(F.solve_triangular(np.ones(n)), 0.5 * np.ones(n))
+    np.testing.assert_allclose(F.diag_inverse(), 0.25 * np.ones(n))
+    np.testing.assert_allclose(F.partial_inverse("factor"), 0.25 * np.ones(n))
+    np.testing.assert_allclose(F.L, 2 * np.ones(n))
+    g = jax.vmap(jax.grad(lambda v: scj.logdet(scj.SPDMatrix(tiny, v))))(4 * np.ones((3, n)))
+    np.testing.assert_allclose(g, 0.25 * np.ones((3, n)))
+    assert F.sample(jax.random.key(0), (2, 3)).shape == (2, 3, n)
+    np.testing.assert_allclose(scj.to_bcoo(M).todense(), 4 * np.eye(n))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_configuration_is_left_alone(dtype):
+    """Without 64-bit types all works in single precision."""
+    with x64(False):
+        system = System(np.float32)
+        value, gradient = jax.jit(jax.value_and_grad(lambda v: scj.logdet(system.matrix(v))))(
+            np.asarray(system.a, dtype)
+        )
+        assert value.dtype == gradient.dtype == np.float32
+    np.testing.assert_allclose(value, np.linalg.slogdet(system.A)[1], rtol=1e-5)
