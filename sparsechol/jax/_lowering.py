@@ -120,5 +120,5 @@ def through_callback(*operands, out, operation, pattern, options):
 def perform(operation, pattern, options, arrays, result) -> None:
     """One call on the host."""
     flags, diagonal, below = options
-    arrays = tuple(map(np.ascontiguousarray, arrays))
+    arrays = tuple(np.asarray(x, order="C") for x in arrays)
     pattern._frame.perform(CODES[operation], arrays, result, thread_count(), flags, diagonal, below)

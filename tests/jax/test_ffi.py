@@ -1,0 +1,116 @@
+"""The handler that XLA calls, and the registry of patterns."""
+
+import gc
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import sparsechol.jax as scj
+from sparsechol.jax import _ffi, _lowering
+
+P = scj.analyze(np.diag([4.0, 9.0]))
+DEFAULTS = {
+    "operation": "cholesky",
+    "digest": P.digest,
+    "flags": np.int32(0),
+    "diagonal": np.float64(1),
+    "below": np.float64(1),
+}
+
+
+@pytest.fixture(autouse=True)
+def handler():
+    _lowering.use_backend("ffi")
+    return _ffi.Registration(P.digest, P._frame)
+
+
+def call(*operands, out=((2,), np.float64), **attributes):
+    result = jax.ShapeDtypeStruct(*out)
+    return jax.ffi.ffi_call("sparsechol", result)(*operands, **(DEFAULTS | attributes))
+
+
+def test_a_call():
+    np.testing.assert_allclose(call(jnp.array([4.0, 9.0])), [2, 3])
+    np.testing.assert_allclose(
+        call(jnp.array([4.0, 9.0], np.float32), out=((2,), np.float32)), [2, 3]
+    )
+
+
+@pytest.mark.parametrize(
+    ("message", "operands", "out", "attributes"),
+    [
+        ("not known in this process", [np.ones(2)], ((2,), float), {"digest": "0" * 32}),
+        ("not known in this process", [np.ones(2)], ((2,), float), {"digest": "short"}),
+        ("another version", [np.ones(2)], ((2,), float), {"operation": "factor"}),
+        ("does not belong", [np.ones(3)], ((3,), float), {}),
+        ("different types", [np.ones(2, "f")], ((2,), float), {}),
+        ("wrong type of operand", [np.ones(2, int)], ((2,), float), {}),
+        ("wrong type of result", [np.ones(2)], ((2,), int), {}),
+        ("wrong number", [np.ones(2)] * 2, ((2,), float), {}),
+        ("wrong number", [np.ones(2)] * 4, ((2,), float), {}),
+        ("do not fit", [np.ones((2, 2))], ((3, 2), float), {}),
+    ],
+)
+def test_wrong_calls_are_errors(message, operands, out, attributes):
+    with pytest.raises(Exception, match=message):
+        call(*map(jnp.asarray, operands), out=out, **attributes).block_until_ready()
+
+
+def test_patterns_live_as_long_as_programs():
+    before = _ffi.registered()
+
+    def compiled_here():
+        pattern = scj.analyze(np.diag(np.arange(1.0, 6.0)))
+        f = jax.jit(lambda a: scj.logdet(scj.SPDMatrix(pattern, a)))
+        return f.lower(jnp.ones(5)).compile()
+
+    compiled = compiled_here()
+    jax.clear_caches()
+    gc.collect()
+    assert _ffi.registered() > before
+    np.testing.assert_allclose(compiled(2 * jnp.ones(5)), 5 * np.log(2))
+    del compiled
+    gc.collect()
+    assert _ffi.registered() <= before
+
+
+def test_wrong_registrations():
+    with pytest.raises(ValueError, match="32 characters"):
+        _ffi.Registration("short", P._frame)
+    registration = _ffi.Registration(P.digest, P._frame)
+    with pytest.raises(ValueError, match="one pattern"):
+        registration.__init__(P.digest, P._frame)
+
+
+PROGRAM = """
+import jax, jax.numpy as jnp, numpy as np, sparsechol.jax as scj
+jax.config.update("jax_compilation_cache_dir", {folder!r})
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+P = scj.analyze(np.diag(np.arange(1.0, 6.0)))
+f = jax.jit(jax.value_and_grad(lambda a: scj.logdet(scj.SPDMatrix(P, a))))
+value, gradient = f(2 * jnp.ones(5))
+np.testing.assert_allclose(value, 5 * np.log(2), rtol=1e-6)
+np.testing.assert_allclose(gradient, 0.5 * np.ones(5), rtol=1e-6)
+"""
+
+
+def test_programs_from_the_persistent_cache(tmp_path):
+    """The second process replays what the first has compiled."""
+    for _ in range(2):
+        program = PROGRAM.format(folder=str(tmp_path))
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ,
+            timeout=120,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+    assert any(tmp_path.iterdir())
