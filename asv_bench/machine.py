@@ -7,7 +7,18 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_info
 
-PACKAGES = ("sparsechol", "numpy", "scipy", "cvxopt", "pymetis", "pypardiso", "mkl")
+PACKAGES = (
+    "sparsechol",
+    "numpy",
+    "scipy",
+    "cvxopt",
+    "pymetis",
+    "pypardiso",
+    "mkl",
+    "jax",
+    "sparsax",
+    "klujax",
+)
 
 
 def cpu():

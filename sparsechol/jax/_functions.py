@@ -32,7 +32,7 @@ def solve(M: SPDMatrix, b: Any, compute_dtype: Any = None) -> jax.Array:
     >>> import jax, jax.numpy as jnp, numpy as np, sparsechol.jax as scj
     >>> P = scj.analyze(np.array([[4.0, 1.0], [1.0, 5.0]]))
     >>> f = lambda a: scj.solve(scj.SPDMatrix(P, a), jnp.array([5.0, 6.0])).sum()
-    >>> print(jax.grad(f)(jnp.array([4.0, 1.0, 5.0])).round(4))
+    >>> print(np.asarray(jax.grad(f)(jnp.array([4.0, 1.0, 5.0]))).round(4))
     [-0.2105 -0.3684 -0.1579]
     """
     if not _wide(M, compute_dtype):
@@ -60,7 +60,7 @@ def logdet(M: SPDMatrix, compute_dtype: Any = None) -> jax.Array:
     >>> import jax, jax.numpy as jnp, numpy as np, sparsechol.jax as scj
     >>> P = scj.analyze(np.array([[4.0, 1.0], [1.0, 5.0]]))
     >>> f = lambda a: scj.logdet(scj.SPDMatrix(P, a))
-    >>> print(jax.grad(f)(jnp.array([4.0, 1.0, 5.0])).round(4))
+    >>> print(np.asarray(jax.grad(f)(jnp.array([4.0, 1.0, 5.0]))).round(4))
     [ 0.2632 -0.1053  0.2105]
     """
     if not _wide(M, compute_dtype):

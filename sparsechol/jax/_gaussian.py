@@ -32,8 +32,8 @@ def gmrf_logpdf(x: Any, mu: Any, M: SPDMatrix | Factor) -> jax.Array:
     --------
     >>> import jax.numpy as jnp, numpy as np, sparsechol.jax as scj
     >>> M = scj.SPDMatrix(scj.analyze(np.eye(2)), jnp.ones(2))
-    >>> print(scj.gmrf_logpdf(jnp.zeros(2), 0.0, M).round(5))
-    -1.83788
+    >>> round(float(scj.gmrf_logpdf(jnp.zeros(2), 0.0, M)), 4)
+    -1.8379
     """
     F = _factor_of(M)
     n = F.shape[0]
@@ -65,8 +65,8 @@ def gmrf_sample(
     --------
     >>> import jax, jax.numpy as jnp, numpy as np, sparsechol.jax as scj
     >>> M = scj.SPDMatrix(scj.analyze(np.eye(2)), jnp.array([1.0, 100.0]))
-    >>> scj.gmrf_sample(jax.random.key(0), 0.0, M, (1000,)).std(axis=0).round(1).tolist()
-    [1.0, 0.10000000149011612]
+    >>> print(scj.gmrf_sample(jax.random.key(0), 0.0, M, (1000,)).std(axis=0).round(1))
+    [1.  0.1]
     """
     F = _factor_of(M)
     draws = F.sample(key, shape)

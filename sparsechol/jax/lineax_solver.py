@@ -6,7 +6,7 @@ Examples
 >>> from sparsechol.jax.lineax_solver import Cholesky, SPDLinearOperator
 >>> P = scj.analyze(np.array([[4.0, 1.0], [1.0, 5.0]]))
 >>> operator = SPDLinearOperator(scj.SPDMatrix(P, jnp.array([4.0, 1.0, 5.0])))
->>> print(lineax.linear_solve(operator, jnp.array([5.0, 6.0]), Cholesky()).value)
+>>> print(lineax.linear_solve(operator, jnp.array([5.0, 6.0]), Cholesky()).value.round(4))
 [1. 1.]
 """
 

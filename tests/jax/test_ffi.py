@@ -105,7 +105,7 @@ def test_programs_from_the_persistent_cache(tmp_path):
     for _ in range(2):
         program = PROGRAM.format(folder=str(tmp_path))
         done = subprocess.run(
-            [sys.executable, "-c", program],
+            [sys.executable, "-P", "-c", program],
             env=os.environ,
             timeout=120,
             capture_output=True,
