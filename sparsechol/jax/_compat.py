@@ -2,9 +2,13 @@
 
 import jax
 from jax.core import ShapedArray
-from jax.experimental.buffer_callback import buffer_callback
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir, xla
+
+try:
+    from jax.experimental.buffer_callback import buffer_callback
+except ImportError:  # experimental: it may move
+    buffer_callback = None
 
 __all__ = [
     "Primitive",

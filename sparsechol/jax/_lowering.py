@@ -45,6 +45,9 @@ def use_backend(name: str) -> None:
     global _chosen
     if name == "ffi" and not _register():
         name = "buffer"
+    if name == "buffer" and buffer_callback is None:
+        _warn("it has no buffer callbacks")
+        name = "callback"
     _chosen = name
 
 
@@ -57,13 +60,15 @@ def _register() -> bool:
     except Exception as error:
         if "already registered" in str(error).lower():
             return True
-        warnings.warn(
-            f"sparsechol: this JAX does not take its handler, calls will be slower: {error}",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+        _warn(f"it does not take our handler: {error}")
         return False
     return True
+
+
+def _warn(reason: str) -> None:
+    warnings.warn(
+        f"sparsechol: calls from this JAX will be slower, as {reason}", RuntimeWarning, stacklevel=2
+    )
 
 
 def options_of(lower=False, permute=False, diagonal=1.0, below=1.0):

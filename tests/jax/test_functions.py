@@ -233,3 +233,7 @@ def test_a_refused_handler_falls_back(monkeypatch):
     with pytest.warns(RuntimeWarning, match="version 99"):
         assert _lowering.backend() == "buffer"
     assert _lowering.backend() == "buffer"
+    monkeypatch.setattr(_lowering, "buffer_callback", None)
+    with pytest.warns(RuntimeWarning, match="buffer callbacks"):
+        _lowering.use_backend("buffer")
+    assert _lowering.backend() == "callback"
