@@ -21,7 +21,7 @@ __all__ = [
     "define_transpose",
     "evaluate",
     "is_linear",
-    "keep_alive",
+    "kept_alive",
     "lower_function",
     "zero_like",
 ]
@@ -51,10 +51,9 @@ def define_lowering(primitive: Primitive, rule, platform: str | None = None) -> 
 _forever: list = []
 
 
-def keep_alive(context: mlir.LoweringRuleContext, resource) -> None:
-    """Have the compiled program hold an object, or hold it for ever where JAX cannot."""
-    keep = getattr(context.module_context, "add_keepalive", _forever.append)
-    keep(resource)
+def kept_alive(context: mlir.LoweringRuleContext) -> list:
+    """What the compiled program holds, to add to; held for ever where JAX has no such list."""
+    return getattr(context.module_context, "keepalives", _forever)
 
 
 def zero_like(x) -> ad.Zero:

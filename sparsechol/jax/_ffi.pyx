@@ -8,9 +8,11 @@ from cpython.pycapsule cimport PyCapsule_New
 from cpython.pythread cimport (
     PyThread_acquire_lock, PyThread_allocate_lock, PyThread_release_lock, PyThread_type_lock,
 )
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, intptr_t
 from libc.stdlib cimport realloc
 from libc.string cimport memcmp, memset, strlen
+
+from weakref import finalize
 
 from sparsechol.numeric.operations import NAMES
 
@@ -113,22 +115,21 @@ cdef const View *find(const char *digest) noexcept nogil:
     return view
 
 
-cdef class Registration:
-    """A pattern that programs may name by its digest as long as this lives."""
-    cdef Frame frame
-    cdef object __weakref__
-
-    def __init__(self, str digest, Frame frame):
-        global entries, entry_count
-        cdef bytes text = digest.encode()
-        cdef const char *characters = text
-        cdef Entry *more
-        cdef Py_ssize_t i
-        if len(text) != DIGEST:
-            raise ValueError(f"a digest has {DIGEST} characters")
-        if self.frame is not None:
-            raise ValueError("a registration is for one pattern")
-        PyThread_acquire_lock(lock, 1)
+def register(str digest, Frame frame):
+    """Let programs name a pattern by its digest, as long as its frame lives."""
+    global entries, entry_count
+    cdef bytes text = digest.encode()
+    cdef const char *characters = text
+    cdef Entry *more
+    cdef bint known = False
+    cdef Py_ssize_t k, i
+    if len(text) != DIGEST:
+        raise ValueError(f"a digest has {DIGEST} characters")
+    PyThread_acquire_lock(lock, 1)
+    for k in range(entry_count):
+        known = known or entries[k].view == &frame.view
+    more = entries
+    if not known:
         more = <Entry *>realloc(entries, sizeof(Entry) * (entry_count + 1))
         if more != NULL:
             entries = more
@@ -136,23 +137,23 @@ cdef class Registration:
                 entries[entry_count].digest[i] = characters[i]
             entries[entry_count].view = &frame.view
             entry_count += 1
-        PyThread_release_lock(lock)
-        if more == NULL:
-            raise MemoryError("no memory to register a pattern")
-        self.frame = frame
+    PyThread_release_lock(lock)
+    if more == NULL:
+        raise MemoryError("no memory to register a pattern")
+    if not known:
+        finalize(frame, _forget, <intptr_t>&frame.view).atexit = False
 
-    def __dealloc__(self):
-        global entry_count
-        cdef Py_ssize_t k
-        if self.frame is None:
-            return
-        PyThread_acquire_lock(lock, 1)
-        for k in range(entry_count):
-            if entries[k].view == &self.frame.view:
-                entry_count -= 1
-                entries[k] = entries[entry_count]
-                break
-        PyThread_release_lock(lock)
+
+def _forget(intptr_t view):
+    global entry_count
+    cdef Py_ssize_t k
+    PyThread_acquire_lock(lock, 1)
+    for k in range(entry_count):
+        if <intptr_t>entries[k].view == view:
+            entry_count -= 1
+            entries[k] = entries[entry_count]
+            break
+    PyThread_release_lock(lock)
 
 
 def registered():

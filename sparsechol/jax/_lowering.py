@@ -10,7 +10,9 @@ On other devices it is always the last, through the host.
 
 import os
 import warnings
+from collections import deque
 from functools import partial
+from typing import ClassVar
 
 import jax
 import numpy as np
@@ -18,7 +20,7 @@ import numpy as np
 from .._threads import thread_count
 from ..numeric.operations import CODES
 from . import _ffi
-from ._compat import buffer_callback, keep_alive, lower_function
+from ._compat import buffer_callback, kept_alive, lower_function
 
 VARIABLE = "SPARSECHOL_JAX_BACKEND"
 BACKENDS = ("ffi", "buffer", "callback")
@@ -54,7 +56,8 @@ def use_backend(name: str) -> None:
 def _register() -> bool:
     # A handler that is registered before the backend is up, and then refused, would take the whole
     # backend down with it.
-    jax.devices("cpu")
+    devices = len(jax.devices("cpu"))
+    _Hold.released = deque(_Hold.released, maxlen=64 * devices)
     try:
         jax.ffi.register_ffi_target(TARGET, _ffi.handler(), platform="cpu")
     except Exception as error:
@@ -80,7 +83,7 @@ def lower_for_cpu(context, *operands, operation, pattern, options):
     """Lowering rule of one operation on the CPU."""
     chosen = backend()
     if chosen == "ffi":
-        keep_alive(context, _ffi.Registration(pattern.digest, pattern._frame))
+        _hold(context, pattern)
         _ffi.use_threads(thread_count())
         flags, diagonal, below = options
         return jax.ffi.ffi_lowering(TARGET)(
@@ -96,6 +99,30 @@ def lower_for_cpu(context, *operands, operation, pattern, options):
     return lower_with(
         function, context, *operands, operation=operation, pattern=pattern, options=options
     )
+
+
+class _Hold:
+    """Held by a compiled program, for its pattern to live.
+
+    The program may still wait to be run when Python has dropped it, so that the pattern lives on
+    for as long as that can be: JAX's CPU client has up to 32 programs in flight on a device.
+    """
+
+    released: ClassVar[deque] = deque(maxlen=64)
+
+    def __init__(self, frame):
+        self.frame = frame
+
+    def __del__(self):
+        self.released.append(self.frame)
+
+
+def _hold(context, pattern) -> None:
+    """Have the program that is being compiled hold a pattern, once."""
+    _ffi.register(pattern.digest, pattern._frame)
+    held, frame = kept_alive(context), pattern._frame
+    if not any(isinstance(hold, _Hold) and hold.frame is frame for hold in held):
+        held.append(_Hold(frame))
 
 
 def lower_with(function, context, *operands, **parameters):
