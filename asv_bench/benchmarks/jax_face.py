@@ -6,7 +6,7 @@ who has no determinant computes the quadratic form alone.
 
 import importlib.util
 from functools import partial
-from itertools import cycle
+from itertools import count
 from time import perf_counter
 
 import numpy as np
@@ -18,7 +18,10 @@ from .batch import MODELS as BATCHES
 from .common import matrix
 from .derivatives import ratio
 
-TURNS = 4  # sets of values that take turns
+
+def new_scales():
+    """Numbers near one, none of them twice: sparsax keeps factors by values."""
+    return (1 + 1e-9 * k for k in count())
 
 
 def installed(*names):
@@ -107,10 +110,10 @@ def value_and_gradient(A, name, likelihood=True):
     b = problems.right_hand_side(A)
     functions = SOLVERS[name](A, b)
     f = functions[0] if likelihood else functions[1]
-    run = jax.jit(jax.value_and_grad(f))
-    values = cycle([jax.numpy.asarray(functions[2] * (1 + 0.01 * k)) for k in range(TURNS)])
-    b = jax.numpy.asarray(b)
-    return lambda: jax.block_until_ready(run(next(values), b))
+    run = jax.jit(jax.value_and_grad(lambda a, b, scale: f(scale * a, b)))
+    values, b = jax.numpy.asarray(functions[2]), jax.numpy.asarray(b)
+    scales = new_scales()
+    return lambda: jax.block_until_ready(run(values, b, next(scales)))
 
 
 def direct(A):
@@ -119,12 +122,12 @@ def direct(A):
     from sparsechol import derivatives
 
     symbolic = sparsechol.analyze(A)
-    values = cycle([symbolic.values(A) * (1 + 0.01 * k) for k in range(TURNS)])
-    factor = symbolic.factorize(next(values))
+    values, scales = symbolic.values(A), new_scales()
+    factor = symbolic.factorize(values)
     b = problems.right_hand_side(A)
 
     def run():
-        factor.update(next(values))
+        factor.update(next(scales) * values)
         x = factor.solve(b)
         gradient = factor.logdet_grad() / 2 + derivatives.solve_vjp(factor, x, -b / 2)[0]
         return factor.logdet() / 2 - b @ x / 2, gradient
@@ -147,15 +150,14 @@ def batch(A, name):
     jax = start_jax()
     b = problems.right_hand_side(A)
     likelihood, _, values = SOLVERS[name](A, b)
-    f = jax.value_and_grad(likelihood)
-    scales = 1 + np.random.default_rng(0).random(COUNT)
-    stacked = jax.numpy.asarray(scales[:, None] * values)
-    b = jax.numpy.asarray(b)
+    f = jax.value_and_grad(lambda a, b, scale: likelihood(scale * a, b))
+    stacked = (1 + np.random.default_rng(0).random(COUNT))[:, None] * values
+    stacked, b, scales = jax.numpy.asarray(stacked), jax.numpy.asarray(b), new_scales()
     if name == "sparsechol":
-        run = jax.jit(jax.vmap(f, (0, None)))
-        return lambda: jax.block_until_ready(run(stacked, b))
+        run = jax.jit(jax.vmap(f, (0, None, None)))
+        return lambda: jax.block_until_ready(run(stacked, b, next(scales)))
     run, each = jax.jit(f), list(stacked)
-    return lambda: [jax.block_until_ready(run(a, b)) for a in each]
+    return lambda: [jax.block_until_ready(run(a, b, next(scales))) for a in each]
 
 
 # ---- benchmarks ----

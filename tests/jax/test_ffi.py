@@ -76,7 +76,6 @@ def test_programs_in_flight_have_their_patterns():
     values = [logdet_of_a_new_pattern(k, slow[0, 0] * 1500) for k in range(100, 104)]
     jax.clear_caches()
     gc.collect()
-    assert not slow.is_ready()
     np.testing.assert_allclose(values, np.log(2) * np.arange(100, 104))
 
 
