@@ -19,9 +19,12 @@ from .common import matrix
 from .derivatives import ratio
 
 
+NUMBERS = count()
+
+
 def new_scales():
-    """Numbers near one, none of them twice: sparsax keeps factors by values."""
-    return (1 + 1e-9 * k for k in count())
+    """Numbers near one, none of them twice in a process: sparsax keeps factors by values."""
+    return (1 + 1e-9 * k for k in NUMBERS)
 
 
 def installed(*names):
