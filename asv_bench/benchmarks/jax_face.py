@@ -18,7 +18,6 @@ from .batch import MODELS as BATCHES
 from .common import matrix
 from .derivatives import ratio
 
-
 NUMBERS = count()
 
 

@@ -64,8 +64,46 @@ def analyze(A: Any, order: Any = "auto", lower: bool = True) -> SymbolicFactor:
     return _symbolic.analyze(np.asarray(A) if isinstance(A, jax.Array) else A, order, lower)
 
 
+class Stored:
+    """A pytree with one leaf, `values`, one for each index of a static `pattern`."""
+
+    pattern: Any
+    values: Any
+
+    def tree_flatten_with_keys(self):
+        return ((jax.tree_util.GetAttrKey("values"), self.values),), self.pattern
+
+    @classmethod
+    def tree_unflatten(cls, pattern, leaves):
+        # Leaves are whatever a transformation puts there.
+        matrix = object.__new__(cls)
+        matrix.pattern, [matrix.values] = pattern, leaves
+        return matrix
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.pattern.shape
+
+    @property
+    def dtype(self):
+        return self.values.dtype
+
+    __array_ufunc__ = None  # a NumPy number on the left leaves the product to us
+
+    def checked(self) -> jax.Array:
+        """The values, if they are those of one matrix."""
+        values = as_values(self.values)
+        if values.shape != self.pattern.indices.shape:
+            raise ValueError(
+                f"the values of a matrix of shape {self.shape} have shape {values.shape}: the"
+                f" pattern has {self.pattern.indices.shape}"
+                + (" (for a batch use jax.vmap)" if values.ndim > 1 else "")
+            )
+        return values
+
+
 @jax.tree_util.register_pytree_with_keys_class
-class SPDMatrix:
+class SPDMatrix(Stored):
     """Symmetric (Hermitian) positive definite matrix: packed values on an analysed pattern.
 
     A pytree with one leaf, the values; the pattern is static.
@@ -107,15 +145,8 @@ class SPDMatrix:
     def __init__(self, pattern: SymbolicFactor, values: Any):
         if not isinstance(pattern, SymbolicFactor):
             raise TypeError(f"the pattern is what analyze returns, not {type(pattern).__name__}")
-        values = as_values(values)
-        if values.shape != pattern.indices.shape:
-            raise ValueError(
-                f"packed values have shape {values.shape}: the pattern, of a matrix of shape"
-                f" {pattern.shape}, has {pattern.indices.shape} in its lower triangle"
-                + (" (for a batch use jax.vmap)" if values.ndim > 1 else "")
-            )
-        self.pattern = pattern
-        self.values = values
+        self.pattern, self.values = pattern, values
+        self.values = self.checked()
 
     @classmethod
     def from_full(cls, pattern: SymbolicFactor, data: Any) -> "SPDMatrix":
@@ -142,24 +173,6 @@ class SPDMatrix:
         values = np.zeros(pattern.indices.shape[0], np.dtype(dtype or jnp.zeros(()).dtype))
         values[pattern.indptr[:-1]] = 1
         return cls(pattern, values)
-
-    def tree_flatten_with_keys(self):
-        return ((jax.tree_util.GetAttrKey("values"), self.values),), self.pattern
-
-    @classmethod
-    def tree_unflatten(cls, pattern, leaves):
-        # Leaves are whatever a transformation puts there.
-        matrix = object.__new__(cls)
-        matrix.pattern, [matrix.values] = pattern, leaves
-        return matrix
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.pattern.shape
-
-    @property
-    def dtype(self):
-        return self.values.dtype
 
     def __repr__(self) -> str:
         return f"<SPDMatrix of shape {self.shape}, values {jax.typeof(self.values)}>"
@@ -200,23 +213,11 @@ class SPDMatrix:
             return NotImplemented
         return self.with_values(self.values / factor)
 
-    __array_ufunc__ = None  # a NumPy number on the left leaves the product to us
-
     def _check_pattern(self, other):
         if self.pattern != other.pattern:
             raise ValueError(
                 f"the matrices have different patterns: {self.pattern} and {other.pattern}"
             )
-
-    def checked(self) -> jax.Array:
-        """The values, if they are those of one matrix."""
-        values = as_values(self.values)
-        if values.shape != self.pattern.indices.shape:
-            raise ValueError(
-                f"packed values have shape {values.shape}, the pattern"
-                f" {self.pattern.indices.shape}: use jax.vmap for a batch"
-            )
-        return values
 
     def diagonal(self) -> jax.Array:
         """The diagonal, real."""

@@ -134,8 +134,9 @@ def _batch_columns(primitive, args, dims, **parameters):
     if any(d is not None for d in dims[:-1]):
         return _batch(primitive, args, dims, **parameters)
     x = jnp.moveaxis(x, dims[-1], -1)
-    out = primitive.bind(*matrix, x.reshape(*x.shape[:-2], -1), **parameters)
-    return out.reshape(*out.shape[:-1], *x.shape[-2:]), x.ndim - 1
+    *rest, each, count = x.shape
+    out = primitive.bind(*matrix, x.reshape(*rest, each * count), **parameters)
+    return out.reshape(*out.shape[:-1], each, count), x.ndim - 1
 
 
 def _moves(tangent):
@@ -314,18 +315,7 @@ _multilinear(
     _1=lambda pattern, w, a: product(pattern, a, w),
 )
 _multilinear(_sampled_outer, _0=product, _1=product)
-_multilinear(
-    _factor_product,
-    _0=factor_outer,
-    _1=lambda pattern, w, l, lower, permute: factor_product(pattern, l, w, not lower, permute),
-)
-_multilinear(
-    _factor_outer,
-    _0=factor_product,
-    _1=lambda pattern, c, w, lower, permute: factor_product(pattern, c, w, not lower, permute),
-)
 define_batching(_product, partial(_batch_columns, _product))
-define_batching(_factor_product, partial(_batch_columns, _factor_product))
 
 
 def _diagonal_jvp(primals, tangents, **parameters):
@@ -540,28 +530,46 @@ def _solve_jvp(primals, tangents, *, pattern, dtype):
     return x, solve(pattern, a, l, _sum(terms)) if terms else zero_like(x)
 
 
-def _solve_triangular_jvp(primals, tangents, *, pattern, dtype, **form):
-    (l, b), (dl, db) = primals, tangents
-    x = solve_triangular(pattern, l, b, **form)
-    terms = [db] if _moves(db) else []
-    if _moves(dl):
-        terms.append(-factor_product(pattern, dl, x, **form))
-    return x, solve_triangular(pattern, l, _sum(terms), **form)
+def _other(form):
+    """The other triangle: that of the adjoint."""
+    return form | {"lower": not form["lower"]}
+
+
+def _triangular(solve, product, outer):
+    """Rules of solves with a triangle, of products with it and of gradients in its entries."""
+
+    def jvp(primals, tangents, *, pattern, dtype, **form):
+        (t, b), (dt, db) = primals, tangents
+        x = _bind(solve, pattern, t, b, **form)
+        terms = [db] if _moves(db) else []
+        if _moves(dt):
+            terms.append(-_bind(product, pattern, dt, x, **form))
+        return x, _bind(solve, pattern, t, _sum(terms), **form)
+
+    define_jvp(solve, jvp)
+    _transposes(solve, _1=lambda pattern, c, t, **form: _bind(solve, pattern, t, c, **_other(form)))
+    _multilinear(
+        product,
+        _0=partial(_bind, outer),
+        _1=lambda pattern, w, t, **form: _bind(product, pattern, t, w, **_other(form)),
+    )
+    _multilinear(
+        outer,
+        _0=partial(_bind, product),
+        _1=lambda pattern, c, w, **form: _bind(product, pattern, c, w, **_other(form)),
+    )
+    define_batching(solve, partial(_batch_columns, solve))
+    define_batching(product, partial(_batch_columns, product))
 
 
 define_jvp(_partial_inverse, _partial_inverse_jvp)
 define_jvp(_sandwich, _sandwich_jvp)
 define_jvp(_logdet, _logdet_jvp)
 define_jvp(_solve, _solve_jvp)
-define_jvp(_solve_triangular, _solve_triangular_jvp)
 _transposes(_sandwich, _2=_sandwich_adjoint)
 _transposes(_solve, _2=lambda pattern, c, a, l: solve(pattern, a, l, c))
-_transposes(
-    _solve_triangular,
-    _1=lambda pattern, c, l, lower, permute: solve_triangular(pattern, l, c, not lower, permute),
-)
 define_batching(_solve, partial(_batch_columns, _solve))
-define_batching(_solve_triangular, partial(_batch_columns, _solve_triangular))
+_triangular(_solve_triangular, _factor_product, _factor_outer)
 
 
 # ---- triangles that are no factors ----
@@ -587,32 +595,7 @@ def plain_outer(pattern, w, x, lower):
     return _bind(_plain_outer, pattern, w, x, lower=lower)
 
 
-def _plain_solve_jvp(primals, tangents, *, pattern, dtype, lower):
-    (t, b), (dt, db) = primals, tangents
-    x = plain_solve(pattern, t, b, lower)
-    terms = [db] if _moves(db) else []
-    if _moves(dt):
-        terms.append(-plain_product(pattern, dt, x, lower))
-    return x, plain_solve(pattern, t, _sum(terms), lower)
-
-
-define_jvp(_plain_solve, _plain_solve_jvp)
-_transposes(
-    _plain_solve,
-    _1=lambda pattern, c, t, lower: plain_solve(pattern, t, c, not lower),
-)
-_multilinear(
-    _plain_product,
-    _0=plain_outer,
-    _1=lambda pattern, w, t, lower: plain_product(pattern, t, w, not lower),
-)
-_multilinear(
-    _plain_outer,
-    _0=plain_product,
-    _1=lambda pattern, c, w, lower: plain_product(pattern, c, w, not lower),
-)
-define_batching(_plain_solve, partial(_batch_columns, _plain_solve))
-define_batching(_plain_product, partial(_batch_columns, _plain_product))
+_triangular(_plain_solve, _plain_product, _plain_outer)
 
 
 # ---- single precision in, double precision inside ----

@@ -12,7 +12,7 @@ from scipy.sparse import csc_array
 from .._input import as_scipy, check_square, compressed
 from ..numeric.operations import Frame, frame_of
 from . import _primitives as primitives
-from ._matrix import MADE_OUTSIDE, as_values, as_vectors, is_traced
+from ._matrix import MADE_OUTSIDE, Stored, as_vectors, is_traced
 
 
 class TriangularPattern:
@@ -136,7 +136,7 @@ def analyze_triangle(T: Any, lower: bool = True) -> TriangularPattern:
 
 
 @jax.tree_util.register_pytree_with_keys_class
-class TriangularMatrix:
+class TriangularMatrix(Stored):
     """Sparse triangle: values on a static pattern. A pytree with one leaf.
 
     Parameters
@@ -158,47 +158,19 @@ class TriangularMatrix:
             raise TypeError(
                 f"the pattern is what analyze_triangle returns, not {type(pattern).__name__}"
             )
-        values = as_values(values)
-        if values.shape != pattern.indices.shape:
-            raise ValueError(
-                f"values have shape {values.shape}: the pattern, of a matrix of shape"
-                f" {pattern.shape}, has {pattern.indices.shape} entries"
-                + (" (for a batch use jax.vmap)" if values.ndim > 1 else "")
-            )
         self.pattern, self.values = pattern, values
-
-    def tree_flatten_with_keys(self):
-        return ((jax.tree_util.GetAttrKey("values"), self.values),), self.pattern
-
-    @classmethod
-    def tree_unflatten(cls, pattern, leaves):
-        matrix = object.__new__(cls)
-        matrix.pattern, [matrix.values] = pattern, leaves
-        return matrix
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.pattern.shape
-
-    @property
-    def dtype(self):
-        return self.values.dtype
+        self.values = self.checked()
 
     def __repr__(self) -> str:
         side = "lower" if self.pattern.lower else "upper"
         return f"<TriangularMatrix of shape {self.shape}, {side}, {jax.typeof(self.values)}>"
 
-    __array_ufunc__ = None
-
     def __matmul__(self, x: Any) -> jax.Array:
         """T x for x of shape (n,) or (n, k)."""
-        return self._apply(primitives.plain_product, self.values, x, "N", "x")
+        return self._apply(primitives.plain_product, self.checked(), x, "N", "x")
 
     def _apply(self, operation, values, x, trans, name) -> jax.Array:
         x = as_vectors(x, self.shape, name)
-        values = as_values(values)
-        if values.shape != self.pattern.indices.shape:
-            raise ValueError(f"values have shape {values.shape}: use jax.vmap for a batch")
         kind = jnp.result_type(values, x)
         columns = (x[:, None] if x.ndim == 1 else x).astype(kind)
         # The values are those of a lower triangle S, of which T may be the transpose; the kernels
@@ -246,7 +218,7 @@ def solve_triangular(
     """
     if trans not in ("N", "T", "C", 0, 1, 2):
         raise ValueError(f"trans must be 'N', 'T', 'C', 0, 1 or 2, not {trans!r}")
-    values = T.values
+    values = T.checked()
     if unit_diagonal:
-        values = jnp.asarray(values).at[T.pattern.indptr[:-1]].set(1)
+        values = values.at[T.pattern.indptr[:-1]].set(1)
     return T._apply(primitives.plain_solve, values, b, trans, "b")

@@ -209,7 +209,7 @@ def test_wrong_values(transform):
         return scj.logdet(scj.SPDMatrix(P, values))
 
     count = len(a)
-    with pytest.raises(ValueError, match=rf"\({count - 1},\): the pattern.*\(7, 7\).*\({count},\)"):
+    with pytest.raises(ValueError, match=rf"\(7, 7\) have shape \({count - 1},\).*\({count},\)"):
         transform(make)(a[:-1])
     with pytest.raises(ValueError, match=r"use jax.vmap"):
         transform(make)(a[None])
@@ -325,6 +325,9 @@ def test_tiny(backend, n):
     g = jax.vmap(jax.grad(lambda v: scj.logdet(scj.SPDMatrix(tiny, v))))(4 * np.ones((3, n)))
     np.testing.assert_allclose(g, 0.25 * np.ones((3, n)))
     assert F.sample(jax.random.key(0), (2, 3)).shape == (2, 3, n)
+    x = jax.vmap(F.solve)(np.ones((3, n)))
+    np.testing.assert_allclose(x, 0.25 * np.ones((3, n)))
+    assert jax.vmap(F.solve)(np.ones((0, n))).shape == (0, n)
     np.testing.assert_allclose(scj.to_bcoo(M).todense(), 4 * np.eye(n))
 
 

@@ -94,7 +94,7 @@ def test_wrong_input():
         pattern.values(np.ones((3, 3)))
     with pytest.raises(ValueError, match="square"):
         scj.analyze_triangle(np.ones((3, 4)))
-    with pytest.raises(ValueError, match="values have shape"):
+    with pytest.raises(ValueError, match="have shape"):
         scj.TriangularMatrix(pattern, np.ones(3))
     with pytest.raises(TypeError, match="not int64"):
         scj.TriangularMatrix(pattern, np.ones(len(M.values), int))
