@@ -1,25 +1,17 @@
 """The handler that XLA calls: operands straight from its buffers, no interpreter, no copy.
 
-A program names a pattern by the digest of its content, so that it means the same in any process
-that it is replayed in from a cache. Here the digest leads to the pattern, as long as it lives.
+A program names a pattern as `numeric.registry` does.
 """
 
 from cpython.pycapsule cimport PyCapsule_New
-from cpython.pythread cimport (
-    PyThread_acquire_lock, PyThread_allocate_lock, PyThread_release_lock, PyThread_type_lock,
-)
-from libc.stdint cimport int32_t, int64_t, intptr_t
-from libc.stdlib cimport realloc
+from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcmp, memset, strlen
-
-from weakref import finalize
 
 from sparsechol.numeric.operations import NAMES
 
 from sparsechol.numeric.dense cimport DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX
-from sparsechol.numeric.operations cimport (
-    MOST_OPERANDS, Call, Frame, Operand, View, perform,
-)
+from sparsechol.numeric.operations cimport MOST_OPERANDS, Call, Operand, View, perform
+from sparsechol.numeric.registry cimport find
 
 
 cdef extern from "ffi.h" nogil:
@@ -84,83 +76,6 @@ cdef extern from "ffi.h" nogil:
         ffi_attributes attributes
 
 
-# ---- patterns by digest ----
-
-cdef enum:
-    DIGEST = 32             # characters
-
-
-cdef struct Entry:
-    char digest[DIGEST]
-    const View *view
-
-
-cdef Entry *entries = NULL
-cdef Py_ssize_t entry_count = 0
-cdef PyThread_type_lock lock = PyThread_allocate_lock()
-if lock == NULL:
-    raise MemoryError("no memory for a lock")
-
-
-cdef const View *find(const char *digest) noexcept nogil:
-    """The pattern with this digest, NULL if there is none."""
-    cdef const View *view = NULL
-    cdef Py_ssize_t k
-    PyThread_acquire_lock(lock, 1)
-    for k in range(entry_count):
-        if memcmp(entries[k].digest, digest, DIGEST) == 0:
-            view = entries[k].view
-            break
-    PyThread_release_lock(lock)
-    return view
-
-
-def register(str digest, Frame frame):
-    """Let programs name a pattern by its digest, as long as its frame lives."""
-    global entries, entry_count
-    cdef bytes text = digest.encode()
-    cdef const char *characters = text
-    cdef Entry *more
-    cdef bint known = False
-    cdef Py_ssize_t k, i
-    if len(text) != DIGEST:
-        raise ValueError(f"a digest has {DIGEST} characters")
-    PyThread_acquire_lock(lock, 1)
-    for k in range(entry_count):
-        known = known or entries[k].view == &frame.view
-    more = entries
-    if not known:
-        more = <Entry *>realloc(entries, sizeof(Entry) * (entry_count + 1))
-        if more != NULL:
-            entries = more
-            for i in range(DIGEST):
-                entries[entry_count].digest[i] = characters[i]
-            entries[entry_count].view = &frame.view
-            entry_count += 1
-    PyThread_release_lock(lock)
-    if more == NULL:
-        raise MemoryError("no memory to register a pattern")
-    if not known:
-        finalize(frame, _forget, <intptr_t>&frame.view).atexit = False
-
-
-def _forget(intptr_t view):
-    global entry_count
-    cdef Py_ssize_t k
-    PyThread_acquire_lock(lock, 1)
-    for k in range(entry_count):
-        if <intptr_t>entries[k].view == view:
-            entry_count -= 1
-            entries[k] = entries[entry_count]
-            break
-    PyThread_release_lock(lock)
-
-
-def registered():
-    """Number of patterns that programs may name."""
-    return entry_count
-
-
 # ---- the handler ----
 
 cdef int most_threads = 1
@@ -222,29 +137,29 @@ cdef const char *read_attributes(const ffi_attributes *attributes, Call *call,
                                  const View **view) noexcept nogil:
     """What is to be done, and on which pattern; or what is wrong."""
     cdef const ffi_string *name
-    cdef const ffi_string *text
     cdef void *value
-    cdef int64_t k
+    cdef int64_t k, high = 0, low = 0
     call.operation = -1
     call.flags = 0
     call.diagonal = call.below = 1
-    view[0] = NULL
     for k in range(attributes.count):
         name = attributes.names[k]
         if attributes.types[k] == FFI_ATTRIBUTE_STRING:
-            text = <const ffi_string *>attributes.values[k]
             if named(name, "operation"):
-                call.operation = operation_of(text)
-            elif named(name, "digest") and text.length == DIGEST:
-                view[0] = find(text.text)
+                call.operation = operation_of(<const ffi_string *>attributes.values[k])
         elif attributes.types[k] == FFI_ATTRIBUTE_SCALAR:
             value = (<ffi_scalar *>attributes.values[k]).value
-            if named(name, "flags"):
+            if named(name, "high"):
+                high = (<int64_t *>value)[0]
+            elif named(name, "low"):
+                low = (<int64_t *>value)[0]
+            elif named(name, "flags"):
                 call.flags = (<int32_t *>value)[0]
             elif named(name, "diagonal"):
                 call.diagonal = (<double *>value)[0]
             elif named(name, "below"):
                 call.below = (<double *>value)[0]
+    view[0] = find(high, low)
     if call.operation == -1:
         return "sparsechol: this program was compiled for another version of sparsechol"
     return NULL

@@ -19,6 +19,7 @@ import numpy as np
 
 from .._threads import thread_count
 from ..numeric.operations import CODES
+from ..numeric.registry import register
 from . import _ffi
 from ._compat import buffer_callback, kept_alive, lower_function
 
@@ -83,14 +84,15 @@ def lower_for_cpu(context, *operands, operation, pattern, options):
     """Lowering rule of one operation on the CPU."""
     chosen = backend()
     if chosen == "ffi":
-        _hold(context, pattern)
+        high, low = _hold(context, pattern)
         _ffi.use_threads(thread_count())
         flags, diagonal, below = options
         return jax.ffi.ffi_lowering(TARGET)(
             context,
             *operands,
             operation=operation,
-            digest=pattern.digest,
+            high=np.int64(high),
+            low=np.int64(low),
             flags=np.int32(flags),
             diagonal=np.float64(diagonal),
             below=np.float64(below),
@@ -117,12 +119,12 @@ class _Hold:
         self.released.append(self.frame)
 
 
-def _hold(context, pattern) -> None:
-    """Have the program that is being compiled hold a pattern, once."""
-    _ffi.register(pattern.digest, pattern._frame)
+def _hold(context, pattern) -> tuple[int, int]:
+    """Have the program that is being compiled hold a pattern, once; returns its name."""
     held, frame = kept_alive(context), pattern._frame
     if not any(isinstance(hold, _Hold) and hold.frame is frame for hold in held):
         held.append(_Hold(frame))
+    return register(pattern.digest, frame)
 
 
 def lower_with(function, context, *operands, **parameters):

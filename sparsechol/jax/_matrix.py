@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental.sparse import BCOO, BCSR
-from scipy.sparse import coo_array
 
 from .. import _symbolic
+from .._entries import EntryMap
 from .._symbolic import SymbolicFactor
 from . import _primitives as primitives
 
@@ -266,71 +266,15 @@ def _columns(x):
 # ---- in and out of jax.experimental.sparse ----
 
 
-class _Map:
-    """Where the entries of one BCOO or BCSR go.
-
-    Attributes
-    ----------
-    pattern : SymbolicFactor
-    ordered : whether they are both triangles, row by row, each entry once.
-    place : packed position of each entry, len(pattern.indices) where it is padding.
-    above : whether it lies above the diagonal.
-    weight : what it counts for.
-    """
-
-    def __init__(self, row, column, shape, order):
-        inside = (row < shape[0]) & (column < shape[1])
-        i, j = row[inside], column[inside]
-        self.pattern = P = _pattern_of(i, j, shape, order)
-        n = shape[0]
-        keys = np.repeat(np.arange(n), np.diff(P.indptr)) * n + P.indices
-        lower, upper = np.maximum(i, j), np.minimum(i, j)
-        self.place = np.full(row.shape[0], keys.shape[0])
-        self.place[inside] = np.searchsorted(keys, upper * n + lower)
-        self.above = row < column
-        both = bool((i > j).any() and (i < j).any())
-        if both:
-            _require_both(i, j, n)
-        self.weight = np.where((row == column) | (not both), 1.0, 0.5)
-        entry = i * n + j
-        self.ordered = (
-            both
-            and bool(inside.all())
-            and entry.shape[0] == 2 * keys.shape[0] - n
-            and bool((np.diff(entry) > 0).all())
-        )
-
-    def values(self, data):
-        """Packed values from the data, differentiable."""
-        P = self.pattern
-        if self.ordered:  # row by row is the conjugate of column by column
-            return primitives.fold(P, jnp.conj(data), 1.0, 0.5)
-        if np.dtype(data.dtype).kind == "c":
-            data = jnp.where(self.above, jnp.conj(data), data)
-        weighed = data * self.weight.astype(np.finfo(data.dtype).dtype)
-        return jnp.zeros(P.indices.shape, data.dtype).at[self.place].add(weighed, mode="drop")
-
-
-def _pattern_of(i, j, shape, order) -> SymbolicFactor:
-    if isinstance(order, SymbolicFactor):
-        A = coo_array((np.ones(i.shape[0]), (np.maximum(i, j), np.minimum(i, j))), shape=shape)
-        order.values(A)  # refuses what is not on the pattern
-        return order
-    ones = np.ones(i.shape[0])
-    A = coo_array((ones, (np.maximum(i, j), np.minimum(i, j))), shape=shape)
-    return _symbolic.analyze(A, order)
-
-
-def _require_both(i, j, n):
-    """Every entry must stand in both triangles, or each of them would count half."""
-    below, above = np.unique((i * n + j)[i > j]), np.unique((j * n + i)[i < j])
-    alone = np.setxor1d(below, above)
-    if alone.size:
-        row, column = divmod(int(alone[0]), n)
-        raise ValueError(
-            f"entries ({row}, {column}) and ({column}, {row}) are not both there: store both"
-            " triangles, or one of them alone"
-        )
+def _packed(found, data):
+    """Packed values from the data of an EntryMap, differentiable."""
+    P = found.pattern
+    if found.ordered:  # row by row is the conjugate of column by column
+        return primitives.fold(P, jnp.conj(data), 1.0, 0.5)
+    if np.dtype(data.dtype).kind == "c":
+        data = jnp.where(found.above, jnp.conj(data), data)
+    weighed = data * found.weight.astype(np.finfo(data.dtype).dtype)
+    return jnp.zeros(P.indices.shape, data.dtype).at[found.place].add(weighed, mode="drop")
 
 
 _MAPS: OrderedDict = OrderedDict()
@@ -338,7 +282,7 @@ _MAPS_KEPT = 16
 _maps_lock = Lock()
 
 
-def _map_of(A: Any, order: Any) -> _Map:
+def _map_of(A: Any, order: Any) -> EntryMap:
     """The map of a BCOO or BCSR, kept for the next one with the same indices."""
     if A.ndim != 2 or A.n_batch or A.n_dense or A.shape[0] != A.shape[1]:
         raise ValueError(
@@ -364,7 +308,7 @@ def _map_of(A: Any, order: Any) -> _Map:
         if key in _MAPS:
             _MAPS.move_to_end(key)
             return _MAPS[key]
-    made = _Map(row, column, A.shape, order)
+    made = EntryMap(row, column, A.shape, order)
     with _maps_lock:
         _MAPS[key] = made
         while len(_MAPS) > _MAPS_KEPT:
@@ -413,7 +357,7 @@ def from_bcoo(A: BCOO, pattern: SymbolicFactor | None = None, order: Any = "auto
     [4. 1. 5.]
     """
     found = _map_of(A, order if pattern is None else pattern)
-    return SPDMatrix(found.pattern, found.values(as_values(A.data)))
+    return SPDMatrix(found.pattern, _packed(found, as_values(A.data)))
 
 
 def from_bcsr(A: BCSR, pattern: SymbolicFactor | None = None, order: Any = "auto") -> SPDMatrix:
@@ -428,7 +372,7 @@ def from_bcsr(A: BCSR, pattern: SymbolicFactor | None = None, order: Any = "auto
     [4. 1. 5.]
     """
     found = _map_of(A, order if pattern is None else pattern)
-    return SPDMatrix(found.pattern, found.values(as_values(A.data)))
+    return SPDMatrix(found.pattern, _packed(found, as_values(A.data)))
 
 
 def to_bcoo(M: SPDMatrix) -> BCOO:

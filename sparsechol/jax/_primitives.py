@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..numeric.operations import NAMES
+from ..numeric.operations import CORE_RANK, NAMES
 from ._compat import (
     Primitive,
     ShapedArray,
@@ -34,40 +34,18 @@ from ._compat import (
 )
 from ._lowering import lower_for_cpu, lower_with, options_of, through_callback
 
-CORE_RANK = {"x": 2, "s": 0}  # others: 1
-
-
 # ---- shapes ----
 
 
 def _core(pattern, letter, columns):
     """Shape of one array, see numeric.operations."""
-    n = pattern.shape[0]
-    if letter == "x":
-        return (n, columns)
-    if letter == "s":
-        return ()
-    return (_length(pattern, letter),)
-
-
-def _length(pattern, letter):
-    n, stored = pattern.shape[0], pattern.indices.shape[0]
-    if letter == "a":
-        return stored
-    if letter == "d":
-        return 2 * stored - n
-    if letter == "e":
-        return pattern.nnz
-    return n if letter == "r" else pattern._structure.size
-
-
-def _rank(letter):
-    return CORE_RANK.get(letter, 1)
+    length = pattern._frame.length(letter)
+    return {0: (), 1: (length,), 2: (length, columns)}[CORE_RANK[letter]]
 
 
 def _lead(aval, letter):
     """Dimensions of the batch."""
-    return aval.shape[: len(aval.shape) - _rank(letter)]
+    return aval.shape[: len(aval.shape) - CORE_RANK[letter]]
 
 
 def _real(dtype):

@@ -48,4 +48,6 @@ cdef class Frame:
     cdef list kept
     cdef object __weakref__
 
+cdef int core_rank(char letter) noexcept nogil
+cdef const char *signature_for(int operation) noexcept nogil
 cdef const char *perform(const View *view, const Call *call) noexcept nogil

@@ -134,6 +134,7 @@ NAMES = {
     "plain_outer": "xx>a",
 }
 CODES = {name: code for code, name in enumerate(NAMES)}
+CORE_RANK = {letter: 2 if letter == "x" else 0 if letter == "s" else 1 for letter in "adlexrs"}
 cdef const char *signatures[OPERATIONS]
 cdef bytes spelled = b"".join(signature.encode() + b"\0" for signature in NAMES.values())
 cdef const char *next_signature = spelled
@@ -162,7 +163,12 @@ cdef struct Work:
     char *room                  # a vector for each matrix, where one is needed
 
 
-cdef inline int core_rank(char letter) noexcept nogil:
+cdef const char *signature_for(int operation) noexcept nogil:
+    """Its letters, NULL if there is no such operation."""
+    return signatures[operation] if 0 <= operation < OPERATIONS else NULL
+
+
+cdef int core_rank(char letter) noexcept nogil:
     return 2 if letter == c"x" else 0 if letter == c"s" else 1
 
 
@@ -225,9 +231,9 @@ cdef const char *prepare(const View *view, const Call *call, Work *w) noexcept n
     cdef Py_ssize_t i, own, lead, columns = -1
     cdef int q
     memset(w, 0, sizeof(Work))
-    if call.operation < 0 or call.operation >= OPERATIONS:
+    signature = signature_for(call.operation)
+    if signature == NULL:
         return "no such operation"
-    signature = signatures[call.operation]
     if <int>strlen(signature) != call.operands + 2:
         return "wrong number of operands"
     if (view.members != NULL) != (call.operation >= PLAIN_SOLVE):
@@ -798,6 +804,10 @@ cdef class Frame:
         self.kept.append(sources)
         self.view.full_count = sources.shape[0] - 1
         self.view.sources = longs(sources)
+
+    def length(self, str letter):
+        """Length of the array that a letter stands for, of one vector for x."""
+        return length_of(&self.view, ord(letter))
 
     def perform(self, int operation, tuple operands, result, int threads, int flags=0,
                 double diagonal=1, double below=1):

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections import deque
+from struct import error
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +14,13 @@ import pytest
 import scipy.sparse as sp
 
 import sparsechol.jax as scj
-from sparsechol.jax import _ffi, _lowering
+from sparsechol.jax import _lowering
+from sparsechol.numeric.registry import name_of, register, registered
 
 P = scj.analyze(np.diag([4.0, 9.0]))
 DEFAULTS = {
     "operation": "cholesky",
-    "digest": P.digest,
+    **dict(zip(("high", "low"), map(np.int64, name_of(P.digest)), strict=True)),
     "flags": np.int32(0),
     "diagonal": np.float64(1),
     "below": np.float64(1),
@@ -28,7 +30,7 @@ DEFAULTS = {
 @pytest.fixture(autouse=True)
 def handler():
     _lowering.use_backend("ffi")
-    _ffi.register(P.digest, P._frame)
+    register(P.digest, P._frame)
 
 
 def call(*operands, out=((2,), np.float64), **attributes):
@@ -46,8 +48,8 @@ def test_a_call():
 @pytest.mark.parametrize(
     ("message", "operands", "out", "attributes"),
     [
-        ("not known in this process", [np.ones(2)], ((2,), float), {"digest": "0" * 32}),
-        ("not known in this process", [np.ones(2)], ((2,), float), {"digest": "short"}),
+        ("not known in this process", [np.ones(2)], ((2,), float), {"high": np.int64(0)}),
+        ("not known in this process", [np.ones(2)], ((2,), float), {"low": "short"}),
         ("another version", [np.ones(2)], ((2,), float), {"operation": "factor"}),
         ("does not belong", [np.ones(3)], ((3,), float), {}),
         ("different types", [np.ones(2, "f")], ((2,), float), {}),
@@ -83,7 +85,7 @@ def test_patterns_live_as_long_as_programs(monkeypatch):
     jax.clear_caches()
     gc.collect()
     monkeypatch.setattr(_lowering._Hold, "released", deque(maxlen=1))
-    before = _ffi.registered()
+    before = registered()
 
     def compiled_here():
         pattern = scj.analyze(np.diag(np.arange(1.0, 6.0)))
@@ -93,20 +95,21 @@ def test_patterns_live_as_long_as_programs(monkeypatch):
     compiled = compiled_here()
     jax.clear_caches()
     gc.collect()
-    assert _ffi.registered() == before + 1
+    assert registered() == before + 1
     np.testing.assert_allclose(compiled(2 * jnp.ones(5)), 5 * np.log(2))
     del compiled
     gc.collect()
     _lowering._Hold.released.clear()
-    assert _ffi.registered() == before
+    assert registered() == before
 
 
 def test_wrong_registrations():
-    with pytest.raises(ValueError, match="32 characters"):
-        _ffi.register("short", P._frame)
-    before = _ffi.registered()
-    _ffi.register(P.digest, P._frame)
-    assert _ffi.registered() == before
+    for digest in ("short", "0" * 34):
+        with pytest.raises((ValueError, error)):
+            register(digest, P._frame)
+    before = registered()
+    assert register(P.digest, P._frame) == name_of(P.digest)
+    assert registered() == before
 
 
 PROGRAM = """

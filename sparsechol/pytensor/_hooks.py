@@ -1,0 +1,53 @@
+"""What PyTensor's rewrites run for us when they compile a function."""
+
+import sys
+from importlib import import_module
+
+from pytensor.compile.mode import optdb
+from pytensor.graph.rewriting.basic import GraphRewriter
+from pytensor.sparse import SparseTensorType
+from pytensor.tensor.blockwise import Blockwise
+
+BACKENDS = ("numba", "jax")
+
+
+class LoadBackend(GraphRewriter):
+    """Changes nothing: imports what a backend needs to know of our Ops, when it first compiles."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def apply(self, fgraph):
+        import_module(self.module)
+
+
+class RefuseSparse(GraphRewriter):
+    """Changes nothing: refuses sparse variables in dense linear algebra, where it is not too late.
+
+    PyTensor builds such graphs, of `pt.linalg.slogdet` say, and they fail when they run.
+    """
+
+    def apply(self, fgraph):
+        for node in fgraph.apply_nodes:
+            if not isinstance(node.op, Blockwise):
+                continue
+            for x in node.inputs:
+                if isinstance(x.type, SparseTensorType):
+                    raise TypeError(
+                        f"the sparse variable {x} reaches {node.op}, which takes dense matrices"
+                        " alone: use logdet, solve, solve_triangular or partial_inverse of"
+                        " sparsechol.pytensor, or x.toarray()"
+                    )
+
+
+def register():
+    """Once, when the package is imported."""
+    optdb.register(
+        "sparsechol_refuse_sparse", RefuseSparse(), "fast_run", "fast_compile", position=0
+    )
+    for backend in BACKENDS:
+        module = f"{__package__}._{backend}"
+        optdb.register(f"sparsechol_{backend}", LoadBackend(module), backend, position=0)
+        if f"pytensor.link.{backend}.dispatch" in sys.modules:  # for linkers without rewrites
+            import_module(module)

@@ -1,0 +1,36 @@
+"""The Ops in JAX: the primitives of `sparsechol.jax`, which JAX differentiates itself."""
+
+from functools import partial
+
+import jax.numpy as jnp
+from pytensor.link.jax.dispatch import jax_funcify
+
+from ..jax import _primitives as primitives
+from ._ops import Kernel, QuadForm
+
+OPTIONS = {
+    "gather": ("diagonal", "below"),
+    "scatter": ("diagonal", "below"),
+    "weigh": ("diagonal", "below"),
+    "fold": ("diagonal", "below"),
+    "unfold": ("diagonal", "below"),
+    "solve_triangular": ("lower", "permute"),
+    "factor_product": ("lower", "permute"),
+    "factor_outer": ("lower", "permute"),
+}
+
+
+@jax_funcify.register(Kernel)
+def jax_funcify_kernel(op, node=None, **kwargs):
+    options = {name: getattr(op, name) for name in OPTIONS.get(op.operation, ())}
+    if op.operation == "place_diagonal":
+        options = {"dtype": node.outputs[0].type.dtype}
+    return partial(getattr(primitives, op.operation), op.pattern, **options)
+
+
+@jax_funcify.register(QuadForm)
+def jax_funcify_quad_form(op, **kwargs):
+    def quad_form(a, x, y):
+        return jnp.sum(x * primitives.product(op.pattern, a, x), axis=0)
+
+    return quad_form

@@ -1,0 +1,122 @@
+"""The kernels as a C function that machine code of numba calls: no interpreter, no copy."""
+
+from libc.stdint cimport int64_t, intptr_t
+from libc.string cimport memcmp, strlen
+
+from zlib import crc32
+
+from sparsechol.numeric.operations import NAMES
+
+from sparsechol.numeric.dense cimport DOUBLE, FLOAT
+from sparsechol.numeric.operations cimport (
+    MOST_OPERANDS, Call, Operand, View, core_rank, perform, signature_for,
+)
+from sparsechol.numeric.registry cimport find
+
+
+cdef extern from "Python.h" nogil:
+    ctypedef struct PyThreadState:
+        pass
+    bint PyGILState_Check()
+    PyThreadState *PyEval_SaveThread()
+    void PyEval_RestoreThread(PyThreadState *state)
+
+
+cdef enum Answer:
+    DONE
+    UNKNOWN_PATTERN
+    WRONG_SHAPE
+    NO_MEMORY
+
+
+cdef struct Array:
+    void *data
+    int64_t size
+
+
+cdef bint shape(const View *view, char letter, const Array *array, int64_t columns,
+                int64_t *dims, int kind, Operand *operand) noexcept nogil:
+    """The array that a letter stands for; False if its size is no multiple of its columns."""
+    operand.data = <char *>array.data
+    operand.kind = kind
+    operand.rank = core_rank(letter)
+    operand.dims = dims
+    dims[0] = array.size
+    if operand.rank == 2:
+        dims[0] = array.size // columns if columns > 0 else view.p.n
+        dims[1] = columns
+        return array.size == dims[0] * columns
+    return operand.rank == 1 or array.size == 1
+
+
+cdef int answer(const View *view, Call *call, const Array *arrays, int64_t columns,
+                int kind) noexcept nogil:
+    """Carry out an operation on the operands, followed by the result, as its signature has them."""
+    cdef const char *letters = signature_for(call.operation)
+    cdef int64_t dims[2 * (MOST_OPERANDS + 1)]
+    cdef const char *error
+    cdef int q
+    if letters == NULL or columns < 0:
+        return WRONG_SHAPE
+    call.operands = <int>strlen(letters) - 2
+    for q in range(call.operands):
+        if not shape(view, letters[q], &arrays[q], columns, dims + 2 * q, kind,
+                     &call.operand[q]):
+            return WRONG_SHAPE
+    q = MOST_OPERANDS
+    if not shape(view, letters[call.operands + 1], &arrays[q], columns, dims + 2 * q, kind,
+                 &call.result):
+        return WRONG_SHAPE
+    error = perform(view, call)
+    if error == NULL:
+        return DONE
+    return NO_MEMORY if memcmp(error, "no memory", 9) == 0 else WRONG_SHAPE
+
+
+cdef int most_threads = 1
+
+
+def use_threads(int threads):
+    """Most threads for a call from now on."""
+    global most_threads
+    most_threads = max(1, threads)
+
+
+cdef int enter(int64_t high, int64_t low, int64_t operation, int64_t single, int64_t flags,
+               double diagonal, double below, int64_t columns, void *x, int64_t x_size, void *y,
+               int64_t y_size, void *z, int64_t z_size, void *result,
+               int64_t result_size) noexcept nogil:
+    """One operation; whoever calls may hold the interpreter or not."""
+    cdef const View *view = find(high, low)
+    cdef PyThreadState *state = NULL
+    cdef Array[MOST_OPERANDS + 1] arrays
+    cdef Call call
+    cdef int outcome
+    if view == NULL:
+        return UNKNOWN_PATTERN
+    call.operation = <int>operation
+    call.flags = <int>flags
+    call.diagonal = diagonal
+    call.below = below
+    call.threads = most_threads
+    arrays[0] = Array(x, x_size)
+    arrays[1] = Array(y, y_size)
+    arrays[2] = Array(z, z_size)
+    arrays[3] = Array(result, result_size)
+    if PyGILState_Check():
+        state = PyEval_SaveThread()
+    outcome = answer(view, &call, arrays, columns, FLOAT if single else DOUBLE)
+    if state != NULL:
+        PyEval_RestoreThread(state)
+    return outcome
+
+
+# Machine code in a cache on disk finds the function by this name, which changes with whatever that
+# code takes for granted: the arguments above, and the number of each operation.
+ARGUMENTS = 1
+SYMBOL = f"sparsechol_{ARGUMENTS}_{crc32(repr(NAMES).encode()):08x}"
+
+
+def address():
+    """Where the function is."""
+    return <intptr_t>&enter

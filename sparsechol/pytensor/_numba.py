@@ -1,0 +1,131 @@
+"""The Ops in numba: calls of a C function, by a name that also finds it in cached machine code."""
+
+import llvmlite.binding
+import numpy as np
+from numba import types
+from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_and_cache_key
+
+from .._threads import thread_count
+from ..numeric.operations import CODES, NAMES
+from ..numeric.registry import register
+from . import _native
+from ._ops import Kernel, QuadForm
+
+VERSION = 1  # of the code below
+MESSAGES = {
+    1: "sparsechol: the pattern of this compiled function is not known in this process",
+    2: "sparsechol: an operand has a shape that does not fit the pattern of the matrix",
+    3: "sparsechol: no memory for the workspace of an operation",
+}
+
+llvmlite.binding.add_symbol(_native.SYMBOL, _native.address())
+
+# numba never gives machine code back, and so the patterns that it names live on.
+_kept = {}
+
+
+def _function(dtype):
+    pointer = types.CPointer(dtype)
+    arguments = [types.int64] * 5 + [types.float64] * 2 + [types.int64]
+    arguments += [pointer, types.int64] * 4
+    return types.ExternalFunction(_native.SYMBOL, types.int32(*arguments))
+
+
+@register_funcify_and_cache_key(Kernel)
+def numba_funcify_kernel(op, node, **kwargs):
+    frame = op.frame
+    _kept[op.pattern.digest] = frame
+    high, low = register(op.pattern.digest, frame)
+    _native.use_threads(thread_count())
+    dtype = np.dtype(node.outputs[0].type.dtype)
+    kind = types.float32 if dtype == np.float32 else types.float64
+    call = _function(kind)
+    code, single, flags = CODES[op.operation], int(dtype == np.float32), op.flags
+    diagonal, below = op.diagonal, op.below
+    unknown, shape, memory = MESSAGES[1], MESSAGES[2], MESSAGES[3]
+
+    @numba_njit
+    def run(x, y, z, columns, out):
+        # fmt: off
+        outcome = call(
+            high, low, code, single, flags, diagonal, below, columns,
+            x.ctypes, x.size, y.ctypes, y.size, z.ctypes, z.size, out.ctypes, out.size,
+        )
+        # fmt: on
+        if outcome == 1:
+            raise ValueError(unknown)
+        if outcome == 2:
+            raise ValueError(shape)
+        if outcome == 3:
+            raise MemoryError(memory)
+        return out
+
+    function = _with_result(run, NAMES[op.operation], frame.length(op.result), dtype)
+    if op.unused:
+        function = _without_first(function)
+    key = (_native.SYMBOL, VERSION, type(op).__name__, op.pattern.digest, op._props()[1:], dtype)
+    return function, repr(key)
+
+
+def _with_result(run, signature, length, dtype):
+    """A function of the operands that makes room for the result."""
+    letters, result = signature.split(">")
+
+    @numba_njit
+    def to_scalar(x):
+        x = np.ascontiguousarray(x)
+        return np.asarray(run(x, x, x, 1, np.empty(1, dtype))[0])
+
+    @numba_njit
+    def to_vectors(a, x):
+        a, x = np.ascontiguousarray(a), np.ascontiguousarray(x)
+        return run(a, x, x, x.shape[1], np.empty(x.shape, dtype))
+
+    @numba_njit
+    def from_vectors(x, y):
+        x, y = np.ascontiguousarray(x), np.ascontiguousarray(y)
+        return run(x, y, y, x.shape[1], np.empty(length, dtype))
+
+    @numba_njit
+    def from_one(x):
+        x = np.ascontiguousarray(x)
+        return run(x, x, x, 1, np.empty(length, dtype))
+
+    @numba_njit
+    def from_two(x, y):
+        x, y = np.ascontiguousarray(x), np.ascontiguousarray(y)
+        return run(x, y, y, 1, np.empty(length, dtype))
+
+    @numba_njit
+    def from_three(x, y, z):
+        x, y, z = np.ascontiguousarray(x), np.ascontiguousarray(y), np.ascontiguousarray(z)
+        return run(x, y, z, 1, np.empty(length, dtype))
+
+    if result == "s":
+        return to_scalar
+    if result == "x":
+        return to_vectors
+    if letters == "xx":
+        return from_vectors
+    return {1: from_one, 2: from_two, 3: from_three}[len(letters)]
+
+
+def _without_first(function):
+    @numba_njit
+    def of_the_others(unused, *operands):
+        return function(*operands)
+
+    return of_the_others
+
+
+@register_funcify_and_cache_key(QuadForm)
+def numba_funcify_quad_form(op, node, **kwargs):
+    @numba_njit
+    def quad_form(a, x, y):
+        out = np.zeros(y.shape[1], y.dtype)
+        for i in range(y.shape[0]):
+            for j in range(y.shape[1]):
+                out[j] += x[i, j] * y[i, j]
+        return out
+
+    return quad_form, repr(("sparsechol", VERSION, "QuadForm"))
