@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import solve_triangular
-from pytensor_systems import B0, COLUMN, N, B, P
+from pytensor_systems import B0, COLUMN, B, N, P
 
 
 def dense(a):

@@ -68,7 +68,10 @@ def _define(name, operation=None, unused=""):
             core = _core(pattern, letter, columns)
             wanted = _real(dtype) if letter in "rs" else dtype
             if aval.shape[len(aval.shape) - len(core) :] != core or aval.dtype != wanted:
-                raise TypeError(f"{name}: {aval.shape} of {aval.dtype}, not {core} of {wanted}")
+                raise TypeError(
+                    f"{name}: an operand has shape {aval.shape} and type {aval.dtype}, and the"
+                    f" pattern, of a matrix of shape {pattern.shape}, needs {core} of {wanted}"
+                )
         lead = np.broadcast_shapes(*(_lead(v, c) for v, c in zip(avals, letters, strict=True)))
         kind = _real(dtype) if result in "rs" else dtype
         return ShapedArray((*lead, *_core(pattern, result, columns)), kind)

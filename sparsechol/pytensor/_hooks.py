@@ -22,6 +22,10 @@ class LoadBackend(GraphRewriter):
         import_module(self.module)
 
 
+class SparseInDenseError(TypeError, AssertionError):
+    """A type error that gets through: rewrites swallow all but assertions."""
+
+
 class RefuseSparse(GraphRewriter):
     """Changes nothing: refuses sparse variables in dense linear algebra, where it is not too late.
 
@@ -34,7 +38,7 @@ class RefuseSparse(GraphRewriter):
                 continue
             for x in node.inputs:
                 if isinstance(x.type, SparseTensorType):
-                    raise TypeError(
+                    raise SparseInDenseError(
                         f"the sparse variable {x} reaches {node.op}, which takes dense matrices"
                         " alone: use logdet, solve, solve_triangular or partial_inverse of"
                         " sparsechol.pytensor, or x.toarray()"

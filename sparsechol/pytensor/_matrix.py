@@ -389,6 +389,7 @@ def constant(array: np.ndarray) -> pt.TensorVariable:
     if array.nbytes <= LARGE:
         return pt.constant(array)
     digest = blake2b(array.dtype.str.encode() + array.tobytes()).digest()
-    if digest not in _large:
-        _large[digest] = pytensor.shared(array, name="values", shape=array.shape)
-    return _large[digest]
+    known = _large.get(digest)
+    if known is None:
+        known = _large[digest] = pytensor.shared(array, name="values", shape=array.shape)
+    return known

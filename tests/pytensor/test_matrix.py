@@ -1,0 +1,345 @@
+"""The ways to an SPDMatrix: combinations, values, SciPy matrices and sparse variables."""
+
+import pickle
+
+import numpy as np
+import pytensor
+import pytensor.sparse as ps
+import pytensor.tensor as pt
+import pytest
+import scipy.sparse as sp
+from helpers import SETTINGS, random_pattern
+from hypothesis import given
+from hypothesis import strategies as st
+from pytensor_systems import VALUES, A, B, N, P
+
+import sparsechol as sc
+import sparsechol.pytensor as scpt
+from sparsechol.pytensor import _matrix
+
+FULL = A.toarray()
+FORMATS = ["csc", "csr", "coo", "bsr", "dia", "dok", "lil"]
+MODE = "FAST_COMPILE"
+t, u = pt.dscalars("t", "u")
+
+
+def value(x, at=()):
+    return x.eval(dict(at), mode=MODE)
+
+
+def dense_of(Q, at=()):
+    return value(Q.as_sparse(), at).toarray()
+
+
+def logdet(X):
+    return np.linalg.slogdet(X)[1]
+
+
+# ---- combinations ----
+
+
+def pieces(rng, n):
+    """Symmetric matrices of different patterns, in different formats."""
+    B = random_pattern(rng, n) * rng.standard_normal((n, n))
+    C = random_pattern(rng, n, "tree") * rng.standard_normal((n, n))
+    D = np.diag(rng.uniform(1, 2, n))
+    return [sp.coo_array(B + B.T), sp.csr_array(C + C.T), sp.dia_array(D), np.asarray(B + B.T)]
+
+
+@SETTINGS
+@given(n=st.integers(1, 12), seed=st.integers(0, 1000))
+def test_combine(n, seed):
+    rng = np.random.default_rng(seed)
+    matrices = pieces(rng, n)
+    c = rng.standard_normal(len(matrices))
+    Q = scpt.combine(list(zip(c, matrices, strict=True)))
+    wanted = sum(
+        x * (M if isinstance(M, np.ndarray) else M.toarray())
+        for x, M in zip(c, matrices, strict=True)
+    )
+    np.testing.assert_allclose(dense_of(Q), wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [sp.csc_array, sp.csc_matrix, sp.coo_matrix, sp.dok_array])
+def test_combine_coefficients(kind):
+    W, D = sp.csc_array(A - sp.diags_array(A.diagonal())), sp.diags_array(A.diagonal())
+    d = pt.dvector("d")
+    Q = scpt.combine([(d, kind(D)), (-t * u, kind(W))])
+    at = {d: np.arange(1.0, N + 1), t: 2.0, u: 0.3}
+    wanted = np.diag(np.arange(1, N + 1) * A.diagonal()) - 0.6 * W.toarray()
+    np.testing.assert_allclose(dense_of(Q, at), wanted, atol=1e-14)
+    assert Q.pattern.nnz == P.nnz
+
+
+def test_combine_vector_for_each_entry():
+    lower = sp.tril(A).tocsc()
+    c = np.linspace(1, 2, lower.nnz)
+    Q = scpt.combine([(c, A), (0.5, sp.eye_array(N))])
+    wanted = (lower * sp.csc_array((c, lower.indices, lower.indptr))).toarray()
+    wanted = wanted + np.tril(wanted, -1).T + 0.5 * np.eye(N)
+    np.testing.assert_allclose(dense_of(Q), wanted)
+
+
+def test_combine_matrices():
+    Q = scpt.combine([(t, A)])
+    S = Q + sp.eye_array(N)
+    R = 2.0 * Q - np.float64(0.5) * S * 2.0
+    np.testing.assert_allclose(dense_of(S, {t: 3.0}), 3 * FULL + np.eye(N))
+    np.testing.assert_allclose(dense_of(R, {t: 3.0}), 3 * FULL - np.eye(N), atol=1e-14)
+    np.testing.assert_allclose(dense_of(sp.eye_array(N).tocsc() + Q, {t: 1.0}), FULL + np.eye(N))
+    np.testing.assert_allclose(dense_of(Q * u, {t: 3.0, u: 2.0}), 6 * FULL)
+    assert Q.pattern == S.pattern == R.pattern == P
+
+
+def test_combine_on_a_given_pattern():
+    Q = scpt.combine([(2.0, sp.eye_array(N))], pattern=P)
+    assert Q.pattern is P
+    np.testing.assert_allclose(dense_of(Q), 2 * np.eye(N))
+    with pytest.raises(sc.PatternMismatchError):
+        scpt.combine([(1.0, np.ones((N, N)))], pattern=P)
+
+
+@pytest.mark.parametrize(
+    ("terms", "error", "message"),
+    [
+        ([], ValueError, "no terms"),
+        ([(1.0, A), (1.0, sp.eye_array(3))], ValueError, "different shapes"),
+        ([(1.0, np.ones((3, 4)))], ValueError, "square"),
+        ([(np.ones(3), A)], ValueError, r"shape \(3,\)"),
+        ([(np.ones((3, 3)), A)], ValueError, r"shape \(3, 3\)"),
+        ([(1.0, np.full((2, 2), np.nan))], ValueError, "NaN"),
+        ([(1j, A)], TypeError, "real"),
+        ([(1.0, 1j * A)], (TypeError, ValueError), "complex"),
+    ],
+)
+def test_wrong_combinations(terms, error, message):
+    with pytest.raises(error, match=message):
+        scpt.combine(terms)
+
+
+def test_large_matrices_are_no_constants(monkeypatch):
+    monkeypatch.setattr(_matrix, "LARGE", 10)
+    Q, R = scpt.combine([(t, A)]), scpt.combine([(t, A)])
+    function = pytensor.function([t], [scpt.logdet(Q), scpt.logdet(R)], mode=MODE)
+    nodes = [str(node.op) for node in function.maker.fgraph.toposort()]
+    assert sum(name.startswith("Factor") for name in nodes) == 1
+    np.testing.assert_allclose(function(2.0), 2 * [logdet(2 * FULL)])
+
+
+# ---- values ----
+
+
+def test_from_values():
+    a = pt.dvector("a")
+    Q = scpt.from_values(a, P)
+    np.testing.assert_allclose(dense_of(Q, {a: VALUES}), FULL)
+    np.testing.assert_allclose(dense_of(scpt.from_values(VALUES, A)), FULL)
+    full = scpt.from_values(a, A, full=True)
+    np.testing.assert_allclose(dense_of(full, {a: A.data}), FULL)
+    gradient = value(pytensor.grad(scpt.logdet(full), a), {a: A.data})
+    column = np.repeat(np.arange(N), np.diff(A.indptr))
+    np.testing.assert_allclose(gradient, np.linalg.inv(FULL)[A.indices, column])
+
+
+def test_integers_become_numbers():
+    Q = scpt.from_values([4, 1, 5], np.array([[4, 1], [1, 5]]))
+    assert Q.dtype == "float64"
+    np.testing.assert_allclose(value(scpt.solve(Q, [5, 6])), [1, 1])
+
+
+@pytest.mark.parametrize(
+    ("values", "full", "error", "message"),
+    [
+        (np.ones(3), False, ValueError, r"shape \(3,\): the pattern has"),
+        (np.ones((2, 3)), False, ValueError, "vectorize_graph"),
+        (np.ones(3), True, ValueError, "both triangles"),
+        (np.ones(len(VALUES)) * 1j, False, TypeError, "real"),
+    ],
+)
+def test_wrong_values(values, full, error, message):
+    with pytest.raises(error, match=message):
+        scpt.from_values(values, P, full=full)
+
+
+def test_wrong_patterns():
+    with pytest.raises(TypeError, match="analyze"):
+        scpt.SPDMatrix(A, VALUES)
+
+
+# ---- what a matrix does ----
+
+
+def test_methods():
+    Q = scpt.from_values(VALUES, P)
+    np.testing.assert_allclose(value(Q.diagonal()), FULL.diagonal())
+    np.testing.assert_allclose(value(Q.matvec(B)), FULL @ B)
+    np.testing.assert_allclose(value(Q @ B[:, 0]), FULL @ B[:, 0])
+    np.testing.assert_allclose(value(Q.quad_form(B[:, 0])), B[:, 0] @ FULL @ B[:, 0])
+    np.testing.assert_allclose(dense_of(Q.add_diagonal(2.0)), FULL + 2 * np.eye(N))
+    h = np.arange(N, dtype=float)
+    np.testing.assert_allclose(dense_of(Q.add_diagonal(h)), FULL + np.diag(h))
+    assert repr(Q).startswith("<SPDMatrix of shape (7, 7)")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda Q: Q.matvec(np.ones(3)), r"\(7, 7\), and x, \(3,\)"),
+        (lambda Q: Q.quad_form(np.ones((7, 2, 2))), r"\(7, 2, 2\)"),
+        (lambda Q: scpt.solve(Q, np.ones(8)), r"b, \(8,\)"),
+        (lambda Q: scpt.solve_triangular(Q, np.ones(8)), r"b, \(8,\)"),
+        (lambda Q: scpt.solve_triangular(Q, np.ones(7), trans="C"), "'C'"),
+        (lambda Q: Q.add_diagonal(np.ones(3)), r"shape \(3,\)"),
+        (lambda Q: scpt.gmrf_logp(Q, np.ones((7, 2))), "vectorize_graph"),
+    ],
+)
+def test_wrong_operands(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(scpt.from_values(VALUES, P))
+
+
+def test_draws():
+    Q = scpt.from_values(VALUES, P)
+    rng = np.random.default_rng(0)
+    x = Q.random(np.arange(N), VALUES, rng=rng, size=(20_000,))
+    assert x.shape == (20_000, N)
+    np.testing.assert_allclose(x.mean(0), np.arange(N), atol=0.02)
+    np.testing.assert_allclose(np.cov(x.T), np.linalg.inv(FULL), atol=0.02)
+    assert Q.random(np.zeros(N), VALUES).shape == (N,)
+    assert Q.random(np.zeros((3, 1, N)), np.stack([VALUES] * 2)).shape == (3, 2, N)
+    bad = Q.random(np.zeros(N), np.stack([VALUES, -VALUES]), rng=rng, size=(2,))
+    assert np.isfinite(bad[0]).all()
+    assert np.isnan(bad[1]).all()
+
+
+def test_draws_of_one_matrix_for_each():
+    """The transformation of white noise is that of solve_triangular."""
+    Q = scpt.from_values(VALUES, P)
+    many = np.stack([VALUES, 2 * VALUES])
+    x = Q.random(np.zeros(N), many, rng=np.random.default_rng(1), size=(2,))
+    z = np.random.default_rng(1).standard_normal((2, N))
+    for k in range(2):
+        R = scpt.from_values(many[k], P)
+        np.testing.assert_allclose(x[k], value(scpt.solve_triangular(R, z[k], "T")))
+
+
+# ---- sparse variables ----
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_scipy_formats(format):
+    for convert in (A, sp.csc_matrix(A)):
+        np.testing.assert_allclose(dense_of(scpt.from_sparse(convert.asformat(format))), FULL)
+
+
+def built(values, format="csc", matrix=A):
+    M = matrix.asformat(format)
+    return (ps.CSC if format == "csc" else ps.CSR)(values, M.indices, M.indptr, M.shape)
+
+
+@pytest.mark.parametrize("format", ["csc", "csr"])
+def test_built_of_values(format):
+    a = pt.dvector("a")
+    Q = scpt.from_sparse(built(a, format))
+    assert Q.pattern == P
+    f = scpt.logdet(Q)
+    data = A.asformat(format).data
+    np.testing.assert_allclose(value(f, {a: data}), logdet(FULL))
+    M = sp.csc_array(np.linalg.inv(FULL)).asformat(format)  # the gradient of each entry
+    row = np.repeat(np.arange(N), np.diff(A.asformat(format).indptr))
+    wanted = M.toarray()[A.asformat(format).indices, row]
+    np.testing.assert_allclose(value(pytensor.grad(f, a), {a: data}), wanted)
+
+
+@pytest.mark.parametrize("half", [sp.tril, sp.triu])
+def test_one_triangle(half):
+    a = pt.dvector("a")
+    M = half(A).tocsc()
+    Q = scpt.from_sparse(built(a, matrix=M))
+    np.testing.assert_allclose(dense_of(Q, {a: M.data}), FULL)
+    gradient = value(pytensor.grad(scpt.logdet(Q), a), {a: M.data})
+    column = np.repeat(np.arange(N), np.diff(M.indptr))
+    S = np.linalg.inv(FULL)[M.indices, column]
+    np.testing.assert_allclose(gradient, np.where(M.indices == column, S, 2 * S))
+
+
+def test_expressions_are_taken_apart():
+    W = ps.as_sparse_variable(sp.csc_matrix(A))
+    D = ps.as_sparse_variable(sp.csc_matrix(sp.diags_array(A.diagonal())))
+    expression = t * (D - u * W) + (-(u * D)).T + 2.0 * W
+    Q = scpt.from_sparse(expression)
+    d = np.diag(FULL.diagonal())
+    wanted = 3 * (d - 0.5 * FULL) - 0.5 * d + 2 * FULL
+    np.testing.assert_allclose(dense_of(Q, {t: 3.0, u: 0.5}), wanted, atol=1e-13)
+    x = scpt.logdet(expression)
+    change = value(pytensor.grad(x, t), {t: 3.0, u: 0.5})
+    np.testing.assert_allclose(change, np.trace(np.linalg.solve(wanted, d - 0.5 * FULL)))
+
+
+def test_shared_variables():
+    shared = pytensor.shared(sp.csc_matrix(A))
+    f = pytensor.function([t], scpt.logdet(t * shared), mode=MODE)
+    np.testing.assert_allclose(f(2.0), logdet(2 * FULL))
+    shared.set_value(sp.csc_matrix(A * 3.0))
+    np.testing.assert_allclose(f(2.0), logdet(6 * FULL))
+    for other in (sp.csc_matrix(np.eye(N)), sp.csc_matrix(np.ones((N, N)))):
+        shared.set_value(other)
+        with pytest.raises(AssertionError, match="not those of the pattern"):
+            f(2.0)
+
+
+def test_inputs_with_a_pattern():
+    S = ps.csc_matrix("S", dtype="float64")
+    x = scpt.logdet(scpt.from_sparse(S, pattern=A))
+    f = pytensor.function([S], [x, ps.csm_data(pytensor.grad(x, S))], mode=MODE)
+    got, gradient = f(sp.csc_matrix(A))
+    np.testing.assert_allclose(got, logdet(FULL))
+    column = np.repeat(np.arange(N), np.diff(A.indptr))
+    np.testing.assert_allclose(gradient, np.linalg.inv(FULL)[A.indices, column])
+    with pytest.raises(AssertionError, match="not those of the pattern"):
+        f(sp.csc_matrix(np.eye(N)))
+    with pytest.raises(TypeError, match="format 'csc'"):
+        scpt.from_sparse(S, pattern=A.tocsr())
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: ps.csc_matrix("S", dtype="float64"), TypeError, "pass pattern="),
+        (lambda: pt.dmatrix("M"), TypeError, "a sparse matrix is needed"),
+        (lambda: np.ones((3, 4)), ValueError, "square"),
+        (lambda: built(np.ones(3)), ValueError, r"values of shape \(3,\)"),
+        (lambda: built(np.ones(2), matrix=sp.csc_array([[0.0, 1], [0, 1]])), None, ""),
+        (
+            lambda: built(np.ones(3), matrix=sp.csc_array([[0.0, 1, 0], [0, 0, 0], [1, 1, 0]])),
+            ValueError,
+            "store both triangles",
+        ),
+        (lambda: "matrix", (TypeError, ValueError), "matrix"),
+    ],
+)
+def test_wrong_sparse_variables(make, error, message):
+    if error is None:
+        scpt.from_sparse(make())
+        return
+    with pytest.raises(error, match=message):
+        scpt.from_sparse(make())
+
+
+@pytest.mark.parametrize("function", [pt.linalg.slogdet, pt.linalg.det, pt.linalg.cholesky])
+@pytest.mark.parametrize("mode", ["FAST_COMPILE", None, "JAX"])
+def test_dense_functions_refuse_sparse_variables(function, mode):
+    S = scpt.from_values(VALUES, P).as_sparse()
+    first = (lambda x: x[0]) if function is pt.linalg.slogdet else (lambda x: x)
+    with pytest.raises(TypeError, match=r"sparsechol\.pytensor, or x\.toarray\(\)"):
+        pytensor.function([], first(function(S)), mode=mode)
+    assert np.isfinite(value(first(function(S.toarray())))).all()
+
+
+def test_pickles():
+    Q = scpt.combine([(t, A)])
+    Q2, t2 = pickle.loads(pickle.dumps((Q, t)))
+    assert Q2.pattern == P
+    np.testing.assert_allclose(value(scpt.logdet(Q2), {t2: 2.0}), logdet(2 * FULL))
+    f = pytensor.function([t], scpt.logdet(Q), mode=MODE)
+    np.testing.assert_allclose(pickle.loads(pickle.dumps(f))(2.0), logdet(2 * FULL))
