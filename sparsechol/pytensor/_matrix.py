@@ -106,7 +106,7 @@ class SPDMatrix:
 
     def diagonal(self) -> pt.TensorVariable:
         """The diagonal, (n,)."""
-        return self.values[self.pattern.indptr[:-1]]
+        return self.values[constant(self.pattern.indptr[:-1])]
 
     def add_diagonal(self, h: Any) -> "SPDMatrix":
         """This matrix with `h`, of shape () or (n,), added to its diagonal."""
@@ -116,7 +116,7 @@ class SPDMatrix:
                 f"what is added to the diagonal of a matrix of shape {self.shape} has shape"
                 f" {h.type.shape}, not () or ({self.shape[0]},)"
             )
-        places = self.pattern.indptr[:-1]
+        places = constant(self.pattern.indptr[:-1])
         return self.with_values(pt.inc_subtensor(values[places], h))
 
     def matvec(self, x: Any) -> pt.TensorVariable:

@@ -23,6 +23,10 @@ UNKNOWN = (
 )
 CHANGED = "sparsechol: the indices of a sparse matrix are not those of the pattern analysed for it"
 
+# PyTensor 3.1 gave these Ops other names.
+_any = ps.csc_matrix()
+SUM, MULTIPLE = (type(x.owner.op) for x in (_any + _any, 2.0 * _any))
+
 
 def from_sparse(A: Any, pattern: Any = None, order: Any = "auto") -> SPDMatrix:
     """A matrix from a SciPy matrix or a PyTensor sparse variable.
@@ -78,9 +82,9 @@ def from_sparse(A: Any, pattern: Any = None, order: Any = "auto") -> SPDMatrix:
 def _terms(A, coefficient):
     """The linear combination that a sparse variable is, of entries at known places."""
     op = None if A.owner is None else A.owner.op
-    if isinstance(op, ps.AddSS):
+    if isinstance(op, SUM):
         return [term for x in A.owner.inputs for term in _terms(x, coefficient)]
-    if isinstance(op, ps.SparseDenseMultiply) and all(A.owner.inputs[1].type.broadcastable):
+    if isinstance(op, MULTIPLE) and all(A.owner.inputs[1].type.broadcastable):
         matrix, factor = A.owner.inputs
         return _terms(matrix, coefficient * factor.reshape(()))
     if isinstance(op, ps.Transpose):
