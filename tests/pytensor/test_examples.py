@@ -1,0 +1,155 @@
+"""The examples, smaller where that is possible; and the nested Laplace approximation in full."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytensor
+import pytest
+from helpers import matrices_folder
+from pytensor.scan.op import Scan
+from pytensor_systems import kernels
+from scipy.special import gammaln
+
+import sparsechol.pytensor._matrix as module
+from sparsechol.pytensor._ops import Kernel
+
+FOLDER = Path(__file__).parents[2] / "examples"
+HAVE_PYMC = importlib.util.find_spec("pymc") is not None
+needs_pymc = pytest.mark.skipif(not HAVE_PYMC, reason="PyMC is not installed (Python 3.12)")
+SHORT = {"draws": 400, "tune": 400, "chains": 2, "progressbar": False}
+
+
+def example(name):
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+# ---- nested Laplace ----
+
+
+@pytest.fixture(scope="module")
+def laplace():
+    """The example, its likelihood of 10^4 latent values, and how many patterns were analysed."""
+    script = example("nested_laplace")
+    W, D = script.lattice(100)
+    y = script.simulate(np.array([0.5, 3.0, 1.0]), W, D, np.random.default_rng(1))
+    analysed, find = [], module.pattern_of
+    module.pattern_of = lambda *arguments: analysed.append(find(*arguments)) or analysed[-1]
+    try:
+        f = script.likelihood(y, W, D)[0]
+    finally:
+        module.pattern_of = find
+    return script, y, f, analysed
+
+
+def test_gradient_of_nested_laplace(laplace):
+    f, point, step = laplace[2], np.array([0.2, 2.0, 0.7]), 1e-4
+    gradient = f(point)[1]
+    for q, change in enumerate(step * np.eye(3)):
+        # Differences of fourth order.
+        values = [float(f(point + s * change)[0]) for s in (-2, -1, 1, 2)]
+        difference = (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * step)
+        assert abs(gradient[q] - difference) < 1e-6 * max(1, abs(difference))
+
+
+def test_nested_laplace_has_one_loop_and_one_analysis(laplace):
+    _, _, f, analysed = laplace
+    assert len(analysed) == 1
+    [loop] = [node.op for node in f.maker.fgraph.toposort() if isinstance(node.op, Scan)]
+    inner = [node.op for node in loop.fgraph.toposort() if isinstance(node.op, Kernel)]
+    assert sum(type(op).__name__ == "Factor" for op in inner) == 1
+    outer = [node.op for node in f.maker.fgraph.toposort() if isinstance(node.op, Kernel)]
+    assert {id(op.pattern) for op in [*inner, *outer]} == {id(analysed[0])}
+    # Of Q, at the mode before the last step, and at the mode.
+    assert kernels(f)["Factor"] == 3
+
+
+def test_nested_laplace_against_dense():
+    script = example("nested_laplace")
+    W, D = script.lattice(5)
+    theta = np.array([0.3, 1.0, 0.5])
+    y = script.simulate(theta, W, D, np.random.default_rng(3))
+    f = script.likelihood(y, W, D)[0]
+    Q = np.exp(theta[0]) * (D - W / (1 + np.exp(-theta[1]))).toarray()
+    x = np.zeros(25)
+    for _ in range(30):
+        h = np.exp(theta[2] + x)
+        x += np.linalg.solve(Q + np.diag(h), y - h - Q @ x)
+    h = np.exp(theta[2] + x)
+    wanted = (y * (theta[2] + x) - h - gammaln(y + 1)).sum() - 0.5 * x @ Q @ x
+    wanted += 0.5 * (np.linalg.slogdet(Q)[1] - np.linalg.slogdet(Q + np.diag(h))[1])
+    np.testing.assert_allclose(f(theta)[0], wanted, rtol=1e-12)
+
+
+def test_nested_laplace_runs(capsys):
+    fit = example("nested_laplace").main(rows=30)
+    assert abs(fit.x[2] - 1.0) < 0.2
+    assert "900 latent values" in capsys.readouterr().out
+
+
+@needs_pymc
+@pytest.mark.filterwarnings("ignore")
+def test_nested_laplace_as_a_potential():
+    """A sampler moves in three dimensions, and lands where the optimiser does."""
+    import pymc as pm
+
+    script = example("nested_laplace")
+    W, D = script.lattice(10)
+    y = script.simulate(np.array([0.5, 1.0, 1.0]), W, D, np.random.default_rng(6))
+    with pm.Model() as model:
+        theta = pm.Normal("theta", 0.0, 1.0, shape=3)
+        pm.Potential("y", script.marginal_likelihood(y, theta[2], script.precision(theta, W, D))[0])
+        trace = pm.sample(random_seed=1, **SHORT)
+        mode = pm.find_MAP(progressbar=False)["theta"]
+    draws = trace.posterior["theta"].values.reshape(-1, 3)
+    assert np.all(abs(draws.mean(axis=0) - mode) < 1.5 * draws.std(axis=0))
+    assert model.initial_point()["theta"].shape == (3,)
+
+
+# ---- models in PyMC ----
+
+
+@needs_pymc
+@pytest.mark.filterwarnings("ignore")
+def test_bym2(capsys):
+    districts = matrices_folder() / "inla_germany.mtx.gz"
+    file = districts if districts.exists() else None
+    trace, raw, smooth = example("bym2").main(file, **SHORT)
+    assert smooth > raw
+    assert abs(float(trace.posterior["sigma"].mean()) - 0.4) < 0.1
+    assert "correlation" in capsys.readouterr().out
+
+
+@needs_pymc
+@pytest.mark.filterwarnings("ignore")
+def test_matern_regression(capsys):
+    trace, error, variance = example("matern_regression").main(rows=25, measurements=300, **SHORT)
+    assert abs(float(trace.posterior["noise"].mean()) - 0.3) < 0.06
+    z = error / np.sqrt(variance)
+    assert 0.3 < np.mean(z**2) < 3
+    assert "predicted" in capsys.readouterr().out
+
+
+@needs_pymc
+@pytest.mark.filterwarnings("ignore")
+def test_matern_likelihood_against_dense():
+    script = example("matern_regression")
+    vertices = script.mesh(8)
+    C, G = script.finite_elements(vertices)
+    rng = np.random.default_rng(0)
+    A = script.at_points(vertices, rng.random((20, 2)))
+    np.testing.assert_allclose(A.sum(axis=1), 1)
+    y = rng.standard_normal(20)
+    model = script.regression(A, y, C, G)[0]
+    [potential] = model.potentials
+    inputs = [model[name] for name in ("b", "range", "deviation", "noise")]
+    f = pytensor.function(inputs, potential, mode="FAST_COMPILE")
+    b, range_, deviation, noise = 0.3, 0.4, 1.2, 0.2
+    Q = script.precision(*script.parameters(range_, deviation), C, G)
+    Q = Q.as_sparse().toarray().eval()
+    S = A @ np.linalg.inv(Q) @ A.T + noise**2 * np.eye(20)
+    wanted = -0.5 * (np.linalg.slogdet(2 * np.pi * S)[1] + (y - b) @ np.linalg.solve(S, y - b))
+    np.testing.assert_allclose(f(b, range_, deviation, noise), wanted, rtol=1e-9)
