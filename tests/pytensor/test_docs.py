@@ -1,0 +1,27 @@
+"""The examples in the documentation and in the docstrings of the PyTensor face."""
+
+import doctest
+import importlib
+import importlib.util
+
+import documents
+import pytest
+
+MODULES = ["_functions", "_matrix", "_sparse"]
+HAVE_PYMC = importlib.util.find_spec("pymc") is not None
+
+
+@pytest.mark.filterwarnings("ignore:Numba will use object mode to run CustomDist")
+def test_document():
+    blocks = documents.blocks_of("pytensor.md")
+    if not HAVE_PYMC:  # nor what it prints
+        [place] = [k for k, (_, text) in enumerate(blocks) if "import pymc" in text]
+        del blocks[place : place + 2]
+    assert documents.run(blocks) >= 4
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings(name):
+    result = doctest.testmod(importlib.import_module(f"sparsechol.pytensor.{name}"))
+    assert result.failed == 0
+    assert result.attempted > 0
