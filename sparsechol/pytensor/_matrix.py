@@ -129,7 +129,7 @@ class SPDMatrix:
         columns = x if x.type.ndim == 2 else x[:, None]
         y = ops.matvec(self.pattern, self.values, columns)
         out = ops.QuadForm(self.pattern)(self.values, columns, y)
-        return out if x.type.ndim == 2 else out[0]
+        return out if x.type.ndim == 2 else out.squeeze(0)
 
     def as_sparse(self) -> ps.variable.SparseVariable:
         """A PyTensor sparse variable with both triangles, in format 'csc'."""
@@ -212,7 +212,7 @@ def as_vectors(Q: SPDMatrix, x: Any, name: str) -> pt.TensorVariable:
 def on_columns(Q: SPDMatrix, x: Any, name: str, apply: Any) -> pt.TensorVariable:
     """A linear map of (n, k) arrays on x of shape (n,) or (n, k)."""
     x = as_vectors(Q, x, name)
-    return apply(x) if x.type.ndim == 2 else apply(x[:, None])[:, 0]
+    return apply(x) if x.type.ndim == 2 else apply(x[:, None]).squeeze(1)
 
 
 # ---- making them ----
