@@ -16,6 +16,8 @@ PACKAGES = (
     "pypardiso",
     "mkl",
     "jax",
+    "pytensor",
+    "pymc",
     "sparsax",
     "klujax",
 )
