@@ -1,0 +1,103 @@
+"""Colourings of columns and of rows that together find every entry.
+
+References
+----------
+Coleman, T. F., Verma, A. (1998). The efficient computation of sparse Jacobian matrices using
+    automatic differentiation. SIAM J. Sci. Comput. 19(4), 1210-1233.
+Montoison, A., Dalle, G., Gebremedhin, A. (2025). Revisiting sparse matrix coloring and
+    bicoloring. arXiv:2505.07308.
+"""
+
+import numpy as np
+
+from ._graphs import Columns
+from ._recovery import coordinates, count, recoverable, substituted_both
+
+MOST_TRIALS = 64  # of leaving a colour out by substitution
+
+
+def by_density(A):
+    """Dense rows by products with rows, the entries of the others by products with columns.
+
+    For some limits between dense and not; and the other way round.
+    """
+    for transposed in (False, True):
+        M = A.T.tocsc() if transposed else A
+        counts = np.diff(M.tocsr().indptr)
+        for limit in limits(counts):
+            dense = counts > limit
+            colors = colors_of_columns(M.tocsr()[~dense].tocsc())
+            others = np.full(len(dense), -1, np.int32)
+            others[dense] = colors_of_columns(M.tocsr()[dense].T.tocsc())
+            yield (others, colors) if transposed else (colors, others)
+
+
+def limits(counts, most=6):
+    """Numbers of entries between sparse and dense rows: where they leap most, and none at all."""
+    steps = np.unique(counts)
+    leaps = steps[1:] / np.maximum(steps[:-1], 1)
+    return [*steps[np.argsort(-leaps, kind="stable")[:most]].tolist(), counts.max(initial=0)]
+
+
+def colors_of_columns(M):
+    """A colouring of the columns that have entries; -1 for the others."""
+    chosen = np.flatnonzero(np.diff(M.indptr))
+    colors = np.full(M.shape[1], -1, np.int32)
+    if len(chosen):
+        graph = Columns(M[:, chosen])
+        found = [graph.colored(graph.order(name, None)) for name in ("natural", "largest_first")]
+        colors[chosen] = min(found, key=lambda pair: pair[1])[0]
+    return colors
+
+
+def without_unneeded(A, columns, rows, method):
+    """The colours without those by which nothing is found, counted from nought."""
+    drop = drop_direct if method == "direct" else drop_substituted
+    return tuple(renumbered(colors) for colors in drop(A, columns, rows))
+
+
+def renumbered(colors):
+    """Without gaps; -1 stays."""
+    out = np.full(colors.shape, -1, np.int32)
+    has = colors >= 0
+    out[has] = np.unique(colors[has], return_inverse=True)[1]
+    return out
+
+
+def drop_direct(A, columns, rows):
+    """Leave out classes all of whose entries are found from the other side, small ones first."""
+    i, j = coordinates(A)
+    by_column, by_row = recoverable(A, columns, rows)
+    kc, kr = count(columns), count(rows)
+    # Classes of rows are counted behind those of columns; the last one is that of no class.
+    of_column = np.where(columns[j] >= 0, columns[j], kc + kr)
+    of_row = np.where(rows[i] >= 0, kc + rows[i], kc + kr)
+    needed = np.zeros(kc + kr + 1, bool)
+    needed[of_column[~by_row]] = True
+    needed[of_row[~by_column]] = True
+    sizes = np.bincount(np.concatenate([of_column, of_row]), minlength=kc + kr + 1)
+    dropped = np.zeros(kc + kr + 1, bool)
+    for k in np.argsort(sizes[: kc + kr], kind="stable"):
+        if not needed[k]:
+            dropped[k] = True
+            mine, other = (of_column, of_row) if k < kc else (of_row, of_column)
+            needed[other[mine == k]] = True
+    dropped[-1] = True
+    return (
+        np.where(dropped[columns], -1, columns),  # -1 is the last
+        np.where(dropped[np.where(rows >= 0, kc + rows, -1)], -1, rows),
+    )
+
+
+def drop_substituted(A, columns, rows):
+    """Leave out classes as long as substitution finds all entries, small ones first."""
+    colors = [columns, rows]
+    classes = [
+        (np.sum(of == k), side, k) for side, of in enumerate(colors) for k in range(count(of))
+    ]
+    for _, side, k in sorted(classes)[:MOST_TRIALS]:
+        trial = list(colors)
+        trial[side] = np.where(colors[side] == k, -1, colors[side])
+        if not substituted_both(A, *trial).missing.any():
+            colors = trial
+    return colors

@@ -1,0 +1,132 @@
+"""The two graphs of a pattern that are coloured, and the candidates for a colouring of each."""
+
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+
+from . import greedy, orders, symmetric
+
+NONE = np.empty(0, np.int64), np.empty(0, np.int32)
+DYNAMIC = {
+    "smallest_last": orders.SMALLEST_LAST,
+    "incidence_degree": orders.INCIDENCE_DEGREE,
+    "dynamic_largest_first": orders.DYNAMIC_LARGEST_FIRST,
+    "perfect_elimination": orders.INCIDENCE_DEGREE,
+}
+ORDERS = ("natural", "largest_first", *DYNAMIC, "random")
+
+
+class Graph:
+    """Vertices to be coloured one after the other.
+
+    Attributes
+    ----------
+    n : number of vertices.
+    lower_bound : no valid colouring has fewer colours.
+    """
+
+    def arrays(self):
+        """Lists of neighbours, and lists back for neighbours at distance two, or none."""
+        raise NotImplementedError
+
+    def colored(self, order):
+        """Colours given in an order, and how many."""
+        raise NotImplementedError
+
+    @cached_property
+    def degrees(self):
+        return orders.degrees(*self.arrays())
+
+    def order(self, name, rng):
+        """Vertices in the order of that name."""
+        if name == "natural":
+            return np.arange(self.n, dtype=np.int32)
+        if name == "random":
+            return rng.permutation(self.n).astype(np.int32)
+        if name == "largest_first":
+            return np.argsort(-self.degrees, kind="stable").astype(np.int32)
+        return orders.dynamic(*self.arrays(), self.degrees, DYNAMIC[name])
+
+
+class Columns(Graph):
+    """Columns of a matrix, of which two are in conflict if they share a row.
+
+    Parameters
+    ----------
+    A : csc_array
+    """
+
+    def __init__(self, A):
+        R = A.tocsr()
+        self.n = A.shape[1]
+        self._arrays = (*lists(A), *lists(R))
+        self.lower_bound = int(np.diff(R.indptr).max(initial=0)) or min(1, self.n)
+
+    def arrays(self):
+        return self._arrays
+
+    def colored(self, order):
+        return greedy.color(*self._arrays, order)
+
+    def lattice(self, fewer_than):
+        """Colours ``l + t (l // N) + u (l // M)`` modulo k: right for the stencils of grids.
+
+        N and M are differences that the columns of many rows have.
+        """
+        starts, members = self._arrays[2:]
+        periods = frequent_differences(starts, members)
+        pairs = [(N, M) for q, N in enumerate(periods) for M in periods[q:]]
+        column = np.arange(self.n)
+        for k in range(max(self.lower_bound, 1), fewer_than):
+            for (N, M), t in product(pairs, range(k)):
+                for u in range(1) if N == M else range(1, k):
+                    if greedy.lattice(starts, members, k, N, t, M, u):
+                        colors = (column + t * (column // N) + u * (column // M)) % k
+                        return colors.astype(np.int32)
+        return None
+
+
+class Vertices(Graph):
+    """Vertices of a graph without loops, to be star coloured or coloured without cycles.
+
+    Parameters
+    ----------
+    A : csc_array, symmetric
+    side : (n,) ndarray of int8, optional
+        0 or 1: each side has colours of its own.
+    """
+
+    def __init__(self, A, method, side=None):
+        self.n = A.shape[0]
+        self.starts, self.members = lists(A)
+        self._side = np.zeros(self.n, np.int8) if side is None else side
+        self._sides = 1 if side is None else 2
+        self._color = symmetric.star if method == "direct" else symmetric.acyclic
+        self.lower_bound = min(2, self.n) if len(self.members) else min(1, self.n)
+
+    def arrays(self):
+        return (self.starts, self.members, *NONE)
+
+    def colored(self, order):
+        colors = self._color(self.starts, self.members, order, self._side, self._sides)
+        return colors, int(colors.max(initial=-1)) + 1
+
+
+def lists(A):
+    """Starts and members, in the types of the kernels."""
+    return A.indptr.astype(np.int64), A.indices.astype(np.int32)
+
+
+def frequent_differences(starts, members, rows=1000, most=8, widest=32):
+    """Differences above one between members of a list, in a sample of the lists."""
+    counts = np.diff(starts)
+    sample = np.flatnonzero((counts > 1) & (counts <= widest))
+    sample = sample[:: max(1, len(sample) // rows)]
+    found = [np.subtract.outer(x, x) for x in (members[starts[r] : starts[r + 1]] for r in sample)]
+    if not found:
+        return []
+    differences = np.concatenate([x.ravel() for x in found])
+    values, times = np.unique(differences[differences > 1], return_counts=True)
+    common = values[np.argsort(-times, kind="stable")][:most]
+    return sorted(common[times[np.searchsorted(values, common)] > 0.2 * len(sample)].tolist())
