@@ -1,7 +1,8 @@
 """Sparse Cholesky factorisation with selected inverse, in the manner of scipy.sparse.linalg."""
 
-from . import derivatives
+from . import coloring, derivatives
 from ._batch import CholeskyBatch
+from ._differences import approx_hessian, approx_jacobian
 from ._exceptions import NotPositiveDefiniteError, PatternMismatchError
 from ._factor import CholeskyFactor
 from ._functions import cholesky, logdet, partial_inverse, solve
@@ -17,7 +18,10 @@ __all__ = [
     "PatternMismatchError",
     "SymbolicFactor",
     "analyze",
+    "approx_hessian",
+    "approx_jacobian",
     "cholesky",
+    "coloring",
     "derivatives",
     "logdet",
     "partial_inverse",

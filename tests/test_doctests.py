@@ -5,7 +5,17 @@ import importlib
 
 import pytest
 
-WITH_EXAMPLES = ["_batch", "_factor", "_functions", "_symbolic", "_triangular", "derivatives"]
+WITH_EXAMPLES = [
+    "_batch",
+    "_differences",
+    "_factor",
+    "_functions",
+    "_symbolic",
+    "_triangular",
+    "coloring._color",
+    "coloring._coloring",
+    "derivatives",
+]
 MODULES = [*WITH_EXAMPLES, "_exceptions", "ordering"]
 
 

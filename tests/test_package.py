@@ -17,7 +17,7 @@ def test_all_names_everything_public():
         for name, value in vars(sc).items()
         if not name.startswith("_") and not inspect.ismodule(value)
     }
-    assert set(sc.__all__) == public | {"derivatives"}
+    assert set(sc.__all__) == public | {"coloring", "derivatives"}
     assert sorted(sc.__all__) == list(sc.__all__)
 
 
@@ -26,7 +26,7 @@ def test_public_names_are_documented(name):
     assert inspect.getdoc(getattr(sc, name))
 
 
-@pytest.mark.parametrize("cls", [sc.CholeskyFactor, sc.SymbolicFactor])
+@pytest.mark.parametrize("cls", [sc.CholeskyFactor, sc.SymbolicFactor, sc.coloring.Coloring])
 def test_public_methods_are_documented(cls):
     for name, member in vars(cls).items():
         if not name.startswith("_") and (callable(member) or isinstance(member, property)):

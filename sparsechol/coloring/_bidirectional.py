@@ -92,9 +92,8 @@ def drop_direct(A, columns, rows):
 def drop_substituted(A, columns, rows):
     """Leave out classes as long as substitution finds all entries, small ones first."""
     colors = [columns, rows]
-    classes = [
-        (np.sum(of == k), side, k) for side, of in enumerate(colors) for k in range(count(of))
-    ]
+    sizes = [np.bincount(of[of >= 0]) for of in colors]
+    classes = [(size, side, k) for side in (0, 1) for k, size in enumerate(sizes[side])]
     for _, side, k in sorted(classes)[:MOST_TRIALS]:
         trial = list(colors)
         trial[side] = np.where(colors[side] == k, -1, colors[side])

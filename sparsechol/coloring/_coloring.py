@@ -223,8 +223,11 @@ class Coloring:
         strange = known[place] != wanted if len(known) else np.ones(len(wanted), bool)
         if strange.any():
             q = lower[np.argmax(strange)]
+            row, column = int(i[q]), int(j[q])
             raise PatternMismatchError(
-                f"the entry ({i[q]}, {j[q]}) of the coloring's pattern is not on that of the analysis"
+                f"the entry ({row}, {column}) of the coloring is not on the pattern analysed",
+                row,
+                column,
             )
         return lower, place
 

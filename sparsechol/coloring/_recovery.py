@@ -84,7 +84,10 @@ def by_rows(A, colors):
 
 
 def of_symmetric(A, colors):
-    """Of ``J @ S``, J symmetric with a star colouring: in the row where it is alone."""
+    """Of ``J @ S``, J symmetric with a star colouring: in the row where it is alone.
+
+    An entry and its mirror image come from one place: that of the lower one, if both would do.
+    """
     i, j = coordinates(A)
     k = count(colors)
     here, there = i * k + colors[j], j * k + colors[i]
@@ -92,8 +95,11 @@ def of_symmetric(A, colors):
     # The twin of each entry is as many places from the beginning by row as it is by column.
     alone_there = np.empty_like(alone)
     alone_there[np.lexsort((j, i))] = alone
-    place = np.where(alone, here, np.where(alone_there, there, -1))
-    return Direct(place, ~alone)
+    lower = i >= j
+    mirrored = np.where(lower, ~alone, alone_there)
+    place = np.where(mirrored, there, here)
+    place[~(alone | alone_there)] = -1
+    return Direct(place, mirrored)
 
 
 def of_both(A, columns, rows):

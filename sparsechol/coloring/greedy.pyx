@@ -1,8 +1,8 @@
 """Partial distance-2 colouring: vertices that share a neighbour get different colours.
 
 The vertices are the columns of a matrix and their neighbours its rows, or the other way round:
-list `v` of `starts`, `members` holds the neighbours of vertex `v`, list `r` of `back`, `vertices` the
-vertices that have neighbour `r`. The graph of vertices at distance two is never built.
+list `v` of `starts`, `members` holds the neighbours of vertex `v`, list `r` of `back`, `vertices`
+the vertices that have neighbour `r`. The graph of vertices at distance two is never built.
 
 References
 ----------

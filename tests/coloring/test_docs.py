@@ -1,0 +1,7 @@
+"""The examples in the documentation."""
+
+import documents
+
+
+def test_document():
+    assert documents.run(documents.blocks_of("coloring.md")) == 3
