@@ -10,26 +10,35 @@ Montoison, A., Dalle, G., Gebremedhin, A. (2025). Revisiting sparse matrix color
 
 import numpy as np
 
+from . import symmetric
 from ._graphs import Columns
-from ._recovery import coordinates, count, recoverable, substituted_both
+from ._recovery import coordinates, count, edges_of, recoverable, two_sided
 
-MOST_TRIALS = 64  # of leaving a colour out by substitution
+GOOD_ORDERS = ("natural", "largest_first")
+MOST_TRIALS = 64  # of leaving out a colour by substitution
+MOST_WORK = 3_000_000  # entries that they look at
 
 
-def by_density(A):
+def by_density(A, most):
     """Dense rows by products with rows, the entries of the others by products with columns.
 
-    For some limits between dense and not; and the other way round.
+    For some limits between dense and not; and the other way round. None where there would be more
+    than `most()` colours.
     """
     for transposed in (False, True):
         M = A.T.tocsc() if transposed else A
         counts = np.diff(M.tocsr().indptr)
         for limit in limits(counts):
             dense = counts > limit
-            colors = colors_of_columns(M.tocsr()[~dense].tocsc())
+            colors = colors_of_columns(M.tocsr()[~dense].tocsc(), most())
+            of_dense = colors_of_columns(M.tocsr()[dense].T.tocsc(), most())
+            if colors is None or of_dense is None:
+                yield None
+                continue
             others = np.full(len(dense), -1, np.int32)
-            others[dense] = colors_of_columns(M.tocsr()[dense].T.tocsc())
-            yield (others, colors) if transposed else (colors, others)
+            others[dense] = of_dense
+            both = (others, colors) if transposed else (colors, others)
+            yield without_unneeded(A, *both, "direct")
 
 
 def limits(counts, most=6):
@@ -39,15 +48,18 @@ def limits(counts, most=6):
     return [*steps[np.argsort(-leaps, kind="stable")[:most]].tolist(), counts.max(initial=0)]
 
 
-def colors_of_columns(M):
-    """A colouring of the columns that have entries; -1 for the others."""
+def colors_of_columns(M, most):
+    """A colouring of the columns that have entries, -1 for the others; None above `most`."""
     chosen = np.flatnonzero(np.diff(M.indptr))
     colors = np.full(M.shape[1], -1, np.int32)
-    if len(chosen):
-        graph = Columns(M[:, chosen])
-        found = [graph.colored(graph.order(name, None)) for name in ("natural", "largest_first")]
-        colors[chosen] = min(found, key=lambda pair: pair[1])[0]
-    return colors
+    graph = Columns(M[:, chosen])
+    if graph.lower_bound > most:
+        return None
+    found = [graph.colored(graph.order(name, None), most) for name in GOOD_ORDERS]
+    found = [x for x in found if x is not None]
+    if found:
+        colors[chosen] = min(found, key=count)
+    return colors if found else None
 
 
 def without_unneeded(A, columns, rows, method):
@@ -77,11 +89,14 @@ def drop_direct(A, columns, rows):
     needed[of_row[~by_column]] = True
     sizes = np.bincount(np.concatenate([of_column, of_row]), minlength=kc + kr + 1)
     dropped = np.zeros(kc + kr + 1, bool)
+    # The other class of the entries of each class, class by class.
+    mine = np.concatenate([of_column, of_row])
+    others = np.concatenate([of_row, of_column])[np.argsort(mine, kind="stable")]
+    ends = np.cumsum(sizes)
     for k in np.argsort(sizes[: kc + kr], kind="stable"):
         if not needed[k]:
             dropped[k] = True
-            mine, other = (of_column, of_row) if k < kc else (of_row, of_column)
-            needed[other[mine == k]] = True
+            needed[others[ends[k] - sizes[k] : ends[k]]] = True
     dropped[-1] = True
     return (
         np.where(dropped[columns], -1, columns),  # -1 is the last
@@ -91,12 +106,14 @@ def drop_direct(A, columns, rows):
 
 def drop_substituted(A, columns, rows):
     """Leave out classes as long as substitution finds all entries, small ones first."""
+    starts, members, twin = edges_of(two_sided(A))
     colors = [columns, rows]
     sizes = [np.bincount(of[of >= 0]) for of in colors]
     classes = [(size, side, k) for side in (0, 1) for k, size in enumerate(sizes[side])]
-    for _, side, k in sorted(classes)[:MOST_TRIALS]:
+    for _, side, k in sorted(classes)[: min(MOST_TRIALS, MOST_WORK // max(A.nnz, 1))]:
         trial = list(colors)
         trial[side] = np.where(colors[side] == k, -1, colors[side])
-        if not substituted_both(A, *trial).missing.any():
+        found = symmetric.elimination(starts, members, twin, np.concatenate(trial).astype(np.int32))
+        if len(found[0]) == A.nnz:
             colors = trial
     return colors

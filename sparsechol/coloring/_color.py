@@ -38,7 +38,7 @@ def color(pattern, structure="column", method="direct", order="auto", *, budget=
         permutation. 'auto' tries them one after the other, and colourings of grids and repeated
         colourings of the best, and keeps the one with fewest colours.
     budget : float, optional
-        Seconds after which 'auto' tries no more; the natural order is always tried.
+        Seconds after which 'auto' tries no more; one colouring is always found.
     seed : int, optional
         Of the random orders.
 
@@ -116,22 +116,23 @@ class Search:
         """Candidates until one has as few colours as can be, or the time is over."""
         deadline = perf_counter() + budget
         for colors in self.candidates():
-            coloring = self.finished(colors)
-            if self.best is None or coloring.num_colors < self.best.num_colors:
-                self.best = coloring
-            if self.best.num_colors <= coloring.lower_bound or perf_counter() > deadline:
+            if colors is not None:
+                coloring = self.finished(colors)
+                if self.best is None or coloring.num_colors < self.best.num_colors:
+                    self.best = coloring
+            if self.best is None:
+                continue
+            if self.best.num_colors <= self.graph.lower_bound or perf_counter() > deadline:
                 break
         return self.best
 
     def candidates(self):
-        """Colours, found when they are asked for."""
+        """Colours, found when they are asked for; None where there are too many."""
+        if self.structure == "bidirectional":
+            yield from by_density(self.A, self.most)
         yield self.colored("natural")
         if isinstance(self.graph, Columns):
-            found = self.graph.lattice(fewer_than=min(self.best.num_colors, MOST_OF_LATTICE))
-            if found is not None:
-                yield found
-        if self.structure == "bidirectional":
-            yield from by_density(self.A)
+            yield self.graph.lattice(fewer_than=min(self.best.num_colors, MOST_OF_LATTICE))
         for name in ORDERS[1:]:
             if name != "perfect_elimination":  # the same as incidence degree
                 yield self.colored(name)
@@ -142,16 +143,21 @@ class Search:
         """Colours given in an order; in both directions of columns and of rows."""
         if isinstance(order, str):
             order = self.graph.order(order, self.rng)
-        colors, _ = self.graph.colored(order)
-        if self.structure != "bidirectional":
+        colors = self.graph.colored(order, self.most())
+        if self.structure != "bidirectional" or colors is None:
             return colors
         n = self.A.shape[1]
-        return colors[:n] // 2, colors[n:] // 2
+        return without_unneeded(self.A, colors[:n] // 2, colors[n:] // 2, self.method)
+
+    def most(self):
+        """Colours that a candidate may have to be better than the best, before some are dropped."""
+        if self.best is None:
+            return self.graph.n + 1
+        better = self.best.num_colors - 1
+        return better if self.structure != "bidirectional" else 2 * better + 8
 
     def finished(self, colors):
         """A candidate as a Coloring."""
-        if self.structure == "bidirectional":
-            colors = without_unneeded(self.A, *colors, self.method)
         return Coloring(self.A, self.structure, self.method, colors, self.graph.lower_bound)
 
     def again(self, turn):

@@ -30,8 +30,8 @@ class Graph:
         """Lists of neighbours, and lists back for neighbours at distance two, or none."""
         raise NotImplementedError
 
-    def colored(self, order):
-        """Colours given in an order, and how many."""
+    def colored(self, order, most):
+        """Colours given in an order; None if more than `most` are needed."""
         raise NotImplementedError
 
     @cached_property
@@ -66,8 +66,8 @@ class Columns(Graph):
     def arrays(self):
         return self._arrays
 
-    def colored(self, order):
-        return greedy.color(*self._arrays, order)
+    def colored(self, order, most):
+        return greedy.color(*self._arrays, order, most)
 
     def lattice(self, fewer_than):
         """Colours ``l + t (l // N) + u (l // M)`` modulo k: right for the stencils of grids.
@@ -108,9 +108,8 @@ class Vertices(Graph):
     def arrays(self):
         return (self.starts, self.members, *NONE)
 
-    def colored(self, order):
-        colors = self._color(self.starts, self.members, order, self._side, self._sides)
-        return colors, int(colors.max(initial=-1)) + 1
+    def colored(self, order, most):
+        return self._color(self.starts, self.members, order, self._side, self._sides, most)
 
 
 def lists(A):

@@ -128,16 +128,14 @@ def substituted_symmetric(A, colors):
     i, j = coordinates(A)
     off = i != j
     off_diagonal = np.flatnonzero(off)
-    starts = np.concatenate([[0], np.cumsum(np.bincount(j[off], minlength=A.shape[0]))])
-    members = i[off].astype(np.int32)
+    edges = csc_array((np.ones(len(off_diagonal), np.int8), (i[off], j[off])), A.shape)
+    starts, members, twin = edges_of(edges)
+    entry, source, target = symmetric.elimination(starts, members, twin, colors)
     k = count(colors)
-    entry, source, target, twin = eliminated(starts, members, colors)
-    vertex = j[off]  # the list that an entry is in
     found = np.full(A.nnz, -1)
-    number = np.arange(len(entry))
-    found[off_diagonal[entry]] = found[off_diagonal[twin[entry]]] = number
-    found[~off] = len(entry) + np.arange(int((~off).sum()))
-    place = vertex[entry] * k + colors[members[entry]]
+    found[off_diagonal[entry]] = found[off_diagonal[twin[entry]]] = np.arange(len(entry))
+    found[~off] = len(entry) + np.arange(A.nnz - len(off_diagonal))
+    place = j[off][entry] * k + colors[members[entry]]
     diagonal = i[~off] * k + colors[i[~off]]
     return Substitution(place, source, target, found, diagonal, len(members) + 1)
 
@@ -145,10 +143,9 @@ def substituted_symmetric(A, colors):
 def substituted_both(A, columns, rows):
     """Of ``J @ S`` and ``R.T @ J``, with an acyclic colouring of columns and rows."""
     m, n = A.shape
-    H = two_sided(A)
-    starts, members = H.indptr.astype(np.int64), H.indices.astype(np.int32)
+    starts, members, twin = edges_of(two_sided(A))
     colors = np.concatenate([columns, rows]).astype(np.int32)
-    entry, source, target, twin = eliminated(starts, members, colors)
+    entry, source, target = symmetric.elimination(starts, members, twin, colors)
     vertex = np.repeat(np.arange(m + n), np.diff(starts))[entry]
     color = colors[members[entry]].astype(np.int64)
     kc = count(columns)
@@ -159,14 +156,12 @@ def substituted_both(A, columns, rows):
     return Substitution(place, source, target, found, np.empty(0, np.int64), len(members) + 1)
 
 
-def eliminated(starts, members, colors):
-    """`symmetric.elimination`, and the mirror image of each entry."""
+def edges_of(H):
+    """Lists of neighbours in a graph, sorted, and for each entry the place of its mirror image."""
+    members = H.indices.astype(np.int32)
     twin = np.empty(len(members), np.int64)
     twin[np.argsort(members, kind="stable")] = np.arange(len(members))
-    found = symmetric.elimination(
-        starts.astype(np.int64), members, twin, np.ascontiguousarray(colors, np.int32)
-    )
-    return (*found, twin)
+    return H.indptr.astype(np.int64), members, twin
 
 
 def two_sided(A):

@@ -75,16 +75,15 @@ cdef int32_t first_free(DenseRows *dense, const int64_t[::1] place, const int32_
 
 
 def color(const int64_t[::1] starts, const int32_t[::1] members, const int64_t[::1] back,
-          const int32_t[::1] vertices, const int32_t[::1] order):
+          const int32_t[::1] vertices, const int32_t[::1] order, int32_t most):
     """Give each vertex, in this order, the smallest colour that no vertex near it has.
 
     Returns
     -------
-    colors : (n,) ndarray of int32
-    count : int
+    (n,) ndarray of int32, or None if more than `most` are needed
     """
     cdef Py_ssize_t n = starts.shape[0] - 1, m = back.shape[0] - 1
-    cdef int64_t largest = 0, limit, p, q, r, k, count
+    cdef int64_t largest = 0, limit, p, r, k, t, count
     cdef int32_t v, c, colors = 0
     cdef bint has_dense, enough = True
     cdef DenseRows dense
@@ -104,10 +103,10 @@ def color(const int64_t[::1] starts, const int32_t[::1] members, const int64_t[:
                 place[r] = dense.count
                 dense.count += 1
         enough = widen(&dense, 1)
-        for q in range(n):
-            if not enough:
+        for t in range(n):
+            if not enough or colors > most:
                 break
-            v = order[q]
+            v = order[t]
             count = starts[v + 1] - starts[v]
             has_dense = False
             for p in range(starts[v], starts[v + 1]):
@@ -137,7 +136,7 @@ def color(const int64_t[::1] starts, const int32_t[::1] members, const int64_t[:
         free(dense.sets)
     if not enough:
         raise MemoryError("no memory for the colours of dense rows")
-    return color_array, int(colors)
+    return color_array if colors <= most else None
 
 
 def lattice(const int64_t[::1] back, const int32_t[::1] vertices, int64_t modulus, int64_t first,

@@ -89,8 +89,9 @@ cdef void check(const int64_t[::1] starts, const int32_t[::1] order, const int8_
 
 
 def star(const int64_t[::1] starts, const int32_t[::1] members, const int32_t[::1] order,
-         const int8_t[::1] side, int sides):
-    """Colours of a star colouring, vertex by vertex in this order.
+         const int8_t[::1] side, int sides, int32_t most):
+    """Colours of a star colouring, vertex by vertex in this order; None if a side needs more than
+    `most`.
 
     Where `v` has several neighbours of one colour, it must not take a colour that is around them,
     nor where a neighbour `w` is a leaf of a star, the colour of its centre (`leaf` of the slot at
@@ -122,6 +123,8 @@ def star(const int64_t[::1] starts, const int32_t[::1] members, const int32_t[::
                     if leaf[p]:
                         forbidden[s.color[p]] = v
             c = smallest(forbidden, v, side[v], sides)
+            if c // sides >= most:
+                break
             color[v] = c
             for k in range(starts[v], starts[v + 1]):
                 w = members[k]
@@ -135,7 +138,9 @@ def star(const int64_t[::1] starts, const int32_t[::1] members, const int32_t[::
                     leaf[q] = True
                     if s.count[p] == 2:
                         leaf[find(s, s.vertex[p], color[w])] = True
-    return out
+        else:
+            t = n
+    return out if t == n else None
 
 
 cdef inline int64_t root(int64_t *parent, int64_t p) noexcept nogil:
@@ -146,8 +151,9 @@ cdef inline int64_t root(int64_t *parent, int64_t p) noexcept nogil:
 
 
 def acyclic(const int64_t[::1] starts, const int32_t[::1] members, const int32_t[::1] order,
-            const int8_t[::1] side, int sides):
-    """Colours of an acyclic colouring, vertex by vertex in this order.
+            const int8_t[::1] side, int sides, int32_t most):
+    """Colours of an acyclic colouring, vertex by vertex in this order; None if a side needs more
+    than `most`.
 
     A slot is a star of two colours, and an edge joins the two slots that it is in to one tree. Two
     neighbours of one colour in one tree would be joined by `v` to a cycle if it took the colour of
@@ -180,13 +186,17 @@ def acyclic(const int64_t[::1] starts, const int32_t[::1] members, const int32_t
                         forbidden[s.color[p]] = v
                     visited[q] = v
             c = smallest(forbidden, v, side[v], sides)
+            if c // sides >= most:
+                break
             color[v] = c
             for k in range(starts[v], starts[v + 1]):
                 w = members[k]
                 p = add(s, w, c, v)
                 if color[w] >= 0:
                     parent[root(parent, p)] = root(parent, find(s, v, color[w]))
-    return out
+        else:
+            t = n
+    return out if t == n else None
 
 
 def elimination(const int64_t[::1] starts, const int32_t[::1] members, const int64_t[::1] twin,
