@@ -8,6 +8,8 @@ import argparse
 import os
 import statistics
 import sys
+from contextlib import suppress
+from functools import partial
 
 from .report import forget_source_tree
 
@@ -49,27 +51,19 @@ def arguments():
     return parser.parse_args()
 
 
-def measured(A, kind, repeat):
-    """Numbers of colours and times: ours by order, and those of the libraries that can."""
+def measured(A, kind, repeat, orders=OURS, peers=()):
+    """Lower bound, numbers of colours, and times: ours by order, and those of the others."""
     from . import clock
     from .benchmarks import coloring
 
-    numbers = {}
-    work = {order: ours(A, kind, order) for order in OURS}
-    for name in coloring.PEERS.get(kind, ()):
-        try:
+    work = {order: partial(coloring.coloring, A, kind, order) for order in orders}
+    for name in peers:
+        with suppress(NotImplementedError):
             work[name] = coloring.peer(A, kind, name)
-        except NotImplementedError:
-            continue
-    for key, run in work.items():
-        work[key] = remembering(numbers, key, run)
-    return numbers, clock.medians(work, repeat)
-
-
-def ours(A, kind, order):
-    from .benchmarks import coloring
-
-    return lambda: coloring.coloring(A, kind, order).num_colors
+    results = {}
+    times = clock.medians({key: remembering(results, key, work[key]) for key in work}, repeat)
+    bound = results["natural"].lower_bound
+    return bound, {key: getattr(x, "num_colors", x) for key, x in results.items()}, times
 
 
 def remembering(results, key, run):
@@ -84,10 +78,10 @@ def warm_up():
     from .benchmarks import coloring
 
     for kind in coloring.KINDS:
-        measured(coloring.load("arrow_200"), kind, 1)
+        measured(coloring.load("arrow_200"), kind, 1, peers=coloring.PEERS.get(kind, ()))
 
 
-def comparison(names, kind, args):
+def comparison(names, kind, args, what=""):
     """Table of one kind of colouring, and means of ratios."""
     from . import tables
     from .benchmarks import coloring
@@ -97,8 +91,8 @@ def comparison(names, kind, args):
         A = coloring.load(name, args.matrices)
         if kind in ("star", "acyclic") and not coloring.is_symmetric(A):
             continue
-        numbers, times = measured(A, kind, args.repeat)
-        found.append((name, A, coloring.coloring(A, kind, "natural").lower_bound, numbers, times))
+        bound, numbers, times = measured(A, kind, args.repeat, peers=peers)
+        found.append((name, A, bound, numbers, times))
         print(kind, name, numbers, *(f"{t:.4f}" for t in times.values()), file=sys.stderr)
     peers = [p for p in peers if any(p in numbers for *_, numbers, _ in found)]
     header = ["pattern", "columns", "entries", "bound", *map(words, OURS), *peers, "natural ms",
@@ -110,8 +104,9 @@ def comparison(names, kind, args):
                      *(str(numbers.get(key, "-")) for key in (*OURS, *peers)),
                      f"{1e3 * times['natural']:.2f}", f"{1e3 * times['auto']:.1f}",
                      *ratios])  # fmt: skip
-    lines = [tables.title(SHOWN[kind], args.markdown), ""]
-    return [*lines, *tables.table(header, rows, args.markdown), "", *means(found, peers)]
+    lines = [tables.title(SHOWN[kind] + what, args.markdown), ""]
+    lines += tables.table(header, rows, args.markdown)
+    return [*lines, "", *means(found, peers)] if peers else lines
 
 
 def words(order):
@@ -149,8 +144,7 @@ def goals(args):
     rows = []
     for name, kind, goal in GOALS:
         A = coloring.load(name)
-        numbers, times = measured_ours(A, kind, args.repeat)
-        bound = coloring.coloring(A, kind, "natural").lower_bound
+        bound, numbers, times = measured(A, kind, args.repeat, ("natural", "auto"))
         reached = "-" if goal is None else "yes" if numbers["auto"] <= goal else "NO"
         rows.append([f"{name}, {kind}", str(A.nnz), str(bound), str(numbers["natural"]),
                      str(numbers["auto"]), str(goal or "-"), reached,
@@ -160,14 +154,6 @@ def goals(args):
               "auto ms"]  # fmt: skip
     heading = tables.title("Goals", args.markdown)
     return [heading, "", *tables.table(header, rows, args.markdown)]
-
-
-def measured_ours(A, kind, repeat):
-    from . import clock
-
-    numbers = {}
-    work = {o: remembering(numbers, o, ours(A, kind, o)) for o in ("natural", "auto")}
-    return numbers, clock.medians(work, repeat)
 
 
 def decompression(names, args):
@@ -211,7 +197,7 @@ def main():
         lines += [*comparison(args.only or names, kind, args), ""]
     if not args.only:
         for kind in coloring.KINDS:
-            lines += ["Random patterns", "", *comparison(coloring.RANDOM, kind, args), ""]
+            lines += [*comparison(coloring.RANDOM, kind, args, ": random patterns"), ""]
     lines += decompression(args.only or names, args)
     print("\n".join([*lines, "", *machine.describe(load)]))
 

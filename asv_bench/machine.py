@@ -20,6 +20,9 @@ PACKAGES = (
     "pymc",
     "sparsax",
     "klujax",
+    "asdex",
+    "sparsejac",
+    "casadi",
 )
 
 

@@ -56,7 +56,7 @@ def colors_of_columns(M, most):
     if graph.lower_bound > most:
         return None
     found = [graph.colored(graph.order(name, None), most) for name in GOOD_ORDERS]
-    found = [x for x in found if x is not None]
+    found = [x for x in (*found, graph.lattice(most)) if x is not None]
     if found:
         colors[chosen] = min(found, key=count)
     return colors if found else None

@@ -14,7 +14,6 @@ from ._recovery import coordinates, two_sided
 STRUCTURES = ("column", "row", "symmetric", "bidirectional")
 METHODS = ("direct", "substitution")
 ROUNDS = 100  # of iterated greedy colouring
-MOST_OF_LATTICE = 40  # colours of a grid
 
 
 def color(pattern, structure="column", method="direct", order="auto", *, budget=1.0, seed=0):
@@ -130,20 +129,23 @@ class Search:
         """Colours, found when they are asked for; None where there are too many."""
         if self.structure == "bidirectional":
             yield from by_density(self.A, self.most)
-        yield self.colored("natural")
+        names = [name for name in ORDERS if name != "perfect_elimination"]  # as incidence degree
+        for name in names[:2]:
+            yield self.colored(name)
         if isinstance(self.graph, Columns):
-            yield self.graph.lattice(fewer_than=min(self.best.num_colors, MOST_OF_LATTICE))
-        for name in ORDERS[1:]:
-            if name != "perfect_elimination":  # the same as incidence degree
-                yield self.colored(name)
+            yield self.graph.lattice(self.most())
+        else:
+            yield from (self.colored(name, wide=True) for name in names[:2])
+        for name in names[2:]:
+            yield self.colored(name)
         for turn in range(ROUNDS):
             yield self.colored(self.again(turn))
 
-    def colored(self, order):
+    def colored(self, order, **options):
         """Colours given in an order; in both directions of columns and of rows."""
         if isinstance(order, str):
             order = self.graph.order(order, self.rng)
-        colors = self.graph.colored(order, self.most())
+        colors = self.graph.colored(order, self.most(), **options)
         if self.structure != "bidirectional" or colors is None:
             return colors
         n = self.A.shape[1]

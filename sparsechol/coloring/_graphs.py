@@ -1,7 +1,7 @@
 """The two graphs of a pattern that are coloured, and the candidates for a colouring of each."""
 
 from functools import cached_property
-from itertools import product
+from itertools import islice, product
 
 import numpy as np
 
@@ -15,6 +15,9 @@ DYNAMIC = {
     "perfect_elimination": orders.INCIDENCE_DEGREE,
 }
 ORDERS = ("natural", "largest_first", *DYNAMIC, "random")
+MOST_OF_LATTICE = 40  # colours of a grid
+MOST_TESTS = 30_000  # of lattices, a few microseconds each
+COMMON = 0.6  # differences in this part of the rows are those of a grid
 
 
 class Graph:
@@ -69,7 +72,7 @@ class Columns(Graph):
     def colored(self, order, most):
         return greedy.color(*self._arrays, order, most)
 
-    def lattice(self, fewer_than):
+    def lattice(self, most):
         """Colours ``l + t (l // N) + u (l // M)`` modulo k: right for the stencils of grids.
 
         N and M are differences that the columns of many rows have.
@@ -77,13 +80,17 @@ class Columns(Graph):
         starts, members = self._arrays[2:]
         periods = frequent_differences(starts, members)
         pairs = [(N, M) for q, N in enumerate(periods) for M in periods[q:]]
-        column = np.arange(self.n)
-        for k in range(max(self.lower_bound, 1), fewer_than):
-            for (N, M), t in product(pairs, range(k)):
-                for u in range(1) if N == M else range(1, k):
-                    if greedy.lattice(starts, members, k, N, t, M, u):
-                        colors = (column + t * (column // N) + u * (column // M)) % k
-                        return colors.astype(np.int32)
+        moduli = range(max(self.lower_bound, 1), min(most, MOST_OF_LATTICE) + 1)
+        tests = (
+            (k, N, t, M, u)
+            for k in moduli
+            for (N, M), t in product(pairs, range(k))
+            for u in (range(1) if N == M else range(1, k))
+        )
+        for k, N, t, M, u in islice(tests, MOST_TESTS):
+            if greedy.lattice(starts, members, k, N, t, M, u):
+                column = np.arange(self.n)
+                return ((column + t * (column // N) + u * (column // M)) % k).astype(np.int32)
         return None
 
 
@@ -108,8 +115,8 @@ class Vertices(Graph):
     def arrays(self):
         return (self.starts, self.members, *NONE)
 
-    def colored(self, order, most):
-        return self._color(self.starts, self.members, order, self._side, self._sides, most)
+    def colored(self, order, most, wide=False):
+        return self._color(self.starts, self.members, order, self._side, self._sides, most, wide)
 
 
 def lists(A):
@@ -128,4 +135,4 @@ def frequent_differences(starts, members, rows=1000, most=8, widest=32):
     differences = np.concatenate([x.ravel() for x in found])
     values, times = np.unique(differences[differences > 1], return_counts=True)
     common = values[np.argsort(-times, kind="stable")][:most]
-    return sorted(common[times[np.searchsorted(values, common)] > 0.2 * len(sample)].tolist())
+    return sorted(common[times[np.searchsorted(values, common)] > COMMON * len(sample)].tolist())

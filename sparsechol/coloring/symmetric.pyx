@@ -5,6 +5,10 @@ of the colours around it. That list is kept: slot `p` in ``starts[w] <= p < star
 holds a colour, the first neighbour that has it, and how many have. So a dense vertex costs its
 number of colours, and not its degree, whenever a neighbour looks at it.
 
+Where it is `wide`, a vertex keeps away from the colours around neighbours that have none yet too,
+as in Algorithm 4.1 of the article of 2005 (SIAM Review 47(4), 629-705): no condition asks for it,
+but what is dense has less trouble later.
+
 The vertices may be of two sides, rows and columns of a matrix, each with colours of its own: those
 of the first are the even numbers, those of the second the odd ones.
 
@@ -89,7 +93,7 @@ cdef void check(const int64_t[::1] starts, const int32_t[::1] order, const int8_
 
 
 def star(const int64_t[::1] starts, const int32_t[::1] members, const int32_t[::1] order,
-         const int8_t[::1] side, int sides, int32_t most):
+         const int8_t[::1] side, int sides, int32_t most, bint wide):
     """Colours of a star colouring, vertex by vertex in this order; None if a side needs more than
     `most`.
 
@@ -115,6 +119,8 @@ def star(const int64_t[::1] starts, const int32_t[::1] members, const int32_t[::
             for k in range(starts[v], starts[v + 1]):
                 w = members[k]
                 if color[w] < 0:
+                    if wide:
+                        forbid_around(s, w, forbidden, v)
                     continue
                 if s.count[find(s, v, color[w])] > 1:
                     forbid_around(s, w, forbidden, v)
@@ -151,7 +157,7 @@ cdef inline int64_t root(int64_t *parent, int64_t p) noexcept nogil:
 
 
 def acyclic(const int64_t[::1] starts, const int32_t[::1] members, const int32_t[::1] order,
-            const int8_t[::1] side, int sides, int32_t most):
+            const int8_t[::1] side, int sides, int32_t most, bint wide):
     """Colours of an acyclic colouring, vertex by vertex in this order; None if a side needs more
     than `most`.
 
@@ -178,7 +184,11 @@ def acyclic(const int64_t[::1] starts, const int32_t[::1] members, const int32_t
             forbid_around(s, v, forbidden, v)
             for k in range(starts[v], starts[v + 1]):
                 w = members[k]
-                if color[w] < 0 or s.count[find(s, v, color[w])] == 1:
+                if color[w] < 0:
+                    if wide:
+                        forbid_around(s, w, forbidden, v)
+                    continue
+                if s.count[find(s, v, color[w])] == 1:
                     continue
                 for p in range(starts[w], starts[w] + s.filled[w]):
                     q = root(parent, p)

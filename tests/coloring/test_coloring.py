@@ -422,7 +422,7 @@ def test_kernels_refuse_arrays_that_do_not_fit():
     order, side = np.zeros(1, np.int32), np.zeros(2, np.int8)
     for kernel in (symmetric.star, symmetric.acyclic):
         with pytest.raises(ValueError, match="one element for each vertex"):
-            kernel(starts, members, order, side, 1, 2)
+            kernel(starts, members, order, side, 1, 2, False)
     with pytest.raises(ValueError, match="each vertex once"):
         greedy.color(starts, members, starts, members, order, 2)
     one, far = np.zeros(1, np.int64), np.full(1, 7)
