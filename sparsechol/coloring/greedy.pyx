@@ -22,9 +22,10 @@ cdef extern from *:
     int lowest_bit(uint64_t x) nogil
 
 
-# A vertex looks at all others of its rows, and of a dense row at the set of its colours instead: 64
-# of them at a time. Rows are dense where that is cheaper and the sets need no more memory than the
-# matrix.
+# Each row knows which of the first 64 colours it has, and that is mostly enough. Where they are all
+# taken, a vertex looks at all others of its rows, and of a dense row at the set of its colours
+# instead, 64 at a time. Rows are dense where that is cheaper and the sets need no more memory than
+# the matrix.
 cdef struct DenseRows:
     uint64_t *sets  # `words` for each
     int64_t count
@@ -74,6 +75,31 @@ cdef int32_t first_free(DenseRows *dense, const int64_t[::1] place, const int32_
     return c
 
 
+cdef int32_t beyond(DenseRows *dense, const int64_t[::1] starts, const int32_t[::1] members,
+                    const int64_t[::1] back, const int32_t[::1] vertices,
+                    const int64_t[::1] place, const int32_t[::1] color_of, int32_t[::1] forbidden,
+                    int32_t v, int32_t colors) noexcept nogil:
+    """The smallest colour for `v`, whose rows have the first 64 all together."""
+    cdef int64_t p, k, r, count = starts[v + 1] - starts[v]
+    cdef int32_t c
+    cdef bint has_dense = False
+    for p in range(starts[v], starts[v + 1]):
+        r = members[p]
+        if place[r] >= 0:
+            has_dense = True
+            continue
+        for k in range(back[r], back[r + 1]):
+            c = color_of[vertices[k]]
+            if c >= 0:
+                forbidden[c] = v
+    if has_dense:
+        return first_free(dense, place, &members[starts[v]], count, &forbidden[0], v, colors)
+    c = 0
+    while c < colors and forbidden[c] == v:
+        c += 1
+    return c
+
+
 def color(const int64_t[::1] starts, const int32_t[::1] members, const int64_t[::1] back,
           const int32_t[::1] vertices, const int32_t[::1] order, int32_t most):
     """Give each vertex, in this order, the smallest colour that no vertex near it has.
@@ -83,13 +109,15 @@ def color(const int64_t[::1] starts, const int32_t[::1] members, const int64_t[:
     (n,) ndarray of int32, or None if more than `most` are needed
     """
     cdef Py_ssize_t n = starts.shape[0] - 1, m = back.shape[0] - 1
-    cdef int64_t largest = 0, limit, p, r, k, t, count
+    cdef int64_t largest = 0, limit, p, r, t
     cdef int32_t v, c, colors = 0
-    cdef bint has_dense, enough = True
+    cdef bint enough = True
     cdef DenseRows dense
     color_array = np.full(n, -1, np.int32)
     cdef int32_t[::1] color_of = color_array
     cdef int32_t[::1] forbidden = np.full(n + 1, -1, np.int32)
+    cdef uint64_t[::1] few = np.zeros(max(m, 1), np.uint64)
+    cdef uint64_t taken
     cdef int64_t[::1] place = np.full(max(m, 1), -1, np.int64)
     if order.shape[0] != n:
         raise ValueError("the order must hold each vertex once")
@@ -107,28 +135,21 @@ def color(const int64_t[::1] starts, const int32_t[::1] members, const int64_t[:
             if not enough or colors > most:
                 break
             v = order[t]
-            count = starts[v + 1] - starts[v]
-            has_dense = False
+            taken = 0
             for p in range(starts[v], starts[v + 1]):
-                r = members[p]
-                if place[r] >= 0:
-                    has_dense = True
-                    continue
-                for k in range(back[r], back[r + 1]):
-                    c = color_of[vertices[k]]
-                    if c >= 0:
-                        forbidden[c] = v
-            if has_dense:
-                c = first_free(&dense, place, &members[starts[v]], count, &forbidden[0], v, colors)
+                taken |= few[members[p]]
+            if ~taken:
+                c = lowest_bit(~taken)
+                for p in range(starts[v], starts[v + 1]):
+                    few[members[p]] |= (<uint64_t>1) << c
             else:
-                c = 0
-                while c < colors and forbidden[c] == v:
-                    c += 1
+                c = beyond(&dense, starts, members, back, vertices, place, color_of, forbidden, v,
+                           colors)
             color_of[v] = c
             if c == colors:
                 colors += 1
                 enough = widen(&dense, colors)
-            if has_dense and enough:
+            if dense.count and enough:
                 for p in range(starts[v], starts[v + 1]):
                     r = place[members[p]]
                     if r >= 0:

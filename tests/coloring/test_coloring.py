@@ -122,14 +122,19 @@ def test_greedy_colors_of_symmetric_matrices(method, valid, n, density, seed):
     np.testing.assert_array_equal(C.colors, reference.smallest_valid(adjacent, order, valid))
 
 
-def test_rows_with_sets_of_colors():
-    """Dense rows, of which the kernel keeps the colours as sets."""
+@pytest.mark.parametrize(
+    ("m", "n", "dense", "density"),
+    [(40, 300, 1, 0.02), (60, 200, 3, 0.02), (5, 1500, 2, 0.02), (150, 250, 0, 0.15)],
+)
+def test_more_than_64_colors(m, n, dense, density):
+    """Rows of which the kernel keeps the colours as sets, and rows that it looks through."""
     rng = np.random.default_rng(1)
-    for m, n, dense in [(40, 300, 1), (60, 200, 3), (5, 1500, 2)]:
-        A = rng.random((m, n)) < 0.02
+    for _ in range(3):
+        A = rng.random((m, n)) < density
         A[:dense] = rng.random((dense, n)) < 0.8
         order = rng.permutation(n)
         wanted = reference.greedy(reference.near(A), order)
+        assert wanted.max() >= 64
         np.testing.assert_array_equal(color(A, order=order).colors, wanted)
 
 
