@@ -23,7 +23,9 @@ def arguments():
     parser.add_argument("--repeat", type=int, default=5, metavar="K", help="samples of each time")
     parser.add_argument("--threads", type=int, default=1, help="threads of every library")
     parser.add_argument("--largest", type=int, default=2500, metavar="N",
-                        help="nodes of a graph at most, for peers")  # fmt: skip
+                        help="nodes of a graph at most, for pm.CAR")  # fmt: skip
+    parser.add_argument("--largest-dense", type=int, default=2500, metavar="N",
+                        help="the same for pm.MvNormal")  # fmt: skip
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these problems and graphs alone")
     parser.add_argument("--smallest", type=int, default=1, metavar="N", help="rows at least")
     parser.add_argument("--markdown", action="store_true", help="tables in Markdown")
@@ -66,13 +68,13 @@ def autoregressions(args):
 
     rows = []
     for model in face.MODELS:
-        compiled(face, face.lattice(10), model, args.largest)
+        compiled(face, face.lattice(10), model, args)
         for name in args.only or face.GRAPHS:
             try:
                 W = face.adjacency(name, args.matrices)
             except NotImplementedError:
                 continue
-            functions = compiled(face, W, model, args.largest)
+            functions = compiled(face, W, model, args)
             work = {solver: function for solver, (function, _) in functions.items()}
             seconds = {solver: taken for solver, (_, taken) in functions.items()}
             times = clock.medians(work, args.repeat, args.threads)
@@ -91,10 +93,11 @@ def autoregressions(args):
     return [heading, "", *tables.table(header, rows, args.markdown)]
 
 
-def compiled(face, W, model, largest):
+def compiled(face, W, model, args):
     """A function for each solver that has one, with the seconds to compile it."""
     functions = {}
     for solver in face.MODELS[model]:
+        largest = args.largest_dense if solver == "pm.MvNormal" else args.largest
         with suppress(NotImplementedError):
             functions[solver] = face.autoregression(W, model, solver, largest)
     return functions
@@ -114,6 +117,7 @@ def calls(args):
     rows = [["call, n = 100", f"{1e6 * times['function']:.1f} us"],
             ["its kernels alone", f"{1e6 * times['kernels']:.1f} us"],
             ["overhead (goal: 15 us)", f"{1e6 * over:.1f} us"],
+            ["the same by NumPy's functions", f"{1e6 * times['public']:.1f} us"],
             ["an empty function", f"{1e6 * times['empty']:.1f} us"]]  # fmt: skip
     cold, warm = zip(*(face.starts(name) for name in face.STARTS), strict=True)
     rows += [["start of sum and gradient: cold, warm", f"{cold[0]:.2f} s, {warm[0]:.2f} s"],
