@@ -9,27 +9,50 @@ try:
 except ImportError as error:
     raise ImportError("sparsechol.jax needs JAX: pip install 'sparsechol[jax]'") from error
 
+from ._checks import check_pattern
+from ._derivatives import (
+    SparseHessian,
+    SparseJacobian,
+    hessian_pattern,
+    jacobian_pattern,
+    sparse_hessian,
+    sparse_jacobian,
+)
 from ._factor import Factor, cholesky
 from ._functions import logdet, partial_inverse, solve
 from ._gaussian import gmrf_logpdf, gmrf_sample
 from ._matrix import SPDMatrix, analyze, from_bcoo, from_bcsr, to_bcoo
+from ._newton import Minimum, laplace, newton
+from ._sparsity import SparsityWarning, register_sparsity_rule
 from ._triangle import TriangularMatrix, TriangularPattern, analyze_triangle, solve_triangular
 
 __all__ = [
     "Factor",
+    "Minimum",
     "SPDMatrix",
+    "SparseHessian",
+    "SparseJacobian",
+    "SparsityWarning",
     "TriangularMatrix",
     "TriangularPattern",
     "analyze",
     "analyze_triangle",
+    "check_pattern",
     "cholesky",
     "from_bcoo",
     "from_bcsr",
     "gmrf_logpdf",
     "gmrf_sample",
+    "hessian_pattern",
+    "jacobian_pattern",
+    "laplace",
     "logdet",
+    "newton",
     "partial_inverse",
+    "register_sparsity_rule",
     "solve",
     "solve_triangular",
+    "sparse_hessian",
+    "sparse_jacobian",
     "to_bcoo",
 ]

@@ -1,5 +1,8 @@
 """What differs between versions of JAX, and what is not quite public in them: all in one place."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import jax
 from jax.core import ShapedArray
 from jax.extend.core import Primitive
@@ -11,6 +14,7 @@ except ImportError:  # experimental: it may move
     buffer_callback = None
 
 __all__ = [
+    "Loop",
     "Primitive",
     "ShapedArray",
     "Zero",
@@ -20,8 +24,10 @@ __all__ = [
     "define_lowering",
     "define_transpose",
     "evaluate",
+    "is_concrete",
     "is_linear",
     "kept_alive",
+    "loop_of",
     "lower_function",
     "zero_like",
 ]
@@ -59,3 +65,44 @@ def kept_alive(context: mlir.LoweringRuleContext) -> list:
 def zero_like(x) -> ad.Zero:
     """The tangent of something that does not move."""
     return ad.Zero(jax.typeof(x).to_tangent_aval())
+
+
+def is_concrete(x) -> bool:
+    """Whether this is a value, and not something of a transformation."""
+    return not isinstance(x, jax.core.Tracer)
+
+
+@dataclass
+class Loop:
+    """What the parameters of `scan` say.
+
+    Attributes
+    ----------
+    jaxpr : of one step: of constants, what is carried, and what comes in
+    consts, carry : how many of them there are
+    length : number of steps
+    reverse : whether the last is the first
+    """
+
+    jaxpr: Any
+    consts: int
+    carry: int
+    length: int
+    reverse: bool
+
+
+def loop_of(eqn) -> Loop:
+    """The loop of an equation whose primitive is `scan`.
+
+    Counts are not among the parameters of every version: a step has one dimension less of what
+    comes in and of what it yields.
+    """
+    jaxpr = eqn.params["jaxpr"]
+    inner = jaxpr.jaxpr
+    coming = sum(a.aval.ndim != b.aval.ndim for a, b in zip(eqn.invars, inner.invars, strict=True))
+    yields = sum(
+        a.aval.ndim != b.aval.ndim for a, b in zip(eqn.outvars, inner.outvars, strict=True)
+    )
+    carry = len(eqn.outvars) - yields
+    consts = len(eqn.invars) - coming - carry
+    return Loop(jaxpr, consts, carry, eqn.params["length"], eqn.params["reverse"])

@@ -9,7 +9,18 @@ import jax
 import pytest
 from jax_systems import x64
 
-MODULES = ["_factor", "_functions", "_gaussian", "_matrix", "_triangle", "lineax_solver"]
+MODULES = [
+    "_checks",
+    "_derivatives",
+    "_factor",
+    "_functions",
+    "_gaussian",
+    "_matrix",
+    "_newton",
+    "_sparsity",
+    "_triangle",
+    "lineax_solver",
+]
 HAVE_LINEAX = importlib.util.find_spec("lineax") is not None
 
 

@@ -1,0 +1,508 @@
+"""Which elements of the results of a jaxpr depend on which elements of its operands.
+
+The jaxpr is one that differentiation has made, linear in the operands that are followed: what the
+chosen mode runs, so that a custom derivative rule cannot be missed. Values that depend on none of
+them are known if they are constants of the program; they are computed when a rule asks for them,
+for an index or a zero, and not before. What depends on the point is never known.
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from scipy.sparse import csr_array
+
+from ..sparsity import _families as families
+from ..sparsity.sets import Sets
+from ._compat import is_concrete, loop_of
+from ._constants import run_eagerly
+from ._sparsity_rules import RULES, dense, rule
+
+UNROLLED = 500_000  # equations that are followed in a loop one step at a time
+REPEATED = 200_000_000  # entries of matrices that are applied in a loop
+MUTABLE = {"new_ref", "empty_ref", "get", "swap", "addupdate", "run_state", "freeze", "new_box"}
+
+
+class SparsityWarning(UserWarning):
+    """An operation without a sparsity rule: all that it returns may depend on all that it takes."""
+
+
+class ReverseOnly(TypeError):
+    """There are no forward derivatives."""
+
+
+class Varying(Exception):
+    """A value was asked for that is another one in each step of a loop."""
+
+
+class Unknown:
+    """Stands for a value that is not known."""
+
+
+UNKNOWN = Unknown()
+VARIES = Unknown()  # it would be if the loop were followed step by step
+
+
+class Detection:
+    """One detection: the sets, and what to do about operations that have no rule."""
+
+    def __init__(self, n, on_unknown="dense"):
+        if on_unknown not in ("dense", "raise"):
+            raise ValueError(f"on_unknown must be 'dense' or 'raise', not {on_unknown!r}")
+        self.sets = Sets(n)
+        self.on_unknown = on_unknown
+        self.named: set[str] = set()
+        self._used: dict = {}
+
+    def another(self, n):
+        """One for other inputs, with the same answers to what is not known."""
+        other = Detection(n, self.on_unknown)
+        other.named, other._used = self.named, self._used
+        return other
+
+    def unknown(self, name):
+        """Say that a primitive has no rule, once."""
+        text = f"the JAX primitive '{name}' has no sparsity rule"
+        hint = "see sparsechol.jax.register_sparsity_rule"
+        if self.on_unknown == "raise":
+            raise NotImplementedError(f"{text}: {hint}")
+        if name not in self.named:
+            self.named.add(name)
+            warnings.warn(
+                f"{text}: all that it returns is taken to depend on all that it takes; {hint}",
+                SparsityWarning,
+                stacklevel=2,
+            )
+
+    def used(self, jaxpr):
+        """Whether each equation is used for a result."""
+        if jaxpr not in self._used:
+            wanted = {atom for atom in jaxpr.outvars if not isinstance(atom, Literal)}
+            used = []
+            for eqn in reversed(jaxpr.eqns):
+                used.append(not wanted.isdisjoint(eqn.outvars))
+                if used[-1]:
+                    wanted.update(atom for atom in eqn.invars if not isinstance(atom, Literal))
+            self._used[jaxpr] = used[::-1]
+        return self._used[jaxpr]
+
+    def follow(self, jaxpr, operands):
+        """Sets of the results of a jaxpr; None for one that depends on nothing."""
+        changing = sorted(MUTABLE & names_in(jaxpr))
+        if changing:  # arrays that are written to are not followed
+            self.unknown(changing[0])
+            found = [ids for ids in operands if ids is not None]
+            return [families.everything(self.sets, found, aval.shape) for aval in jaxpr.out_avals]
+        return Scope(self, jaxpr).run(operands, [UNKNOWN] * len(operands))
+
+
+class Scope:
+    """The variables of one jaxpr: their sets, and their values as far as they are known."""
+
+    def __init__(self, detection: Detection, jaxpr: ClosedJaxpr | Jaxpr):
+        self.detection = detection
+        self.sets = detection.sets
+        closed = isinstance(jaxpr, ClosedJaxpr)
+        self.jaxpr = jaxpr.jaxpr if closed else jaxpr
+        self.ids: dict = {}
+        self.maker: dict = {}  # the equation that a variable without sets comes from
+        # Arrays, Unknown, or a function that returns one of them.
+        self.values: dict = {
+            var: const if is_concrete(const) else UNKNOWN
+            for var, const in zip(self.jaxpr.constvars, jaxpr.consts if closed else (), strict=True)
+        }
+
+    def run(self, operands, values):
+        """Sets of the results."""
+        for var, ids, value in zip(self.jaxpr.invars, operands, values, strict=True):
+            self.values[var] = value if ids is None else UNKNOWN
+            if ids is not None:
+                self.ids[var] = ids
+        for eqn, used in zip(self.jaxpr.eqns, self.detection.used(self.jaxpr), strict=True):
+            operands = [self.of(atom) for atom in eqn.invars]
+            if all(ids is None for ids in operands):
+                self.maker.update(dict.fromkeys(eqn.outvars, eqn))
+                continue
+            self.values.update(dict.fromkeys(eqn.outvars, UNKNOWN))
+            if used:
+                for var, ids in zip(eqn.outvars, self.apply(eqn, operands), strict=True):
+                    if ids is not None and ids.any():
+                        self.ids[var] = ids
+        return [self.of(atom) for atom in self.jaxpr.outvars]
+
+    def of(self, atom):
+        """The sets of an atom, None if it depends on nothing."""
+        return None if isinstance(atom, Literal) else self.ids.get(atom)
+
+    def apply(self, eqn, operands):
+        """Sets of the results of an equation."""
+        found = RULES.get(eqn.primitive.name)
+        if found is not None:
+            return found(self, eqn, operands)
+        inner = called(eqn)
+        if inner is not None:
+            return self.call(inner, eqn.invars, operands)
+        self.detection.unknown(eqn.primitive.name)
+        return dense(self, eqn, operands)
+
+    def call(self, jaxpr, atoms, operands):
+        """Sets of the results of a jaxpr that is called with these atoms."""
+        return Scope(self.detection, jaxpr).run(operands, self.later(atoms))
+
+    def later(self, atoms) -> list[Callable]:
+        """Their values, to be asked for."""
+        return [lambda atom=atom: self.lookup(atom) for atom in atoms]
+
+    # ---- values ----
+
+    def value(self, atom, within_loops=True) -> np.ndarray | None:
+        """The array that an atom is known to be, or None.
+
+        Where it changes in a loop, the loop is followed step by step, or it is None as well.
+        """
+        found = self.lookup(atom)
+        if found is VARIES and within_loops:
+            raise Varying
+        return None if isinstance(found, Unknown) else np.asarray(found)
+
+    def lookup(self, atom):
+        """The same, or UNKNOWN or VARIES."""
+        if isinstance(atom, Literal):
+            return atom.val
+        pending = [atom]
+        while pending:
+            var = pending[-1]
+            if not self.is_settled(var):
+                if var in self.values:
+                    self.values[var] = self.values[var]()
+                elif var not in self.maker:
+                    self.values[var] = UNKNOWN
+                else:
+                    eqn = self.maker[var]
+                    missing = [a for a in eqn.invars if not self.is_settled(a)]
+                    if missing:
+                        pending += missing
+                        continue
+                    self.compute(eqn)
+            pending.pop()
+        return self.values[atom]
+
+    def is_settled(self, atom):
+        if isinstance(atom, Literal):
+            return True
+        return atom in self.values and not callable(self.values[atom])
+
+    def compute(self, eqn):
+        """The values of the results of an equation, of which those of its operands are settled."""
+        inputs = [a.val if isinstance(a, Literal) else self.values[a] for a in eqn.invars]
+        doubts = [x for x in inputs if isinstance(x, Unknown)]
+        if doubts:
+            results = [UNKNOWN if UNKNOWN in doubts else VARIES] * len(eqn.outvars)
+        else:
+            results = run_eagerly(eqn, inputs) or [UNKNOWN] * len(eqn.outvars)
+        self.values.update(zip(eqn.outvars, results, strict=True))
+
+
+def names_in(jaxpr):
+    """Names of all primitives, of inner jaxprs too."""
+    plain = jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr
+    names = {eqn.primitive.name for eqn in plain.eqns}
+    inner = (x for eqn in plain.eqns for value in eqn.params.values() for x in as_tuple(value))
+    return names.union(*(names_in(x) for x in inner if isinstance(x, ClosedJaxpr | Jaxpr)))
+
+
+def as_tuple(value):
+    return value if isinstance(value, tuple | list) else (value,)
+
+
+def called(eqn):
+    """The jaxpr that an equation does nothing but call, or None."""
+    for name in ("jaxpr", "call_jaxpr", "fun_jaxpr", "callee"):
+        inner = eqn.params.get(name)
+        if isinstance(inner, ClosedJaxpr | Jaxpr):
+            plain = inner.jaxpr if isinstance(inner, ClosedJaxpr) else inner
+            if (shapes(plain.invars), shapes(plain.outvars)) == (
+                shapes(eqn.invars),
+                shapes(eqn.outvars),
+            ):
+                return inner
+    return None
+
+
+def shapes(atoms):
+    return [atom.aval.shape for atom in atoms]
+
+
+def register_sparsity_rule(primitive: Any, rule: Any) -> None:
+    """Tell which elements of its results a JAX primitive lets depend on which of its operands.
+
+    Parameters
+    ----------
+    primitive : jax.extend.core.Primitive or str
+        The primitive, or its name.
+    rule : callable
+        ``rule(operands, results, params)`` is given shapes and types of the operands and of the
+        results (`jax.ShapeDtypeStruct`) and the parameters of the equation. It returns a list with
+        one element for each result: a list with one element for each operand, which is a sparse
+        matrix of shape (elements of the result, elements of the operand) with entries where there
+        may be a dependence, None where there is none, or True if everything may depend on
+        everything.
+
+    Notes
+    -----
+    A rule replaces the one that was there before. It is asked about programs that differentiation
+    has made: for a primitive that is linear, about itself, and for others about what their
+    derivative rules are made of.
+
+    Examples
+    --------
+    >>> import scipy.sparse as sp, sparsechol.jax as scj
+    >>> def mirror(operands, results, params):
+    ...     n = operands[0].size
+    ...     return [[sp.eye_array(n).tocsr()[::-1]]]
+    >>> scj.register_sparsity_rule("my_mirror", mirror)
+    """
+    name = primitive if isinstance(primitive, str) else primitive.name
+
+    def apply(scope, eqn, operands):
+        wanted = rule(described(eqn.invars), described(eqn.outvars), eqn.params)
+        if len(wanted) != len(eqn.outvars):
+            raise ValueError(
+                f"the sparsity rule of '{name}' returned {len(wanted)} lists for"
+                f" {len(eqn.outvars)} results"
+            )
+        return [
+            families.connected(scope.sets, matrices, operands, var.aval.shape)
+            for matrices, var in zip(wanted, eqn.outvars, strict=True)
+        ]
+
+    RULES[name] = apply
+
+
+def described(atoms):
+    return [jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype) for atom in atoms]
+
+
+# ---- control flow ----
+
+
+@rule("cond")
+def cond(scope, eqn, operands):
+    which, *operands = operands
+    _, *atoms = eqn.invars
+    branches = eqn.params["branches"]
+    known = scope.value(eqn.invars[0]) if which is None else None
+    if known is not None:
+        branches = [branches[int(np.clip(known, 0, len(branches) - 1))]]
+    results = [scope.call(branch, atoms, operands) for branch in branches]
+    return [joined(scope.sets, ids) for ids in zip(*results, strict=True)]
+
+
+def joined(sets, operands):
+    found = [ids for ids in operands if ids is not None]
+    return families.union(sets, *found) if found else None
+
+
+class Local:
+    """What a jaxpr makes of sets, as boolean matrices of its operands' elements.
+
+    Attributes
+    ----------
+    inputs, outputs : list of int
+        Operands and results that depend on something.
+    matrix : csr_array
+        Their elements: results by operands.
+    """
+
+    def __init__(self, scope, jaxpr, dependent, values):
+        plain = jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr
+        self.shapes_in, self.shapes_out = shapes(plain.invars), shapes(plain.outvars)
+        self.inputs = dependent
+        self.starts_in = ends([self.shapes_in[k] for k in dependent])
+        inner = scope.detection.another(self.starts_in[-1])
+        numbers = inner.sets.inputs(-1)
+        operands: list = [None] * len(self.shapes_in)
+        for q, k in enumerate(dependent):
+            part = numbers[self.starts_in[q] : self.starts_in[q + 1]]
+            operands[k] = part.reshape(self.shapes_in[k])
+        found = Scope(inner, jaxpr).run(operands, values)
+        self.outputs = [k for k, ids in enumerate(found) if ids is not None]
+        self.starts_out = ends([self.shapes_out[k] for k in self.outputs])
+        parts = [families.flat(found[k]) for k in self.outputs]
+        rows = np.concatenate(parts) if parts else families.none(0)
+        self.matrix = families.pattern(inner.sets, rows)
+
+    def block(self, outputs, inputs):
+        """Rows of some results and columns of some operands, those without any left empty."""
+        rows = self._places(outputs, self.outputs, self.starts_out, self.shapes_out)
+        columns = self._places(inputs, self.inputs, self.starts_in, self.shapes_in)
+        padded = csr_array(self.matrix, copy=True)
+        padded.resize(self.matrix.shape[0] + 1, self.matrix.shape[1] + 1)
+        return padded[rows][:, columns]
+
+    @staticmethod
+    def _places(wanted, known, starts, shapes):
+        """Of the elements of operands or results, one behind the last for those that have none."""
+        parts = [np.empty(0, np.int64)]
+        for k in wanted:
+            size = int(np.prod(shapes[k]))
+            if k in known:
+                q = known.index(k)
+                parts.append(np.arange(starts[q], starts[q + 1]))
+            else:
+                parts.append(np.full(size, starts[-1]))
+        return np.concatenate(parts)
+
+
+def ends(shapes):
+    return np.concatenate([[0], np.cumsum([int(np.prod(s)) for s in shapes], dtype=np.int64)])
+
+
+@rule("while")
+def while_(scope, eqn, operands):
+    p = eqn.params
+    skip, consts = p["cond_nconsts"], p["body_nconsts"]
+    atoms, operands = eqn.invars[skip:], operands[skip:]
+    fixed, carry = operands[:consts], operands[consts:]
+    values = scope.later(atoms[:consts]) + [UNKNOWN] * len(carry)
+    moving = {k for k, ids in enumerate(carry) if ids is not None}
+    given = [k for k, ids in enumerate(fixed) if ids is not None]
+    while True:
+        dependent = [*given, *(consts + k for k in sorted(moving))]
+        local = Local(scope, p["body_jaxpr"], dependent, values)
+        if moving.issuperset(local.outputs):
+            break
+        moving.update(local.outputs)
+    kept = sorted(moving)
+    start = families.union(
+        scope.sets,
+        gathered(carry, kept, local.shapes_out),
+        families.applied(
+            scope.sets, local.block(kept, given), gathered(fixed, given, local.shapes_in)
+        ),
+    )
+    inner = local.block(kept, [consts + k for k in kept])
+    return spread(families.closure(scope.sets, inner, start), kept, local.shapes_out)
+
+
+def gathered(operands, chosen, shapes):
+    """Some operands in one flat array."""
+    parts = [
+        families.none(int(np.prod(shapes[k])))
+        if operands[k] is None
+        else families.flat(operands[k])
+        for k in chosen
+    ]
+    return np.concatenate(parts) if parts else families.none(0)
+
+
+def spread(flat, chosen, shapes):
+    """The other way round; None for what is not chosen."""
+    out: list = [None] * len(shapes)
+    start = ends([shapes[k] for k in chosen])
+    for q, k in enumerate(chosen):
+        out[k] = flat[start[q] : start[q + 1]].reshape(shapes[k])
+    return out
+
+
+@rule("scan")
+def scan(scope, eqn, operands):
+    loop = loop_of(eqn)
+    if not loop.length:
+        return [*operands[loop.consts :][: loop.carry], *[None] * (len(eqn.outvars) - loop.carry)]
+    try:
+        return repeated(scope, eqn, operands, loop, VARIES)
+    except Varying:
+        if loop.length * len(loop.jaxpr.jaxpr.eqns) <= UNROLLED:
+            return unrolled(scope, eqn, operands, loop)
+    return repeated(scope, eqn, operands, loop, UNKNOWN)
+
+
+def repeated(scope, eqn, operands, loop, unknown):
+    """A loop each step of which depends on the others in the same way."""
+    nc, nk = loop.consts, loop.carry
+    fixed, carry, steps = operands[:nc], operands[nc : nc + nk], operands[nc + nk :]
+    values = scope.later(eqn.invars[:nc]) + [unknown] * (nk + len(steps))
+    moving = {k for k, ids in enumerate(carry) if ids is not None}
+    given = [k for k, ids in enumerate(fixed) if ids is not None]
+    coming = [nc + nk + k for k, ids in enumerate(steps) if ids is not None]
+    while True:
+        dependent = [*given, *(nc + k for k in sorted(moving)), *coming]
+        local = Local(scope, loop.jaxpr, dependent, values)
+        more = {k for k in local.outputs if k < nk}
+        if moving >= more:
+            break
+        moving |= more
+    kept = sorted(moving)
+    leaving = [k for k in local.outputs if k >= nk]
+    matrix = local.block([*kept, *leaving], [*(nc + k for k in kept), *given, *coming])
+    parts = [families.none((loop.length, 0))]
+    parts += [ids.reshape(loop.length, -1) for ids in steps if ids is not None]
+    inputs = (
+        gathered(carry, kept, local.shapes_out),
+        gathered(fixed, given, local.shapes_in),
+        np.ascontiguousarray(np.concatenate(parts, axis=1), np.int32),
+    )
+    if loop.length * matrix.nnz <= REPEATED:
+        starts, members = families.rows_of(matrix)
+        last, yields = scope.sets.repeat(starts, members, *inputs, loop.reverse)
+    else:
+        last, yields = families.settled(scope.sets, matrix, *inputs)
+    out = spread(last, kept, local.shapes_out)
+    begins = ends([local.shapes_out[k] for k in leaving])
+    for q, k in enumerate(leaving):
+        piece = yields[:, begins[q] : begins[q + 1]]
+        out[k] = piece.reshape(loop.length, *local.shapes_out[k])
+    return out
+
+
+def unrolled(scope, eqn, operands, loop):
+    """A loop followed one step at a time."""
+    nc, nk = loop.consts, loop.carry
+    fixed, carry, steps = operands[:nc], operands[nc : nc + nk], operands[nc + nk :]
+    known = scope.later(eqn.invars[:nc])
+    state = [scope.lookup(atom) for atom in eqn.invars[nc : nc + nk]]
+    inputs = [scope.lookup(atom) for atom in eqn.invars[nc + nk :]]
+    yields: list = [None] * loop.length
+    turns = range(loop.length)
+    for t in reversed(turns) if loop.reverse else turns:
+        here = [None if ids is None else ids[t] for ids in steps]
+        values = [x if isinstance(x, Unknown) else np.asarray(x)[t] for x in inputs]
+        body = Scope(scope.detection, loop.jaxpr)
+        out = body.run([*fixed, *carry, *here], [*known, *state, *values])
+        atoms = body.jaxpr.outvars[:nk]
+        state = [UNKNOWN if body.of(atom) is not None else body.lookup(atom) for atom in atoms]
+        carry, yields[t] = out[:nk], out[nk:]
+    stacked = []
+    for var, parts in zip(eqn.outvars[nk:], zip(*yields, strict=True), strict=True):
+        if all(ids is None for ids in parts):
+            stacked.append(None)
+            continue
+        shape = var.aval.shape[1:]
+        stacked.append(np.stack([families.none(shape) if x is None else x for x in parts]))
+    return [*carry, *stacked]
+
+
+@rule("custom_linear_solve")
+def custom_linear_solve(scope, eqn, operands):
+    lengths, jaxprs = eqn.params["const_lengths"], eqn.params["jaxprs"]
+    count = sum(lengths)
+    consts, right = operands[:count], operands[count:]
+    if any(ids is not None for ids in consts) or len(eqn.outvars) != len(right):
+        return dense(scope, eqn, operands)
+    known = scope.later(eqn.invars[: lengths.matvec])
+    n = len(right)
+    every = [lengths.matvec + k for k in range(n)]
+    local = Local(scope, jaxprs.matvec, every, known + [UNKNOWN] * n)
+    labels = families.components(local.block(range(n), every))
+    sizes = [var.aval.shape for var in eqn.outvars]
+    flat = families.within(scope.sets, labels, gathered(right, range(n), sizes))
+    return spread(flat, range(n), sizes)
+
+
+@rule("custom_lin")
+def custom_lin(scope, eqn, operands):
+    raise ReverseOnly("a function with a jax.custom_vjp rule has reverse derivatives only")
