@@ -501,8 +501,7 @@ def colored(flat, args, mode, on_unknown) -> Coloring:
     except ReverseOnly:
         return best(find("reverse"), "row")
     columns = best(P, "column")
-    most_in_a_column = int(np.diff(columns.pattern.indptr).max(initial=0))
-    if columns.num_colors <= 1 + REVERSE * most_in_a_column:
+    if cost(columns) <= least_cost_of_others(columns.pattern):
         return columns
     try:
         Q = find("reverse")
@@ -527,6 +526,13 @@ def cost(coloring: Coloring) -> float:
     return 1 + shares[0] + REVERSE * (1 + shares[1])
 
 
+def least_cost_of_others(P) -> float:
+    """What products with rows, or in both directions, cost at least."""
+    in_a_column = int(np.diff(P.indptr).max(initial=0))
+    products = -(-P.nnz // max(*P.shape, 1))  # of as many elements as there are rows or columns
+    return min(REVERSE * (1 + in_a_column), 1 + REVERSE + max(products, 1 + REVERSE))
+
+
 def given(sparsity, mode, shape) -> Coloring:
     """The colouring of a pattern that the user knows, or their colouring."""
     if isinstance(sparsity, Coloring):
@@ -543,7 +549,7 @@ def given(sparsity, mode, shape) -> Coloring:
     if mode != "auto":
         return best(P, STRUCTURES[mode])
     columns = best(P, "column")
-    if columns.num_colors <= 1 + REVERSE * int(np.diff(P.indptr).max(initial=0)):
+    if cost(columns) <= least_cost_of_others(P):
         return columns
     return min((columns, best(P, "row"), best(P, "bidirectional")), key=cost)
 

@@ -192,14 +192,17 @@ def product(layout, sets, a, x, *, shape):
     return families.union(sets, *terms, shape=shape)
 
 
-def at_entries(sets, i, j, operands):
-    """What elements of both vectors' rows i and j make at the entries (i, j)."""
+def sampled_outer(layout, sets, *operands, shape):
+    i, j = layout.rows_and_columns
     rows = [families.merged(sets, x, (1,)) for x in operands if x is not None]
     return families.union(sets, *(r[i] for r in rows), *(r[j] for r in rows))
 
 
-def sampled_outer(layout, sets, *operands, shape):
-    return at_entries(sets, *layout.rows_and_columns, operands)
+def sampled_product(sets, i, w, j, x):
+    """Rows i of w and rows j of x."""
+    pairs = ((i, w), (j, x))
+    rows = [families.merged(sets, y, (1,))[k] for k, y in pairs if y is not None]
+    return families.union(sets, *rows)
 
 
 def triangle(layout, panels, permute):
@@ -264,9 +267,15 @@ def with_factor(apply):
 
 def factor_outer(layout, sets, w, x, *, shape, lower=False, permute=False):
     i, j, _, order = triangle(layout, None, permute)
-    return scattered(
-        layout.places("entries", "l"), at_entries(sets, order[i], order[j], (w, x)), shape
-    )
+    left, right = (w, x) if lower else (x, w)
+    entries = sampled_product(sets, order[i], left, j, right)
+    return scattered(layout.places("entries", "l"), entries, shape)
+
+
+def plain_outer(layout, sets, w, x, *, shape, lower=False):
+    i, j = layout.rows_and_columns
+    left, right = (w, x) if lower else (x, w)
+    return sampled_product(sets, i, left, j, right)
 
 
 def with_plain(apply):
@@ -310,8 +319,12 @@ def component_wise(letters, result):
     return rule
 
 
-def together(layout, sets, *operands, shape):
-    return families.everything(sets, [ids for ids in operands if ids is not None], shape)
+def logdet(layout, sets, *operands, shape):
+    *values, panels = operands
+    found = [ids for ids in values if ids is not None]
+    if panels is not None:
+        found.append(panels[layout.places("diagonal", "l")])
+    return families.everything(sets, found, shape)
 
 
 def by_column(letters, upwards):
@@ -358,7 +371,7 @@ RULES = {
     "factor_outer": factor_outer,
     "product": product,
     "sampled_outer": sampled_outer,
-    "logdet": together,
+    "logdet": logdet,
     "diagonal": copies("diagonal", "l"),
     "place_diagonal": placed("diagonal", "l"),
     "gather": copies("gather", "l"),
@@ -368,13 +381,11 @@ RULES = {
     "place_entries": placed("entries", "l"),
     "fold": fold,
     "unfold": copies("unfold", "a"),
-    "wide_logdet": together,
+    "wide_logdet": lambda layout, sets, a, *, shape: families.everything(sets, [a], shape),
     "wide_solve": wide_solve,
     "wide_partial_inverse": component_wise("a", "a"),
     "wide_sandwich": component_wise("aa", "a"),
     "plain_solve": with_plain(solve_triangle),
     "plain_product": with_plain(times_triangle),
-    "plain_outer": lambda layout, sets, w, x, *, shape, lower=False: at_entries(
-        sets, *layout.rows_and_columns, (w, x)
-    ),
+    "plain_outer": plain_outer,
 }
