@@ -1,0 +1,221 @@
+"""Newton's method and Laplace's approximation, and their implicit derivatives."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from jax.experimental.sparse import BCOO
+from scipy.integrate import quad
+from scipy.optimize import minimize
+
+import sparsechol.jax as scj
+from sparsechol.jax import _derivatives
+
+T = jnp.array([1.0, 2.0, 3.0, 2.5])
+
+
+def poisson(x, t):
+    """Convex, with a tridiagonal Hessian."""
+    return jnp.sum(jnp.exp(x) - t * x) + jnp.sum((x[1:] - x[:-1]) ** 2)
+
+
+def differences(f, t, h=1e-5):
+    """Fourth-order central differences, one column for each element of t."""
+    columns = []
+    for e in h * np.eye(len(t)):
+        columns.append((8 * (f(t + e) - f(t - e)) - (f(t + 2 * e) - f(t - 2 * e))) / (12 * h))
+    return np.stack(columns, axis=-1)
+
+
+# ---- newton ----
+
+
+def test_minimum():
+    found = scj.newton(poisson, jnp.zeros(4), T)
+    wanted = minimize(lambda x: float(poisson(x, T)), np.zeros(4), tol=1e-12).x
+    np.testing.assert_allclose(found.x, wanted, atol=1e-5)
+    assert bool(found.converged)
+    assert int(found.iterations) < 10
+    np.testing.assert_allclose(jax.grad(poisson)(found.x, T), 0, atol=1e-12)
+
+
+def test_derivatives_of_every_kind():
+    x = jax.jit(lambda t: scj.newton(poisson, jnp.zeros(4), t).x)
+    total = jax.jit(lambda t: x(t).sum())
+    slope, curvature = jax.jit(jax.grad(total)), jax.jit(jax.hessian(total))
+    np.testing.assert_allclose(jax.jacfwd(x)(T), differences(x, T), rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(slope(T), differences(total, T), rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(curvature(T), differences(slope, T), rtol=1e-7, atol=1e-8)
+    third = jax.jvp(curvature, (T,), (T,))[1]
+    np.testing.assert_allclose(third, differences(curvature, T) @ T, rtol=1e-6, atol=1e-7)
+
+
+def test_what_comes_from_the_closure():
+    x = lambda t: scj.newton(lambda x: poisson(x, t), jnp.zeros(4)).x  # noqa: E731
+    wanted = differences(jax.jit(x), T)
+    np.testing.assert_allclose(jax.jacfwd(x)(T), wanted, rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(jax.jit(jax.jacrev(x))(T), wanted, rtol=1e-8, atol=1e-9)
+
+
+def test_constants_of_the_closure_stay_known():
+    """A sparse matrix that the function takes from outside is not taken for dense."""
+    n = 50
+    A = BCOO.from_scipy_sparse(sp.diags_array([np.ones(n), np.ones(n - 1)], offsets=[0, 1]).tocoo())
+    seen = []
+    before = _derivatives.sparse_hessian
+
+    def spied(*args, **options):
+        seen.append(before(*args, **options))
+        return seen[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sparsechol.jax._newton.sparse_hessian", spied)
+        f = lambda x, t: jnp.sum(jnp.cosh(A @ x - t))  # noqa: E731
+        jax.grad(lambda t: scj.newton(f, jnp.zeros(n), t).x.sum())(jnp.ones(n))
+    assert {H.pattern.nnz for H in seen} == {3 * n - 2}
+
+
+def test_batches():
+    many = jnp.stack([T, 2 * T, 0.5 * T])
+    x = jax.vmap(lambda t: scj.newton(poisson, jnp.zeros(4), t).x)(many)
+    single = [scj.newton(poisson, jnp.zeros(4), t).x for t in many]
+    np.testing.assert_allclose(x, jnp.stack(single), rtol=1e-10)
+
+
+def test_damping():
+    """Full steps from there would not come back."""
+    f = lambda x: jnp.sum(jnp.log(jnp.cosh(x - 1)))  # noqa: E731
+    found = scj.newton(f, 4.0 * jnp.ones(3))
+    assert bool(found.converged)
+    np.testing.assert_allclose(found.x, 1, atol=1e-8)
+
+
+def test_hessian_that_is_not_definite_on_the_way():
+    f = lambda x: jnp.sum((x**2 - 1) ** 2) + jnp.sum(x[1:] * x[:-1]) * 0.01  # noqa: E731
+    found = scj.newton(f, 0.1 * jnp.ones(3))
+    assert bool(found.converged)
+    np.testing.assert_allclose(jax.grad(f)(found.x), 0, atol=1e-10)
+
+
+def test_pytrees():
+    f = lambda p, t: jnp.sum((p["a"] - t) ** 2) + (p["b"] - p["a"][0]) ** 2  # noqa: E731
+    found = scj.newton(f, {"a": jnp.zeros(4), "b": 0.0}, T).x
+    np.testing.assert_allclose(found["a"], T, rtol=1e-12)
+    np.testing.assert_allclose(found["b"], T[0], rtol=1e-12)
+
+
+def test_single_precision():
+    found = scj.newton(poisson, jnp.zeros(4, jnp.float32), T.astype(jnp.float32))
+    assert found.x.dtype == jnp.float32
+    assert bool(found.converged)
+    np.testing.assert_allclose(found.x, scj.newton(poisson, jnp.zeros(4), T).x, rtol=1e-5)
+
+
+def test_what_does_not_converge():
+    assert not bool(scj.newton(poisson, jnp.zeros(4), T, maxiter=2).converged)
+    assert not bool(scj.newton(lambda x: -jnp.sum(x), jnp.zeros(3), maxiter=20).converged)
+    assert not bool(scj.newton(poisson, jnp.full(4, jnp.nan), T).converged)
+    with pytest.raises(TypeError, match="int64"):
+        scj.newton(lambda x: jnp.sum(x * 1.0), jnp.arange(3))
+    empty = scj.newton(lambda x: jnp.sum(x**2), jnp.zeros(0))
+    assert bool(empty.converged)
+
+
+# ---- laplace ----
+
+
+def chain(n):
+    """Counts on a chain with a random walk; theta holds logs of two precisions."""
+    y = jnp.asarray(np.random.default_rng(0).poisson(2.0, n).astype(float))
+    walk = sp.diags_array([-np.ones(n - 1), 2 * np.ones(n), -np.ones(n - 1)], offsets=[-1, 0, 1])
+    P = scj.analyze(walk)
+    q, unit = (jnp.asarray(P.values(sp.csc_array(A))) for A in (walk, sp.eye_array(n)))
+
+    def logjoint(x, theta):
+        Q = scj.SPDMatrix(P, jnp.exp(theta[0]) * q + jnp.exp(theta[1]) * unit)
+        return scj.gmrf_logpdf(x, 0.0, Q) + jnp.sum(y * x - jnp.exp(x))
+
+    return logjoint
+
+
+THETA = jnp.array([0.3, -1.0])
+
+
+def test_gaussian_integral_is_exact():
+    y = jnp.array([0.3, -1.0, 2.0])
+
+    def logjoint(x, s):
+        prior = -0.5 * jnp.sum(x**2) / s - 1.5 * jnp.log(2 * jnp.pi * s)
+        return prior - 0.5 * jnp.sum((y - x) ** 2) - 1.5 * jnp.log(2 * jnp.pi)
+
+    value, mode = scj.laplace(logjoint, jnp.zeros(3), 0.7)
+    variance = 1.7  # of data under the marginal density
+    wanted = -0.5 * jnp.sum(y**2) / variance - 1.5 * np.log(2 * np.pi * variance)
+    np.testing.assert_allclose(value, wanted, rtol=1e-12)
+    np.testing.assert_allclose(mode, y * 0.7 / 1.7, rtol=1e-10)
+
+
+def test_one_latent_value_against_quadrature():
+    def logjoint(x, t):
+        return jnp.sum(30 * x - 10 * jnp.exp(x)) - 0.5 * t * jnp.sum(x**2)
+
+    value, mode = scj.laplace(logjoint, jnp.zeros(1), 2.0)
+    top = float(logjoint(mode, 2.0))
+    integral, _ = quad(lambda x: np.exp(float(logjoint(jnp.array([x]), 2.0)) - top), 0, 2.5)
+    np.testing.assert_allclose(value, top + np.log(integral), atol=5e-3)
+
+
+def test_against_the_dense_formula():
+    logjoint = chain(30)
+    value, mode = scj.laplace(logjoint, jnp.zeros(30), THETA)
+    H = -jax.hessian(logjoint)(mode, THETA)
+    wanted = logjoint(mode, THETA) + 15 * np.log(2 * np.pi) - 0.5 * np.linalg.slogdet(H)[1]
+    np.testing.assert_allclose(value, wanted, rtol=1e-12)
+    np.testing.assert_allclose(jax.grad(logjoint)(mode, THETA), 0, atol=1e-9)
+
+
+def test_gradient_and_curvature():
+    logjoint = chain(30)
+    f = jax.jit(lambda theta: scj.laplace(logjoint, jnp.zeros(30), theta)[0])
+    gradient = jax.jit(jax.grad(f))
+    np.testing.assert_allclose(gradient(THETA), differences(f, THETA, 1e-3), rtol=1e-8)
+    curvature = jax.hessian(f)(THETA)
+    np.testing.assert_allclose(curvature, differences(gradient, THETA, 1e-3), rtol=1e-7)
+
+
+def test_where_there_is_no_mode():
+    value, _ = scj.laplace(lambda x, t: jnp.sum(t * x), jnp.zeros(3), 1.0)
+    assert np.isnan(value)
+    value, _ = scj.laplace(lambda x: jnp.sum(x**3), jnp.full(3, 0.1))
+    assert np.isnan(value)
+
+
+def test_ten_thousand_latent_values():
+    """One symbolic analysis, and gradients that are those of differences to six digits."""
+    n = 100
+    path = sp.diags_array(
+        [-np.ones(n - 1), np.r_[1, 2 * np.ones(n - 2), 1], -np.ones(n - 1)], offsets=[-1, 0, 1]
+    )
+    grid = sp.csc_array(sp.kronsum(path, path))
+    P = scj.analyze(grid + sp.eye_array(n * n))
+    q, unit = (jnp.asarray(P.values(A)) for A in (grid, sp.eye_array(n * n).tocsc()))
+    y = jnp.asarray(np.random.default_rng(0).poisson(2.0, n * n).astype(float))
+
+    def logjoint(x, theta):
+        Q = scj.SPDMatrix(P, jnp.exp(theta[0]) * (q + jnp.exp(theta[1]) * unit))
+        return scj.gmrf_logpdf(x, 0.0, Q) + jnp.sum(y * x - jnp.exp(x))
+
+    analysed = []
+    before = _derivatives.analyze
+
+    def counted(*args):
+        analysed.append(args[0].shape)
+        return before(*args)
+
+    f = jax.jit(lambda theta: scj.laplace(logjoint, jnp.zeros(n * n), theta)[0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_derivatives, "analyze", counted)
+        gradient = jax.jit(jax.grad(f))(THETA)
+    assert analysed == [(n * n, n * n)]
+    np.testing.assert_allclose(gradient, differences(f, THETA, 1e-4), rtol=1e-6)
