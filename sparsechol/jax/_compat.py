@@ -18,6 +18,7 @@ __all__ = [
     "Primitive",
     "ShapedArray",
     "Zero",
+    "bind_arguments",
     "buffer_callback",
     "define_batching",
     "define_jvp",
@@ -65,6 +66,12 @@ def kept_alive(context: mlir.LoweringRuleContext) -> list:
 def zero_like(x) -> ad.Zero:
     """The tangent of something that does not move."""
     return ad.Zero(jax.typeof(x).to_tangent_aval())
+
+
+def bind_arguments(eqn) -> tuple:
+    """Functions and parameters with which the primitive of an equation is bound again."""
+    found = eqn.primitive.get_bind_params(eqn.params)
+    return found if isinstance(found, tuple) else ((), found)
 
 
 def is_concrete(x) -> bool:

@@ -6,6 +6,8 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal
 
+from ._compat import bind_arguments
+
 
 def run_eagerly(eqn: Any, inputs: list) -> list | None:
     """The results of an equation with these inputs; None if it cannot be run by itself."""
@@ -23,7 +25,7 @@ def _run(eqn, inputs):
     inner = eqn.params.get("jaxpr")
     if eqn.primitive.name in ("jit", "pjit", "closed_call") and isinstance(inner, ClosedJaxpr):
         return _run_all(inner, inputs)
-    functions, params = eqn.primitive.get_bind_params(eqn.params)
+    functions, params = bind_arguments(eqn)
     with jax.ensure_compile_time_eval():
         out = eqn.primitive.bind(*functions, *inputs, **params)
     return list(out) if eqn.primitive.multiple_results else [out]

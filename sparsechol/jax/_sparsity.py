@@ -158,6 +158,11 @@ class Scope:
 
     # ---- values ----
 
+    def known(self, values):
+        """Values of the results as far as they are known, where nothing depends on anything."""
+        self.run([None] * len(values), values)
+        return [self.lookup(atom) for atom in self.jaxpr.outvars]
+
     def value(self, atom, within_loops=True) -> np.ndarray | None:
         """The array that an atom is known to be, or None.
 
@@ -199,7 +204,13 @@ class Scope:
         """The values of the results of an equation, of which those of its operands are settled."""
         inputs = [a.val if isinstance(a, Literal) else self.values[a] for a in eqn.invars]
         doubts = [x for x in inputs if isinstance(x, Unknown)]
-        if doubts:
+        # Of a call or a loop some results may be known all the same.
+        inner = called(eqn) if doubts else None
+        if inner is not None:
+            results = Scope(self.detection, inner).known(inputs)
+        elif doubts and eqn.primitive.name == "scan" and is_short(loop_of(eqn)):
+            results = known_of_loop(self, loop_of(eqn), inputs)
+        elif doubts:
             results = [UNKNOWN if UNKNOWN in doubts else VARIES] * len(eqn.outvars)
         else:
             results = run_eagerly(eqn, inputs) or [UNKNOWN] * len(eqn.outvars)
@@ -416,7 +427,7 @@ def scan(scope, eqn, operands):
     try:
         return repeated(scope, eqn, operands, loop, VARIES)
     except Varying:
-        if loop.length * len(loop.jaxpr.jaxpr.eqns) <= UNROLLED:
+        if is_short(loop):
             return unrolled(scope, eqn, operands, loop)
     return repeated(scope, eqn, operands, loop, UNKNOWN)
 
@@ -459,6 +470,40 @@ def repeated(scope, eqn, operands, loop, unknown):
     return out
 
 
+def is_short(loop):
+    """Whether it can be followed one step at a time."""
+    return loop.length * len(loop.jaxpr.jaxpr.eqns) <= UNROLLED
+
+
+def turns(loop):
+    """The steps in the order in which they are done."""
+    return range(loop.length)[:: -1 if loop.reverse else 1]
+
+
+def at_step(values, t):
+    """What comes into a step of a loop, as far as it is known."""
+    return [x if isinstance(x, Unknown) else np.asarray(x)[t] for x in values]
+
+
+def known_of_loop(scope, loop, inputs):
+    """The values of the results of a loop as far as they are known."""
+    nc, nk = loop.consts, loop.carry
+    state, yields = inputs[nc : nc + nk], [None] * loop.length
+    for t in turns(loop):
+        body = Scope(scope.detection, loop.jaxpr)
+        out = body.known([*inputs[:nc], *state, *at_step(inputs[nc + nk :], t)])
+        state, yields[t] = out[:nk], out[nk:]
+    return [*state, *map(stacked, zip(*yields, strict=True))]
+
+
+def stacked(parts):
+    """One array, if all its parts are known."""
+    doubts = [x for x in parts if isinstance(x, Unknown)]
+    if doubts:
+        return UNKNOWN if UNKNOWN in doubts else VARIES
+    return np.stack([np.asarray(x) for x in parts])
+
+
 def unrolled(scope, eqn, operands, loop):
     """A loop followed one step at a time."""
     nc, nk = loop.consts, loop.carry
@@ -467,23 +512,18 @@ def unrolled(scope, eqn, operands, loop):
     state = [scope.lookup(atom) for atom in eqn.invars[nc : nc + nk]]
     inputs = [scope.lookup(atom) for atom in eqn.invars[nc + nk :]]
     yields: list = [None] * loop.length
-    turns = range(loop.length)
-    for t in reversed(turns) if loop.reverse else turns:
+    for t in turns(loop):
         here = [None if ids is None else ids[t] for ids in steps]
-        values = [x if isinstance(x, Unknown) else np.asarray(x)[t] for x in inputs]
         body = Scope(scope.detection, loop.jaxpr)
-        out = body.run([*fixed, *carry, *here], [*known, *state, *values])
+        out = body.run([*fixed, *carry, *here], [*known, *state, *at_step(inputs, t)])
         atoms = body.jaxpr.outvars[:nk]
         state = [UNKNOWN if body.of(atom) is not None else body.lookup(atom) for atom in atoms]
         carry, yields[t] = out[:nk], out[nk:]
-    stacked = []
+    joined = []
     for var, parts in zip(eqn.outvars[nk:], zip(*yields, strict=True), strict=True):
-        if all(ids is None for ids in parts):
-            stacked.append(None)
-            continue
-        shape = var.aval.shape[1:]
-        stacked.append(np.stack([families.none(shape) if x is None else x for x in parts]))
-    return [*carry, *stacked]
+        nothing = families.none(var.aval.shape[1:])
+        joined.append(np.stack([nothing if ids is None else ids for ids in parts]))
+    return [*carry, *joined]
 
 
 @rule("custom_linear_solve")

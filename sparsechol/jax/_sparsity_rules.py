@@ -637,6 +637,30 @@ def bcoo_todense(scope, eqn, operands):
     return [families.applied(scope.sets, members, families.flat(operands[0])).reshape(shape)]
 
 
+@rule("bcoo_dot_general_sampled")
+def bcoo_dot_general_sampled(scope, eqn, operands):
+    """Elements of a product of dense arrays: each from a row of one and a column of the other."""
+    a, b, _ = operands
+    (contract_a, contract_b), (batch, _) = eqn.params["dimension_numbers"]
+    indices = scope.value(eqn.invars[2])
+    shapes = [atom.aval.shape for atom in eqn.invars[:2]]
+    free = [
+        [axis for axis in range(len(shape)) if axis not in contract]
+        for shape, contract in zip(shapes, (contract_a, contract_b), strict=True)
+    ]
+    size = [shape[axis] for shape, axes in zip(shapes, free, strict=True) for axis in axes]
+    if indices is None or batch or indices.ndim != 2 or indices.shape[1] != len(size):
+        return dense(scope, eqn, operands)
+    inside = (indices < np.array(size)).all(axis=1)
+    indices = np.where(inside[:, None], indices, 0)
+    columns = np.split(indices, [len(free[0])], axis=1)
+    terms = [families.none(len(indices))]
+    for ids, contract, places in zip((a, b), (contract_a, contract_b), columns, strict=True):
+        if ids is not None:
+            terms.append(families.merged(scope.sets, ids, contract)[tuple(places.T)])
+    return [families.only(families.union(scope.sets, *terms), inside)]
+
+
 @rule("bcoo_transpose")
 def bcoo_transpose(scope, eqn, operands):
     plain = eqn.invars[1].aval.ndim == 2 and eqn.invars[0].aval.ndim == 1
