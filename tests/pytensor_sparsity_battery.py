@@ -16,10 +16,14 @@ from pytensor.gradient import (
     grad_scale,
     zero_grad,
 )
-from pytensor.ifelse import ifelse
 from pytensor.scan.utils import until
 
 import sparsechol.pytensor as scpt
+
+try:
+    from pytensor.conditional.op import ifelse
+except ImportError:  # before PyTensor 3.3
+    from pytensor.ifelse import ifelse
 
 # Without a BLAS to link to PyTensor warns, and two rewrites of 3.0 print errors of their own.
 pytensor.config.blas__ldflags = ""

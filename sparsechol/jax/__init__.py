@@ -22,12 +22,13 @@ from ._factor import Factor, cholesky
 from ._functions import logdet, partial_inverse, solve
 from ._gaussian import gmrf_logpdf, gmrf_sample
 from ._matrix import SPDMatrix, analyze, from_bcoo, from_bcsr, to_bcoo
-from ._newton import Minimum, laplace, newton
+from ._newton import Laplace, Minimum, laplace, newton
 from ._sparsity import SparsityWarning, register_sparsity_rule
 from ._triangle import TriangularMatrix, TriangularPattern, analyze_triangle, solve_triangular
 
 __all__ = [
     "Factor",
+    "Laplace",
     "Minimum",
     "SPDMatrix",
     "SparseHessian",

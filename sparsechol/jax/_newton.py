@@ -31,6 +31,23 @@ class Minimum(NamedTuple):
     iterations: jax.Array
 
 
+class Laplace(NamedTuple):
+    """What `laplace` returns.
+
+    Attributes
+    ----------
+    log_marginal : jax.Array
+    mode : pytree of arrays
+        Like `x0`.
+    precision : SPDMatrix
+        Of the normal approximation of the latent values: the Hessian of ``-logjoint`` at the mode.
+    """
+
+    log_marginal: jax.Array
+    mode: Any
+    precision: SPDMatrix
+
+
 def newton(
     f: Any, x0: Any, *args: Any, tol: float | None = None, maxiter: int = 100, order: Any = "auto"
 ) -> Minimum:
@@ -132,7 +149,7 @@ def _iterate(f, hessian, start, args, tol, maxiter):
 
     def unfinished(state):
         _, value, promised, count = state
-        return ~_settled(value, promised, tol) & (count < maxiter) & jnp.isfinite(promised)
+        return ~_settled(value, promised, tol) & (count < maxiter) & jnp.isfinite(value + promised)
 
     value = f(start, *args)
     first = step((start, value, jnp.zeros_like(value), 0))
@@ -141,7 +158,7 @@ def _iterate(f, hessian, start, args, tol, maxiter):
 
 
 def _settled(value, promised, tol):
-    return jnp.abs(promised) <= tol * (1 + jnp.abs(value))
+    return jnp.isfinite(value) & (jnp.abs(promised) <= tol * (1 + jnp.abs(value)))
 
 
 def _direction(M: SPDMatrix, gradient):
@@ -190,7 +207,7 @@ def laplace(
     tol: float | None = None,
     maxiter: int = 100,
     order: Any = "auto",
-) -> tuple[jax.Array, Any]:
+) -> Laplace:
     """Laplace's approximation of the log of an integral: the marginal density of a latent model.
 
     Parameters
@@ -207,18 +224,18 @@ def laplace(
 
     Returns
     -------
-    logmarginal : jax.Array
-        ``log of the integral of exp(logjoint(x, *theta)) dx``, approximately; exact where
-        `logjoint` is quadratic in x. NaN where no mode is found.
-    mode : pytree of arrays
-        Like `x0`.
+    Laplace
+        ``(log_marginal, mode, precision)``: the log of the integral of ``exp(logjoint(x, *theta))``
+        over x, exact where `logjoint` is quadratic in x, and the normal approximation of x. NaN
+        where no mode is found.
 
     Notes
     -----
     With the mode x and H, the Hessian of ``-logjoint`` there, it is ``logjoint(x) + n/2 log(2 pi) -
-    logdet(H)/2`` (Tierney and Kadane, 1986). Both are differentiable any number of times in theta:
-    derivatives go through the mode, by the implicit function theorem, and through H (Kristensen et
-    al., 2016. TMB: automatic differentiation and Laplace approximation. J. Stat. Softw. 70(5)).
+    logdet(H)/2`` (Tierney and Kadane, 1986). All of it is differentiable any number of times in
+    theta: derivatives go through the mode, by the implicit function theorem, and through H
+    (Kristensen et al., 2016. TMB: automatic differentiation and Laplace approximation. J. Stat.
+    Softw. 70(5)).
 
     Examples
     --------
@@ -229,13 +246,14 @@ def laplace(
     >>> def logjoint(x, t):
     ...     walk = 1.5 * t - 0.5 * jnp.exp(t) * jnp.sum((x[1:] - x[:-1]) ** 2)
     ...     return walk + jnp.sum(y * x - jnp.exp(x))
-    >>> approximation = lambda t: scj.laplace(logjoint, jnp.zeros(4), t)
-    >>> value, slope = jax.value_and_grad(lambda t: approximation(t)[0])(0.5)
+    >>> marginal = lambda t: scj.laplace(logjoint, jnp.zeros(4), t).log_marginal
+    >>> value, slope = jax.value_and_grad(marginal)(0.5)
     >>> print(f"{value:.3f} {slope:.3f}")
     -0.698 0.141
     """
     problem = Problem(lambda x, *theta: -logjoint(x, *theta), x0, theta, order)
     x, converged, _ = problem.minimum(tol, maxiter)
-    F = cholesky(problem.hessian.matrix(x, *problem.args))
-    value = -problem.f(x, *problem.args) + 0.5 * (x.size * np.log(2 * np.pi) - F.logdet())
-    return jnp.where(converged, value, jnp.nan), problem.unravel(x)
+    x = jnp.where(converged, x, jnp.nan)
+    H = problem.hessian.matrix(x, *problem.args)
+    volume = 0.5 * (x.size * np.log(2 * np.pi) - cholesky(H).logdet())
+    return Laplace(volume - problem.f(x, *problem.args), problem.unravel(x), H)

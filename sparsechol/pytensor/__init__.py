@@ -1,7 +1,7 @@
 """Sparse Cholesky factorisation in PyTensor: log-determinants, solves and draws inside PyMC models.
 
 The pattern of a matrix is analysed once, when the graph is built; its values are an ordinary
-vector. Derivatives of every order are analytic.
+vector. Derivatives of every order are analytic. Sparse Jacobians and Hessians of other graphs.
 """
 
 try:
@@ -12,6 +12,7 @@ except ImportError as error:
     ) from error
 
 from . import _hooks
+from ._derivatives import check_pattern, sparse_hessian, sparse_jacobian
 from ._functions import (
     gmrf_logp,
     logdet,
@@ -20,20 +21,32 @@ from ._functions import (
     solve,
     solve_triangular,
 )
+from ._laplace import Laplace, laplace
 from ._matrix import SPDMatrix, combine, from_values
 from ._sparse import from_sparse
+from ._sparsity import hessian_pattern, jacobian_pattern, register_sparsity_rule
+from ._walk import SparsityWarning
 
 __all__ = [
+    "Laplace",
     "SPDMatrix",
+    "SparsityWarning",
+    "check_pattern",
     "combine",
     "from_sparse",
     "from_values",
     "gmrf_logp",
+    "hessian_pattern",
+    "jacobian_pattern",
+    "laplace",
     "logdet",
     "marginal_variances",
     "partial_inverse",
+    "register_sparsity_rule",
     "solve",
     "solve_triangular",
+    "sparse_hessian",
+    "sparse_jacobian",
 ]
 
 _hooks.register()

@@ -149,18 +149,19 @@ def test_gaussian_integral_is_exact():
         prior = -0.5 * jnp.sum(x**2) / s - 1.5 * jnp.log(2 * jnp.pi * s)
         return prior - 0.5 * jnp.sum((y - x) ** 2) - 1.5 * jnp.log(2 * jnp.pi)
 
-    value, mode = scj.laplace(logjoint, jnp.zeros(3), 0.7)
+    value, mode, precision = scj.laplace(logjoint, jnp.zeros(3), 0.7)
     variance = 1.7  # of data under the marginal density
     wanted = -0.5 * jnp.sum(y**2) / variance - 1.5 * np.log(2 * np.pi * variance)
     np.testing.assert_allclose(value, wanted, rtol=1e-12)
     np.testing.assert_allclose(mode, y * 0.7 / 1.7, rtol=1e-10)
+    np.testing.assert_allclose(precision @ jnp.eye(3), (1 + 1 / 0.7) * np.eye(3), rtol=1e-12)
 
 
 def test_one_latent_value_against_quadrature():
     def logjoint(x, t):
         return jnp.sum(30 * x - 10 * jnp.exp(x)) - 0.5 * t * jnp.sum(x**2)
 
-    value, mode = scj.laplace(logjoint, jnp.zeros(1), 2.0)
+    value, mode, _ = scj.laplace(logjoint, jnp.zeros(1), 2.0)
     top = float(logjoint(mode, 2.0))
     integral, _ = quad(lambda x: np.exp(float(logjoint(jnp.array([x]), 2.0)) - top), 0, 2.5)
     np.testing.assert_allclose(value, top + np.log(integral), atol=5e-3)
@@ -168,8 +169,9 @@ def test_one_latent_value_against_quadrature():
 
 def test_against_the_dense_formula():
     logjoint = chain(30)
-    value, mode = scj.laplace(logjoint, jnp.zeros(30), THETA)
+    value, mode, precision = scj.laplace(logjoint, jnp.zeros(30), THETA)
     H = -jax.hessian(logjoint)(mode, THETA)
+    np.testing.assert_allclose(precision @ jnp.eye(30), H, rtol=1e-10, atol=1e-12)
     wanted = logjoint(mode, THETA) + 15 * np.log(2 * np.pi) - 0.5 * np.linalg.slogdet(H)[1]
     np.testing.assert_allclose(value, wanted, rtol=1e-12)
     np.testing.assert_allclose(jax.grad(logjoint)(mode, THETA), 0, atol=1e-9)
@@ -185,10 +187,12 @@ def test_gradient_and_curvature():
 
 
 def test_where_there_is_no_mode():
-    value, _ = scj.laplace(lambda x, t: jnp.sum(t * x), jnp.zeros(3), 1.0)
-    assert np.isnan(value)
-    value, _ = scj.laplace(lambda x: jnp.sum(x**3), jnp.full(3, 0.1))
-    assert np.isnan(value)
+    for found in (
+        scj.laplace(lambda x, t: jnp.sum(t * x), jnp.zeros(3), 1.0),
+        scj.laplace(lambda x: jnp.sum(x**3), jnp.full(3, 0.1)),
+    ):
+        assert np.isnan(found.log_marginal)
+        assert np.isnan(found.mode).all()
 
 
 def test_ten_thousand_latent_values():

@@ -7,7 +7,7 @@ import importlib.util
 import documents
 import pytest
 
-MODULES = ["_functions", "_matrix", "_sparse"]
+MODULES = ["_derivatives", "_functions", "_laplace", "_matrix", "_sparse", "_sparsity"]
 HAVE_PYMC = importlib.util.find_spec("pymc") is not None
 
 

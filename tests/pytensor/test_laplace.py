@@ -1,0 +1,175 @@
+"""Laplace approximations: against normal densities, quadrature and finite differences."""
+
+import importlib.util
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+import pytest
+import scipy.sparse as sp
+from scipy.integrate import quad
+
+import sparsechol as sc
+import sparsechol.pytensor as scpt
+
+pytensor.config.blas__ldflags = ""  # without one to link to PyTensor warns
+
+ROWS = 5
+HAVE_PYMC = importlib.util.find_spec("pymc") is not None
+
+
+@pytest.fixture(autouse=True)
+def in_python():
+    """What compiles fastest; loops inside of graphs, too."""
+    with pytensor.config.change_flags(mode="FAST_COMPILE"):
+        yield
+
+
+def lattice(rows):
+    path = sp.diags_array([np.ones(rows - 1)] * 2, offsets=[-1, 1])
+    W = sp.kronsum(path, path)
+    return W, sp.diags_array(W.sum(axis=0))
+
+
+def counts(rows):
+    """Poisson counts of a conditional autoregression, and the joint density of both."""
+    W, D = lattice(rows)
+    rng = np.random.default_rng(0)
+    field = sc.cholesky(2 * (D - 0.9 * W)).sample(rng=rng)
+    y = rng.poisson(np.exp(1 + field)).astype(float)
+
+    def logjoint(x, theta):
+        Q = scpt.combine([(pt.exp(theta[0]), D), (-pt.exp(theta[0]) * pt.sigmoid(theta[1]), W)])
+        rate = theta[2] + x
+        return (y * rate - pt.exp(rate) - pt.gammaln(y + 1)).sum() + Q.gmrf_logp(x)
+
+    return logjoint
+
+
+def model(rows=ROWS, mode=None, **options):
+    theta, x = pt.vector("theta", shape=(3,)), pt.vector("x", shape=(rows**2,))
+    found = scpt.laplace(counts(rows)(x, theta), x, **options)
+    outputs = [found.log_marginal, pt.grad(found.log_marginal, theta), found.mode]
+    return pytensor.function([theta], outputs, mode=mode)
+
+
+def differences(f, theta, h=1e-3):
+    """Of fourth order."""
+
+    def slope(e):
+        near, far = (f(theta + k * e)[0] - f(theta - k * e)[0] for k in (1, 2))
+        return (8 * near - far) / (12 * h)
+
+    return np.array([slope(e) for e in h * np.eye(len(theta))])
+
+
+THETA = np.array([0.5, 2.0, 1.0])
+
+
+def test_gradient():
+    f = model()
+    value, gradient, _ = f(THETA)
+    assert np.isfinite(value)
+    np.testing.assert_allclose(gradient, differences(f, THETA), rtol=1e-7)
+
+
+def test_default_backend():
+    with pytensor.config.change_flags(mode="NUMBA"):
+        f = model()
+    for got, wanted in zip(f(THETA), model()(THETA), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-9)
+
+
+def test_gradient_of_the_mode():
+    """By the implicit function theorem."""
+    theta, x = pt.vector("theta", shape=(3,)), pt.vector("x", shape=(ROWS**2,))
+    found = scpt.laplace(counts(ROWS)(x, theta), x)
+    total = (found.mode**2).sum()
+    f = pytensor.function([theta], [total, pt.grad(total, theta)])
+    np.testing.assert_allclose(f(THETA)[1], differences(f, THETA), rtol=1e-7)
+
+
+def test_normal_density():
+    """There it is no approximation."""
+    A = sp.diags_array([np.full(7, -1.0), np.full(8, 4.0), np.full(7, -1.0)], offsets=[-1, 0, 1])
+    x, tau = pt.vector("x", shape=(8,)), pt.scalar("tau")
+    b = np.arange(8.0)
+    Q = scpt.combine([(tau, A)])
+    found = scpt.laplace(Q.gmrf_logp(x, b), x)
+    f = pytensor.function([tau], [found.log_marginal, found.mode, found.precision.values])
+    value, mode, values = f(2.0)
+    assert abs(value) < 1e-12
+    np.testing.assert_allclose(mode, b, atol=1e-12)
+    np.testing.assert_allclose(values, 2 * Q.pattern.values(sp.csc_array(A)))
+
+
+def test_quadrature():
+    """One value, with a wide density: the error is that of the method."""
+    x, y = pt.vector("x", shape=(1,)), 50.0
+    logjoint = (y * x - pt.exp(x)).sum() - 0.5 * (x**2).sum()
+    wanted, _ = quad(lambda u: np.exp(y * u - np.exp(u) - 0.5 * u * u - 140), -5, 10, limit=200)
+    got = scpt.laplace(logjoint, x).log_marginal.eval()
+    assert abs(got - 140 - np.log(wanted)) < 1 / y
+
+
+def test_not_concave():
+    """Student's density is not, away from its mode; a Newton step from there goes astray."""
+    x, at = pt.vector("x", shape=(6,)), pt.scalar("at")
+    logjoint = -3 * pt.log1p((x - at) ** 2).sum() - 1e-3 * (x**2).sum()
+    for start in (None, np.full(6, 20.0), pt.arange(6.0)):
+        found = scpt.laplace(logjoint, x, start, max_steps=200)
+        mode, value = pytensor.function([at], [found.mode, found.log_marginal])(5.0)
+        np.testing.assert_allclose(mode, 5.0, rtol=1e-2)
+        assert np.isfinite(value)
+
+
+def test_no_mode():
+    """NaN, and nothing is raised."""
+    x, a = pt.vector("x", shape=(3,)), pt.scalar("a")
+    found = scpt.laplace((a * x**2 + x).sum(), x)
+    f = pytensor.function([a], [found.log_marginal, found.mode, found.precision.values])
+    assert all(np.isfinite(part).all() for part in f(-1.0))
+    for bad in (1.0, np.nan):
+        assert all(np.isnan(part).all() for part in f(bad))
+    found = scpt.laplace(-pt.exp(x - 9).sum() + x.sum(), x, max_steps=2)
+    assert np.isnan(found.log_marginal.eval())
+
+
+def test_unknown_length():
+    x = pt.vector("x")
+    found = scpt.laplace(-(x**2).sum(), x, np.ones(4))
+    np.testing.assert_allclose(found.log_marginal.eval(), 2 * np.log(np.pi))
+    with pytest.raises(ValueError, match="givens"):
+        scpt.laplace(-(x**2).sum(), x)
+
+
+@pytest.mark.parametrize(
+    ("error", "match", "call"),
+    [
+        (ValueError, "vector", lambda x: scpt.laplace(x[None].sum(), x.reshape((2, 2)))),
+        (ValueError, "scalar", lambda x: scpt.laplace(x, x)),
+        (ValueError, "max_steps", lambda x: scpt.laplace(x.sum(), x, max_steps=0)),
+        (TypeError, "x must", lambda x: scpt.laplace(x.sum(), np.ones(4))),
+    ],
+)
+def test_bad_input(error, match, call):
+    with pytest.raises(error, match=match):
+        call(pt.vector("x", shape=(4,)))
+
+
+@pytest.mark.skipif(not HAVE_PYMC, reason="PyMC is not installed (it needs Python 3.12)")
+@pytest.mark.filterwarnings("ignore")
+def test_in_pymc():
+    """A potential of random variables, with the gradient that samplers take."""
+    import pymc as pm
+
+    logjoint = counts(ROWS)
+    with pm.Model() as pymc_model:
+        theta = pm.Normal("theta", shape=3)
+        x = pt.vector("x", shape=(ROWS**2,))
+        pm.Potential("marginal", scpt.laplace(logjoint(x, theta), x).log_marginal)
+    value = pymc_model.compile_logp()({"theta": THETA})
+    prior = -0.5 * (THETA**2).sum() - 1.5 * np.log(2 * np.pi)
+    wanted, gradient, _ = model()(THETA)
+    np.testing.assert_allclose(value, wanted + prior)
+    np.testing.assert_allclose(pymc_model.compile_dlogp()({"theta": THETA}), gradient - THETA)
