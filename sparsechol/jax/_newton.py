@@ -142,27 +142,26 @@ def _iterate(f, hessian, start, args, tol, maxiter):
     def step(state):
         x, value, _, count = state
         gradient = jax.grad(f)(x, *args)
-        direction = _direction(hessian.matrix(x, *args), gradient)
+        direction, definite = _direction(hessian.matrix(x, *args), gradient)
         promised = -gradient @ direction / 2
         x, value = _search(f, args, x, value, direction, promised)
-        return x, value, promised, count + 1
+        small = jnp.abs(promised) <= tol * (1 + jnp.abs(value))
+        return x, value, definite & small & jnp.isfinite(value), count + 1
 
     def unfinished(state):
-        _, value, promised, count = state
-        return ~_settled(value, promised, tol) & (count < maxiter) & jnp.isfinite(value + promised)
+        _, value, settled, count = state
+        return ~settled & (count < maxiter) & jnp.isfinite(value)
 
-    value = f(start, *args)
-    first = step((start, value, jnp.zeros_like(value), 0))
-    x, value, promised, count = jax.lax.while_loop(unfinished, step, first)
-    return x, _settled(value, promised, tol), jnp.asarray(count)
-
-
-def _settled(value, promised, tol):
-    return jnp.isfinite(value) & (jnp.abs(promised) <= tol * (1 + jnp.abs(value)))
+    first = step((start, f(start, *args), False, 0))
+    x, _, settled, count = jax.lax.while_loop(unfinished, step, first)
+    return x, settled, jnp.asarray(count)
 
 
 def _direction(M: SPDMatrix, gradient):
-    """Newton's, with as much added to the diagonal as it takes for it to be one of descent."""
+    """Newton's, with as much added to the diagonal as it takes for it to be one of descent.
+
+    And whether nothing was added.
+    """
     diagonal = M.pattern.indptr[:-1]
     unit = 1e-6 * (1 + jnp.max(jnp.abs(M.values[diagonal]), initial=0.0))
 
@@ -176,7 +175,8 @@ def _direction(M: SPDMatrix, gradient):
         return *solved(shift), shift, count + 1
 
     first = (*solved(jnp.zeros_like(unit)), jnp.zeros_like(unit), 0)
-    return jax.lax.while_loop(lambda s: ~s[0] & (s[3] < SHIFTS), raised, first)[1]
+    _, direction, shift, _ = jax.lax.while_loop(lambda s: ~s[0] & (s[3] < SHIFTS), raised, first)
+    return direction, shift == 0
 
 
 def _search(f, args, x, value, direction, promised):
