@@ -30,6 +30,12 @@ def test_document():
     assert jax.config.jax_enable_x64
 
 
+def test_sparse_derivatives():
+    blocks = documents.blocks_of("sparse_derivatives.md")
+    [place] = [k for k, (_, text) in enumerate(blocks) if "import sparsechol.pytensor" in text]
+    assert documents.run(blocks[:place]) == 6
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_docstrings(name):
     if name == "lineax_solver" and not HAVE_LINEAX:

@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 
 import documents
+import pytensor
 import pytest
 
 MODULES = ["_derivatives", "_functions", "_laplace", "_matrix", "_sparse", "_sparsity"]
@@ -18,6 +19,13 @@ def test_document():
         [place] = [k for k, (_, text) in enumerate(blocks) if "import pymc" in text]
         del blocks[place : place + 2]
     assert documents.run(blocks) >= 4
+
+
+def test_sparse_derivatives():
+    blocks = documents.blocks_of("sparse_derivatives.md")
+    [place] = [k for k, (_, text) in enumerate(blocks) if "import sparsechol.pytensor" in text]
+    with pytensor.config.change_flags(mode="FAST_COMPILE"):
+        assert documents.run(blocks[place:]) == 4
 
 
 @pytest.mark.parametrize("name", MODULES)
