@@ -20,9 +20,11 @@ from ._sparsity import Detection, ReverseOnly
 MODES = ("auto", "forward", "reverse", "bidirectional")
 STRUCTURES = {"forward": "column", "reverse": "row", "bidirectional": "bidirectional"}
 HOST = ("csc", "csr", "coo")
+BY_ROW = ("csr", "bcoo", "bcsr")
 FORMATS = (*HOST, "bcoo", "bcsr", "dense")
 REVERSE = 1.5  # what a product with rows costs, in products with columns
 BUDGET = 0.5  # seconds for each search for a colouring
+LARGE = 10_000_000  # elements of directions that are better computed than stored
 
 
 # ---- functions of one vector ----
@@ -266,7 +268,8 @@ class Prepared:
         place = self.coloring._recovery.place
         m, k = self.shape[0], self._colors_of_columns
         i, c = np.divmod(place, max(k, 1))
-        return np.where(place < m * k, c * m + i, place)
+        place = np.where(place < m * k, c * m + i, place)
+        return place.astype(np.int32) if place.max(initial=0) < 2**31 else place
 
     @property
     def _colors_of_columns(self):
@@ -286,16 +289,14 @@ class Prepared:
 
     def _mapped(self, apply, colors, dtype):
         """Products with the sums of the unit vectors of each colour."""
-        count = int(colors.max(initial=-1)) + 1
-        numbers = jnp.asarray(colors)
-
-        def product(c):
-            return apply((numbers == c).astype(dtype))
-
-        every = jnp.arange(count, dtype=numbers.dtype)
-        if self._chunk_size is not None and count > self._chunk_size:
-            return jax.lax.map(product, every, batch_size=self._chunk_size).ravel()
-        return jax.vmap(product)(every).ravel()
+        every = np.arange(int(colors.max(initial=-1)) + 1, dtype=colors.dtype)[:, None]
+        if every.size * colors.size <= LARGE:
+            seeds = jnp.asarray((colors == every).astype(dtype))
+        else:
+            seeds = (jnp.asarray(colors) == every).astype(dtype)  # computed again in each call
+        if self._chunk_size is not None and every.size > self._chunk_size:
+            return jax.lax.map(apply, seeds, batch_size=self._chunk_size).ravel()
+        return jax.vmap(apply)(seeds).ravel()
 
     def values(self, *args: Any) -> jax.Array:
         """The entries of the pattern, by column.
@@ -313,12 +314,25 @@ class Prepared:
         return self._entries(args, self._place)
 
     def _entries(self, args, place):
+        """Entries at places among the products, zero where they are negative."""
         flat = self._products(args)
-        return flat.at[place].get(mode="fill", fill_value=0)
+        if not flat.size:
+            return jnp.zeros(place.shape, flat.dtype)
+        if place.size and place.min() < 0:
+            found = flat.at[np.maximum(place, 0)].get(mode="promise_in_bounds")
+            return (
+                jnp.where(place < 0, 0, found) if flat.size else jnp.zeros(place.size, flat.dtype)
+            )
+        return flat.at[place].get(mode="promise_in_bounds")
+
+    @property
+    def _format_place(self):
+        """Where the entries are in the order of the format."""
+        return self._place[self._by_row] if self.format in BY_ROW else self._place
 
     @cached_property
     def _compiled(self):
-        return jax.jit(lambda place, args: self._entries(args, place))
+        return jax.jit(lambda args: self._entries(args, self._format_place))
 
     def __call__(self, *args: Any) -> Any:
         """The matrix in the format that was asked for.
@@ -333,17 +347,19 @@ class Prepared:
         csc_array, csr_array, coo_array, BCOO, BCSR or jax.Array
             SciPy's outside of transformations only.
         """
-        host = self.format in HOST
-        rows, columns = coordinates(self.pattern)
-        by_row = self.format in ("csr", "bcoo", "bcsr")
-        place = self._place[self._by_row] if by_row else self._place
         traced = any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(args))
-        if host and traced:
+        if traced and self.format in HOST:
             raise TypeError(
                 f"a SciPy array (format={self.format!r}) cannot be made inside jit, grad or vmap:"
                 " use the method values, or the format 'bcoo', 'bcsr' or 'dense'"
             )
-        values = self._entries(args, place) if traced else self._compiled(place, args)
+        return self._formatted(
+            self._entries(args, self._format_place) if traced else self._compiled(args)
+        )
+
+    def _formatted(self, values):
+        """The matrix with these entries."""
+        rows, columns = coordinates(self.pattern)
         A = self.pattern
         if self.format == "csc":
             return csc_array((np.array(values), A.indices, A.indptr), shape=A.shape)
@@ -590,11 +606,9 @@ class SparseHessian(Prepared):
 
     @cached_property
     def _packed_place(self):
-        """Of the entries of `symbolic` in the products; behind them what is not on the pattern."""
-        source = self.coloring._places_in(self.symbolic)
-        size = self.shape[0] * self.coloring.num_colors
-        place = np.full(len(self.symbolic.indices), size)
-        lower, where = source
+        """Of the entries of `symbolic` in the products; -1 if they are not on the pattern."""
+        lower, where = self.coloring._places_in(self.symbolic)
+        place = np.full(len(self.symbolic.indices), -1, self._place.dtype)
         place[where] = self._place[lower]
         return place
 
@@ -618,14 +632,14 @@ class SparseHessian(Prepared):
         """The Hessian as a matrix to factorise; see `packed`."""
         return SPDMatrix(self.symbolic, self.packed(*args))
 
-    def __call__(self, *args: Any) -> Any:
-        if self.format != "spd":
-            return super().__call__(*args)
-        if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(args)):
-            return self.matrix(*args)
-        return SPDMatrix(self.symbolic, self._compiled(self._packed_place, args))
+    @property
+    def _format_place(self):
+        return self._packed_place if self.format == "spd" else super()._format_place
 
-    __call__.__doc__ = Prepared.__call__.__doc__
+    def _formatted(self, values):
+        if self.format == "spd":
+            return SPDMatrix(self.symbolic, values)
+        return super()._formatted(values)
 
 
 def sparse_hessian(
