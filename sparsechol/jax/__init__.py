@@ -10,19 +10,13 @@ except ImportError as error:
     raise ImportError("sparsechol.jax needs JAX: pip install 'sparsechol[jax]'") from error
 
 from ._checks import check_pattern
-from ._derivatives import (
-    SparseHessian,
-    SparseJacobian,
-    hessian_pattern,
-    jacobian_pattern,
-    sparse_hessian,
-    sparse_jacobian,
-)
+from ._derivatives import SparseHessian, SparseJacobian, sparse_hessian, sparse_jacobian
 from ._factor import Factor, cholesky
 from ._functions import logdet, partial_inverse, solve
 from ._gaussian import gmrf_logpdf, gmrf_sample
 from ._matrix import SPDMatrix, analyze, from_bcoo, from_bcsr, to_bcoo
 from ._newton import Laplace, Minimum, laplace, newton
+from ._patterns import hessian_pattern, jacobian_pattern
 from ._sparsity import SparsityWarning, register_sparsity_rule
 from ._triangle import TriangularMatrix, TriangularPattern, analyze_triangle, solve_triangular
 

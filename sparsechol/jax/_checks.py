@@ -8,7 +8,8 @@ import numpy as np
 
 from ..coloring import color
 from ..coloring._color import entries_of
-from ._derivatives import Flat, jacobian_pattern, jacobian_shape, require_shape
+from ._derivatives import jacobian_shape, require_shape
+from ._patterns import Flat, jacobian_pattern
 
 LINES = 32  # rows that are looked at one by one, most
 

@@ -17,6 +17,7 @@ MODULES = [
     "_gaussian",
     "_matrix",
     "_newton",
+    "_patterns",
     "_sparsity",
     "_triangle",
     "lineax_solver",
