@@ -246,7 +246,7 @@ def show_orderings(A: csc_array, auto: Ordering) -> None:
 
 def available_orderings(n: int) -> list[str]:
     """Orderings that can be tried on a matrix of order n."""
-    methods = ["amd"]
+    methods = ["amd", "nested_dissection"]
     if have_metis():
         methods.append("metis")
     if n <= NATURAL_LIMIT:

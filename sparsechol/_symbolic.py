@@ -11,6 +11,7 @@ from scipy.sparse import csc_array
 from . import _batch, _factor
 from ._exceptions import PatternMismatchError
 from ._input import as_scipy, check_square, compressed, scalar_dtype
+from ._threads import thread_count
 from .numeric.factorize import workspace
 from .numeric.operations import Frame, frame_of
 from .numeric.packing import expand, first_nonfinite, pack
@@ -360,10 +361,12 @@ def analyze(
     A : (n, n) sparse array or matrix of any format, or dense array
         Only the pattern of the triangle named by `lower` counts; every stored entry belongs to
         it (of a dense array every nonzero), and the whole diagonal always does.
-    order : {'auto', 'amd', 'metis', 'natural'} or (n,) array_like of int, optional
-        Fill-reducing ordering: approximate minimum degree, nested dissection by METIS (package
-        pymetis), none, or a permutation, which is kept as it is. 'auto' takes AMD, and where
-        much fill remains the better of AMD and, if it is installed, METIS.
+    order : str or (n,) array_like of int, optional
+        Fill-reducing ordering: 'amd', approximate minimum degree; 'nested_dissection'; 'metis',
+        nested dissection by METIS (package pymetis); 'natural', none; or a permutation, which is
+        kept as it is. 'auto' takes minimum degree, and where its fill says that it may pay in
+        some hundred factorisations the better of it and nested dissection; 'best' tries all and
+        keeps the one with the fewest flops.
     lower : bool, optional
         Whether the lower triangle is read (default) or the upper one.
     check_symmetric : bool, optional
@@ -386,7 +389,10 @@ def analyze(
     Notes
     -----
     Elimination tree after Liu (1990), column counts after Gilbert, Ng and Peyton (1994),
-    supernodes relaxed after Ashcraft and Grimes (1989), AMD after Amestoy, Davis and Duff (1996).
+    supernodes relaxed after Ashcraft and Grimes (1989), AMD after Amestoy, Davis and Duff (1996),
+    nested dissection by multilevel vertex separators (Karypis and Kumar 1998; Pellegrini, Roman
+    and Amestoy 2000), on as many threads as there are cores (``SPARSECHOL_NUM_THREADS``). The
+    orders do not depend on the number of threads.
 
     Examples
     --------
@@ -400,6 +406,11 @@ def analyze(
     >>> [round(S.factorize(t * A).logdet(), 6) for t in (1.0, 2.0)]
     [6.659294, 10.12503]
     """
+    return analyze_for(A, order, lower, check_symmetric, reuse=True)
+
+
+def analyze_for(A, order, lower, check_symmetric, reuse, threads=None) -> SymbolicFactor:
+    """`analyze`, for many factorisations or for one."""
     arrays = compressed(A)
     check_square(arrays.shape)
     if arrays.shape[0] >= 2**31 - 1:
@@ -409,12 +420,12 @@ def analyze(
     indptr, indices = lower_pattern(
         np.asarray(arrays.indptr, dtype=np.int64), arrays.indices, (arrays.format == "csc") == lower
     )
-    return analyze_pattern(indptr, indices, order)
+    return analyze_pattern(indptr, indices, order, reuse, thread_count(threads))
 
 
-def analyze_pattern(indptr, indices, method) -> SymbolicFactor:
+def analyze_pattern(indptr, indices, method, reuse, threads) -> SymbolicFactor:
     """Analyse a lower pattern by column, sorted, with the whole diagonal."""
-    tree, ordering = order(indptr, indices, method)
+    tree, ordering = order(indptr, indices, method, reuse, threads)
     places, first, region = supernodal_order(tree)
     if ordering.method == "natural":
         perm = np.arange(places.shape[0], dtype=np.int32)

@@ -16,7 +16,7 @@ from scipy.io import mmread
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=60, database=None)
 
 HAVE_METIS = importlib.util.find_spec("pymetis") is not None
-ORDERS = ["natural", "amd", *(["metis"] if HAVE_METIS else [])]
+ORDERS = ["natural", "amd", "nested_dissection", *(["metis"] if HAVE_METIS else [])]
 DTYPES = [np.float32, np.float64, np.complex64, np.complex128]
 KINDS = ["random", "disconnected", "diagonal", "dense", "arrow", "reversed arrow", "banded",
          "block", "tree"]  # fmt: skip

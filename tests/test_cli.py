@@ -124,9 +124,9 @@ def test_info_compares_orderings(grid, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "120 rows, 556 entries" in out
     A = grid_laplacian((12, 10))
-    for method in ("amd", "natural"):
+    for method in ("amd", "nested_dissection", "natural"):
         assert re.search(rf"^{method} +{sc.analyze(A, method).nnz:,} ", out, re.MULTILINE)
-    assert "auto takes amd: too few flops for METIS to pay\n" in out
+    assert "auto takes amd: too few flops for nested dissection to pay\n" in out
     assert "metis" not in out
 
 
@@ -147,8 +147,9 @@ def test_info_of_a_hermitian_matrix(tmp_path, capsys):
 
 def test_natural_order_only_for_small_matrices(monkeypatch):
     monkeypatch.setattr(_cli, "have_metis", lambda: True)
-    assert _cli.available_orderings(_cli.NATURAL_LIMIT) == ["amd", "metis", "natural"]
-    assert _cli.available_orderings(_cli.NATURAL_LIMIT + 1) == ["amd", "metis"]
+    ours = ["amd", "nested_dissection"]
+    assert _cli.available_orderings(_cli.NATURAL_LIMIT) == [*ours, "metis", "natural"]
+    assert _cli.available_orderings(_cli.NATURAL_LIMIT + 1) == [*ours, "metis"]
 
 
 def test_info_metis(grid, capsys):

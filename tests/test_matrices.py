@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from helpers import HAVE_METIS, matrices_folder, matrix_names, shared_matrix
+from helpers import matrices_folder, matrix_names, shared_matrix
 from scipy.linalg import LinAlgWarning
 
 import sparsechol as sc
@@ -23,7 +23,7 @@ CASES = [
     pytest.param(name, order, id=f"{name}-{order}")
     for name in matrix_names()
     if name != SINGULAR
-    for order in ("natural", "amd", "metis")
+    for order in ("natural", "amd", "nested_dissection")
 ]
 
 
@@ -38,8 +38,6 @@ def factor(name, order):
 def reason_to_skip(name, order):
     if order == "natural" and shared_matrix(name).shape[0] > 5000:
         return "too much fill without an ordering"
-    if order == "metis" and not HAVE_METIS:
-        return "pymetis is not installed"
     return None
 
 
@@ -158,10 +156,8 @@ def test_partial_inverse_agrees_with_the_dense_inverse(A, F):
     )
 
 
-@pytest.mark.parametrize("order", ["natural", "amd", "metis", "auto"])
+@pytest.mark.parametrize("order", ["natural", "amd", "nested_dissection", "auto"])
 def test_matrix_singular_to_working_precision_is_refused_or_warned_of(order):
-    if order == "metis" and not HAVE_METIS:
-        pytest.skip("pymetis is not installed")
     if SINGULAR not in matrix_names():
         pytest.skip(f"no {SINGULAR}")
     with pytest.raises((sc.NotPositiveDefiniteError, LinAlgWarning)):

@@ -7,13 +7,20 @@ import numpy as np
 from ..symbolic.analysis import Tree, elimination
 from ..symbolic.patterns import symmetric_pattern
 from .amd import amd
+from .compressed import Compressed
+from .dissection import nested_dissection
 from .metis import have_metis, metis
 
-METHODS = ("auto", "amd", "metis", "natural")
+METHODS = ("auto", "best", "amd", "nested_dissection", "metis", "natural")
 
-# METIS takes about 1.5 us for an entry of A; at best it halves the flops that AMD leaves. With
-# more flops than this for an entry of A, some 25 factorisations at 20 GF/s pay for it.
-METIS_FLOPS_PER_ENTRY = 2500
+# What "auto" counts with, in nanoseconds: nested dissection takes so much for an entry of the
+# compressed graph (measured: 0.2 to 0.8 us), and a factorisation so much for a flop.
+DISSECTION_ENTRY = 500.0
+FLOP = 0.035
+# The part of the flops of minimum degree that dissection is hoped to save (measured: up to 0.7).
+SAVED = 0.4
+# Factorisations that an analysis is made for, unless it is for one.
+REUSES = 500
 
 
 class Ordering(NamedTuple):
@@ -22,7 +29,7 @@ class Ordering(NamedTuple):
     Attributes
     ----------
     method : str
-        'amd', 'metis', 'natural' or 'given'.
+        'amd', 'nested_dissection', 'metis', 'natural' or 'given'.
     reason : str
         Why it was chosen.
     tried : dict
@@ -34,7 +41,48 @@ class Ordering(NamedTuple):
     tried: dict[str, tuple[int, float]]
 
 
-def order(indptr, indices, method) -> tuple[Tree, Ordering]:
+class Orders:
+    """The orderings of a lower pattern, each made when it is asked for."""
+
+    def __init__(self, indptr, indices, threads):
+        self.indptr, self.indices, self.threads = indptr, indices, threads
+        self.graph = None
+        self.trees: dict[str, Tree] = {}
+
+    def compressed(self) -> Compressed:
+        if self.graph is None:
+            self.graph = Compressed(self.indptr, self.indices)
+        return self.graph
+
+    def permutation(self, method):
+        """The permutation of a method."""
+        if method == "natural":
+            return np.arange(self.indptr.shape[0] - 1, dtype=np.int32)
+        if method == "metis":
+            return metis(*adjacency(self.indptr, self.indices))
+        if method == "amd":
+            return amd(self.compressed())
+        return nested_dissection(self.compressed(), self.threads)
+
+    def tree(self, method) -> Tree:
+        """Elimination tree and counts of a method, in postorder."""
+        if method not in self.trees:
+            perm = self.permutation(method)
+            self.trees[method] = elimination(self.indptr, self.indices, perm)
+        return self.trees[method]
+
+    def pick(self, method, reason) -> tuple[Tree, Ordering]:
+        """The tree of a method, as the one that was chosen."""
+        tree = self.tree(method)
+        tried = {name: (tree.nnz, tree.flops) for name, tree in self.trees.items()}
+        return tree, Ordering(method, reason, tried)
+
+    def least(self, *methods) -> tuple[Tree, Ordering]:
+        """The tree with the fewest flops."""
+        return self.pick(min(methods, key=lambda name: self.tree(name).flops), "fewest flops")
+
+
+def order(indptr, indices, method, reuse=True, threads=1) -> tuple[Tree, Ordering]:
     """Order a lower pattern.
 
     Parameters
@@ -42,6 +90,10 @@ def order(indptr, indices, method) -> tuple[Tree, Ordering]:
     indptr, indices : lower triangle by column, sorted, with the diagonal.
     method : str or array_like
         One of `METHODS`, or a permutation.
+    reuse : bool, optional
+        Whether 'auto' may expect many factorisations, or one.
+    threads : int, optional
+        Most threads that nested dissection uses; the order does not depend on them.
 
     Returns
     -------
@@ -55,21 +107,24 @@ def order(indptr, indices, method) -> tuple[Tree, Ordering]:
         return tree, Ordering("given", "permutation given", {"given": (tree.nnz, tree.flops)})
     if method not in METHODS:
         raise ValueError(f"order must be one of {METHODS} or a permutation, not {method!r}")
-    if method != "auto":
-        tree = elimination(indptr, indices, PERMUTATIONS[method](indptr, indices))
-        return tree, Ordering(method, "asked for", {method: (tree.nnz, tree.flops)})
-    tree = elimination(indptr, indices, PERMUTATIONS["amd"](indptr, indices))
-    tried = {"amd": (tree.nnz, tree.flops)}
-    entries = 2 * indices.shape[0] - n
-    if tree.flops < METIS_FLOPS_PER_ENTRY * entries:
-        return tree, Ordering("amd", "too few flops for METIS to pay", tried)
-    if not have_metis():
-        return tree, Ordering("amd", "pymetis is not installed", tried)
-    other = elimination(indptr, indices, PERMUTATIONS["metis"](indptr, indices))
-    tried["metis"] = (other.nnz, other.flops)
-    if other.flops < tree.flops:
-        return other, Ordering("metis", "fewest flops", tried)
-    return tree, Ordering("amd", "fewest flops", tried)
+    orders = Orders(indptr, indices, threads)
+    if method == "auto":
+        return automatic(orders, REUSES if reuse else 1)
+    if method == "best":
+        metis_too = ("metis",) if have_metis() else ()
+        return orders.least("amd", "nested_dissection", "natural", *metis_too)
+    return orders.pick(method, "asked for")
+
+
+def automatic(orders, uses) -> tuple[Tree, Ordering]:
+    """Minimum degree, or nested dissection where it may pay for itself and is better.
+
+    METIS is not tried: it takes longer than dissection here and leaves as many flops or more.
+    """
+    flops = orders.tree("amd").flops
+    if SAVED * flops * FLOP * uses < DISSECTION_ENTRY * orders.compressed().entries:
+        return orders.pick("amd", "too few flops for nested dissection to pay")
+    return orders.least("amd", "nested_dissection")
 
 
 def adjacency(indptr, indices):
@@ -78,11 +133,6 @@ def adjacency(indptr, indices):
     n = starts.shape[0] - 1
     off_diagonal = members != np.repeat(np.arange(n, dtype=np.int32), np.diff(starts))
     return starts - np.arange(n + 1), members[off_diagonal]
-
-
-def natural(indptr, indices):
-    """The identity."""
-    return np.arange(indptr.shape[0] - 1, dtype=np.int32)
 
 
 def given_permutation(perm, n):
@@ -99,10 +149,3 @@ def given_permutation(perm, n):
     if twice.size:
         raise ValueError(f"order is not a permutation: {twice[0]} stands in it more than once")
     return perm.astype(np.int32)
-
-
-PERMUTATIONS = {
-    "natural": natural,
-    "amd": lambda indptr, indices: amd(*adjacency(indptr, indices)),
-    "metis": lambda indptr, indices: metis(*adjacency(indptr, indices)),
-}

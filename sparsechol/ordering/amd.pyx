@@ -12,52 +12,41 @@ Variables with the same neighbours become one *supervariable*, of weight `weight
 pivot is processed, the variables of its element carry a negative weight. Elements that are
 swallowed by a newer one, and variables that left, have weight or stamp 0 and are passed over.
 
+Where a part of a larger graph is ordered, the vertices around it that are eliminated later count
+in the degrees but are never pivots: they are *fixed* (the halo of Pellegrini, Roman and Amestoy).
+
 References
 ----------
 Amestoy, P. R., Davis, T. A., Duff, I. S. (1996). An approximate minimum degree ordering
     algorithm. SIAM J. Matrix Anal. Appl. 17(4), 886-905.
 Amestoy, P. R., Davis, T. A., Duff, I. S. (2004). Algorithm 837: AMD, an approximate minimum
     degree ordering algorithm. ACM Trans. Math. Softw. 30(3), 381-388.
+Pellegrini, F., Roman, J., Amestoy, P. (2000). Hybridizing nested dissection and halo approximate
+    minimum degree for efficient sparse matrix ordering. Concurrency: Pract. Exper. 12, 69-84.
 """
 
-from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdlib cimport free
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
+from sparsechol.ordering.compressed cimport Compressed
+from sparsechol.ordering.graph cimport Graph, room
 from sparsechol.symbolic.forest cimport depth_first
 
 
 cdef enum:
     IS_ELEMENT = -1         # in place of the number of elements of a variable
-    IS_DENSE = -2
 
 
-cdef struct Graph:
-    int32_t n
-    int64_t room            # length of `lists`
-    int64_t free            # first free place in `lists`
-    int32_t eliminated      # vertices ordered so far
-    int32_t lowest          # no variable has a smaller degree
-    int64_t flag            # stamps from `flag` on belong to the current pivot
-    int32_t *lists
-    int64_t *start          # of the list of each vertex
-    int32_t *length
-    int32_t *elements
-    int32_t *weight
-    int32_t *degree         # approximate external degree of a variable, |L_e| of an element
-    int64_t *stamp          # |L_e \\ L_pivot| + flag of an element, marks of a variable; 0: gone
-    int32_t *parent         # vertex that swallowed it
-    int32_t *head           # variables of each degree, doubly linked by next and previous
-    int32_t *next
-    int32_t *previous
-    int32_t *bucket         # variables of each hash value, linked by next; hash in previous
-
-
-cdef inline void enlist(Graph *g, int32_t i, int32_t degree) noexcept nogil:
+cdef inline void enlist(Quotient *g, int32_t i, int32_t degree) noexcept nogil:
     """Put variable i at the front of the list of its degree."""
-    cdef int32_t front = g.head[degree]
+    cdef int32_t front
     g.degree[i] = degree
+    if g.fixed[i]:
+        return
+    front = g.head[degree]
     g.next[i] = front
     g.previous[i] = -1
     if front != -1:
@@ -66,8 +55,10 @@ cdef inline void enlist(Graph *g, int32_t i, int32_t degree) noexcept nogil:
     g.lowest = min(g.lowest, degree)
 
 
-cdef inline void delist(Graph *g, int32_t i) noexcept nogil:
+cdef inline void delist(Quotient *g, int32_t i) noexcept nogil:
     """Take variable i out of the list of its degree."""
+    if g.fixed[i]:
+        return
     if g.next[i] != -1:
         g.previous[g.next[i]] = g.previous[i]
     if g.previous[i] != -1:
@@ -76,34 +67,36 @@ cdef inline void delist(Graph *g, int32_t i) noexcept nogil:
         g.head[g.degree[i]] = g.next[i]
 
 
-cdef inline void swallow(Graph *g, int32_t vertex, int32_t by) noexcept nogil:
+cdef inline void swallow(Quotient *g, int32_t vertex, int32_t by) noexcept nogil:
     """An element or variable goes into another one."""
     g.parent[vertex] = by
     g.weight[vertex] = 0
     g.stamp[vertex] = 0
 
 
-cdef void set_up(Graph *g, double dense) noexcept nogil:
-    """Degree lists; dense rows leave the graph, isolated vertices are ordered at once."""
-    cdef int32_t i
+cdef void set_up(Quotient *g) noexcept nogil:
+    """Degree lists; isolated vertices are ordered at once."""
+    cdef int32_t i, degree
+    cdef int64_t p
     for i in range(g.n):
-        if g.length[i] > dense:
-            g.elements[i] = IS_DENSE
+        if not g.fixed[i]:
+            g.waiting += g.weight[i]
+        g.left += g.weight[i]
+    for i in range(g.n):
+        degree = 0
+        for p in range(g.start[i], g.start[i] + g.length[i]):
+            degree += g.weight[g.lists[p]]
+        if g.length[i] > 0:
+            enlist(g, i, degree)
+        elif not g.fixed[i]:
+            g.elements[i] = IS_ELEMENT
+            g.left -= g.weight[i]
+            g.waiting -= g.weight[i]
             g.weight[i] = 0
             g.stamp[i] = 0
-            g.eliminated += 1
-    for i in range(g.n):
-        if g.weight[i] == 0:
-            continue
-        if g.length[i] == 0:
-            g.elements[i] = IS_ELEMENT
-            g.stamp[i] = 0
-            g.eliminated += 1
-        else:
-            enlist(g, i, g.length[i])
 
 
-cdef int32_t take_pivot(Graph *g) noexcept nogil:
+cdef int32_t take_pivot(Quotient *g) noexcept nogil:
     """A variable of least approximate degree."""
     cdef int32_t pivot
     while g.head[g.lowest] == -1:
@@ -113,7 +106,7 @@ cdef int32_t take_pivot(Graph *g) noexcept nogil:
     return pivot
 
 
-cdef int64_t collect_garbage(Graph *g, int64_t keep_from) noexcept nogil:
+cdef int64_t collect_garbage(Quotient *g, int64_t keep_from) noexcept nogil:
     """Close the gaps between lists.
 
     The unfinished list that begins at `keep_from` stays the last; returns where it begins now.
@@ -146,7 +139,7 @@ cdef int64_t collect_garbage(Graph *g, int64_t keep_from) noexcept nogil:
     return q
 
 
-cdef inline int32_t gather(Graph *g, int32_t i) noexcept nogil:
+cdef inline int32_t gather(Quotient *g, int32_t i) noexcept nogil:
     """Claim variable i for the pivot's element: its weight, or 0 if it is claimed or gone."""
     cdef int32_t weight = g.weight[i]
     if weight <= 0:
@@ -156,7 +149,7 @@ cdef inline int32_t gather(Graph *g, int32_t i) noexcept nogil:
     return weight
 
 
-cdef void form_in_place(Graph *g, int32_t pivot) noexcept nogil:
+cdef void form_in_place(Quotient *g, int32_t pivot) noexcept nogil:
     """L_pivot of a pivot without elements: its own list, shrunk."""
     cdef int64_t p, q = g.start[pivot]
     cdef int32_t i, weight
@@ -170,7 +163,7 @@ cdef void form_in_place(Graph *g, int32_t pivot) noexcept nogil:
     g.length[pivot] = <int32_t>(q - g.start[pivot])
 
 
-cdef void form_at_end(Graph *g, int32_t pivot) noexcept nogil:
+cdef void form_at_end(Quotient *g, int32_t pivot) noexcept nogil:
     """L_pivot = (A_pivot and all L_e, e in E_pivot) without the pivot, as a new list.
 
     Every e is swallowed. What has been read of a list is cut off before garbage is collected.
@@ -215,7 +208,7 @@ cdef void form_at_end(Graph *g, int32_t pivot) noexcept nogil:
     g.length[pivot] = <int32_t>(g.free - begin)
 
 
-cdef void measure_outside(Graph *g, int32_t pivot) noexcept nogil:
+cdef void measure_outside(Quotient *g, int32_t pivot) noexcept nogil:
     """stamp[e] - flag <- |L_e \\ L_pivot| for every element e next to a variable of L_pivot."""
     cdef int64_t p, q, stamp
     cdef int32_t i, e, weight
@@ -231,7 +224,7 @@ cdef void measure_outside(Graph *g, int32_t pivot) noexcept nogil:
                 g.stamp[e] = g.degree[e] + g.flag - weight
 
 
-cdef int32_t update_variables(Graph *g, int32_t pivot) noexcept nogil:
+cdef int32_t update_variables(Quotient *g, int32_t pivot) noexcept nogil:
     """Lists, degrees and hash values of the variables of L_pivot; weight eliminated with it.
 
     Elements inside L_pivot are swallowed (aggressive absorption); a variable with no neighbour
@@ -249,7 +242,7 @@ cdef int32_t update_variables(Graph *g, int32_t pivot) noexcept nogil:
     return gone
 
 
-cdef inline bint update_variable(Graph *g, int32_t i, int32_t pivot) noexcept nogil:
+cdef inline bint update_variable(Quotient *g, int32_t i, int32_t pivot) noexcept nogil:
     """False if variable i has no neighbour outside L_pivot."""
     cdef int64_t first = g.start[i], q = first, middle, p
     cdef int64_t degree = 0
@@ -274,7 +267,7 @@ cdef inline bint update_variable(Graph *g, int32_t i, int32_t pivot) noexcept no
             hash_value += <uint64_t>x
             g.lists[q] = x
             q += 1
-    if q == first:
+    if q == first and not g.fixed[i]:
         return False
     g.degree[i] = <int32_t>min(<int64_t>g.degree[i], degree)
     # The pivot comes first. At least one entry was dropped (the pivot or a swallowed element),
@@ -292,7 +285,7 @@ cdef inline bint update_variable(Graph *g, int32_t i, int32_t pivot) noexcept no
     return True
 
 
-cdef void find_supervariables(Graph *g, int32_t pivot) noexcept nogil:
+cdef void find_supervariables(Quotient *g, int32_t pivot) noexcept nogil:
     """Variables of L_pivot with equal lists become one; only equal hash values are compared."""
     cdef int64_t p, q
     cdef int32_t i, j, before
@@ -320,10 +313,11 @@ cdef void find_supervariables(Graph *g, int32_t pivot) noexcept nogil:
             i = g.next[i]
 
 
-cdef inline bint same_list(Graph *g, int32_t i, int32_t j) noexcept nogil:
+cdef inline bint same_list(Quotient *g, int32_t i, int32_t j) noexcept nogil:
     """Whether j has the list of i, whose entries carry the stamp `flag`."""
     cdef int64_t q
-    if g.length[i] != g.length[j] or g.elements[i] != g.elements[j]:
+    if (g.length[i] != g.length[j] or g.elements[i] != g.elements[j]
+            or g.fixed[i] != g.fixed[j]):
         return False
     for q in range(g.start[j] + 1, g.start[j] + g.length[j]):
         if g.stamp[g.lists[q]] != g.flag:
@@ -331,7 +325,7 @@ cdef inline bint same_list(Graph *g, int32_t i, int32_t j) noexcept nogil:
     return True
 
 
-cdef void finish_element(Graph *g, int32_t pivot, bint at_end) noexcept nogil:
+cdef void finish_element(Quotient *g, int32_t pivot, bint at_end) noexcept nogil:
     """The variables that are left go back to the degree lists; L_pivot lists only them."""
     cdef int64_t p, q = g.start[pivot]
     cdef int32_t i, weight
@@ -342,7 +336,7 @@ cdef void finish_element(Graph *g, int32_t pivot, bint at_end) noexcept nogil:
             continue
         g.weight[i] = weight
         enlist(g, i, <int32_t>min(<int64_t>g.degree[i] + g.degree[pivot] - weight,
-                                  <int64_t>g.n - g.eliminated - weight))
+                                  g.left - weight))
         g.lists[q] = i
         q += 1
     g.length[pivot] = <int32_t>(q - g.start[pivot])
@@ -352,13 +346,14 @@ cdef void finish_element(Graph *g, int32_t pivot, bint at_end) noexcept nogil:
         g.free = q
 
 
-cdef void eliminate(Graph *g) noexcept nogil:
+cdef void eliminate(Quotient *g) noexcept nogil:
     """Eliminate all variables, a supervariable of least approximate degree at a time."""
-    cdef int32_t pivot, largest = 0
+    cdef int32_t pivot, gone, largest = 0
     cdef bint at_end
-    while g.eliminated < g.n:
+    while g.waiting > 0:
         pivot = take_pivot(g)
-        g.eliminated += g.weight[pivot]
+        g.waiting -= g.weight[pivot]
+        g.left -= g.weight[pivot]
         g.weight[pivot] = -g.weight[pivot]
         g.degree[pivot] = 0
         at_end = g.elements[pivot] > 0
@@ -369,19 +364,21 @@ cdef void eliminate(Graph *g) noexcept nogil:
         g.elements[pivot] = IS_ELEMENT
         largest = max(largest, g.degree[pivot])
         measure_outside(g, pivot)
-        g.eliminated += update_variables(g, pivot)
+        gone = update_variables(g, pivot)
+        g.waiting -= gone
+        g.left -= gone
         g.flag += largest + 1
         find_supervariables(g, pivot)
         finish_element(g, pivot, at_end)
 
 
-cdef void assembly_postorder(Graph *g, int32_t *perm) noexcept nogil:
-    """Postorder of the forest of who swallowed whom; dense rows last.
+cdef int32_t assembly_postorder(Quotient *g, int32_t *perm) noexcept nogil:
+    """Postorder of the forest of who swallowed whom, fixed variables left out.
 
     Below an element, the elements it swallowed come first: its own variables are eliminated
-    together with it, after them.
+    together with it, after them. Returns how many vertices are listed.
     """
-    cdef int32_t *child = g.head
+    cdef int32_t *child = g.bucket
     cdef int32_t *sibling = g.next
     cdef int32_t v, place = 0
     cdef bint elements
@@ -393,68 +390,118 @@ cdef void assembly_postorder(Graph *g, int32_t *perm) noexcept nogil:
                 sibling[v] = child[g.parent[v]]
                 child[g.parent[v]] = v
     for v in range(g.n):
-        if g.parent[v] != -1 or g.elements[v] == IS_DENSE:
-            continue
-        place = depth_first(v, child, sibling, g.previous, perm, place)
-    for v in range(g.n):
-        if g.elements[v] == IS_DENSE:
-            perm[place] = v
-            place += 1
+        if g.parent[v] == -1 and g.elements[v] == IS_ELEMENT:
+            place = depth_first(v, child, sibling, g.previous, perm, place)
+    return place
 
 
-cdef int32_t *filled(Py_ssize_t n, int32_t value, list owners):
-    """An int32 array that `owners` keeps alive."""
-    cdef int32_t[::1] array = np.full(n, value, dtype=np.int32)
-    owners.append(array)
-    return &array[0]
+# ---- Memory, and what is called ----
 
 
-def amd(const int64_t[::1] indptr, const int32_t[::1] indices):
-    """Approximate minimum degree ordering of a symmetric pattern.
+cdef bint open_quotient(Quotient *g, int32_t n, int64_t entries, int64_t total) noexcept nogil:
+    """Memory for a graph of n vertices of this weight; the caller fills `start`, `length`,
+    `lists`, `weight` and `fixed`. False where memory is short."""
+    cdef int32_t v
+    memset(g, 0, sizeof(Quotient))
+    g.n = n
+    g.room = entries + entries // 5 + n
+    g.free = entries
+    g.lists = <int32_t *>room(g.room, sizeof(int32_t))
+    g.start = <int64_t *>room(n, sizeof(int64_t))
+    g.stamp = <int64_t *>room(n, sizeof(int64_t))
+    g.length = <int32_t *>room(n, sizeof(int32_t))
+    g.elements = <int32_t *>room(n, sizeof(int32_t))
+    g.weight = <int32_t *>room(n, sizeof(int32_t))
+    g.degree = <int32_t *>room(n, sizeof(int32_t))
+    g.parent = <int32_t *>room(n, sizeof(int32_t))
+    g.head = <int32_t *>room(total + 1, sizeof(int32_t))
+    g.next = <int32_t *>room(n, sizeof(int32_t))
+    g.previous = <int32_t *>room(n, sizeof(int32_t))
+    g.bucket = <int32_t *>room(n, sizeof(int32_t))
+    g.fixed = <uint8_t *>room(n, 1)
+    if (g.lists == NULL or g.start == NULL or g.stamp == NULL or g.length == NULL
+            or g.elements == NULL or g.weight == NULL or g.degree == NULL or g.parent == NULL
+            or g.head == NULL or g.next == NULL or g.previous == NULL or g.bucket == NULL
+            or g.fixed == NULL):
+        return False
+    memset(g.elements, 0, <size_t>n * sizeof(int32_t))
+    memset(g.fixed, 0, n)
+    memset(g.parent, 0xff, <size_t>n * sizeof(int32_t))         # all -1
+    memset(g.bucket, 0xff, <size_t>n * sizeof(int32_t))
+    memset(g.head, 0xff, <size_t>(total + 1) * sizeof(int32_t))
+    for v in range(n):
+        g.stamp[v] = 1
+    g.flag = 2
+    g.lowest = <int32_t>total
+    return True
+
+
+cdef void close_quotient(Quotient *g) noexcept nogil:
+    free(g.lists)
+    free(g.start)
+    free(g.stamp)
+    free(g.length)
+    free(g.elements)
+    free(g.weight)
+    free(g.degree)
+    free(g.parent)
+    free(g.head)
+    free(g.next)
+    free(g.previous)
+    free(g.bucket)
+    free(g.fixed)
+
+
+cdef int32_t minimum_degree(Quotient *g, int32_t *perm) noexcept nogil:
+    """Order all vertices but the fixed ones; returns their number. Uses up the graph."""
+    set_up(g)
+    eliminate(g)
+    return assembly_postorder(g, perm)
+
+
+def amd(Compressed graph):
+    """Approximate minimum degree ordering.
 
     Quotient graph with element absorption, approximate external degrees, mass elimination,
-    supervariables found by hashing, aggressive absorption, and rows of more than
-    ``max(16, 10 sqrt(n))`` entries put last (Amestoy, Davis, Duff 1996, 2004).
+    supervariables found by hashing, and aggressive absorption (Amestoy, Davis, Duff 1996, 2004).
 
     Parameters
     ----------
-    indptr : (n + 1,) int64 memoryview
-    indices : int32 memoryview
-        Both triangles by column, without the diagonal and without repetition.
+    graph : Compressed
 
     Returns
     -------
     perm : (n,) int32 ndarray
         ``A[perm][:, perm]`` has a sparse Cholesky factor.
     """
-    cdef Graph g
-    cdef Py_ssize_t n = indptr.shape[0] - 1
-    cdef Py_ssize_t v
-    cdef int64_t nnz = indices.shape[0]
-    cdef list owners = []
-    cdef int64_t[::1] start, stamp
-    cdef int32_t[::1] lists
-    perm_array = np.empty(n, dtype=np.int32)
+    cdef const Graph *whole = &graph.graph
+    cdef Quotient g
+    cdef bint well = True
+    perm_array = np.empty(graph.group.shape[0], dtype=np.int32)
     cdef int32_t[::1] perm = perm_array
-    if n == 0:
+    cdef int32_t[::1] order = np.empty(whole.n + 1, dtype=np.int32)
+    cdef int32_t[::1] start = np.empty(whole.n + 1, dtype=np.int32)
+    if perm.shape[0] == 0:
         return perm_array
-    start = np.array(indptr[:n])
-    stamp = np.ones(n, dtype=np.int64)
-    lists = np.empty(nnz + nnz // 5 + n, dtype=np.int32)
-    g = Graph(n=<int32_t>n, room=lists.shape[0], free=nnz, eliminated=0, lowest=0, flag=2,
-              lists=&lists[0], start=&start[0], stamp=&stamp[0],
-              length=filled(n, 0, owners), elements=filled(n, 0, owners),
-              weight=filled(n, 1, owners), degree=filled(n, 0, owners),
-              parent=filled(n, -1, owners), head=filled(n, -1, owners),
-              next=filled(n, -1, owners), previous=filled(n, -1, owners),
-              bucket=filled(n, -1, owners))
-    g.lowest = g.n - 1
     with nogil:
-        for v in range(nnz):
-            g.lists[v] = indices[v]
-        for v in range(n):
-            g.length[v] = <int32_t>(indptr[v + 1] - indptr[v])
-        set_up(&g, max(16.0, 10.0 * sqrt(<double>n)))
-        eliminate(&g)
-        assembly_postorder(&g, &perm[0])
+        if whole.n > 0:
+            well = open_quotient(&g, whole.n, whole.start[whole.n], whole.total)
+            if well:
+                fill(&g, whole)
+                minimum_degree(&g, &order[0])
+            close_quotient(&g)
+        if well:
+            graph.expand(&order[0], &start[0], &perm[0])
+    if not well:
+        raise MemoryError("no memory for the minimum degree ordering")
     return perm_array
+
+
+cdef void fill(Quotient *g, const Graph *whole) noexcept nogil:
+    """All vertices of a graph."""
+    cdef int32_t v
+    memcpy(g.lists, whole.adjacent, <size_t>whole.start[whole.n] * sizeof(int32_t))
+    memcpy(g.weight, whole.weight, <size_t>whole.n * sizeof(int32_t))
+    for v in range(whole.n):
+        g.start[v] = whole.start[v]
+        g.length[v] = <int32_t>(whole.start[v + 1] - whole.start[v])

@@ -1,0 +1,31 @@
+"""Minimum degree orderings, for the parts of a graph that dissection leaves."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t
+
+
+cdef struct Quotient:
+    int32_t n
+    int64_t left            # weight of the variables, and of those that can be pivots
+    int64_t waiting
+    int64_t room            # length of `lists`
+    int64_t free            # first free place in `lists`
+    int32_t lowest          # no variable has a smaller degree
+    int64_t flag            # stamps from `flag` on belong to the current pivot
+    int32_t *lists
+    int64_t *start          # of the list of each vertex
+    int32_t *length
+    int32_t *elements
+    int32_t *weight
+    int32_t *degree         # approximate external degree of a variable, |L_e| of an element
+    int64_t *stamp          # |L_e \\ L_pivot| + flag of an element, marks of a variable; 0: gone
+    int32_t *parent         # vertex that swallowed it
+    int32_t *head           # variables of each degree, doubly linked by next and previous
+    int32_t *next
+    int32_t *previous
+    int32_t *bucket         # variables of each hash value, linked by next; hash in previous
+    uint8_t *fixed          # variables that are never eliminated
+
+
+cdef bint open_quotient(Quotient *g, int32_t n, int64_t entries, int64_t total) noexcept nogil
+cdef void close_quotient(Quotient *g) noexcept nogil
+cdef int32_t minimum_degree(Quotient *g, int32_t *perm) noexcept nogil
