@@ -1,6 +1,20 @@
 """Minimum degree orderings, for the parts of a graph that dissection leaves."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
+
+
+cdef struct Vertex:
+    # A variable or an element: what is looked at together lies together.
+    int64_t start           # of its list
+    int32_t length
+    int32_t elements
+    int32_t weight
+    int32_t degree          # approximate external degree of a variable, |L_e| of an element
+    int64_t stamp           # |L_e \\ L_pivot| + flag of an element, marks of a variable; 0: gone
+    int32_t next            # in the list of its degree, or of its hash value
+    int32_t previous        # in the list of its degree, or its hash value
+    int32_t parent          # vertex that swallowed it, or -1
+    bint fixed              # it is never eliminated
 
 
 cdef struct Quotient:
@@ -12,18 +26,11 @@ cdef struct Quotient:
     int32_t lowest          # no variable has a smaller degree
     int64_t flag            # stamps from `flag` on belong to the current pivot
     int32_t *lists
-    int64_t *start          # of the list of each vertex
-    int32_t *length
-    int32_t *elements
-    int32_t *weight
-    int32_t *degree         # approximate external degree of a variable, |L_e| of an element
-    int64_t *stamp          # |L_e \\ L_pivot| + flag of an element, marks of a variable; 0: gone
-    int32_t *parent         # vertex that swallowed it
-    int32_t *head           # variables of each degree, doubly linked by next and previous
-    int32_t *next
-    int32_t *previous
-    int32_t *bucket         # variables of each hash value, linked by next; hash in previous
-    uint8_t *fixed          # variables that are never eliminated
+    Vertex *vertex          # (n)
+    int32_t *head           # first variable of each degree
+    uint64_t mask           # hash values are sums modulo a power of two, at most n
+    int32_t *bucket         # (n) first variable of each hash value
+    int32_t *link           # (n)
 
 
 cdef bint open_quotient(Quotient *g, int32_t n, int64_t entries, int64_t total) noexcept nogil

@@ -43,35 +43,35 @@ cdef enum:
 cdef inline void enlist(Quotient *g, int32_t i, int32_t degree) noexcept nogil:
     """Put variable i at the front of the list of its degree."""
     cdef int32_t front
-    g.degree[i] = degree
-    if g.fixed[i]:
+    g.vertex[i].degree = degree
+    if g.vertex[i].fixed:
         return
     front = g.head[degree]
-    g.next[i] = front
-    g.previous[i] = -1
+    g.vertex[i].next = front
+    g.vertex[i].previous = -1
     if front != -1:
-        g.previous[front] = i
+        g.vertex[front].previous = i
     g.head[degree] = i
     g.lowest = min(g.lowest, degree)
 
 
 cdef inline void delist(Quotient *g, int32_t i) noexcept nogil:
     """Take variable i out of the list of its degree."""
-    if g.fixed[i]:
+    if g.vertex[i].fixed:
         return
-    if g.next[i] != -1:
-        g.previous[g.next[i]] = g.previous[i]
-    if g.previous[i] != -1:
-        g.next[g.previous[i]] = g.next[i]
+    if g.vertex[i].next != -1:
+        g.vertex[g.vertex[i].next].previous = g.vertex[i].previous
+    if g.vertex[i].previous != -1:
+        g.vertex[g.vertex[i].previous].next = g.vertex[i].next
     else:
-        g.head[g.degree[i]] = g.next[i]
+        g.head[g.vertex[i].degree] = g.vertex[i].next
 
 
 cdef inline void swallow(Quotient *g, int32_t vertex, int32_t by) noexcept nogil:
     """An element or variable goes into another one."""
-    g.parent[vertex] = by
-    g.weight[vertex] = 0
-    g.stamp[vertex] = 0
+    g.vertex[vertex].parent = by
+    g.vertex[vertex].weight = 0
+    g.vertex[vertex].stamp = 0
 
 
 cdef void set_up(Quotient *g) noexcept nogil:
@@ -79,21 +79,21 @@ cdef void set_up(Quotient *g) noexcept nogil:
     cdef int32_t i, degree
     cdef int64_t p
     for i in range(g.n):
-        if not g.fixed[i]:
-            g.waiting += g.weight[i]
-        g.left += g.weight[i]
+        if not g.vertex[i].fixed:
+            g.waiting += g.vertex[i].weight
+        g.left += g.vertex[i].weight
     for i in range(g.n):
         degree = 0
-        for p in range(g.start[i], g.start[i] + g.length[i]):
-            degree += g.weight[g.lists[p]]
-        if g.length[i] > 0:
+        for p in range(g.vertex[i].start, g.vertex[i].start + g.vertex[i].length):
+            degree += g.vertex[g.lists[p]].weight
+        if g.vertex[i].length > 0:
             enlist(g, i, degree)
-        elif not g.fixed[i]:
-            g.elements[i] = IS_ELEMENT
-            g.left -= g.weight[i]
-            g.waiting -= g.weight[i]
-            g.weight[i] = 0
-            g.stamp[i] = 0
+        elif not g.vertex[i].fixed:
+            g.vertex[i].elements = IS_ELEMENT
+            g.left -= g.vertex[i].weight
+            g.waiting -= g.vertex[i].weight
+            g.vertex[i].weight = 0
+            g.vertex[i].stamp = 0
 
 
 cdef int32_t take_pivot(Quotient *g) noexcept nogil:
@@ -116,9 +116,9 @@ cdef int64_t collect_garbage(Quotient *g, int64_t keep_from) noexcept nogil:
     cdef int32_t _
     # The first entry of each list moves to `start`; its place names the owner.
     for v in range(g.n):
-        if g.stamp[v] != 0 and g.length[v] > 0:
-            p = g.start[v]
-            g.start[v] = g.lists[p]
+        if g.vertex[v].stamp != 0 and g.vertex[v].length > 0:
+            p = g.vertex[v].start
+            g.vertex[v].start = g.lists[p]
             g.lists[p] = ~v
     p = 0
     while p < keep_from:
@@ -126,10 +126,10 @@ cdef int64_t collect_garbage(Quotient *g, int64_t keep_from) noexcept nogil:
         p += 1
         if v < 0:
             continue
-        g.lists[q] = <int32_t>g.start[v]
-        g.start[v] = q
+        g.lists[q] = <int32_t>g.vertex[v].start
+        g.vertex[v].start = q
         q += 1
-        for _ in range(g.length[v] - 1):
+        for _ in range(g.vertex[v].length - 1):
             g.lists[q] = g.lists[p]
             q += 1
             p += 1
@@ -141,26 +141,26 @@ cdef int64_t collect_garbage(Quotient *g, int64_t keep_from) noexcept nogil:
 
 cdef inline int32_t gather(Quotient *g, int32_t i) noexcept nogil:
     """Claim variable i for the pivot's element: its weight, or 0 if it is claimed or gone."""
-    cdef int32_t weight = g.weight[i]
+    cdef int32_t weight = g.vertex[i].weight
     if weight <= 0:
         return 0
-    g.weight[i] = -weight
+    g.vertex[i].weight = -weight
     delist(g, i)
     return weight
 
 
 cdef void form_in_place(Quotient *g, int32_t pivot) noexcept nogil:
     """L_pivot of a pivot without elements: its own list, shrunk."""
-    cdef int64_t p, q = g.start[pivot]
+    cdef int64_t p, q = g.vertex[pivot].start
     cdef int32_t i, weight
-    for p in range(g.start[pivot], g.start[pivot] + g.length[pivot]):
+    for p in range(g.vertex[pivot].start, g.vertex[pivot].start + g.vertex[pivot].length):
         i = g.lists[p]
         weight = gather(g, i)
         if weight:
-            g.degree[pivot] += weight
+            g.vertex[pivot].degree += weight
             g.lists[q] = i
             q += 1
-    g.length[pivot] = <int32_t>(q - g.start[pivot])
+    g.vertex[pivot].length = <int32_t>(q - g.vertex[pivot].start)
 
 
 cdef void form_at_end(Quotient *g, int32_t pivot) noexcept nogil:
@@ -168,10 +168,10 @@ cdef void form_at_end(Quotient *g, int32_t pivot) noexcept nogil:
 
     Every e is swallowed. What has been read of a list is cut off before garbage is collected.
     """
-    cdef int64_t begin = g.free, p = g.start[pivot]
-    cdef int32_t rest = g.length[pivot]
+    cdef int64_t begin = g.free, p = g.vertex[pivot].start
+    cdef int32_t rest = g.vertex[pivot].length
     cdef int32_t k, e, i, weight, source
-    cdef int32_t count = g.elements[pivot]
+    cdef int32_t count = g.vertex[pivot].elements
     cdef int64_t q
     for k in range(count + 1):
         if k < count:
@@ -181,47 +181,47 @@ cdef void form_at_end(Quotient *g, int32_t pivot) noexcept nogil:
             source = e
         else:
             source = pivot
-            g.start[pivot] = p
-            g.length[pivot] = rest
-        q = g.start[source]
-        while g.length[source] > 0:
+            g.vertex[pivot].start = p
+            g.vertex[pivot].length = rest
+        q = g.vertex[source].start
+        while g.vertex[source].length > 0:
             i = g.lists[q]
             q += 1
-            g.length[source] -= 1
+            g.vertex[source].length -= 1
             weight = gather(g, i)
             if weight == 0:
                 continue
             if g.free >= g.room:
-                g.start[source] = q
+                g.vertex[source].start = q
                 if source != pivot:
-                    g.start[pivot] = p
-                    g.length[pivot] = rest
+                    g.vertex[pivot].start = p
+                    g.vertex[pivot].length = rest
                 begin = collect_garbage(g, begin)
-                q = g.start[source]
-                p = g.start[pivot]
-            g.degree[pivot] += weight
+                q = g.vertex[source].start
+                p = g.vertex[pivot].start
+            g.vertex[pivot].degree += weight
             g.lists[g.free] = i
             g.free += 1
         if source != pivot:
             swallow(g, e, pivot)
-    g.start[pivot] = begin
-    g.length[pivot] = <int32_t>(g.free - begin)
+    g.vertex[pivot].start = begin
+    g.vertex[pivot].length = <int32_t>(g.free - begin)
 
 
 cdef void measure_outside(Quotient *g, int32_t pivot) noexcept nogil:
     """stamp[e] - flag <- |L_e \\ L_pivot| for every element e next to a variable of L_pivot."""
     cdef int64_t p, q, stamp
     cdef int32_t i, e, weight
-    for p in range(g.start[pivot], g.start[pivot] + g.length[pivot]):
+    for p in range(g.vertex[pivot].start, g.vertex[pivot].start + g.vertex[pivot].length):
         i = g.lists[p]
-        weight = -g.weight[i]
-        for q in range(g.start[i], g.start[i] + g.elements[i]):
+        weight = -g.vertex[i].weight
+        for q in range(g.vertex[i].start, g.vertex[i].start + g.vertex[i].elements):
             e = g.lists[q]
-            stamp = g.stamp[e]
+            stamp = g.vertex[e].stamp
             if stamp >= g.flag:
-                g.stamp[e] = stamp - weight
+                g.vertex[e].stamp = stamp - weight
             elif stamp != 0:
-                g.stamp[e] = g.degree[e] + g.flag - weight
+                g.vertex[e].stamp = g.vertex[e].degree + g.flag - weight
 
 
 cdef int32_t update_variables(Quotient *g, int32_t pivot) noexcept nogil:
@@ -232,56 +232,56 @@ cdef int32_t update_variables(Quotient *g, int32_t pivot) noexcept nogil:
     """
     cdef int64_t p
     cdef int32_t i, weight, gone = 0
-    for p in range(g.start[pivot], g.start[pivot] + g.length[pivot]):
+    for p in range(g.vertex[pivot].start, g.vertex[pivot].start + g.vertex[pivot].length):
         i = g.lists[p]
         if not update_variable(g, i, pivot):
-            weight = -g.weight[i]
+            weight = -g.vertex[i].weight
             swallow(g, i, pivot)
-            g.degree[pivot] -= weight
+            g.vertex[pivot].degree -= weight
             gone += weight
     return gone
 
 
 cdef inline bint update_variable(Quotient *g, int32_t i, int32_t pivot) noexcept nogil:
     """False if variable i has no neighbour outside L_pivot."""
-    cdef int64_t first = g.start[i], q = first, middle, p
+    cdef int64_t first = g.vertex[i].start, q = first, middle, p
     cdef int64_t degree = 0
     cdef uint64_t hash_value = 0
     cdef int32_t x
-    for p in range(first, first + g.elements[i]):
+    for p in range(first, first + g.vertex[i].elements):
         x = g.lists[p]
-        if g.stamp[x] == 0:
+        if g.vertex[x].stamp == 0:
             continue
-        if g.stamp[x] > g.flag:
-            degree += g.stamp[x] - g.flag
+        if g.vertex[x].stamp > g.flag:
+            degree += g.vertex[x].stamp - g.flag
             hash_value += <uint64_t>x
             g.lists[q] = x
             q += 1
         else:
             swallow(g, x, pivot)
     middle = q
-    for p in range(first + g.elements[i], first + g.length[i]):
+    for p in range(first + g.vertex[i].elements, first + g.vertex[i].length):
         x = g.lists[p]
-        if g.weight[x] > 0:
-            degree += g.weight[x]
+        if g.vertex[x].weight > 0:
+            degree += g.vertex[x].weight
             hash_value += <uint64_t>x
             g.lists[q] = x
             q += 1
-    if q == first and not g.fixed[i]:
+    if q == first and not g.vertex[i].fixed:
         return False
-    g.degree[i] = <int32_t>min(<int64_t>g.degree[i], degree)
+    g.vertex[i].degree = <int32_t>min(<int64_t>g.vertex[i].degree, degree)
     # The pivot comes first. At least one entry was dropped (the pivot or a swallowed element),
     # so there is a place for it: the first variable moves to the end, the first element to the
     # place of that variable.
     g.lists[q] = g.lists[middle]
     g.lists[middle] = g.lists[first]
     g.lists[first] = pivot
-    g.elements[i] = <int32_t>(middle - first + 1)
-    g.length[i] = <int32_t>(q - first + 1)
-    x = <int32_t>(hash_value % <uint64_t>g.n)
-    g.next[i] = g.bucket[x]
+    g.vertex[i].elements = <int32_t>(middle - first + 1)
+    g.vertex[i].length = <int32_t>(q - first + 1)
+    x = <int32_t>(hash_value & g.mask)
+    g.vertex[i].next = g.bucket[x]
     g.bucket[x] = i
-    g.previous[i] = x
+    g.vertex[i].previous = x
     return True
 
 
@@ -289,59 +289,59 @@ cdef void find_supervariables(Quotient *g, int32_t pivot) noexcept nogil:
     """Variables of L_pivot with equal lists become one; only equal hash values are compared."""
     cdef int64_t p, q
     cdef int32_t i, j, before
-    for p in range(g.start[pivot], g.start[pivot] + g.length[pivot]):
+    for p in range(g.vertex[pivot].start, g.vertex[pivot].start + g.vertex[pivot].length):
         i = g.lists[p]
-        if g.weight[i] == 0:
+        if g.vertex[i].weight == 0:
             continue
-        j = g.previous[i]
+        j = g.vertex[i].previous
         i = g.bucket[j]
         g.bucket[j] = -1
-        while i != -1 and g.next[i] != -1:
-            for q in range(g.start[i] + 1, g.start[i] + g.length[i]):
-                g.stamp[g.lists[q]] = g.flag
+        while i != -1 and g.vertex[i].next != -1:
+            for q in range(g.vertex[i].start + 1, g.vertex[i].start + g.vertex[i].length):
+                g.vertex[g.lists[q]].stamp = g.flag
             before = i
-            j = g.next[i]
+            j = g.vertex[i].next
             while j != -1:
                 if same_list(g, i, j):
-                    g.weight[i] += g.weight[j]
+                    g.vertex[i].weight += g.vertex[j].weight
                     swallow(g, j, i)
-                    g.next[before] = g.next[j]
+                    g.vertex[before].next = g.vertex[j].next
                 else:
                     before = j
-                j = g.next[j]
+                j = g.vertex[j].next
             g.flag += 1
-            i = g.next[i]
+            i = g.vertex[i].next
 
 
 cdef inline bint same_list(Quotient *g, int32_t i, int32_t j) noexcept nogil:
     """Whether j has the list of i, whose entries carry the stamp `flag`."""
     cdef int64_t q
-    if (g.length[i] != g.length[j] or g.elements[i] != g.elements[j]
-            or g.fixed[i] != g.fixed[j]):
+    if (g.vertex[i].length != g.vertex[j].length or g.vertex[i].elements != g.vertex[j].elements
+            or g.vertex[i].fixed != g.vertex[j].fixed):
         return False
-    for q in range(g.start[j] + 1, g.start[j] + g.length[j]):
-        if g.stamp[g.lists[q]] != g.flag:
+    for q in range(g.vertex[j].start + 1, g.vertex[j].start + g.vertex[j].length):
+        if g.vertex[g.lists[q]].stamp != g.flag:
             return False
     return True
 
 
 cdef void finish_element(Quotient *g, int32_t pivot, bint at_end) noexcept nogil:
     """The variables that are left go back to the degree lists; L_pivot lists only them."""
-    cdef int64_t p, q = g.start[pivot]
+    cdef int64_t p, q = g.vertex[pivot].start
     cdef int32_t i, weight
-    for p in range(g.start[pivot], g.start[pivot] + g.length[pivot]):
+    for p in range(g.vertex[pivot].start, g.vertex[pivot].start + g.vertex[pivot].length):
         i = g.lists[p]
-        weight = -g.weight[i]
+        weight = -g.vertex[i].weight
         if weight == 0:
             continue
-        g.weight[i] = weight
-        enlist(g, i, <int32_t>min(<int64_t>g.degree[i] + g.degree[pivot] - weight,
+        g.vertex[i].weight = weight
+        enlist(g, i, <int32_t>min(<int64_t>g.vertex[i].degree + g.vertex[pivot].degree - weight,
                                   g.left - weight))
         g.lists[q] = i
         q += 1
-    g.length[pivot] = <int32_t>(q - g.start[pivot])
-    g.weight[pivot] = 0
-    g.stamp[pivot] = 1 if g.length[pivot] else 0
+    g.vertex[pivot].length = <int32_t>(q - g.vertex[pivot].start)
+    g.vertex[pivot].weight = 0
+    g.vertex[pivot].stamp = 1 if g.vertex[pivot].length else 0
     if at_end:
         g.free = q
 
@@ -352,17 +352,17 @@ cdef void eliminate(Quotient *g) noexcept nogil:
     cdef bint at_end
     while g.waiting > 0:
         pivot = take_pivot(g)
-        g.waiting -= g.weight[pivot]
-        g.left -= g.weight[pivot]
-        g.weight[pivot] = -g.weight[pivot]
-        g.degree[pivot] = 0
-        at_end = g.elements[pivot] > 0
+        g.waiting -= g.vertex[pivot].weight
+        g.left -= g.vertex[pivot].weight
+        g.vertex[pivot].weight = -g.vertex[pivot].weight
+        g.vertex[pivot].degree = 0
+        at_end = g.vertex[pivot].elements > 0
         if at_end:
             form_at_end(g, pivot)
         else:
             form_in_place(g, pivot)
-        g.elements[pivot] = IS_ELEMENT
-        largest = max(largest, g.degree[pivot])
+        g.vertex[pivot].elements = IS_ELEMENT
+        largest = max(largest, g.vertex[pivot].degree)
         measure_outside(g, pivot)
         gone = update_variables(g, pivot)
         g.waiting -= gone
@@ -379,19 +379,19 @@ cdef int32_t assembly_postorder(Quotient *g, int32_t *perm) noexcept nogil:
     together with it, after them. Returns how many vertices are listed.
     """
     cdef int32_t *child = g.bucket
-    cdef int32_t *sibling = g.next
+    cdef int32_t *sibling = g.link
     cdef int32_t v, place = 0
     cdef bint elements
     for v in range(g.n):
         child[v] = -1
     for elements in range(2):
         for v in range(g.n - 1, -1, -1):
-            if g.parent[v] != -1 and (g.elements[v] == IS_ELEMENT) == elements:
-                sibling[v] = child[g.parent[v]]
-                child[g.parent[v]] = v
+            if g.vertex[v].parent != -1 and (g.vertex[v].elements == IS_ELEMENT) == elements:
+                sibling[v] = child[g.vertex[v].parent]
+                child[g.vertex[v].parent] = v
     for v in range(g.n):
-        if g.parent[v] == -1 and g.elements[v] == IS_ELEMENT:
-            place = depth_first(v, child, sibling, g.previous, perm, place)
+        if g.vertex[v].parent == -1 and g.vertex[v].elements == IS_ELEMENT:
+            place = depth_first(v, child, sibling, g.lists, perm, place)
     return place
 
 
@@ -407,30 +407,21 @@ cdef bint open_quotient(Quotient *g, int32_t n, int64_t entries, int64_t total) 
     g.room = entries + entries // 5 + n
     g.free = entries
     g.lists = <int32_t *>room(g.room, sizeof(int32_t))
-    g.start = <int64_t *>room(n, sizeof(int64_t))
-    g.stamp = <int64_t *>room(n, sizeof(int64_t))
-    g.length = <int32_t *>room(n, sizeof(int32_t))
-    g.elements = <int32_t *>room(n, sizeof(int32_t))
-    g.weight = <int32_t *>room(n, sizeof(int32_t))
-    g.degree = <int32_t *>room(n, sizeof(int32_t))
-    g.parent = <int32_t *>room(n, sizeof(int32_t))
+    g.vertex = <Vertex *>room(n, sizeof(Vertex))
     g.head = <int32_t *>room(total + 1, sizeof(int32_t))
-    g.next = <int32_t *>room(n, sizeof(int32_t))
-    g.previous = <int32_t *>room(n, sizeof(int32_t))
     g.bucket = <int32_t *>room(n, sizeof(int32_t))
-    g.fixed = <uint8_t *>room(n, 1)
-    if (g.lists == NULL or g.start == NULL or g.stamp == NULL or g.length == NULL
-            or g.elements == NULL or g.weight == NULL or g.degree == NULL or g.parent == NULL
-            or g.head == NULL or g.next == NULL or g.previous == NULL or g.bucket == NULL
-            or g.fixed == NULL):
+    g.link = <int32_t *>room(n, sizeof(int32_t))
+    if (g.lists == NULL or g.vertex == NULL or g.head == NULL or g.bucket == NULL
+            or g.link == NULL):
         return False
-    memset(g.elements, 0, <size_t>n * sizeof(int32_t))
-    memset(g.fixed, 0, n)
-    memset(g.parent, 0xff, <size_t>n * sizeof(int32_t))         # all -1
+    memset(g.head, 0xff, <size_t>(total + 1) * sizeof(int32_t))         # all -1
     memset(g.bucket, 0xff, <size_t>n * sizeof(int32_t))
-    memset(g.head, 0xff, <size_t>(total + 1) * sizeof(int32_t))
+    memset(g.vertex, 0, <size_t>n * sizeof(Vertex))
     for v in range(n):
-        g.stamp[v] = 1
+        g.vertex[v].stamp = 1
+        g.vertex[v].parent = -1
+    while 2 * g.mask + 1 < <uint64_t>n:
+        g.mask = 2 * g.mask + 1
     g.flag = 2
     g.lowest = <int32_t>total
     return True
@@ -438,18 +429,10 @@ cdef bint open_quotient(Quotient *g, int32_t n, int64_t entries, int64_t total) 
 
 cdef void close_quotient(Quotient *g) noexcept nogil:
     free(g.lists)
-    free(g.start)
-    free(g.stamp)
-    free(g.length)
-    free(g.elements)
-    free(g.weight)
-    free(g.degree)
-    free(g.parent)
+    free(g.vertex)
     free(g.head)
-    free(g.next)
-    free(g.previous)
     free(g.bucket)
-    free(g.fixed)
+    free(g.link)
 
 
 cdef int32_t minimum_degree(Quotient *g, int32_t *perm) noexcept nogil:
@@ -501,7 +484,7 @@ cdef void fill(Quotient *g, const Graph *whole) noexcept nogil:
     """All vertices of a graph."""
     cdef int32_t v
     memcpy(g.lists, whole.adjacent, <size_t>whole.start[whole.n] * sizeof(int32_t))
-    memcpy(g.weight, whole.weight, <size_t>whole.n * sizeof(int32_t))
     for v in range(whole.n):
-        g.start[v] = whole.start[v]
-        g.length[v] = <int32_t>(whole.start[v + 1] - whole.start[v])
+        g.vertex[v].weight = whole.weight[v]
+        g.vertex[v].start = whole.start[v]
+        g.vertex[v].length = <int32_t>(whole.start[v + 1] - whole.start[v])

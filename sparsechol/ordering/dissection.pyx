@@ -208,31 +208,31 @@ cdef void order_leaf(Dissection *d, Space *space, Part *part) noexcept nogil:
         at = 0
         for k in range(h.n):
             v = part.vertex[k]
-            q.weight[k] = g.weight[v]
-            q.start[k] = at
-            q.length[k] = <int32_t>(g.start[v + 1] - g.start[v])
+            q.vertex[k].weight = g.weight[v]
+            q.vertex[k].start = at
+            q.vertex[k].length = <int32_t>(g.start[v + 1] - g.start[v])
             for p in range(g.start[v], g.start[v + 1]):
                 u = g.adjacent[p]
                 q.lists[at] = halo[u] if halo[u] != -1 else d.local[u]
                 at += 1
         for k in range(around):
-            q.weight[h.n + k] = g.weight[found[k]]
-            q.fixed[h.n + k] = 1
-            q.length[h.n + k] = 0
+            q.vertex[h.n + k].weight = g.weight[found[k]]
+            q.vertex[h.n + k].fixed = 1
+            q.vertex[h.n + k].length = 0
         for k in range(h.n):
-            for p in range(q.start[k], q.start[k] + q.length[k]):
+            for p in range(q.vertex[k].start, q.vertex[k].start + q.vertex[k].length):
                 if q.lists[p] >= h.n:
-                    q.length[q.lists[p]] += 1
+                    q.vertex[q.lists[p]].length += 1
         for k in range(around):
-            q.start[h.n + k] = at
-            at += q.length[h.n + k]
-            q.length[h.n + k] = 0
+            q.vertex[h.n + k].start = at
+            at += q.vertex[h.n + k].length
+            q.vertex[h.n + k].length = 0
         for k in range(h.n):
-            for p in range(q.start[k], q.start[k] + q.length[k]):
+            for p in range(q.vertex[k].start, q.vertex[k].start + q.vertex[k].length):
                 u = q.lists[p]
                 if u >= h.n:
-                    q.lists[q.start[u] + q.length[u]] = k
-                    q.length[u] += 1
+                    q.lists[q.vertex[u].start + q.vertex[u].length] = k
+                    q.vertex[u].length += 1
         minimum_degree(&q, &d.order[part.place])
         for k in range(h.n):
             v = d.order[part.place + k]
