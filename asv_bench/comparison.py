@@ -147,15 +147,9 @@ def work_of(made, b):
     work = {name: {} for name in WORK}
     for solver, one in made.items():
         rhs = one.right_hand_side(b)
-        work["once"][solver] = lambda one=one, rhs=rhs: once(one, rhs)
+        work["once"][solver] = lambda one=one, rhs=rhs: one.once(rhs)
         work["refactorise"][solver] = one.factorize
         work["solve"][solver] = lambda one=one, rhs=rhs: one.solve(rhs)
     ours = made[OURS]
     work["partial inverse"][OURS] = lambda: ours.factor.partial_inverse()
     return {(name, solver): f for name, fs in work.items() for solver, f in fs.items()}
-
-
-def once(one, rhs):
-    one.analyze()
-    one.factorize()
-    one.solve(rhs)

@@ -11,7 +11,7 @@ from .common import matrix
 
 
 class Analyze:
-    params = (problems.NAMES, ["auto", "amd", "metis"])
+    params = (problems.NAMES, ["auto", "amd", "nested_dissection", "metis"])
     param_names = ("problem", "order")
     timeout = 300
 

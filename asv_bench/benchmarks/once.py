@@ -10,6 +10,4 @@ class Once(Peers):
         self.b = self.solver.right_hand_side(problems.right_hand_side(problems.load(problem)))
 
     def time_once(self, problem, solver):
-        self.solver.analyze()
-        self.solver.factorize()
-        self.solver.solve(self.b)
+        self.solver.once(self.b)

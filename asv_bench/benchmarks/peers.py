@@ -42,6 +42,12 @@ class Solver:
         """Solve for right-hand sides in the library's own form, which are kept."""
         raise NotImplementedError
 
+    def once(self, b):
+        """All of it from scratch, where no more factorisations are to come."""
+        self.analyze()
+        self.factorize()
+        return self.solve(b)
+
     def array(self, x):
         """What `solve` returned as an ndarray."""
         return x
@@ -90,6 +96,9 @@ class Sparsechol(Solver):
 
     def solve(self, b):
         return self.factor.solve(b, threads=self._threads)
+
+    def once(self, b):
+        return self._package.solve(self._lower, b, order=self._asked, threads=self._threads)
 
 
 class Cholmod(Solver):

@@ -9,6 +9,10 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 
+cdef extern from "memory.h" nogil:
+    void prefer_large_pages(void *start, size_t bytes)
+
+
 cdef struct Graph:
     int32_t n
     int64_t total               # weight of all vertices
@@ -20,9 +24,12 @@ cdef struct Graph:
 
 cdef inline void *room(int64_t count, size_t size) noexcept nogil:
     """Memory for an array, never of length 0; NULL where there is none."""
+    cdef void *memory
     if count < 0 or <uint64_t>count > (<uint64_t>1 << 62) // size:
         return NULL
-    return malloc(max(1, <size_t>count * size))
+    memory = malloc(max(1, <size_t>count * size))
+    prefer_large_pages(memory, <size_t>count * size)
+    return memory
 
 
 cdef inline bint allocate(Graph *g, int32_t n, int64_t entries, bint weighted) noexcept nogil:

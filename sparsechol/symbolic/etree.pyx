@@ -26,7 +26,7 @@ cdef void cumulate(int64_t[::1] counts) noexcept nogil:
 
 
 def permuted_triangle(const int64_t[::1] indptr, const int32_t[::1] indices,
-                      const int32_t[::1] inverse, bint upper):
+                      const int32_t[::1] inverse, bint upper, bint traced=False):
     """Strict triangle of the permuted pattern, by column, and the entry each position came from.
 
     Parameters
@@ -34,6 +34,7 @@ def permuted_triangle(const int64_t[::1] indptr, const int32_t[::1] indices,
     indptr, indices : lower triangle of the original pattern.
     inverse : inverse permutation.
     upper : True lists for each column the rows above the diagonal, False those below it.
+    traced : whether `sources` is wanted; otherwise it is empty.
 
     Returns
     -------
@@ -65,7 +66,7 @@ def permuted_triangle(const int64_t[::1] indptr, const int32_t[::1] indices,
         total = starts[n]
     heads = starts_array[:n].copy()
     members_array = np.empty(total, dtype=np.int32)
-    sources_array = np.empty(total, dtype=np.int64)
+    sources_array = np.empty(total if traced else 0, dtype=np.int64)
     members = members_array
     sources = sources_array
     with nogil:
@@ -79,7 +80,8 @@ def permuted_triangle(const int64_t[::1] indptr, const int32_t[::1] indices,
                 q = heads[column]
                 heads[column] += 1
                 members[q] = row
-                sources[q] = ~p if a < b else p
+                if traced:
+                    sources[q] = ~p if a < b else p
     return starts_array, members_array, sources_array
 
 

@@ -60,7 +60,8 @@ cdef class Structure:
         parent = supernode_parents(elimination_tree(starts, members), first, supernode)
         row_start, rows = front_rows(starts, members, first, parent, supernode)
         relative = np.empty(rows.shape[0], dtype=np.int32)
-        starts, members, sources = permuted_triangle(indptr, indices, inverse, upper=False)
+        starts, members, sources = permuted_triangle(
+            indptr, indices, inverse, upper=False, traced=True)
         entry_start = starts + np.arange(n + 1)
         entry_source = np.empty(indices.shape[0], dtype=np.int64)
         entry_row = np.empty(indices.shape[0], dtype=np.int32)
