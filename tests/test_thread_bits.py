@@ -15,7 +15,7 @@ PROBLEMS = {
     "SPDE": lambda: matern_spde(60, 60),
     "blocks under one arrow": lambda: block_arrow(300, 20, 15),
     "mixed model": lambda: mixed_model(1500, 400, 300),
-    "long chain": lambda: grid_laplacian((2000, 8), 0.1),
+    "long chain": lambda: grid_laplacian((2000, 16), 0.1),
 }
 TYPES = [np.float64, np.float32, np.complex128, np.complex64]
 

@@ -26,15 +26,19 @@ import numpy as np
 from sparsechol.symbolic.forest cimport depth_first
 
 
-# Predicted nanoseconds of one front (see front_time), fitted to the kernels of this package.
-cdef double FRONT_OVERHEAD = 90.0
-cdef double PANEL_ENTRY = 0.45
-cdef double UPDATE_ENTRY = 0.8
-cdef double FLOP = 0.035
+# Predicted nanoseconds of one front (see front_time): least squares of the relative error of 60
+# measured factorisations. Doubling or halving one of them changes times by a few per cent.
+cdef double FRONT_OVERHEAD = 450.0
+cdef double PANEL_ENTRY = 0.7
+cdef double UPDATE_ENTRY = 1.25
+cdef double FLOP = 0.024
 
 # The same for one column of a region, and for one product that it sends off.
-cdef double COLUMN_OVERHEAD = 10.0
-cdef double PRODUCT = 0.8
+cdef double COLUMN_OVERHEAD = 8.0
+cdef double PRODUCT = 1.0
+
+# Two subtrees of a node that take longer than this, in ns, are not one region: threads share them.
+cdef double SHARED = 200_000.0
 
 # Amalgamation may store at most this part of a panel as zeros.
 cdef double MAX_ZEROS = 0.35
@@ -182,6 +186,8 @@ def find_regions(const int32_t[::1] first, const int32_t[::1] into, const int32_
                  const int64_t[::1] count):
     """Subtrees that are predicted to be faster column by column than as fronts.
 
+    Where two large ones meet they stay apart, for two threads.
+
     Returns uint8 array, 1 for every merged supernode whose whole subtree is part of a region.
     """
     cdef Py_ssize_t ns = first.shape[0] - 1
@@ -193,6 +199,8 @@ def find_regions(const int32_t[::1] first, const int32_t[::1] into, const int32_
     cdef double[::1] alone = np.zeros(ns)          # time of the subtree as a region
     cdef double[::1] best = np.zeros(ns)           # least time of the subtrees of the children
     cdef double[::1] entries = np.zeros(ns)        # of L in the subtree
+    cdef double[::1] longest = np.zeros(ns)        # `alone` of the children: greatest, second
+    cdef double[::1] second = np.zeros(ns)
     with nogil:
         for s in range(ns):
             columns[into[s]] += first[s + 1] - first[s]
@@ -204,8 +212,11 @@ def find_regions(const int32_t[::1] first, const int32_t[::1] into, const int32_
                 continue
             rows = <double>(count[first[s + 1] - 1] - 1)
             fronts = best[s] + front_time(columns[s], rows)
-            simple[s] = alone[s] <= fronts and max(entries[s], rows * rows) <= REGION_ENTRIES
+            simple[s] = (alone[s] <= fronts and second[s] <= SHARED
+                         and max(entries[s], rows * rows) <= REGION_ENTRIES)
             if above[s] != -1:
+                second[above[s]] = max(second[above[s]], min(longest[above[s]], alone[s]))
+                longest[above[s]] = max(longest[above[s]], alone[s])
                 alone[above[s]] += alone[s]
                 entries[above[s]] += entries[s]
                 best[above[s]] += alone[s] if simple[s] else fronts

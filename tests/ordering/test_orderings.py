@@ -1,5 +1,6 @@
 """Orderings are permutations, with the fill that the literature and METIS have."""
 
+import documents
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -327,3 +328,7 @@ def test_the_graph_that_metis_gets():
     starts, members = adjacency(*pattern(grid(3) + sp.eye_array(3)))
     assert starts.tolist() == [0, 1, 3, 4]
     assert members.tolist() == [1, 0, 2, 1]
+
+
+def test_the_document_says_what_is_printed():
+    assert documents.run(documents.blocks_of("orderings.md")) == 1

@@ -42,7 +42,7 @@ def test_permuted_triangle_lists_each_entry_of_the_permuted_pattern_once(B, uppe
     perm = np.random.default_rng(seed).permutation(n).astype(np.int32)
     indptr, indices = packed_pattern(B)
     starts, members, sources = permuted_triangle(
-        indptr, indices, inverse_permutation(perm), upper=upper
+        indptr, indices, inverse_permutation(perm), upper=upper, traced=True
     )
     triangle = (np.triu if upper else np.tril)(B[np.ix_(perm, perm)]) & ~np.eye(n, dtype=bool)
     columns = np.repeat(np.arange(n), np.diff(indptr))
