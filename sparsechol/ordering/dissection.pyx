@@ -186,6 +186,7 @@ cdef void order_leaf(Dissection *d, Space *space, Part *part) noexcept nogil:
     cdef int64_t p, at, entries = 0, total = h.total
     cdef int32_t *found
     cdef int32_t *halo = space.halo
+    memset(&q, 0, sizeof(Quotient))
     for k in range(h.n):
         d.local[part.vertex[k]] = k
     for k in range(h.n):
