@@ -315,12 +315,19 @@ def panel_starts(columns, below):
     return starts
 
 
-def region_starts(region):
+def region_starts(const int32_t[::1] region):
     """First column of the region of each root; every other supernode itself."""
-    begin = np.arange(region.shape[0], dtype=np.int32)
-    roots, starts = np.unique(region, return_index=True)
-    begin[roots[roots >= 0]] = starts[roots >= 0]
-    return begin
+    cdef Py_ssize_t ns = region.shape[0]
+    cdef int32_t s
+    begin_array = np.empty(ns, dtype=np.int32)
+    cdef int32_t[::1] begin = begin_array
+    with nogil:
+        for s in range(ns):
+            begin[s] = s
+        for s in range(<int32_t>ns - 1, -1, -1):
+            if region[s] != -1:
+                begin[region[s]] = s
+    return begin_array
 
 
 def product_starts(below, inside):
@@ -441,12 +448,30 @@ cdef Plan plan_of(dict contents):
     )
 
 
-def by_task(task, tasks):
-    """Steps task by task, and where each task starts."""
-    steps = np.argsort(task, kind="stable")[np.count_nonzero(task < 0):].astype(np.int32)
-    starts = np.zeros(tasks + 1, dtype=np.int32)
-    np.cumsum(np.bincount(task[steps], minlength=tasks), out=starts[1:])
-    return steps, starts
+def by_task(const int32_t[::1] task, Py_ssize_t tasks):
+    """Steps task by task, ascending, and where each task starts."""
+    cdef Py_ssize_t ns = task.shape[0]
+    cdef Py_ssize_t t
+    cdef int32_t s
+    starts_array = np.zeros(tasks + 1, dtype=np.int32)
+    cdef int32_t[::1] starts = starts_array
+    cdef int32_t[::1] head
+    cdef int32_t[::1] steps
+    with nogil:
+        for s in range(ns):
+            if task[s] != -1:
+                starts[task[s] + 1] += 1
+        for t in range(tasks):
+            starts[t + 1] += starts[t]
+    head = starts_array[:tasks].copy()
+    steps_array = np.empty(starts_array[tasks], dtype=np.int32)
+    steps = steps_array
+    with nogil:
+        for s in range(ns):
+            if task[s] != -1:
+                steps[head[task[s]]] = s
+                head[task[s]] += 1
+    return steps_array, starts_array
 
 
 def children(const int32_t[::1] parent, const int32_t[::1] region, const int32_t[::1] task):
