@@ -352,7 +352,11 @@ class SymbolicFactor:
 
 
 def analyze(
-    A: Any, order: str | ArrayLike = "auto", lower: bool = True, check_symmetric: bool = False
+    A: Any,
+    order: str | ArrayLike = "auto",
+    lower: bool = True,
+    check_symmetric: bool = False,
+    threads: int | None = None,
 ) -> SymbolicFactor:
     """Analyse the pattern of a symmetric matrix for repeated factorisation.
 
@@ -371,6 +375,8 @@ def analyze(
         Whether the lower triangle is read (default) or the upper one.
     check_symmetric : bool, optional
         Test that `A` is symmetric (Hermitian) and raise ValueError where it is not.
+    threads : int, optional
+        Most threads that nested dissection uses, see `cholesky`. The result does not depend on it.
 
     Returns
     -------
@@ -391,8 +397,7 @@ def analyze(
     Elimination tree after Liu (1990), column counts after Gilbert, Ng and Peyton (1994),
     supernodes relaxed after Ashcraft and Grimes (1989), AMD after Amestoy, Davis and Duff (1996),
     nested dissection by multilevel vertex separators (Karypis and Kumar 1998; Pellegrini, Roman
-    and Amestoy 2000), on as many threads as there are cores (``SPARSECHOL_NUM_THREADS``). The
-    orders do not depend on the number of threads.
+    and Amestoy 2000).
 
     Examples
     --------
@@ -406,10 +411,10 @@ def analyze(
     >>> [round(S.factorize(t * A).logdet(), 6) for t in (1.0, 2.0)]
     [6.659294, 10.12503]
     """
-    return analyze_for(A, order, lower, check_symmetric, reuse=True)
+    return analyze_for(A, order, lower, check_symmetric, reuse=True, threads=threads)
 
 
-def analyze_for(A, order, lower, check_symmetric, reuse, threads=None) -> SymbolicFactor:
+def analyze_for(A, order, lower, check_symmetric, reuse, threads) -> SymbolicFactor:
     """`analyze`, for many factorisations or for one."""
     arrays = compressed(A)
     check_square(arrays.shape)

@@ -270,6 +270,13 @@ def test_the_same_graph_gives_the_same_order():
     assert not np.array_equal(orders[0], permutation(A, "nested_dissection", seed=1))
 
 
+def test_analyses_do_not_depend_on_threads():
+    A = grid(60, 60)
+    assert sc.analyze(A, "nested_dissection", threads=1) == sc.analyze(A, "nested_dissection")
+    with pytest.raises(ValueError, match="threads"):
+        sc.analyze(A, threads=0)
+
+
 def test_twins_are_one_vertex():
     graph = Compressed(*pattern(sp.kron(grid(30, 30) + sp.eye_array(900), np.ones((3, 3)))))
     assert graph.vertices == 900
