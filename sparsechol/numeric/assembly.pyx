@@ -48,14 +48,14 @@ cdef void extend_columns(const Pattern *p, int32_t s, int begin, int end, const 
     """
     cdef int32_t parent = p.parent[s]
     cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
-    cdef const int32_t *place = p.relative + p.row_start[s]
+    cdef const int32_t *place = p.relative + p.place_start[s]
     cdef int nc = p.first[parent + 1] - p.first[parent]
     cdef int below = <int>(p.row_start[parent + 1] - p.row_start[parent])
     cdef const scalar *update = square_of(p, s, at, witness)
     cdef int low = lower_bound(place, m, begin)
     cdef int high = lower_bound(place, m, end)
     cdef int split = max(low, min(high, <int>p.panel_rows[s]))
-    cdef const int32_t *runs = p.runs + p.row_start[s]
+    cdef const int32_t *runs = p.runs + p.place_start[s]
     scatter_add(m, low, split, place, runs, 0, update, <scalar *>at.panels + p.panel[parent],
                 nc + below)
     scatter_add(m, split, high, place, runs, nc, update, square_of(p, parent, at, witness), below)
@@ -181,8 +181,8 @@ cdef void gather_columns(const Pattern *p, int32_t s, int begin, int end,
     """
     cdef int32_t parent = p.parent[s]
     cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
-    cdef const int32_t *place = p.relative + p.row_start[s]
-    cdef const int32_t *runs = p.runs + p.row_start[s]
+    cdef const int32_t *place = p.relative + p.place_start[s]
+    cdef const int32_t *runs = p.runs + p.place_start[s]
     cdef int nc = p.first[parent + 1] - p.first[parent]
     cdef int below = <int>(p.row_start[parent + 1] - p.row_start[parent])
     cdef scalar *target = square_of(p, s, at, witness)

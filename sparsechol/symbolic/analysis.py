@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sparsechol.symbolic.etree import (
+    below_diagonal,
     column_counts,
     elimination_tree,
     permuted_triangle,
@@ -48,16 +49,16 @@ def elimination(indptr, indices, perm) -> Tree:
     starts, members, _ = permuted_triangle(indptr, indices, inverse_permutation(perm), upper=True)
     parent = elimination_tree(starts, members)
     post = postorder(parent)
-    perm, parent = perm[post], renumber(parent, post)
-    starts, members, _ = permuted_triangle(indptr, indices, inverse_permutation(perm), upper=False)
-    return Tree(perm, parent, column_counts(parent, starts, members))
+    place = inverse_permutation(post)
+    parent = renumber(parent, post, place)
+    starts, members = below_diagonal(starts, members, post, place)
+    return Tree(perm[post], parent, column_counts(parent, starts, members))
 
 
-def renumber(parent, order):
+def renumber(parent, order, inverse):
     """Parents of a forest whose node `order[k]` becomes node k."""
-    inverse = inverse_permutation(order)
     above = parent[order]
-    return np.where(above >= 0, inverse[above], -1).astype(np.int32)
+    return np.where(above >= 0, inverse[above], np.int32(-1))
 
 
 def supernodal_order(tree: Tree):

@@ -85,6 +85,38 @@ def permuted_triangle(const int64_t[::1] indptr, const int32_t[::1] indices,
     return starts_array, members_array, sources_array
 
 
+def below_diagonal(const int64_t[::1] starts, const int32_t[::1] members,
+                   const int32_t[::1] order, const int32_t[::1] inverse):
+    """Rows below the diagonal by column, ascending, from the columns above it by row.
+
+    Node `order[k]` becomes node k, and `inverse` says the same; the order must keep every row
+    after the columns in its list, as a postorder of the elimination tree does.
+    """
+    cdef Py_ssize_t n = starts.shape[0] - 1
+    cdef Py_ssize_t j
+    cdef int32_t i, row, column
+    cdef int64_t p
+    start_array = np.zeros(n + 1, dtype=np.int64)
+    row_array = np.empty(members.shape[0], dtype=np.int32)
+    cdef int64_t[::1] start = start_array
+    cdef int32_t[::1] rows = row_array
+    cdef int64_t[::1] head
+    with nogil:
+        for p in range(members.shape[0]):
+            start[inverse[members[p]] + 1] += 1
+        cumulate(start)
+    head = start_array[:n].copy()
+    with nogil:
+        for j in range(n):
+            row = <int32_t>j
+            i = order[j]
+            for p in range(starts[i], starts[i + 1]):
+                column = inverse[members[p]]
+                rows[head[column]] = row
+                head[column] += 1
+    return start_array, row_array
+
+
 def elimination_tree(const int64_t[::1] starts, const int32_t[::1] members):
     """Parents in the elimination tree (Liu 1990, algorithm 4.2), -1 for a root.
 

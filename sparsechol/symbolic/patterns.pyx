@@ -12,75 +12,122 @@ ctypedef fused index:
 def lower_pattern(const int64_t[::1] starts, const index[::1] minors, bint major_is_column):
     """Sorted lower triangle by column of a compressed pattern, with the whole diagonal.
 
-    Entries may be unsorted and repeated. Two passes of bucket sort: by row, then by column.
+    Entries may be unsorted and repeated. Columns that are sorted are copied; everything else is
+    dealt out by row, which sorts the columns, and unsorted columns are turned into rows first.
     """
+    if not major_is_column:
+        return columns_of_rows(starts, minors)
+    if ascending(starts, minors):
+        return lower_of_sorted(starts, minors)
+    by_row, columns = rows_of_columns(starts, minors)
+    return columns_of_rows[int32_t](by_row, columns)
+
+
+cdef bint ascending(const int64_t[::1] starts, const index[::1] minors) noexcept:
+    """Whether every list is sorted and without repetitions."""
+    cdef Py_ssize_t j
+    cdef int64_t p
+    cdef bint sorted_so_far = True
+    with nogil:
+        for j in range(starts.shape[0] - 1):
+            for p in range(starts[j] + 1, starts[j + 1]):
+                sorted_so_far &= minors[p - 1] < minors[p]
+            if not sorted_so_far:
+                break
+    return sorted_so_far
+
+
+cdef lower_of_sorted(const int64_t[::1] starts, const index[::1] rows):
+    """`lower_pattern` of sorted columns."""
     cdef Py_ssize_t n = starts.shape[0] - 1
-    cdef Py_ssize_t major
-    cdef int64_t p, q, total
-    cdef int32_t row, column
-    by_row_array = np.zeros(n + 1, dtype=np.int64)
+    cdef Py_ssize_t j
+    cdef int64_t p, q = 0
     indptr_array = np.zeros(n + 1, dtype=np.int64)
-    cdef int64_t[::1] by_row = by_row_array
+    cdef int64_t[::1] indptr = indptr_array
+    cdef int32_t[::1] indices
+    with nogil:
+        for j in range(n):
+            q += 1
+            for p in range(starts[j], starts[j + 1]):
+                q += rows[p] > j
+            indptr[j + 1] = q
+    indices_array = np.empty(q, dtype=np.int32)
+    indices = indices_array
+    with nogil:
+        for j in range(n):
+            q = indptr[j]
+            indices[q] = <int32_t>j
+            for p in range(starts[j + 1] - indptr[j + 1] + q + 1, starts[j + 1]):
+                q += 1
+                indices[q] = <int32_t>rows[p]
+    return indptr_array, indices_array
+
+
+cdef rows_of_columns(const int64_t[::1] starts, const index[::1] rows):
+    """Columns of the entries below the diagonal, by row."""
+    cdef Py_ssize_t n = starts.shape[0] - 1
+    cdef Py_ssize_t j
+    cdef int64_t p
+    start_array = np.zeros(n + 1, dtype=np.int64)
+    cdef int64_t[::1] start = start_array
+    cdef int64_t[::1] head
+    cdef int32_t[::1] columns
+    with nogil:
+        for j in range(n):
+            for p in range(starts[j], starts[j + 1]):
+                if rows[p] > j:
+                    start[rows[p] + 1] += 1
+        for j in range(n):
+            start[j + 1] += start[j]
+    head = start_array[:n].copy()
+    columns_array = np.empty(start_array[n], dtype=np.int32)
+    columns = columns_array
+    with nogil:
+        for j in range(n):
+            for p in range(starts[j], starts[j + 1]):
+                if rows[p] > j:
+                    columns[head[rows[p]]] = <int32_t>j
+                    head[rows[p]] += 1
+    return start_array, columns_array
+
+
+cdef columns_of_rows(const int64_t[::1] starts, const index[::1] columns):
+    """`lower_pattern` of rows."""
+    cdef Py_ssize_t n = starts.shape[0] - 1
+    cdef int32_t i, j
+    cdef int64_t p
+    indptr_array = np.zeros(n + 1, dtype=np.int64)
     cdef int64_t[::1] indptr = indptr_array
     cdef int64_t[::1] head
-    cdef int32_t[::1] columns, indices
+    cdef int32_t[::1] indices
     cdef int32_t[::1] last = np.arange(n, dtype=np.int32)      # latest row listed in each column
-
     with nogil:
-        for major in range(n):
-            for p in range(starts[major], starts[major + 1]):
-                if below(major, minors[p], major_is_column, &row, &column):
-                    by_row[row + 1] += 1
-        for major in range(n):
-            by_row[major + 1] += by_row[major]
-        total = by_row[n]
-    head = by_row_array[:n].copy()
-    columns = np.empty(total, dtype=np.int32)
-    with nogil:
-        for major in range(n):
-            for p in range(starts[major], starts[major + 1]):
-                if below(major, minors[p], major_is_column, &row, &column):
-                    columns[head[row]] = column
-                    head[row] += 1
-        for column in range(n):
-            indptr[column + 1] = 1
-        for row in range(n):
-            for p in range(by_row[row], by_row[row + 1]):
-                column = columns[p]
-                if last[column] != row:
-                    last[column] = row
-                    indptr[column + 1] += 1
-        for column in range(n):
-            indptr[column + 1] += indptr[column]
+        for j in range(n):
+            indptr[j + 1] = 1
+        for i in range(n):
+            for p in range(starts[i], starts[i + 1]):
+                j = <int32_t>columns[p]
+                if j < i and last[j] != i:
+                    last[j] = i
+                    indptr[j + 1] += 1
+        for j in range(n):
+            indptr[j + 1] += indptr[j]
     head = indptr_array[:n].copy()
     last = np.arange(n, dtype=np.int32)
     indices_array = np.empty(indptr_array[n], dtype=np.int32)
     indices = indices_array
     with nogil:
-        for column in range(n):
-            indices[head[column]] = column
-            head[column] += 1
-        for row in range(n):
-            for p in range(by_row[row], by_row[row + 1]):
-                column = columns[p]
-                if last[column] != row:
-                    last[column] = row
-                    q = head[column]
-                    head[column] += 1
-                    indices[q] = row
+        for j in range(n):
+            indices[head[j]] = j
+            head[j] += 1
+        for i in range(n):
+            for p in range(starts[i], starts[i + 1]):
+                j = <int32_t>columns[p]
+                if j < i and last[j] != i:
+                    last[j] = i
+                    indices[head[j]] = i
+                    head[j] += 1
     return indptr_array, indices_array
-
-
-cdef inline bint below(Py_ssize_t major, int64_t minor, bint major_is_column, int32_t *row,
-                       int32_t *column) noexcept nogil:
-    """Whether an entry is read and lies off the diagonal; where it is in the lower triangle."""
-    if major_is_column:
-        row[0] = <int32_t>minor
-        column[0] = <int32_t>major
-    else:
-        row[0] = <int32_t>major
-        column[0] = <int32_t>minor
-    return row[0] > column[0]
 
 
 def symmetric_pattern(const int64_t[::1] indptr, const int32_t[::1] indices):

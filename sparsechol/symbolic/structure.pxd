@@ -34,8 +34,9 @@ cdef struct Pattern:
     const int32_t *perm         # original row at each place
     const int32_t *first        # (nsuper + 1) first column of each supernode
     const int32_t *parent       # (nsuper) parent supernode, -1 for a root
-    const int64_t *row_start    # (nsuper + 1) into rows and relative
+    const int64_t *row_start    # (nsuper + 1) into rows
     const int32_t *rows         # rows below each supernode, ascending
+    const int64_t *place_start  # (nsuper + 1) into relative and runs, which steps alone have
     const int32_t *relative     # their places in the parent's front
     const int32_t *runs         # where rows that are placed alike end, see structure.pyx
     const int32_t *panel_rows   # (nsuper) how many of them lie in the columns of the parent

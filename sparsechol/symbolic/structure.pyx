@@ -26,7 +26,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 
 import numpy as np
 
-from sparsechol.symbolic.etree import elimination_tree, permuted_triangle
+from sparsechol.symbolic.etree import permuted_triangle
 from sparsechol.symbolic.supernodes import step_times
 from sparsechol.symbolic.tasks import handovers as handed_over
 from sparsechol.symbolic.tasks import partition, ranks
@@ -57,22 +57,22 @@ cdef class Structure:
         inverse[np.asarray(perm)] = np.arange(n, dtype=np.int32)
         supernode = np.repeat(np.arange(ns, dtype=np.int32), np.diff(first))
         starts, members, _ = permuted_triangle(indptr, indices, inverse, upper=True)
-        parent = supernode_parents(elimination_tree(starts, members), first, supernode)
-        row_start, rows = front_rows(starts, members, first, parent, supernode)
-        relative = np.empty(rows.shape[0], dtype=np.int32)
+        parent, row_start, rows = front_rows(starts, members, ns, supernode)
+        below = np.diff(row_start)
+        region_array = np.asarray(region)
+        place_start = steps_alone(below, region_array)
+        relative = np.empty(place_start[ns], dtype=np.int32)
         starts, members, sources = permuted_triangle(
             indptr, indices, inverse, upper=False, traced=True)
         entry_start = starts + np.arange(n + 1)
         entry_source = np.empty(indices.shape[0], dtype=np.int64)
         entry_row = np.empty(indices.shape[0], dtype=np.int32)
-        locate(first, parent, row_start, rows, relative, starts, members, sources, indptr, perm,
-               entry_start, entry_source, entry_row)
-        runs = runs_of(row_start, relative)
+        locate(first, parent, row_start, rows, place_start, relative, starts, members, sources,
+               indptr, perm, entry_start, entry_source, entry_row)
+        runs = runs_of(place_start, relative)
         panel_rows = rows_in_parent(first, parent, row_start, rows)
         columns = np.diff(first).astype(np.int64)
-        below = np.diff(row_start)
         panel = panel_starts(columns, below)
-        region_array = np.asarray(region)
         inside = region_array >= 0
         begin = region_starts(region_array)
         time = step_times(first, row_start, region)
@@ -88,8 +88,9 @@ cdef class Structure:
         locate_products(first, region, row_start, rows, panel, target_start, target)
         self.arrays = dict(
             perm=np.asarray(perm), first=np.asarray(first), parent=parent, row_start=row_start,
-            rows=rows, relative=relative, runs=runs, panel_rows=panel_rows, panel=panel,
-            region=region_array, begin=begin, target_start=target_start, target=target,
+            rows=rows, place_start=place_start, relative=relative, runs=runs,
+            panel_rows=panel_rows, panel=panel, region=region_array, begin=begin,
+            target_start=target_start, target=target,
             entry_start=entry_start, entry_source=entry_source, entry_row=entry_row,
         )
         for array in self.arrays.values():
@@ -108,6 +109,7 @@ cdef class Structure:
         self.pattern.parent = ints(parent)
         self.pattern.row_start = longs(row_start)
         self.pattern.rows = ints(rows)
+        self.pattern.place_start = longs(place_start)
         self.pattern.relative = ints(relative)
         self.pattern.runs = ints(runs)
         self.pattern.panel_rows = ints(panel_rows)
@@ -160,35 +162,21 @@ cdef const uint8_t *flags(const uint8_t[::1] a) noexcept:
     return &a[0] if a.shape[0] else NULL
 
 
-def supernode_parents(const int32_t[::1] tree, const int32_t[::1] first,
-                      const int32_t[::1] supernode):
-    """Parent supernode of each supernode: where the tree leaves its last column."""
-    cdef Py_ssize_t ns = first.shape[0] - 1
-    cdef int32_t s, above
-    parent_array = np.full(ns, -1, dtype=np.int32)
-    cdef int32_t[::1] parent = parent_array
-    with nogil:
-        for s in range(ns):
-            above = tree[first[s + 1] - 1]
-            if above != -1:
-                parent[s] = supernode[above]
-    return parent_array
-
-
-def front_rows(const int64_t[::1] starts, const int32_t[::1] members,
-               const int32_t[::1] first, const int32_t[::1] parent,
+def front_rows(const int64_t[::1] starts, const int32_t[::1] members, Py_ssize_t ns,
                const int32_t[::1] supernode):
-    """Rows below each supernode, ascending.
+    """Tree of the supernodes, and the rows below each of them, ascending.
 
     Row i of L is the subtree climbed from the entries of row i of A; every supernode met on the
-    way to i's own has row i. The climb runs twice: to count, then to list.
+    way to i's own has row i. A supernode without a parent hangs below the first row that meets
+    it. The climb runs twice: to count, then to list.
     """
     cdef Py_ssize_t n = supernode.shape[0]
-    cdef Py_ssize_t ns = parent.shape[0]
-    cdef int32_t i, s
+    cdef int32_t i, s, own
     cdef int64_t p
     cdef int listing
+    parent_array = np.full(ns, -1, dtype=np.int32)
     start_array = np.zeros(ns + 1, dtype=np.int64)
+    cdef int32_t[::1] parent = parent_array
     cdef int64_t[::1] head = np.zeros(ns, dtype=np.int64)
     cdef int32_t[::1] mark
     cdef int32_t[::1] rows = np.empty(0, dtype=np.int32)
@@ -196,27 +184,41 @@ def front_rows(const int64_t[::1] starts, const int32_t[::1] members,
         mark = np.full(ns, -1, dtype=np.int32)
         with nogil:
             for i in range(n):
+                own = supernode[i]
                 for p in range(starts[i], starts[i + 1]):
                     s = supernode[members[p]]
-                    while s != supernode[i] and mark[s] != i:
+                    while s != own and mark[s] != i:
                         mark[s] = i
                         if listing:
                             rows[head[s]] = i
+                        elif parent[s] == -1:
+                            parent[s] = own
                         head[s] += 1
                         s = parent[s]
         if not listing:
-            start_array[1:] = np.cumsum(head)
+            np.cumsum(head, out=start_array[1:])
             head = start_array[:ns].copy()
             rows = np.empty(start_array[ns], dtype=np.int32)
-    return start_array, np.asarray(rows)
+    return parent_array, start_array, np.asarray(rows)
+
+
+def steps_alone(below, region):
+    """Start of the rows below each step; the other columns of a region have no update matrix."""
+    starts = np.zeros(below.shape[0] + 1, dtype=np.int64)
+    step = (region < 0) | (region == np.arange(region.shape[0]))
+    np.cumsum(np.where(step, below, 0), out=starts[1:])
+    return starts
 
 
 def locate(const int32_t[::1] first, const int32_t[::1] parent,
-           const int64_t[::1] row_start, const int32_t[::1] rows, int32_t[::1] relative,
+           const int64_t[::1] row_start, const int32_t[::1] rows,
+           const int64_t[::1] place_start, int32_t[::1] relative,
            const int64_t[::1] starts, const int32_t[::1] members, const int64_t[::1] sources,
            const int64_t[::1] indptr, const int32_t[::1] perm,
            const int64_t[::1] entry_start, int64_t[::1] entry_source, int32_t[::1] entry_row):
     """Places in each front of its children's rows (`relative`) and of the entries of A.
+
+    `relative` leaves out the children that have no places there (see `steps_alone`).
 
     One pass over the supernodes with the front's own map row -> place. The diagonal of A comes
     first in each permuted column; in the lower triangle by column it is each column's first entry.
@@ -230,7 +232,7 @@ def locate(const int32_t[::1] first, const int32_t[::1] parent,
     cdef int32_t[::1] sibling = np.full(ns, -1, dtype=np.int32)
     with nogil:
         for s in range(ns):
-            if parent[s] != -1:
+            if parent[s] != -1 and place_start[s] < place_start[s + 1]:
                 sibling[s] = child[parent[s]]
                 child[parent[s]] = s
         for s in range(ns):
@@ -241,8 +243,9 @@ def locate(const int32_t[::1] first, const int32_t[::1] parent,
                 place[rows[p]] = nc + <int32_t>(p - row_start[s])
             c = child[s]
             while c != -1:
-                for p in range(row_start[c], row_start[c + 1]):
-                    relative[p] = place[rows[p]]
+                q = row_start[c] - place_start[c]
+                for p in range(place_start[c], place_start[c + 1]):
+                    relative[p] = place[rows[q + p]]
                 c = sibling[c]
             for j in range(first[s], first[s + 1]):
                 q = entry_start[j]
@@ -254,32 +257,32 @@ def locate(const int32_t[::1] first, const int32_t[::1] parent,
                     entry_row[q] = place[members[p]]
 
 
-def runs_of(const int64_t[::1] row_start, const int32_t[::1] relative):
+def runs_of(const int64_t[::1] place_start, const int32_t[::1] relative):
     """For each row below a supernode, where in the list the rows end that are placed alike.
 
     Positive: a run of at least RUN rows whose places in the parent's front follow one another.
     Negative: rows between such runs.
     """
-    cdef Py_ssize_t ns = row_start.shape[0] - 1
+    cdef Py_ssize_t ns = place_start.shape[0] - 1
     cdef Py_ssize_t s
     cdef int64_t q, head, tail, end
     runs_array = np.empty(relative.shape[0], dtype=np.int32)
     cdef int32_t[::1] runs = runs_array
     with nogil:
         for s in range(ns):
-            end = row_start[s + 1]
+            end = place_start[s + 1]
             tail = end                  # rows from `tail` on are settled
-            while end > row_start[s]:
+            while end > place_start[s]:
                 head = end - 1
-                while head > row_start[s] and relative[head - 1] + 1 == relative[head]:
+                while head > place_start[s] and relative[head - 1] + 1 == relative[head]:
                     head -= 1
                 if end - head >= RUN:
                     for q in range(head, end):
-                        runs[q] = <int32_t>(end - row_start[s])
+                        runs[q] = <int32_t>(end - place_start[s])
                     tail = head
                 else:
                     for q in range(head, end):
-                        runs[q] = -<int32_t>(tail - row_start[s])
+                        runs[q] = -<int32_t>(tail - place_start[s])
                 end = head
     return runs_array
 
