@@ -8,8 +8,7 @@ from ._factor import CholeskyFactor
 from ._functions import cholesky, logdet, partial_inverse, solve
 from ._symbolic import SymbolicFactor, analyze
 from ._triangular import solve_triangular
-
-__version__ = "0.1.0.dev0"
+from ._version import __version__ as __version__
 
 __all__ = [
     "CholeskyBatch",
