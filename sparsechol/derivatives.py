@@ -26,16 +26,16 @@ five sweeps of `sparsechol.numeric.derivatives`, on which all this stands.
 
 References
 ----------
-Takahashi, K., Fagan, J., Chen, M.-S. (1973). Formation of a sparse bus impedance matrix. 8th PICA
-    Conference.
-Smith, S. P. (1995). Differentiation of the Cholesky algorithm. J. Comput. Graph. Stat. 4(2).
-Rue, H., Martino, S. (2007). Approximate Bayesian inference for hierarchical Gaussian Markov random
-    field models. J. Stat. Plan. Inference 137.
-Giles, M. (2008). Collected matrix derivative results for forward and reverse mode algorithmic
-    differentiation. Advances in Automatic Differentiation, 35-44.
-Vandenberghe, L., Andersen, M. S. (2015). Chordal graphs and semidefinite optimization. Foundations
-    and Trends in Optimization 1(4).
-Murray, I. (2016). Differentiation of the Cholesky decomposition. arXiv:1602.07527.
+* Takahashi, K., Fagan, J., Chen, M.-S. (1973). Formation of a sparse bus impedance matrix. 8th PICA
+  Conference.
+* Smith, S. P. (1995). Differentiation of the Cholesky algorithm. J. Comput. Graph. Stat. 4(2).
+* Rue, H., Martino, S. (2007). Approximate Bayesian inference for hierarchical Gaussian Markov
+  random field models. J. Stat. Plan. Inference 137.
+* Giles, M. (2008). Collected matrix derivative results for forward and reverse mode algorithmic
+  differentiation. Advances in Automatic Differentiation, 35-44.
+* Vandenberghe, L., Andersen, M. S. (2015). Chordal graphs and semidefinite optimization.
+  Foundations and Trends in Optimization 1(4).
+* Murray, I. (2016). Differentiation of the Cholesky decomposition. arXiv:1602.07527.
 
 Examples
 --------

@@ -158,7 +158,7 @@ class SPDMatrix:
 
         Returns
         -------
-        (*size, n) ndarray
+        (..., n) ndarray
             Where a precision matrix is not positive definite, NaN.
         """
         rng = np.random.default_rng() if rng is None else rng

@@ -1,0 +1,11 @@
+"""The examples in the documentation that need no framework."""
+
+import documents
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("page", "outputs"), [("tour.md", 4), ("conventions.md", 3), ("errors.md", 1)]
+)
+def test_the_document_says_what_is_printed(page, outputs):
+    assert documents.run(documents.blocks_of(page)) == outputs
