@@ -17,3 +17,5 @@ autosummary_generate = False  # numpydoc brings it; the reference is one page
 html_theme = "pydata_sphinx_theme"
 html_title = "sparsechol"
 html_show_sourcelink = False
+html_sidebars = {"**": []}  # the pages have no pages below them
+html_theme_options = {"header_links_before_dropdown": 3, "secondary_sidebar_items": ["page-toc"]}
