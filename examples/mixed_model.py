@@ -1,9 +1,9 @@
 """Crossed random effects: a mixed model by restricted maximum likelihood, with SciPy alone.
 
-Ratings ``y = X beta + sum_k Z_k u_k + noise`` of the size of the InstEval data (Bates et al. 2015):
-73421 of them, by 2972 students, on 1128 lecturers, in 28 courses of a department. The effects u_k of
-a factor are normal with standard deviation s_k. Factors that cross have no elimination order without
-fill, and a dense covariance matrix of the ratings would take 40 GB. With W = [X Z_1 Z_2 ...] and
+Ratings ``y = X beta + sum_k Z_k u_k + noise`` of the size of the InstEval data (Bates et al.,
+2015): 73421 of them, by 2972 students, on 1128 lecturers, in 28 courses. The effects u_k of a factor
+are normal with standard deviation s_k. Factors that cross have no elimination order without fill,
+and a dense covariance matrix of the ratings would take 43 GB. With W = [X Z_1 Z_2 ...] and
 b = (beta, u_1, u_2, ...) everything is in
 
     H = W^T W / sigma^2 + diag(0, I / s_1^2, I / s_2^2, ...),    c = W^T y / sigma^2:
@@ -54,7 +54,7 @@ def simulate(levels, ratings, rng):
 
 
 class Likelihood:
-    """-2 log of the restricted likelihood and its gradient in the logs of (s_1, s_2, s_3, sigma)."""
+    """-2 log of the restricted likelihood, and its gradient in log (s_1, s_2, s_3, sigma)."""
 
     def __init__(self, y, W, levels):
         self.levels, self.ratings = np.array(levels), len(y)
