@@ -1,7 +1,7 @@
 """Crossed random effects: a mixed model by restricted maximum likelihood, with SciPy alone.
 
 Ratings ``y = X beta + sum_k Z_k u_k + noise`` of the size of the InstEval data (Bates et al.,
-2015): 73421 of them, by 2972 students, on 1128 lecturers, in 28 courses. The effects u_k of a factor
+2015): 73421 of them, by 2972 students, on 1128 lecturers, in 28 courses. The effects of factor k
 are normal with standard deviation s_k. Factors that cross have no elimination order without fill,
 and a dense covariance matrix of the ratings would take 43 GB. With W = [X Z_1 Z_2 ...] and
 b = (beta, u_1, u_2, ...) everything is in

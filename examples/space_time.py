@@ -3,18 +3,20 @@
 A concentration drifts with the wind, spreads, decays and is stirred up by noise, on a grid of
 places and over many hours:
 
-    x_(t+1) = K x_t + w_t,   K = a I - d G - v V,   w_t ~ N(0, I / tau),   x_0 ~ N(0, I / tau),
+    x_(t+1) = K x_t + w_t,   K = a I - d G - v V,   x_0, w_t ~ N(0, (tau S)^-1),
 
-with the grid Laplacian G and the upwind difference V. Space and time are not separable. The
-precision matrix of all x together is Q = tau B^T B, where B has the blocks I on its diagonal and -K
-below it: a polynomial in (a, d, v) whose coefficients are fixed sparse matrices. Some stations
-measure ``y = A x + noise``. As everything is normal,
+with the grid Laplacian G, the upwind difference V and noise that is smooth in space,
+S = I / 10 + G. Space and time are not separable. The precision matrix of all x together is
+Q = tau B^T (I x S) B, where B has the blocks I on its diagonal and -K below it: a polynomial in
+(a, d, v) whose coefficients are fixed sparse matrices. Some stations measure ``y = A x + noise``.
+All is normal:
 
     log p(y) = (log det Q - log det P + m log s - s y^T y + c^T P^-1 c - m log 2 pi) / 2
 
 with the precision s of the noise, P = Q + s A^T A and c = s A^T y; and N(P^-1 c, P^-1) is what is
 known of x. One partial inverse has the marginal variances on its diagonal, and is, entry by entry,
-the gradient of log det P. An independent check is det Q = tau^n, as B is triangular.
+the gradient of log det P. An independent check: det B = 1, so that
+log det Q = n log tau + (number of hours) log det S.
 
 Run: ``python examples/space_time.py [FIGURE]``
 """
@@ -35,7 +37,7 @@ TRUTH = np.array([0.98, 0.10, 0.25, 4.0, 25.0])
 
 
 def operators(rows, columns):
-    """I, -G and -V: what K is made of, the wind blowing along the rows."""
+    """S, and what K is made of: I, -G and -V, the wind blowing along the rows."""
 
     def difference(k):
         return sp.diags_array([-np.ones(k - 1), np.ones(k - 1)], offsets=[0, 1], shape=(k - 1, k))
@@ -43,7 +45,8 @@ def operators(rows, columns):
     down, along = (D.T @ D for D in map(difference, (rows, columns)))
     upwind = sp.diags_array([np.ones(columns), -np.ones(columns - 1)], offsets=[0, -1])
     G = sp.kronsum(along, down)
-    return [sp.eye_array(rows * columns), -G, -sp.kron(sp.eye_array(rows), upwind)]
+    unit = sp.eye_array(rows * columns)
+    return sp.csr_array(0.1 * unit + G), [unit, -G, -sp.kron(sp.eye_array(rows), upwind)]
 
 
 class Model:
@@ -54,24 +57,26 @@ class Model:
         self.n = hours * rows * columns
         observed = np.zeros(self.n)
         observed[at] = 1
-        matrices = [*self.of_prior(operators(rows, columns), hours), sp.diags_array(observed)]
+        S, K = operators(rows, columns)
+        matrices = [*self.of_prior(S, K, hours), sp.diags_array(observed)]
         pattern = sum(abs(M) for M in matrices)
         self.S = sc.analyze(pattern)
         self.parts = np.array([self.S.values(M) for M in matrices])
+        self.constant = hours * sc.logdet(S)
         self.Aty = np.zeros(self.n)
         self.Aty[at] = y
 
     @staticmethod
-    def of_prior(K, hours):
-        """Matrices of 1, c_i and c_i c_j in B^T B, for c = (a, d, v)."""
+    def of_prior(S, K, hours):
+        """Matrices of 1, c_i and c_i c_j in B^T (I x S) B, for c = (a, d, v)."""
         last = sp.diags_array(np.arange(hours) < hours - 1, dtype=float)  # no step leaves the end
         step = sp.diags_array(np.ones(hours - 1), offsets=-1, shape=(hours, hours))
-        yield sp.eye_array(hours * K[0].shape[0])
+        yield sp.kron(sp.eye_array(hours), S)
         for k in K:
-            down = sp.kron(step, k)
+            down = sp.kron(step, S @ k)
             yield -(down + down.T)
         for i, j in zip(*np.triu_indices(3), strict=True):
-            square = K[i].T @ K[j]
+            square = K[i].T @ S @ K[j]
             yield sp.kron(last, square if i == j else square + square.T)
 
     def weights(self, parameters):
@@ -92,13 +97,19 @@ class Model:
         F = self.S.factorize(self.weights(parameters)[0] @ self.parts)
         return F, F.solve(parameters[4] * self.Aty)
 
+    def logdet_of_prior(self, parameters):
+        """log det Q, without a factorisation."""
+        return self.n * np.log(parameters[3]) + self.constant
+
     def value(self, parameters, F, mean):
-        """log p(y), where det Q = tau^n is used."""
-        tau, s = parameters[3:]
-        m = len(self.y)
+        """log p(y)."""
+        s, m = parameters[4], len(self.y)
         residual = self.y - mean[self.at]
         return 0.5 * (
-            self.n * np.log(tau) - F.logdet() + m * np.log(s / (2 * np.pi)) - s * self.y @ residual
+            self.logdet_of_prior(parameters)
+            - F.logdet()
+            + m * np.log(s / (2 * np.pi))
+            - s * self.y @ residual
         )
 
     def gradient(self, parameters, F, mean):
@@ -116,8 +127,9 @@ class Model:
 def simulate(rows, columns, hours, stations, rng):
     """The true process, where stations measure it, and the measurements."""
     a, d, v, tau, s = TRUTH
-    K = sum(c * k for c, k in zip((a, d, v), operators(rows, columns), strict=True)).tocsr()
-    w = rng.standard_normal((hours, rows * columns)) / np.sqrt(tau)
+    S, operands = operators(rows, columns)
+    K = sum(c * k for c, k in zip((a, d, v), operands, strict=True)).tocsr()
+    w = sc.cholesky(tau * S).sample(hours, rng)
     x = [w[0]]
     for noise in w[1:]:
         x.append(K @ x[-1] + noise)
@@ -146,24 +158,23 @@ def draw(path, shape, truth, mean, deviation, places):
     """Truth, expectation and standard deviation in the middle of the time; one place over time."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 7), layout="constrained")
-    axes = figure.subplot_mosaic("ABC;DDD", height_ratios=[1.5, 1])
+    figure = Figure(figsize=(13, 6.5), layout="constrained")
+    axes = figure.subplot_mosaic("ABC;DDD", height_ratios=[1.8, 1])
     hour = shape[0] // 2
     maps = [part.reshape(shape)[hour] for part in (truth, mean, deviation)]
     limit = abs(maps[0]).max()
-    titles = ("truth", "expectation given the stations", "standard deviation")
+    titles = ("truth", "expectation", "standard deviation")
     for ax, values, title in zip((axes["A"], axes["B"], axes["C"]), maps, titles, strict=True):
         scale = {"cmap": "viridis"}
         if title != titles[2]:
             scale = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
         image = ax.imshow(values, origin="lower", **scale)
         ax.plot(places % shape[2], places // shape[2], "k.", markersize=3)
-        ax.set_title(f"{title}, hour {hour}")
-        figure.colorbar(image, ax=ax, shrink=0.85)
+        ax.set(title=f"{title}, hour {hour}", xlabel="column", ylabel="row")
+        figure.colorbar(image, ax=ax, orientation="horizontal", aspect=40)
 
     line = axes["D"]
-    distance = abs(places[:, None] - np.arange(shape[1] * shape[2])).min(axis=0)
-    place = int(np.argmax(distance))
+    place = shape[1] // 2 * shape[2] + shape[2] // 2
     series = (part.reshape(shape[0], -1)[:, place] for part in (truth, mean, deviation))
     true, expected, spread = series
     hours = np.arange(shape[0])
@@ -172,7 +183,7 @@ def draw(path, shape, truth, mean, deviation, places):
     line.plot(hours, expected, label="expectation")
     line.plot(hours, true, color="tab:red", linewidth=0.8, label="truth")
     line.set(xlabel="hour", ylabel="concentration")
-    line.set_title(f"row {place // shape[2]}, column {place % shape[2]}: no station there")
+    line.set_title(f"row {place // shape[2]}, column {place % shape[2]}")
     line.margins(x=0.01)
     line.legend(loc="upper right", ncols=3)
     figure.savefig(path, dpi=150)
@@ -196,7 +207,7 @@ def main(figure="space_time.png", rows=24, columns=32, hours=140, stations=40):
     with timed("check: log det Q, two points of a difference"):
         a = model.weights(TRUTH)[0]
         F.update(np.append(a[:-1], 0.0) @ model.parts)
-        logdet_error = F.logdet() / (model.n * np.log(TRUTH[3])) - 1
+        logdet_error = F.logdet() / model.logdet_of_prior(TRUTH) - 1
         step = 1e-5 * TRUTH
         ends = [model.value(t, *model.factor(t)) for t in (TRUTH + step, TRUTH - step)]
         gradient_error = (ends[0] - ends[1]) / (2 * step @ gradient) - 1
