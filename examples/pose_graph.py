@@ -8,12 +8,12 @@ pose i. The most likely poses minimise the sum of squares of
 
 With J, the sparse Jacobian of all e, each step of Gauss and Newton solves ``J^T J step = -J^T e``.
 The pattern of J^T J is that of the graph, in blocks of three, and never changes: `analyze` once,
-`update` in each iteration. Pose 0 is known. At the end the diagonal of (J^T J)^-1 says how well each
-other one is. The start are the measurements along a tree of shortest paths in the graph.
+`update` in each iteration. Pose 0 is known. At the end the diagonal of (J^T J)^-1 says how well
+each other one is. The start are the measurements along a tree of shortest paths in the graph.
 
 Run: ``python examples/pose_graph.py [GRAPH [FIGURE]]``, where GRAPH is a Matrix Market file with a
-matrix J^T J, whose pattern says which edges there are, say that of the Manhattan data (Olson et al.,
-2006). Poses that fit it, and measurements, are made up; without GRAPH so is a walk through a city.
+matrix J^T J, whose pattern says which edges there are, say that of the Manhattan data (Olson et
+al., 2006). Poses that fit it, and measurements, are made up; without GRAPH so is a walk in a city.
 """
 
 import sys
