@@ -64,19 +64,20 @@ def branch(E, H, u, strengths):
         height, slope, found = jax.jvp(top, (strength,), (1.0,), has_aux=True)
         return found.x, found.converged, height, slope
 
-    rows = []
+    packed, rows = jax.jit(H.packed), []
     for strength in strengths:
         u, converged, height, slope = follow(u, strength)
         if not converged:
             raise ValueError(f"no solution was found for lambda = {strength}")
-        rows.append((height, slope, smallest_eigenvalue(H, u, strength)))
+        rows.append((height, slope, smallest_eigenvalue(H.symbolic, packed(u, strength))))
     return u, np.array(rows)
 
 
-def smallest_eigenvalue(H, u, strength):
+def smallest_eigenvalue(symbolic, values):
     """Of the Hessian, by Lanczos' method on its inverse."""
-    F = H.symbolic.factorize(np.asarray(H.packed(u, strength)))
-    [largest] = eigsh(F.to_linear_operator(), k=1, v0=np.ones(len(u)), return_eigenvectors=False)
+    inverse = symbolic.factorize(np.asarray(values)).to_linear_operator()
+    start = np.ones(inverse.shape[0])
+    [largest] = eigsh(inverse, k=1, v0=start, return_eigenvectors=False)
     return 1 / largest
 
 

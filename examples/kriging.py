@@ -100,14 +100,13 @@ class Kriging:
         return theta[0] + mean, jnp.sqrt(F.diag_inverse())
 
 
-def fit(model, start):
-    """Maximum likelihood, and the covariance of the estimates by the Hessian."""
+def loss(model):
+    """Minus the log likelihood with its gradient, and its Hessian, as compiled functions."""
 
-    def loss(theta):
+    def value(theta):
         return -model.log_likelihood(theta)
 
-    found = minimize(jax.jit(jax.value_and_grad(loss)), start, jac=True, method="BFGS")
-    return found, np.linalg.inv(jax.jit(jax.hessian(loss))(found.x))
+    return jax.jit(jax.value_and_grad(value)), jax.jit(jax.hessian(value))
 
 
 def simulate(line, measurements, rng):
@@ -126,9 +125,9 @@ def simulate(line, measurements, rng):
 
 def gradient_error(f, theta, step=1e-5):
     """Largest error of the gradient by central differences, relative to its largest entry."""
-    ends = [[f(theta + t * e) for t in (step, -step)] for e in np.eye(len(theta))]
+    ends = [[f(theta + t * e)[0] for t in (step, -step)] for e in np.eye(len(theta))]
     differences = np.array([(up - down) / (2 * step) for up, down in ends])
-    gradient = jax.grad(f)(theta)
+    gradient = f(theta)[1]
     return float(abs(gradient - differences).max() / abs(gradient).max())
 
 
@@ -165,13 +164,14 @@ def main(figure="kriging.png", rows=129, measurements=400):
     model = Kriging(line, A, y)
     print(f"{rows**2} points, {measurements} measurements, {model.pattern.nnz} entries in L")
     start = np.array([y.mean(), np.log(0.2), np.log(y.std()), np.log(y.std() / 2)])
-    error = gradient_error(jax.jit(model.log_likelihood), start)
+    f, hessian = loss(model)
+    error = gradient_error(f, start)
     print(f"gradient against differences: relative error {error:.0e}")
 
-    found, covariance = fit(model, start)
+    found = minimize(f, start, jac=True, method="BFGS")
     print(f"log likelihood {-found.fun:.3f} after {found.nfev} evaluations with gradient")
     estimates = np.append(found.x[0], np.exp(found.x[1:]))
-    errors = np.sqrt(np.diag(covariance)) * np.append(1.0, estimates[1:])
+    errors = np.sqrt(np.diag(np.linalg.inv(hessian(found.x)))) * np.append(1.0, estimates[1:])
     for row in zip(NAMES, estimates, errors, TRUTH, strict=True):
         print("{:10} {:6.3f} +- {:.3f}   (true: {})".format(*row))
 

@@ -191,24 +191,24 @@ def main(file=None, figure="pose_graph.png", poses=3500):
     for k, (squares, step) in enumerate(history):
         print(f"iteration {k + 1}: sum of squares {squares:12.2f}, largest step {step:.1e}")
 
-    freedom = 3 * (len(edges) - n + 1)
-    e = residuals(found, edges, measured).ravel()
-    slope = abs(jacobian(found, edges).T @ e).max()
-    print(f"sum of squares {e @ e:.1f}, expected {freedom} +- {np.sqrt(2 * freedom):.0f}", end="; ")
+    J, e = jacobian(found, edges), residuals(found, edges, measured).ravel()
+    least, of_e, slope = e @ e, len(e) - J.shape[1], abs(J.T @ e).max()
+    print(f"sum of squares {least:.1f}, expected {of_e} +- {np.sqrt(2 * of_e):.0f}", end="; ")
     print(f"its gradient is {slope:.0e}")
     variances = F.diag_inverse().reshape(-1, 3)
     error = found - truth
     error[:, 2] = wrapped(error[:, 2])
-    inside = np.mean(abs(error[1:]) < 1.96 * np.sqrt(variances))
+    weighed, of_errors = np.sum((J @ error[1:].ravel()) ** 2), J.shape[1]
     deviations = np.sqrt(variances[:, 0] + variances[:, 1])
     away = [np.hypot(*(p - truth)[:, :2].T).max() for p in (reckoned, start, found)]
     print(
         "largest error of a place: dead reckoning {:.1f}, start {:.1f}, found {:.2f}".format(*away)
     )
-    print(f"{100 * inside:.1f} % of the true coordinates in their 95 % intervals")
+    print(f"all errors, weighed by J^T J: {weighed:.1f}, expected {of_errors}", end=" ")
+    print(f"+- {np.sqrt(2 * of_errors):.0f}")
     if figure is not None:
         draw(figure, truth, reckoned, found, np.append(0, deviations), history)
-    return e @ e / freedom, slope, inside, away, history
+    return (least / of_e, weighed / of_errors), slope, away, history
 
 
 if __name__ == "__main__":
