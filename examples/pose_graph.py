@@ -69,9 +69,9 @@ def from_file(file):
 
 
 def adjacency(edges):
-    """The graph, each entry the number of its edge and one."""
+    """The graph as a matrix, each edge in one direction."""
     n = edges.max() + 1
-    return sp.csr_array((np.arange(1, len(edges) + 1), edges.T), (n, n))
+    return sp.csr_array((np.ones(len(edges)), edges.T), (n, n))
 
 
 def with_headings(places):
@@ -119,12 +119,12 @@ def jacobian(poses, edges):
 
 def along(parents, order, edges, measured, first):
     """Poses from measurements along a tree, each from that of its parent."""
-    graph = adjacency(edges).todok()
+    number = {(i, j): k for k, (i, j) in enumerate(edges.tolist())}
     poses = np.tile(first, (len(parents), 1))
     for pose in order[1:]:
         parent = parents[pose]
-        forward = graph.get((parent, pose), 0)
-        x, y, turn = measured[(forward or graph[pose, parent]) - 1]
+        forward = (parent, pose) in number
+        x, y, turn = measured[number[(parent, pose) if forward else (pose, parent)]]
         phi = poses[parent, 2]
         if not forward:  # the parent as seen from the child
             phi, turn = phi - turn, -turn
