@@ -88,7 +88,7 @@ class Likelihood:
 
 def fit(likelihood):
     """The parameters, and their standard errors by differences of the gradient."""
-    found = minimize(likelihood, np.zeros(4), jac=True, method="BFGS", options={"gtol": 1e-3})
+    found = minimize(likelihood, np.zeros(4), jac=True, method="BFGS", options={"gtol": 1e-2})
     step = 1e-4
     hessian = [
         (likelihood(found.x + change)[1] - likelihood(found.x - change)[1]) / (2 * step)
