@@ -21,7 +21,6 @@ log det Q = n log tau + (number of hours) log det S.
 Run: ``python examples/space_time.py [FIGURE]``
 """
 
-import resource
 import sys
 import time
 from contextlib import contextmanager
@@ -31,6 +30,11 @@ import scipy.sparse as sp
 
 import sparsechol as sc
 from sparsechol import derivatives
+
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None
 
 NAMES = ("a", "d", "v", "tau", "s")
 TRUTH = np.array([0.98, 0.10, 0.25, 4.0, 25.0])
@@ -149,7 +153,9 @@ def timed(what):
 
 
 def peak_memory():
-    """Of this process, in GiB: the kernel counts KiB, on macOS bytes."""
+    """Of this process, in GiB (the kernel counts KiB, on macOS bytes); NaN where it is unknown."""
+    if resource is None:
+        return np.nan
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
