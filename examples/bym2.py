@@ -6,9 +6,10 @@ white noise, which a sampler moves in easily: u is `solve_triangular` with the f
 Laplacian R of the map, minus its mean. (R is singular, R + epsilon is not; its draws differ from
 those of the intrinsic field by a constant alone, as epsilon goes to nought.)
 
-Run: ``python examples/bym2.py [MAP]``, where MAP is a Matrix Market file with an entry for each
-pair of neighbours, say the 544 districts of Germany that come with R-INLA; without one the map is
-a Delaunay triangulation of as many points.
+Run: ``python examples/bym2.py [MAP [FIGURE]]``, where MAP is a Matrix Market file with an entry for
+each pair of neighbours, say the 544 districts of Germany that come with R-INLA; without one the map
+is a Delaunay triangulation of as many points. Borders are not in such a file: the figure places
+districts by the graph alone, and gives each the points that are nearest to it.
 """
 
 import sys
@@ -19,7 +20,9 @@ import pymc as pm
 import pytensor.tensor as pt
 import scipy.sparse as sp
 from scipy.io import mmread
-from scipy.spatial import Delaunay
+from scipy.sparse.csgraph import shortest_path
+from scipy.sparse.linalg import eigsh
+from scipy.spatial import Delaunay, cKDTree
 
 import sparsechol as sc
 import sparsechol.pytensor as scpt
@@ -79,21 +82,76 @@ def simulate(W, rng, sigma=0.4, rho=0.8):
     return expected, rng.poisson(expected * risk), risk
 
 
-def main(file=None, **options):
+def places(W):
+    """Where districts may lie: at distances like those in the graph (classical scaling)."""
+    squares = shortest_path(W, directed=False, unweighted=True) ** 2
+    means = squares.mean(axis=0)
+    inner = 0.5 * (means[:, None] + means - squares - means.mean())
+    largest, vectors = eigsh(inner, k=2, v0=np.ones(len(means)))
+    return vectors[:, ::-1] * np.sqrt(largest[::-1])
+
+
+def draw(path, W, raw, risk, deviation, truth):
+    """Maps of observed ratios, true and estimated risks, and how sure the estimates are."""
+    from matplotlib.colors import LogNorm
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+
+    at = places(W)
+    low, high = at.min(axis=0) - 1, at.max(axis=0) + 1
+    x, y = np.meshgrid(*(np.linspace(a, b, 500) for a, b in zip(low, high, strict=True)))
+    away, district = cKDTree(at).query(np.column_stack([x.ravel(), y.ravel()]))
+    outside = away > 0.8
+
+    figure = Figure(figsize=(13, 9), layout="constrained")
+    axes = figure.subplots(2, 2).ravel()
+    limit = max(risk.max(), 1 / risk.min(), truth.max(), 1 / truth.min())
+    scale = {"norm": LogNorm(1 / limit, limit), "cmap": "RdBu_r"}
+    maps = [
+        ("observed / expected cases", raw, scale),
+        ("relative risk, posterior mean", risk, scale),
+        ("relative risk, posterior standard deviation", deviation, {"cmap": "viridis"}),
+        ("true relative risk", truth, scale),
+    ]
+    ticks = [0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5]
+    for ax, (title, values, colours) in zip(axes, maps, strict=True):
+        cells = np.where(outside, np.nan, values[district]).reshape(x.shape)
+        extent = (low[0], high[0], low[1], high[1])
+        image = ax.imshow(cells, origin="lower", extent=extent, **colours)
+        bar = figure.colorbar(image, ax=ax)
+        if colours is scale:
+            bar.ax.yaxis.set_major_locator(
+                FixedLocator([t for t in ticks if 1 / limit < t < limit])
+            )
+            bar.ax.yaxis.set_minor_locator(NullLocator())
+            bar.ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        ax.set_title(title)
+        ax.set_axis_off()
+    figure.savefig(path, dpi=150)
+
+
+def main(file=None, figure="bym2.png", **options):
     W = neighbours(file)
     expected, cases, truth = simulate(W, np.random.default_rng(2))
     with bym2(W, expected, cases):
         trace = pm.sample(random_seed=3, **options)
     posterior = trace.posterior
-    for name in ("b", "sigma", "rho"):
+    print(f"{W.shape[0]} districts, {W.nnz // 2} borders")
+    for name, true in [("b", 0.0), ("sigma", 0.4), ("rho", 0.8)]:
         draws = posterior[name].values
-        print(f"{name:6} {draws.mean():6.3f} +- {draws.std():.3f}")
-    risk = posterior["risk"].values.mean(axis=(0, 1))
+        print(f"{name:6} {draws.mean():6.3f} +- {draws.std():.3f}   (true: {true})")
+    draws = posterior["risk"].values
+    risk, deviation = draws.mean(axis=(0, 1)), draws.std(axis=(0, 1))
+    print("risk of the first districts: estimate +- deviation (true)")
+    for row in zip(risk[:5], deviation[:5], truth[:5], strict=True):
+        print("       {:6.3f} +- {:.3f}   ({:.3f})".format(*row))
     raw = np.corrcoef(np.log((cases + 0.5) / expected), np.log(truth))[0, 1]
     smooth = np.corrcoef(np.log(risk), np.log(truth))[0, 1]
     print(f"correlation with the true risks: raw ratios {raw:.2f}, model {smooth:.2f}")
+    if figure is not None:
+        draw(figure, W, cases / expected, risk, deviation, truth)
     return trace, raw, smooth
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    main(*sys.argv[1:3])

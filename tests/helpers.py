@@ -156,6 +156,35 @@ def lists(starts, members):
     return [members[starts[j] : starts[j + 1]].tolist() for j in range(len(starts) - 1)]
 
 
+# ---- the examples ------------------------------------------------------------------------------
+
+HAVE_MATPLOTLIB = importlib.util.find_spec("matplotlib") is not None
+
+
+def example(name):
+    """The script of that name in the folder of examples, as a module."""
+    path = Path(__file__).resolve().parents[1] / "examples" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+def figure_in(folder):
+    """Where an example is to draw; None where matplotlib is not installed."""
+    return folder / "figure.png" if HAVE_MATPLOTLIB else None
+
+
+def assert_drawn(figure):
+    """An image in several colours was written, if one was asked for."""
+    if figure is not None:
+        from matplotlib.image import imread
+
+        image = imread(figure)
+        assert min(image.shape[:2]) > 400
+        assert len(np.unique(image[::5, ::5, 0])) > 20
+
+
 # ---- the shared folder of matrices -------------------------------------------------------------
 
 

@@ -1,12 +1,11 @@
 """The examples, smaller where that is possible; and the nested Laplace approximation in full."""
 
 import importlib.util
-from pathlib import Path
 
 import numpy as np
 import pytensor
 import pytest
-from helpers import matrices_folder
+from helpers import assert_drawn, example, figure_in, matrices_folder
 from pytensor.scan.op import Scan
 from pytensor_systems import kernels
 from scipy.special import gammaln
@@ -14,17 +13,9 @@ from scipy.special import gammaln
 import sparsechol.pytensor._matrix as module
 from sparsechol.pytensor._ops import Kernel
 
-FOLDER = Path(__file__).parents[2] / "examples"
 HAVE_PYMC = importlib.util.find_spec("pymc") is not None
 needs_pymc = pytest.mark.skipif(not HAVE_PYMC, reason="PyMC is not installed (Python 3.12)")
 SHORT = {"draws": 400, "tune": 400, "chains": 2, "progressbar": False}
-
-
-def example(name):
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
 
 
 # ---- nested Laplace ----
@@ -114,10 +105,12 @@ def test_nested_laplace_as_a_potential():
 
 @needs_pymc
 @pytest.mark.filterwarnings("ignore")
-def test_bym2(capsys):
+def test_bym2(capsys, tmp_path):
     districts = matrices_folder() / "inla_germany.mtx.gz"
     file = districts if districts.exists() else None
-    trace, raw, smooth = example("bym2").main(file, **SHORT)
+    figure = figure_in(tmp_path)
+    trace, raw, smooth = example("bym2").main(file, figure, **SHORT)
+    assert_drawn(figure)
     assert smooth > raw
     assert abs(float(trace.posterior["sigma"].mean()) - 0.4) < 0.1
     assert "correlation" in capsys.readouterr().out

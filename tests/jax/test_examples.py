@@ -1,0 +1,100 @@
+"""The examples in JAX, smaller, against dense algebra and what is known."""
+
+import jax
+import numpy as np
+import pytest
+from helpers import assert_drawn, example, figure_in
+from scipy.interpolate import RegularGridInterpolator
+from scipy.optimize import brentq
+from scipy.stats import multivariate_normal
+
+# ---- kriging ----
+
+
+@pytest.fixture(scope="module")
+def kriging():
+    """The example, its model of 81 points and 12 measurements, A and a point of the parameters."""
+    script, rng = example("kriging"), np.random.default_rng(3)
+    line = np.linspace(0, 1, 9)
+    places = rng.random((12, 2))
+    A = script.at_places(line, places)
+    field = rng.standard_normal((9, 9))
+    wanted = RegularGridInterpolator((line, line), field)(places[:, ::-1])
+    np.testing.assert_allclose(A @ field.ravel(), wanted)
+    theta = np.array([0.3, np.log(0.4), np.log(1.5), np.log(0.2)])
+    return script, script.Kriging(line, A, rng.standard_normal(12)), A.toarray(), theta
+
+
+def test_likelihood_and_prediction_against_dense(kriging):
+    _, model, A, theta = kriging
+    covariance = np.linalg.inv(np.asarray(model.prior(theta).todense()))
+    of_y = A @ covariance @ A.T + np.exp(2 * theta[3]) * np.eye(12)
+    y = np.asarray(model.y)
+    wanted = multivariate_normal(np.full(12, theta[0]), of_y).logpdf(y)
+    np.testing.assert_allclose(model.log_likelihood(theta), wanted, rtol=1e-10)
+    mean, deviation = model.predict(theta)
+    gain = np.linalg.solve(of_y, A @ covariance).T
+    np.testing.assert_allclose(mean, theta[0] + gain @ (y - theta[0]), rtol=1e-9)
+    variance = np.diag(covariance - gain @ A @ covariance)
+    np.testing.assert_allclose(deviation, np.sqrt(variance), rtol=1e-9)
+
+
+def test_gradient_of_kriging(kriging):
+    script, model, _, theta = kriging
+    assert script.gradient_error(script.loss(model)[0], theta) < 1e-7
+
+
+def test_field_has_the_deviation_asked_for():
+    """In the middle of a grid that is fine and wide enough."""
+    script = example("kriging")
+    line = np.linspace(-1, 1, 81)
+    A = script.at_places(line, np.zeros((1, 2)))
+    theta = np.array([0.0, np.log(0.5), np.log(2.0), 0.0])
+    F = jax.jit(lambda t: script.scj.cholesky(script.Kriging(line, A, np.zeros(1)).prior(t)))(theta)
+    assert abs(np.sqrt(F.diag_inverse()[81 * 40 + 40]) - 2.0) < 0.05
+
+
+def test_kriging_runs(capsys, tmp_path):
+    figure = figure_in(tmp_path)
+    estimates, errors, z = example("kriging").main(figure, rows=37, measurements=200)
+    truth = example("kriging").TRUTH
+    assert np.all(abs(estimates - truth) < 4 * errors)
+    assert 0.5 < np.mean(z**2) < 2
+    assert "1369 points, 200 measurements" in capsys.readouterr().out
+    assert_drawn(figure)
+
+
+# ---- Bratu's problem ----
+
+
+def test_bratu_of_four_points():
+    """All alike: 2 u = lambda h^2 exp(u), h = 1 / 3; solutions end where u = 1."""
+    script = example("bratu")
+
+    def energy(u, strength):
+        return script.energy(u, strength, 2)
+
+    strengths = np.array([1.0, 3.0, 5.0, 6.0, 6.5, 6.6, 6.61, 6.62])
+    H = script.scj.sparse_hessian(energy, np.zeros(4), 1.0)
+    u, rows = script.branch(energy, H, np.zeros(4), strengths)
+    wanted = [brentq(lambda x, t=t: 2 * x - t / 9 * np.exp(x), 0, 1, xtol=1e-14) for t in strengths]
+    np.testing.assert_allclose(rows[:, 0], wanted, rtol=1e-7)
+    wanted = np.array(wanted)
+    np.testing.assert_allclose(rows[:, 1], wanted / (strengths * (1 - wanted)), rtol=1e-5)
+    np.testing.assert_allclose(rows[:, 2], 2 - 2 * wanted, rtol=1e-5)
+    assert abs(script.extrapolated(strengths, rows[:, 2]) - 18 / np.e) < 1e-4
+    np.testing.assert_allclose(u, wanted[-1], rtol=1e-7)
+
+
+def test_bratu_runs(capsys, tmp_path):
+    script, figure = example("bratu"), figure_in(tmp_path)
+    u, strengths, rows, critical = script.main(figure, N=31)
+    U = np.pad(np.asarray(u).reshape(31, 31), 1)
+    around = U[2:, 1:-1] + U[:-2, 1:-1] + U[1:-1, 2:] + U[1:-1, :-2]
+    residual = 4 * U[1:-1, 1:-1] - around - strengths[-1] * np.exp(U[1:-1, 1:-1]) / 32**2
+    assert abs(residual).max() < 1e-12
+    slope = (rows[1, 0] - rows[0, 0]) / (strengths[1] - strengths[0])
+    assert rows[0, 1] < slope < rows[1, 1]
+    assert abs(critical - script.CRITICAL) < 0.01
+    assert "5 colors" in capsys.readouterr().out
+    assert_drawn(figure)
