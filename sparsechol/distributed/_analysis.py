@@ -1,6 +1,6 @@
 """DistributedSymbolic: the pattern of a matrix whose entries may lie on many ranks, ordered."""
 
-from functools import reduce
+from functools import cached_property, reduce
 from operator import add
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..ordering import Ordering, order
 from ..symbolic.patterns import lower_pattern
 from . import _factor
 from ._context import ROOT, Context, broadcast, common, context_of, everywhere, to_root
+from ._substructure import Substructure
 
 
 class DistributedSymbolic(PackedPattern):
@@ -48,12 +49,20 @@ class DistributedSymbolic(PackedPattern):
         pattern: tuple[np.ndarray, np.ndarray],
         perm: np.ndarray,
         counts: tuple[int, float, Ordering],
+        tree: tuple[np.ndarray, np.ndarray] | None,
     ):
         self._context = context
         self.indptr, self.indices = pattern
         self.perm = perm
         self.nnz, self.flops, self.ordering = counts
         self.shape = (perm.size, perm.size)
+        self._tree = tree  # parents and column counts in the order of `perm`, on the root
+
+    @cached_property
+    def _substructure(self) -> Substructure:
+        """Who works on what for the inverse on the pattern; the first time collective."""
+        pattern = self.indptr, self.indices
+        return Substructure(self._context.comm, pattern, self.perm, self._tree)
 
     def __repr__(self) -> str:
         return (
@@ -166,23 +175,22 @@ def analyze_for(A, comm, method, lower, check_symmetric, reuse) -> DistributedSy
     else:
         starts = np.asarray(arrays.indptr, dtype=np.int64)
         pattern = lower_pattern(starts, arrays.indices, (arrays.format == "csc") == lower)
-    perm, counts = find_order(comm, pattern, method, reuse)
-    return DistributedSymbolic(context, pattern, perm, counts)
+    return DistributedSymbolic(context, pattern, *find_order(comm, pattern, method, reuse))
 
 
 def find_order(comm, pattern, method, reuse):
-    """Permutation and counts of the union of all parts; the root orders."""
+    """Permutation, counts and tree (on the root) of the union of all parts; the root orders."""
     n = pattern[0].size - 1
     starts, members = to_root(comm, pattern[0]), to_root(comm, pattern[1])
 
     def ordered():
         if comm.rank != ROOT:
-            return np.empty(n, dtype=np.int32), None
+            return np.empty(n, dtype=np.int32), None, None
         tree, ordering = order(*union(starts, members), method, reuse, thread_count())
-        return tree.perm, (tree.nnz, tree.flops, ordering)
+        return tree.perm, (tree.nnz, tree.flops, ordering), (tree.parent, tree.counts)
 
-    perm, counts = everywhere(comm, ordered)
-    return broadcast(comm, np.ascontiguousarray(perm)), comm.bcast(counts, ROOT)
+    perm, counts, tree = everywhere(comm, ordered)
+    return broadcast(comm, np.ascontiguousarray(perm)), comm.bcast(counts, ROOT), tree
 
 
 def union(starts, members):

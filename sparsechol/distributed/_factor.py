@@ -86,8 +86,10 @@ class DistributedFactor:
         scale = np.exp2(exponent)
         row, column = self._coordinates()
         with np.errstate(over="ignore", invalid="ignore"):  # never where A is positive definite
-            scaled = packed * scale[row] * scale[column]
-            self._values[...] = self._layout.values(row, column, scaled)
+            packed *= scale[row]
+            packed *= scale[column]
+        self._scaled = packed
+        self._values[...] = self._layout.values(row, column, packed)
         _engine.factorize(self._mumps)
         _engine.judge(self._mumps, self.shape[0], self.dtype)
         logdet = _engine.logdet(self._mumps) / self._layout.width
@@ -341,7 +343,13 @@ class DistributedFactor:
     def _packed_inverse(self) -> np.ndarray:
         """The same as packed values."""
         self._require_factor()
-        return self._entries(*self._coordinates())
+        if self.shape[0] == 0:
+            return np.empty(0, dtype=self.dtype)
+        inverse = self.symbolic._substructure.inverse(self._scaled)
+        row, column = self._coordinates()
+        inverse *= self._scale[row]
+        inverse *= self._scale[column]
+        return inverse
 
     def diag_inverse(self) -> np.ndarray:
         """Diagonal of ``A^-1``, the marginal variances of N(0, A^-1), on every rank; collective.
@@ -350,13 +358,12 @@ class DistributedFactor:
         -------
         (n,) real ndarray
         """
-        self._require_factor()
-        n = self.shape[0]
-        every = np.arange(n if self._comm.rank == ROOT else 0)
-        diagonal = self._entries(every, every).real
-        if self._comm.rank != ROOT:
-            diagonal = np.empty(n, dtype=np.finfo(self.dtype).dtype)
-        return broadcast(self._comm, np.ascontiguousarray(diagonal))
+        inverse = self._packed_inverse()  # every part has the whole diagonal
+        diagonal = np.empty(self.shape[0], dtype=np.finfo(self.dtype).dtype)
+        if inverse.size:
+            diagonal[:] = inverse[self.symbolic.indptr[:-1]].real
+        first = self._comm.allreduce(self._comm.rank if inverse.size else self._comm.size, MPI.MIN)
+        return broadcast(self._comm, diagonal, first % self._comm.size)
 
     def logdet_grad(self) -> np.ndarray:
         """Gradient of ``log det A`` in this rank's stored values; collective.
