@@ -1,8 +1,10 @@
 """DistributedSymbolic: the pattern of a matrix whose entries may lie on many ranks, ordered."""
 
+import warnings
 from functools import cached_property, reduce
 from operator import add
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from mpi4py import MPI
@@ -10,6 +12,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse import coo_array, csc_array
 
 from .. import _symbolic as serial
+from .._factor import callers_level
 from .._input import as_scipy, check_square, compressed
 from .._packed import PackedPattern
 from .._threads import thread_count
@@ -93,6 +96,13 @@ class DistributedSymbolic(PackedPattern):
             As for `sparsechol.distributed.cholesky`.
         """
         packed = self._part(A, lower)
+        sums = self._context.comm.allgather(crc32(packed))
+        if len(sums) > 1 and packed.any() and len(set(sums)) == 1:
+            warnings.warn(
+                "all ranks hand the same matrix: parts are added, so this is the matrix times"
+                f" {len(sums)}. Hand it on one rank, and None on the others",
+                stacklevel=callers_level(),
+            )
         return _factor.DistributedFactor(self, packed)
 
     def _part(self, A, lower, dtype=None) -> np.ndarray:
@@ -102,6 +112,7 @@ class DistributedSymbolic(PackedPattern):
         def pack():
             return None if A is None else self._packed(A, lower, dtype)
 
+        common(comm, "lower", bool(lower))
         packed = everywhere(comm, pack)
         name = common(comm, "dtype", None if packed is None else packed.dtype.str, TypeError)
         if name is None:

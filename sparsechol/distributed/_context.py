@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from mpi4py import MPI
 
-from ._mumps import FINISH, START, Instance
+from ._mumps import START, Instance
 
 ROOT = 0  # MUMPS's host
 CHUNK = 2**29  # elements in a message: counts of MPI are 32-bit
@@ -26,13 +26,15 @@ class Context:
     The last phase of MUMPS is collective, but the factor that owns an instance may be collected
     at any time, on one rank before the other. It is only noted as dropped then. At the next
     `start` or `sweep`, which are collective, the ranks compare notes, and finish in order of age
-    the instances that all of them have dropped.
+    the instances that all of them have dropped. To free the user's communicator, which is
+    collective too, finishes all of them.
     """
 
     def __init__(self, comm: MPI.Comm):
         self.comm = comm.Dup()
         self._born = 0
-        self._dropped: dict[int, Instance] = {}
+        self._instances: dict[int, Instance] = {}
+        self._dropped: set[int] = set()
 
     def start(self, owner: Any, single: bool) -> tuple[Instance, weakref.finalize]:
         """An instance that lives as long as its owner, and what drops it before; collective."""
@@ -40,7 +42,8 @@ class Context:
         instance = Instance(self.comm.py2f(), single)
         if instance.run(START) < 0:
             raise RuntimeError(f"MUMPS does not start: INFOG(1) = {instance.infog(1)}")
-        drop = weakref.finalize(owner, self._dropped.__setitem__, self._born, instance)
+        self._instances[self._born] = instance
+        drop = weakref.finalize(owner, self._dropped.add, self._born)
         drop.atexit = False
         self._born += 1
         return instance, drop
@@ -48,16 +51,21 @@ class Context:
     def sweep(self) -> None:
         """Finish what all ranks have dropped; collective."""
         dropped = self.comm.allgather(frozenset(self._dropped))
-        for age in sorted(frozenset.intersection(*dropped)):
-            self._dropped.pop(age).run(FINISH)
+        self._finish(frozenset.intersection(*dropped))
+
+    def _finish(self, ages) -> None:
+        for age in sorted(ages):
+            self._dropped.discard(age)
+            self._instances.pop(age).finish()
+
+    def close(self) -> None:
+        """Finish everything; collective."""
+        self._finish(list(self._instances))
+        self.comm.Free()
 
 
-def _free(comm, key, context):
-    """A user frees the communicator."""
-    context.comm.Free()
-
-
-_KEY = MPI.Comm.Create_keyval()
+# Our context goes with the user's communicator.
+_KEY = MPI.Comm.Create_keyval(delete_fn=lambda comm, key, context: context.close())
 
 
 def context_of(comm: MPI.Comm) -> Context:

@@ -45,7 +45,6 @@ class DistributedFactor:
         self.symbolic = symbolic
         self.dtype = packed.dtype
         self._logdet: float | None = None
-        self._finalize = None
         self._layout = Hermitian() if packed.dtype.kind == "c" else Real()
         self._comm = symbolic._context.comm
         self._mumps = None
@@ -54,7 +53,7 @@ class DistributedFactor:
             return
         if self._layout.width * self.shape[0] >= 2**31 - 1:
             raise OverflowError(f"MUMPS cannot count {self._layout.width} x {self.shape[0]} rows")
-        self._mumps, self._finalize = _engine.start(symbolic._context, self, packed.dtype)
+        self._mumps, self._drop = _engine.start(symbolic._context, self, packed.dtype)
         self._places()
         self._set(packed)
 
@@ -145,11 +144,9 @@ class DistributedFactor:
 
     def finalize(self) -> None:
         """Free the factor's memory on all ranks now; collective. Once more does nothing."""
-        if self._finalize is not None and self._finalize.alive:
-            self._mumps = None
-            self._finalize()
+        if self._mumps is not None and not self._mumps.finished:
+            self._drop()
             self.symbolic._context.sweep()
-        self._logdet = None
 
     def update(self, A: Any, lower: bool = True) -> "DistributedFactor":
         """Factor another matrix of the same pattern in place; collective.
@@ -180,7 +177,7 @@ class DistributedFactor:
         return self
 
     def _require_alive(self):
-        if self._mumps is None and self.shape[0]:
+        if self._mumps is not None and self._mumps.finished:
             raise ValueError("this factor is finalised: factor again")
 
     def _require_factor(self):

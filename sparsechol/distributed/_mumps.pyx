@@ -47,6 +47,7 @@ cdef class Instance:
 
     cdef mumps_instance *m
     cdef readonly object dtype
+    cdef readonly bint finished
     cdef dict kept  # arrays that MUMPS has the addresses of
 
     def __cinit__(self, int communicator, bint single):
@@ -67,6 +68,12 @@ cdef class Instance:
         with nogil:
             answer = mumps_run(self.m, job)
         return answer
+
+    def finish(self):
+        """The last phase, which frees what MUMPS holds."""
+        self.run(FINISH)
+        self.finished = True
+        self.kept.clear()
 
     def set_icntl(self, int k, int value):
         """ICNTL(k)"""

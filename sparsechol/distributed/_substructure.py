@@ -29,7 +29,7 @@ from .._symbolic import analyze_pattern
 from .._threads import thread_count
 from ..numeric import packing
 from ..symbolic.patterns import lower_pattern
-from ._context import ROOT, broadcast, everywhere
+from ._context import CHUNK, ROOT, broadcast, everywhere
 
 # Subtrees for each rank beyond which the tree is not cut further.
 MOST_SUBTREES = 32
@@ -225,10 +225,17 @@ def exchange(comm, pieces):
     """Arrays from all ranks, for an array to each; collective."""
     sizes = comm.alltoall([piece.size for piece in pieces])
     arrays = [np.empty(size, dtype=pieces[0].dtype) for size in sizes]
-    requests = [comm.Irecv(array, rank) for rank, array in enumerate(arrays)]
-    requests += [comm.Isend(piece, rank) for rank, piece in enumerate(pieces)]
+    requests = [comm.Irecv(part, rank) for rank, part in messages(arrays)]
+    requests += [comm.Isend(part, rank) for rank, part in messages(pieces)]
     MPI.Request.Waitall(requests)
     return arrays
+
+
+def messages(arrays):
+    """The rank and the part of its array for each message."""
+    for rank, array in enumerate(arrays):
+        for i in range(0, array.size, CHUNK):
+            yield rank, array[i : i + CHUNK]
 
 
 def gather_all(comm, array):
