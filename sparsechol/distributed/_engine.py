@@ -47,7 +47,6 @@ def start(context, owner, dtype):
         (VERBOSITY, 0),
         (ORDERING, GIVEN),
         (SCALING, 0),
-        (WORKSPACE, FIRST_WORKSPACE),
         (DISTRIBUTED, ENTRIES),
         (BLOCK, SOLVE_BLOCK),
         (DETERMINANT, 1),
@@ -61,16 +60,19 @@ def analyze(instance) -> None:
     check(instance, instance.run(ANALYZE), "analysis")
 
 
-def factorize(instance) -> None:
-    """Factor the entries that were set, with more and more workspace; collective."""
-    workspace = FIRST_WORKSPACE
+def factorize(instance, workspace) -> int:
+    """Factor the entries that were set, with as much workspace as it takes; collective.
+
+    Returns what it took: the next factorisation need not find out again.
+    """
     for _ in range(ATTEMPTS):
         instance.set_icntl(WORKSPACE, workspace)
         answer = instance.run(FACTORIZE)
         if answer not in SMALL_WORKSPACE:
             break
-        workspace = 2 * max(workspace, FIRST_WORKSPACE)
+        workspace = 50 + 2 * max(workspace, 0)
     check(instance, answer, "factorisation")
+    return workspace
 
 
 def check(instance, answer, phase) -> None:

@@ -45,6 +45,7 @@ class DistributedFactor:
         self.symbolic = symbolic
         self.dtype = packed.dtype
         self._logdet: float | None = None
+        self._workspace = _engine.FIRST_WORKSPACE
         self._layout = Hermitian() if packed.dtype.kind == "c" else Real()
         self._comm = symbolic._context.comm
         self._mumps = None
@@ -89,10 +90,10 @@ class DistributedFactor:
             packed *= scale[column]
         self._scaled = packed
         self._values[...] = self._layout.values(row, column, packed)
-        _engine.factorize(self._mumps)
+        self._workspace = _engine.factorize(self._mumps, self._workspace)
         _engine.judge(self._mumps, self.shape[0], self.dtype)
         logdet = _engine.logdet(self._mumps) / self._layout.width
-        self._logdet = logdet - 2 * np.log(2.0) * float(exponent.sum())
+        self._logdet = float(logdet - 2 * np.log(2.0) * exponent.sum())
         self._scale = scale
 
     def _exponents(self, packed: np.ndarray) -> np.ndarray:
