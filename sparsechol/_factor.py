@@ -19,6 +19,7 @@ from . import _symbolic
 from ._exceptions import NotPositiveDefiniteError
 from ._gradients import Gradients
 from ._input import as_scipy, dense_rhs, sparse_rhs
+from ._packed import sorted_csc
 from ._threads import thread_count
 from .numeric import factorize as _factorize
 from .numeric import packing, partial_inverse, solve
@@ -452,7 +453,8 @@ class CholeskyFactor(Gradients):
         >>> F.inverse_entries([0, 0], [0, 1]).round(6)
         array([ 0.666667, -0.333333])
         """
-        rows, cols = np.broadcast_arrays(self._row_numbers(rows), self._row_numbers(cols))
+        n = self.shape[0]
+        rows, cols = np.broadcast_arrays(row_numbers(rows, n), row_numbers(cols, n))
         out = np.empty(rows.size, dtype=self.dtype)
         row, col = rows.ravel(), cols.ravel()
         structure, symbolic = self.symbolic._structure, self.symbolic
@@ -486,19 +488,6 @@ class CholeskyFactor(Gradients):
             entries = order[begin:end]
             out[entries] = x[row[entries], which[entries] - j * BLOCK]
         return out.conj() if flip else out
-
-    def _row_numbers(self, index) -> np.ndarray:
-        index = np.asarray(index)
-        n = self.shape[0]
-        if index.dtype.kind not in "iu" and index.size:
-            raise IndexError(f"rows and columns are integers, not {index.dtype}")
-        outside = (index < -n) | (index >= n)
-        if outside.any():
-            raise IndexError(
-                f"row or column {index[outside].flat[0]} is outside a matrix of shape {self.shape}"
-            )
-        index = index.astype(np.int64)  # shorter types may not hold n
-        return np.where(index < 0, index + n, index).astype(np.int32)
 
     def sample(
         self,
@@ -556,7 +545,7 @@ class CholeskyFactor(Gradients):
         indptr, indices = symbolic.factor_pattern()
         data = np.empty(indices.shape[0], dtype=self.dtype)
         packing.gather_factor(symbolic._structure, flat, symbolic._post, indptr, indices, data)
-        return _symbolic._csc(data, indices, indptr, self.shape)
+        return sorted_csc(data, indices, indptr, self.shape)
 
     def to_linear_operator(self) -> LinearOperator:
         """``A^-1`` as a `scipy.sparse.linalg.LinearOperator`: a preconditioner, for instance."""
@@ -614,6 +603,20 @@ class CholeskyFactor(Gradients):
         """Packed values of A, if there is a valid factor."""
         self._l  # noqa: B018
         return self._values
+
+
+def row_numbers(index, n) -> np.ndarray:
+    """Rows or columns of a matrix of order n; negative ones count from the end."""
+    index = np.asarray(index)
+    if index.dtype.kind not in "iu" and index.size:
+        raise IndexError(f"rows and columns are integers, not {index.dtype}")
+    outside = (index < -n) | (index >= n)
+    if outside.any():
+        raise IndexError(
+            f"row or column {index[outside].flat[0]} is outside a matrix of shape {(n, n)}"
+        )
+    index = index.astype(np.int64)  # shorter types may not hold n
+    return np.where(index < 0, index + n, index).astype(np.int32)
 
 
 def judge(symbolic, packed, failed, row, value, item: int | None = None) -> str | None:

@@ -1,0 +1,27 @@
+"""The same factor beyond one machine: MUMPS over MPI.
+
+Every rank of a communicator of mpi4py calls the same functions, each with its part of the matrix.
+"""
+
+try:
+    import mpi4py  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "sparsechol.distributed needs mpi4py: pip install mpi4py, beside an MPI library (Debian:"
+        " openmpi-bin libopenmpi-dev; conda: openmpi)"
+    ) from error
+try:
+    from . import _mumps  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "sparsechol.distributed needs MUMPS, which was not found when sparsechol was built, or not"
+        " now. Install it (Debian: apt-get install libmumps-dev openmpi-bin libopenmpi-dev; conda:"
+        " mumps-mpi) and pip install mpi4py; then build sparsechol from source again: pip install"
+        " --no-binary sparsechol --no-cache-dir --force-reinstall sparsechol, or pip install . in"
+        " its repository"
+    ) from error
+
+from ._analysis import DistributedSymbolic, analyze
+from ._factor import DistributedFactor, cholesky
+
+__all__ = ["DistributedFactor", "DistributedSymbolic", "analyze", "cholesky"]

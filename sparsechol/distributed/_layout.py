@@ -1,0 +1,66 @@
+"""A matrix as MUMPS sees it: real, with rows numbered from one.
+
+MUMPS has no Hermitian factorisation. A complex Hermitian matrix X + iY goes in as the real
+symmetric one of twice the size in which each entry becomes
+
+    [ x  -y ]
+    [ y   x ]
+
+which is positive definite exactly where X + iY is. Real and imaginary parts take turns, so that
+complex vectors, and columns of the inverse, need no more than another look at the same memory.
+"""
+
+import numpy as np
+
+from ._mumps import INT
+
+
+class Real:
+    """A real matrix, as it is."""
+
+    width = 1
+
+    def entries(self, row, column):
+        """Rows and columns of a lower triangle."""
+        return (row + 1).astype(INT), (column + 1).astype(INT)
+
+    def values(self, row, column, packed):
+        """Its values, in the same order."""
+        return packed
+
+    def places(self, perm):
+        """Place of each row in the order of elimination."""
+        places = np.empty(perm.size, dtype=INT)
+        places[perm] = np.arange(1, perm.size + 1)
+        return places
+
+    def requests(self, starts, rows):
+        """Column starts and rows of entries of the inverse."""
+        return (starts + 1).astype(INT), (rows + 1).astype(INT)
+
+
+class Hermitian:
+    """A complex matrix in twice the rows."""
+
+    width = 2
+
+    def entries(self, row, column):
+        strict = row != column
+        below, left = row[strict], column[strict]
+        rows = np.concatenate([2 * row + 1, 2 * row + 2, 2 * below + 2, 2 * below + 1])
+        columns = np.concatenate([2 * column + 1, 2 * column + 2, 2 * left + 1, 2 * left + 2])
+        return rows.astype(INT), columns.astype(INT)
+
+    def values(self, row, column, packed):
+        y = packed.imag[row != column]
+        return np.concatenate([packed.real, packed.real, y, -y])
+
+    def places(self, perm):
+        places = np.empty((perm.size, 2), dtype=INT)
+        places[perm] = np.arange(1, 2 * perm.size + 1).reshape(-1, 2)
+        return places.ravel()
+
+    def requests(self, starts, rows):
+        """Of each entry the two parts, both in the first of two columns."""
+        begins = np.repeat(2 * starts + 1, 2)[1:]  # nothing is asked of the second column
+        return begins.astype(INT), (2 * rows[:, None] + [1, 2]).ravel().astype(INT)

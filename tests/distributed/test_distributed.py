@@ -1,0 +1,109 @@
+"""sparsechol.distributed on one rank and on two, each run with a time limit."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import matrix_names
+
+PROGRAMS = Path(__file__).parents[1] / "mpi_programs.py"
+MPIRUN = shutil.which("mpirun")
+
+
+def reason_to_skip():
+    if MPIRUN is None:
+        return "no mpirun (Debian: openmpi-bin)"
+    if importlib.util.find_spec("mpi4py") is None:
+        return "mpi4py is not installed"
+    if importlib.util.find_spec("sparsechol.distributed._mumps") is None:
+        return "built without MUMPS (Debian: libmumps-dev)"
+    return None
+
+
+needs_mpi = pytest.mark.skipif(reason_to_skip() is not None, reason=str(reason_to_skip()))
+RANKS = pytest.mark.parametrize("ranks", [1, 2])
+
+ENVIRONMENT = os.environ | {
+    "OMP_NUM_THREADS": "1",
+    "SPARSECHOL_NUM_THREADS": "1",
+    # Of Open MPI: more ranks than cores, ranks of the superuser (in containers).
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    "OMPI_MCA_hwloc_base_binding_policy": "none",
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+}
+
+
+def mpirun(ranks, *command, limit=120):
+    """Output of a program on so many ranks."""
+    run = subprocess.run(
+        [MPIRUN, "-n", str(ranks), sys.executable, *map(str, command)],
+        env=ENVIRONMENT,
+        timeout=limit,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout
+
+
+@needs_mpi
+@RANKS
+@pytest.mark.parametrize("program", ["answers", "many", "packed", "blocks", "docstrings"])
+def test_answers(program, ranks):
+    mpirun(ranks, PROGRAMS, program)
+
+
+@needs_mpi
+def test_three_ranks():
+    mpirun(3, PROGRAMS, "many")
+
+
+@needs_mpi
+@RANKS
+@pytest.mark.parametrize("program", ["faults", "indefinite_root", "workspace", "collection"])
+def test_faults(program, ranks):
+    mpirun(ranks, PROGRAMS, program)
+
+
+@needs_mpi
+@RANKS
+@pytest.mark.skipif(not matrix_names(), reason="no matrices (set SPARSECHOL_MATRICES)")
+@pytest.mark.parametrize("share", [0, 1])
+def test_matrices(ranks, share):
+    mpirun(ranks, PROGRAMS, "matrices", *matrix_names()[share::2])
+
+
+@needs_mpi
+@RANKS
+def test_example(ranks):
+    mpirun(ranks, PROGRAMS, "example", 9)
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        ("mpi4py", ["pip install mpi4py", "openmpi-bin"]),
+        ("sparsechol.distributed._mumps", ["libmumps-dev", "mumps-mpi", "mpi4py", "pip install ."]),
+    ],
+)
+def test_what_is_missing_is_named(missing, words):
+    if missing != "mpi4py" and importlib.util.find_spec("mpi4py") is None:
+        pytest.skip("mpi4py is not installed")
+    code = f"import sys; sys.modules[{missing!r}] = None\nimport sparsechol.distributed"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    last = run.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: ")
+    assert all(word in last for word in words)
+
+
+def test_importing_the_package_imports_no_mpi():
+    code = "import sys, sparsechol; print({'mpi4py', 'sparsechol.distributed'} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"
