@@ -116,10 +116,8 @@ def simulate(line, measurements, rng):
     places = places[outside][:measurements]
     A = at_places(line, places)
     theta = np.append(TRUTH[0], np.log(TRUTH[1:]))
-    model = Kriging(line, A, np.zeros(len(places)))
-    field = TRUTH[0] + model.pattern.factorize(np.asarray(model.prior(theta).values)).sample(
-        rng=rng
-    )
+    Q = Kriging(line, A, np.zeros(len(places))).prior(theta)
+    field = TRUTH[0] + Q.pattern.factorize(np.asarray(Q.values)).sample(rng=rng)
     return places, A, A @ field + TRUTH[3] * rng.standard_normal(len(places)), field
 
 

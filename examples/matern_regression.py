@@ -92,7 +92,7 @@ def simulate(A, C, G, rng, b=1.0, range_=0.4, deviation=1.0, noise=0.3):
     return b + A @ x + noise * rng.standard_normal(A.shape[0]), x
 
 
-def main(rows=45, measurements=600, **options):
+def main(rows=37, measurements=600, **options):
     rng = np.random.default_rng(4)
     vertices = mesh(rows)
     C, G = finite_elements(vertices)
