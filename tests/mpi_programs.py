@@ -180,7 +180,8 @@ def matrices(*names):
             try:
                 serial = sc.cholesky(A)
             except sc.NotPositiveDefiniteError:
-                fails(sc.NotPositiveDefiniteError, "", lambda A=A: scd.cholesky(A, WORLD))
+                part = by_rows(A, WORLD)
+                fails(sc.NotPositiveDefiniteError, "", lambda part=part: scd.cholesky(part, WORLD))
                 continue
             F = scd.cholesky(by_rows(A, WORLD), WORLD)
         tolerance = max(1e-9, 1e-17 * serial.condest())
@@ -188,7 +189,8 @@ def matrices(*names):
         with F:
             x = F.solve(b)
             assert relative(x, serial.solve(b)) < tolerance, name
-            assert abs(F.logdet() / serial.logdet() - 1) < 1e-9, name
+            # (in another order of a matrix with condition 4e18 the serial one differs by 1e-6)
+            assert abs(F.logdet() / serial.logdet() - 1) < min(tolerance, 1e-5), name
             assert relative(F.diag_inverse(), wanted.diagonal()) < tolerance, name
             Z = F.partial_inverse()
             difference = abs(Z - wanted.multiply(Z != 0)).max()
