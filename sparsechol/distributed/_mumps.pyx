@@ -111,7 +111,7 @@ cdef class Instance:
     def set_requests(self, starts, rows, values):
         """Entries of the inverse by column, numbered from one; on the host, which `values` fill."""
         check_length(values, rows.shape[0])
-        if starts[-1] != rows.shape[0] + 1:
+        if starts[starts.shape[0] - 1] != rows.shape[0] + 1:
             raise ValueError("the requests do not end where the last column does")
         mumps_set_requests(self.m, starts.shape[0] - 1, rows.shape[0],
                            self.integers("starts", starts), self.integers("request rows", rows),

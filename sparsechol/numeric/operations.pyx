@@ -791,7 +791,7 @@ cdef class Frame:
         column = np.repeat(np.arange(len(indptr) - 1, dtype=np.int32), np.diff(indptr))
         places = np.zeros(indices.shape[0] + 1, dtype=np.int64)     # never of length zero
         find_entries(symbolic._structure, symbolic.perm[indices], symbolic.perm[column],
-                     places[:-1])
+                     places[:indices.shape[0]])
         self.kept.append(places)
         self.view.entry_count = indices.shape[0]
         self.view.entries = longs(places)
