@@ -8,15 +8,16 @@ class NotPositiveDefiniteError(LinAlgError):
 
     Attributes
     ----------
-    row : int
-        Row and column of the matrix, in the user's numbering, at which the pivot failed.
+    row : int or None
+        Row and column of the matrix, in the user's numbering, at which the pivot failed; None
+        where MUMPS factored it and does not tell.
     pivot : float
-        The pivot there; it should be positive.
+        The pivot there; it should be positive. NaN where MUMPS does not tell.
     item : int or None
         Which matrix of a batch it is.
     """
 
-    def __init__(self, message: str, row: int, pivot: float, item: int | None = None):
+    def __init__(self, message: str, row: int | None, pivot: float, item: int | None = None):
         super().__init__(message)
         self.row = row
         self.pivot = pivot

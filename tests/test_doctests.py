@@ -10,6 +10,7 @@ WITH_EXAMPLES = [
     "_differences",
     "_factor",
     "_functions",
+    "_packed",
     "_symbolic",
     "_triangular",
     "coloring._color",
