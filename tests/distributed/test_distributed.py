@@ -14,16 +14,17 @@ PROGRAMS = Path(__file__).parents[1] / "mpi_programs.py"
 MPIRUN = shutil.which("mpirun")
 
 
+def python(code):
+    """Of the installed package, not of the source folder."""
+    command = [sys.executable, "-P", "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 def reason_to_skip():
     """Found out in another process: to import it here would start MPI."""
     if MPIRUN is None:
         return "no mpirun (Debian: openmpi-bin)"
-    run = subprocess.run(
-        [sys.executable, "-c", "import sparsechol.distributed"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    run = python("import sparsechol.distributed")
     return run.stderr.strip().splitlines()[-1] if run.returncode else None
 
 
@@ -100,7 +101,7 @@ def test_what_is_missing_is_named(missing, words):
     if missing != "mpi4py" and importlib.util.find_spec("mpi4py") is None:
         pytest.skip("mpi4py is not installed")
     code = f"import sys; sys.modules[{missing!r}] = None\nimport sparsechol.distributed"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    run = python(code)
     assert run.returncode == 1
     last = run.stderr.strip().splitlines()[-1]
     assert last.startswith("ImportError: ")
@@ -109,5 +110,4 @@ def test_what_is_missing_is_named(missing, words):
 
 def test_importing_the_package_imports_no_mpi():
     code = "import sys, sparsechol; print({'mpi4py', 'sparsechol.distributed'} & set(sys.modules))"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "set()"
+    assert python(code).stdout.strip() == "set()"
