@@ -10,6 +10,7 @@ extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc"]
 source_suffix = {".md": "markdown"}
 myst_heading_anchors = 3
 
+autodoc_mock_imports = ["mpi4py", "sparsechol.distributed._mumps"]  # which are not everywhere
 autodoc_typehints = "none"  # the docstrings say shapes, which types do not
 numpydoc_show_class_members = False
 autosummary_generate = False  # numpydoc brings it; the reference is one page

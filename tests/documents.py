@@ -14,6 +14,12 @@ def blocks_of(name):
     return BLOCK.findall((FOLDER / name).read_text(encoding="utf-8"))
 
 
+def programs(name):
+    """Each Python block, and the text block after it."""
+    texts = [text for language, text in blocks_of(name) if language in ("python", "text")]
+    return list(zip(texts[::2], texts[1::2], strict=True))
+
+
 def run(blocks):
     """How many outputs were right; the others fail."""
     names, printed, checked = {}, "", 0

@@ -1,4 +1,7 @@
-"""Colouring of sparsity patterns: few products determine a sparse Jacobian or Hessian."""
+"""Colouring of sparsity patterns: few products determine a sparse Jacobian or Hessian.
+
+`color` chooses the order; a `Coloring` holds the seeds and puts the products back in place.
+"""
 
 from ._color import color
 from ._coloring import Coloring

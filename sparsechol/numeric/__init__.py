@@ -1,1 +1,4 @@
-"""Numeric kernels: pure functions of an analysed pattern and flat arrays, without the GIL."""
+"""Numeric kernels: pure functions of an analysed pattern and flat arrays, without the GIL.
+
+A file for each sweep over the fronts; `operations` is the table by which all faces call them.
+"""

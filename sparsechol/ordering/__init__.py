@@ -1,4 +1,7 @@
-"""Fill-reducing orderings: `order` picks one."""
+"""Fill-reducing orderings: minimum degree, nested dissection, METIS; `order` picks one.
+
+All work on a graph in which rows with the same neighbours are one vertex (`compressed`).
+"""
 
 from typing import NamedTuple
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import documents
 import pytest
 from helpers import matrix_names
 
@@ -88,6 +89,15 @@ def test_matrices(ranks, share):
 @RANKS
 def test_example(ranks):
     mpirun(ranks, PROGRAMS, "example", 9)
+
+
+@needs_mpi
+@pytest.mark.parametrize("place", [0, 1])
+def test_document(place, tmp_path):
+    program, output = documents.programs("large.md")[place]
+    file = tmp_path / "program.py"
+    file.write_text(program, encoding="utf-8")
+    assert mpirun(2, file) == output
 
 
 @pytest.mark.parametrize(
