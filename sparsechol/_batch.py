@@ -1,6 +1,5 @@
 """CholeskyBatch: the factors of many matrices of one pattern."""
 
-import threading
 import warnings
 from typing import Any
 
@@ -9,15 +8,15 @@ from numpy.typing import ArrayLike
 from scipy.linalg import LinAlgWarning
 
 from . import _symbolic
-from ._factor import BLOCK, EVERYTHING, CholeskyFactor, allocate, callers_level, doubtful, judge
-from ._gradients import Gradients
+from ._factor import BLOCK, EVERYTHING, CholeskyFactor, callers_level, doubtful, judge
 from ._input import dense_rhs
+from ._panels import Panels, allocate
 from ._threads import thread_count
 from .numeric import factorize as _factorize
 from .numeric import packing, partial_inverse, solve
 
 
-class CholeskyBatch(Gradients):
+class CholeskyBatch(Panels):
     """Cholesky factors of many symmetric (Hermitian) positive definite matrices of one pattern.
 
     Made by `SymbolicFactor.factorize_batch`. Threads take whole matrices, each with a workspace of
@@ -34,26 +33,19 @@ class CholeskyBatch(Gradients):
     def __init__(
         self, symbolic: "_symbolic.SymbolicFactor", packed: np.ndarray, threads: int | None = None
     ):
-        self.symbolic = symbolic
-        self.dtype = packed.dtype
         size = symbolic._structure.size
-        what = f"{len(packed)} factors"
-        self._flat = allocate(len(packed) * size, packed.dtype, what).reshape(len(packed), size)
-        self._work = np.empty(0, dtype=packed.dtype)
-        self._lock = threading.Lock()
+        flat = allocate(len(packed) * size, packed.dtype, f"{len(packed)} factors")
+        flat = flat.reshape(len(packed), size)
+        self._start(symbolic, flat)
         self._set(packed, threads)
 
     def _set(self, packed, threads) -> None:
         """Factor packed values; the batch is unusable if that fails."""
         structure = self.symbolic._structure
         threads = self._threads(threads)
-        self._values: np.ndarray | None = None
-        length = _factorize.workspace(structure, len(packed), threads)
-        if self._work.size < length:
-            self._work = allocate(length, self.dtype, "the workspace")
-        failed, row, value = _factorize.factorize(
-            structure, packed, self._flat, self._work, threads
-        )
+        self._values = None
+        work = self._workspace(_factorize.workspace(structure, len(packed), threads))
+        failed, row, value = _factorize.factorize(structure, packed, self._flat, work, threads)
         suspects = (failed >= 0) | (value <= doubtful(self.symbolic.shape[0], self.dtype))
         doubts = [
             judge(self.symbolic, packed[item], failed[item], row[item], value[item], int(item))
@@ -72,35 +64,14 @@ class CholeskyBatch(Gradients):
 
     def __getitem__(self, item: int) -> CholeskyFactor:
         factor = object.__new__(CholeskyFactor)
-        factor.__setstate__(
-            {
-                "symbolic": self.symbolic,
-                "dtype": self.dtype,
-                "_flat": self._l[item].copy(),
-                "_values": self._values[item].copy(),
-            }
-        )
+        own = {"_flat": self._l[item].copy(), "_values": self._values[item].copy()}
+        factor.__setstate__(self.__getstate__() | own)
         return factor
 
     def __repr__(self) -> str:
         return (
             f"<CholeskyBatch of {len(self)} factors of shape {self.symbolic.shape}, {self.dtype}>"
         )
-
-    def __getstate__(self):
-        return {name: getattr(self, name) for name in ("symbolic", "dtype", "_flat", "_values")}
-
-    def __setstate__(self, state):
-        self.__dict__.update(state)
-        self._work = np.empty(0, dtype=self.dtype)
-        self._lock = threading.Lock()
-
-    @property
-    def _l(self) -> np.ndarray:
-        """Panels of each L, if there are valid factors."""
-        if self._values is None:
-            raise np.linalg.LinAlgError("there are no factors: the last update failed")
-        return self._flat
 
     def update(self, values: ArrayLike, threads: int | None = None) -> "CholeskyBatch":
         """Factor as many other matrices of the same pattern in place.

@@ -3,7 +3,6 @@
 import math
 import os
 import sys
-import threading
 import warnings
 from itertools import pairwise
 from numbers import Integral
@@ -17,9 +16,9 @@ from scipy.sparse.linalg import LinearOperator
 
 from . import _symbolic
 from ._exceptions import NotPositiveDefiniteError
-from ._gradients import Gradients
 from ._input import as_scipy, dense_rhs, sparse_rhs
 from ._packed import sorted_csc
+from ._panels import Panels, allocate
 from ._threads import thread_count
 from .numeric import factorize as _factorize
 from .numeric import packing, partial_inverse, solve
@@ -46,7 +45,7 @@ def doubtful(n: int, dtype) -> float:
 SOLVE_COST = 4
 
 
-class CholeskyFactor(Gradients):
+class CholeskyFactor(Panels):
     """Cholesky factor of a symmetric (Hermitian) positive definite matrix, ``P A P^T = L L^H``.
 
     Made by `cholesky` or `SymbolicFactor.factorize`. Any number of threads may use one factor at
@@ -70,24 +69,18 @@ class CholeskyFactor(Gradients):
     def __init__(
         self, symbolic: "_symbolic.SymbolicFactor", packed: np.ndarray, threads: int | None = None
     ):
-        self.symbolic = symbolic
-        self.dtype = packed.dtype
-        self._flat = allocate(symbolic._structure.size, packed.dtype, "the factor")
-        self._work = np.empty(0, dtype=packed.dtype)
-        self._lock = threading.Lock()
+        flat = allocate(symbolic._structure.size, packed.dtype, "the factor")
+        self._start(symbolic, flat)
         self._set(packed, threads)
 
     def _set(self, packed, threads) -> None:
         """Factor packed values; the factor is unusable if that fails."""
         structure = self.symbolic._structure
         threads = _useful_threads(structure, threads)
-        self._values: np.ndarray | None = None
-        length = _factorize.workspace(structure, 1, threads)
-        if self._work.size < length:
-            self._work = np.empty(0, dtype=self.dtype)
-            self._work = allocate(length, self.dtype, "the workspace")
+        self._values = None
+        work = self._workspace(_factorize.workspace(structure, 1, threads))
         [failed], [row], [value] = _factorize.factorize(
-            structure, packed[None], self._flat[None], self._work, threads
+            structure, packed[None], self._flat[None], work, threads
         )
         weakest = judge(self.symbolic, packed, failed, row, value)
         self._values = packed
@@ -108,26 +101,6 @@ class CholeskyFactor(Gradients):
 
     def __repr__(self) -> str:
         return f"<CholeskyFactor of shape {self.shape}, {self.dtype}: {self.nnz} entries in L>"
-
-    def __getstate__(self):
-        return {
-            "symbolic": self.symbolic,
-            "dtype": self.dtype,
-            "_flat": self._flat,
-            "_values": self._values,
-        }
-
-    def __setstate__(self, state):
-        self.__dict__.update(state)
-        self._work = np.empty(0, dtype=self.dtype)
-        self._lock = threading.Lock()
-
-    @property
-    def _l(self) -> np.ndarray:
-        """Panels of L, if there is a valid factor."""
-        if self._values is None:
-            raise np.linalg.LinAlgError("there is no factor: the last update failed")
-        return self._flat
 
     def update(self, A: Any, lower: bool = True, threads: int | None = None) -> "CholeskyFactor":
         """Factor another matrix of the same pattern in place.
@@ -668,14 +641,6 @@ def _useful_threads(structure, threads: int | None, columns: int = 1) -> int:
             thread_count(threads)  # refuses what is no number of threads
         return 1
     return min(thread_count(threads), most)
-
-
-def allocate(entries: int, dtype, what: str) -> np.ndarray:
-    try:
-        return np.empty(entries, dtype=dtype)
-    except MemoryError:
-        gib = entries * np.dtype(dtype).itemsize / 2**30
-        raise MemoryError(f"{what} needs {gib:.3g} GiB ({entries} entries of {dtype})") from None
 
 
 def _hstack(pieces: list[csc_array], n: int, dtype) -> csc_array:

@@ -6,7 +6,8 @@ import numpy as np
 from scipy.sparse import csc_array, issparse
 
 from ._batch import CholeskyBatch
-from ._factor import BLOCK, EVERYTHING, CholeskyFactor, _useful_threads, allocate
+from ._factor import BLOCK, EVERYTHING, CholeskyFactor, _useful_threads
+from ._panels import allocate
 from .numeric import derivatives, packing, sampled
 from .numeric import solve as substitution
 

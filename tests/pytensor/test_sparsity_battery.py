@@ -9,6 +9,9 @@ from pytensor_sparsity_battery import HESSIANS, JACOBIANS, PYTHON, N
 
 from sparsechol.pytensor import hessian_pattern, jacobian_pattern
 
+# Of PyTensor's own einsum, when numba compiles it for the first time.
+pytestmark = pytest.mark.filterwarnings("ignore:.*faster on contiguous arrays")
+
 POINTS = np.random.default_rng(1).uniform(0.5, 1.5, (2, N))
 
 
