@@ -61,7 +61,7 @@ class SymbolicFactor(PackedPattern):
         The ordering that was chosen, why, and the counts of those tried.
     """
 
-    def __init__(self, indptr, indices, perm, order, first, region, nnz, flops, ordering):
+    def __init__(self, indptr, indices, perm, order, first, region, below, nnz, flops, ordering):
         self.indptr: np.ndarray = _frozen(indptr)
         self.indices: np.ndarray = _frozen(indices)
         self.perm: np.ndarray = _frozen(perm)
@@ -73,9 +73,10 @@ class SymbolicFactor(PackedPattern):
         self._order = _frozen(order)
         self._first = _frozen(first)
         self._region = _frozen(region)
+        self._below = _frozen(below)
         self._post = _frozen(inverse_permutation(perm)[order])
         self._structure = Structure(
-            self.indptr, self.indices, self._order, self._first, self._region
+            self.indptr, self.indices, self._order, self._first, self._region, self._below
         )
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -129,6 +130,7 @@ class SymbolicFactor(PackedPattern):
             self._order,
             self._first,
             self._region,
+            self._below,
             self.nnz,
             self.flops,
             self.ordering,
@@ -323,7 +325,7 @@ def analyze_for(A, order, lower, check_symmetric, reuse, threads) -> SymbolicFac
 def analyze_pattern(indptr, indices, method, reuse, threads) -> SymbolicFactor:
     """Analyse a lower pattern by column, sorted, with the whole diagonal."""
     tree, ordering = order(indptr, indices, method, reuse, threads)
-    places, first, region = supernodal_order(tree)
+    places, first, region, below = supernodal_order(tree)
     if ordering.method == "natural":
         perm = np.arange(places.shape[0], dtype=np.int32)
     elif ordering.method == "given":
@@ -331,7 +333,7 @@ def analyze_pattern(indptr, indices, method, reuse, threads) -> SymbolicFactor:
     else:
         perm = places
     return SymbolicFactor(
-        indptr, indices, perm, places, first, region, tree.nnz, tree.flops, ordering
+        indptr, indices, perm, places, first, region, below, tree.nnz, tree.flops, ordering
     )
 
 

@@ -16,6 +16,9 @@ from .metis import have_metis, metis
 
 METHODS = ("auto", "best", "amd", "nested_dissection", "metis", "natural")
 
+# Those that order the vertices of the compressed graph.
+OF_VERTICES = ("amd", "nested_dissection")
+
 # What "auto" counts with, in nanoseconds: nested dissection takes so much for an entry of the
 # compressed graph (measured: 0.2 to 0.8 us), and a factorisation so much for a flop.
 DISSECTION_ENTRY = 500.0
@@ -71,7 +74,10 @@ class Orders:
         """Elimination tree and counts of a method, in postorder."""
         if method not in self.trees:
             perm = self.permutation(method)
-            self.trees[method] = elimination(self.indptr, self.indices, perm)
+            if method in OF_VERTICES and self.compressed().complete:
+                self.trees[method] = Tree(*self.compressed().tree(perm))
+            else:
+                self.trees[method] = elimination(self.indptr, self.indices, perm)
         return self.trees[method]
 
     def pick(self, method, reason) -> tuple[Tree, Ordering]:

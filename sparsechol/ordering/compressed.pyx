@@ -19,6 +19,9 @@ import numpy as np
 
 from sparsechol.ordering.graph cimport Graph, allocate, release, room
 
+from sparsechol.symbolic.analysis import vertex_tree
+from sparsechol.symbolic.etree import columns_of
+
 
 cdef enum:
     DENSE = -1              # in place of a vertex
@@ -63,6 +66,47 @@ cdef class Compressed:
     def entries(self) -> int:
         """Neighbours of all of them."""
         return self.graph.start[self.graph.n] if self.graph.start != NULL else 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether no row is left out."""
+        return self.graph.total == self.group.shape[0]
+
+    def tree(self, const int32_t[::1] perm):
+        """Rows in postorder, parents and counts of the columns of L; the graph must be complete.
+
+        In `perm` the rows of each vertex must follow one another, as they do in orders of vertices.
+        """
+        cdef int32_t n = self.graph.n
+        cdef int64_t entries = self.entries
+        cdef int32_t k, v = -1, size = 0
+        if not self.complete or perm.shape[0] != self.group.shape[0]:
+            raise ValueError("an order of all rows of a complete graph is needed")
+        if n == 0:
+            return tuple(np.empty(0, dtype=kind) for kind in (np.int32, np.int32, np.int64))
+        order_array = np.empty(n, dtype=np.int32)
+        cdef int32_t[::1] order = order_array
+        with nogil:
+            for k in range(perm.shape[0]):
+                if self.group[perm[k]] != v and size < n:
+                    v = self.group[perm[k]]
+                    order[size] = v
+                    size += 1
+        starts = np.asarray(<int64_t[:n + 1]> self.graph.start)
+        weight = np.asarray(<int32_t[:n]> self.graph.weight)
+        members = np.empty(0, dtype=np.int32)
+        if entries:
+            members = np.asarray(<int32_t[:entries]> self.graph.adjacent)
+        order_array, parent, count = vertex_tree(starts, members, weight, order_array)
+        if n == perm.shape[0]:
+            return order_array, parent, count
+        rows_array = np.empty(perm.shape[0], dtype=np.int32)
+        cdef int32_t[::1] rows = rows_array
+        cdef int32_t[::1] place = np.empty(n, dtype=np.int32)
+        order = order_array
+        with nogil:
+            self.expand(&order[0], &place[0], &rows[0])
+        return rows_array, *columns_of(parent, count, weight, order_array, perm.shape[0])
 
     cdef int64_t expand(self, const int32_t *order, int32_t *start, int32_t *perm) noexcept nogil:
         """The rows in the order of their vertices, dense ones last; how many are not dense.

@@ -5,13 +5,13 @@ from typing import NamedTuple
 import numpy as np
 
 from sparsechol.symbolic.etree import (
-    below_diagonal,
     column_counts,
+    columns_of,
     elimination_tree,
     permuted_triangle,
     postorder,
 )
-from sparsechol.symbolic.patterns import factor_pattern
+from sparsechol.symbolic.patterns import factor_pattern, symmetric_pattern
 from sparsechol.symbolic.supernodes import (
     amalgamate,
     find_regions,
@@ -46,13 +46,24 @@ def inverse_permutation(perm):
 
 def elimination(indptr, indices, perm) -> Tree:
     """Elimination tree and column counts of a lower pattern under a permutation, postordered."""
-    starts, members, _ = permuted_triangle(indptr, indices, inverse_permutation(perm), upper=True)
-    parent = elimination_tree(starts, members)
+    starts, members, _ = symmetric_pattern(indptr, indices)
+    order, parent, counts = vertex_tree(starts, members, np.ones_like(perm), perm)
+    return Tree(order, parent, counts)
+
+
+def vertex_tree(starts, members, weight, order):
+    """Order, parents and counts of a graph's vertices that are eliminated in `order`, postordered.
+
+    Each vertex stands for `weight` rows; the counts are those of the first.
+    """
+    inverse = inverse_permutation(order)
+    parent = elimination_tree(starts, members, order, inverse)
     post = postorder(parent)
     place = inverse_permutation(post)
     parent = renumber(parent, post, place)
-    starts, members = below_diagonal(starts, members, post, place)
-    return Tree(perm[post], parent, column_counts(parent, starts, members))
+    order = order[post]
+    inverse = inverse_permutation(order)
+    return order, parent, column_counts(parent, starts, members, weight, order, inverse)
 
 
 def renumber(parent, order, inverse):
@@ -62,12 +73,14 @@ def renumber(parent, order, inverse):
 
 
 def supernodal_order(tree: Tree):
-    """Permutation, first columns of relaxed supernodes and their regions (see supernodes)."""
+    """Permutation, and of relaxed supernodes the first columns, regions (see supernodes), and
+    numbers of rows below."""
     first = fundamental_supernodes(tree.parent, tree.counts)
     into, above = amalgamate(first, tree.parent, tree.counts)
     simple = find_regions(first, into, above, tree.counts)
     order, boundaries, region = visiting_order(first, into, above, tree.counts, simple)
-    return tree.perm[order], boundaries, region
+    below = tree.counts[order[boundaries[1:] - 1]] - 1
+    return tree.perm[order], boundaries, region, below
 
 
 def pattern_of_factor(indptr, indices, perm):
@@ -76,5 +89,7 @@ def pattern_of_factor(indptr, indices, perm):
     tree = elimination(indptr, indices, perm)
     counts = np.empty_like(tree.counts)
     counts[inverse[tree.perm]] = tree.counts
-    starts, members, _ = permuted_triangle(indptr, indices, inverse, upper=True)
-    return factor_pattern(elimination_tree(starts, members), starts, members, counts)
+    starts, members, _ = permuted_triangle(indptr, indices, inverse)
+    itself = np.arange(perm.shape[0], dtype=np.int32)
+    parent = elimination_tree(starts, members, itself, itself)
+    return factor_pattern(parent, starts, members, counts)

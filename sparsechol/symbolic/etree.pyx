@@ -1,7 +1,8 @@
 """Elimination tree, postorder and column counts of a permuted symmetric pattern.
 
-Patterns are lower triangles by column (`indptr` int64, `indices` int32) with the diagonal
-present. A permutation is given by its inverse: `inverse[i]` is the place of the original row `i`.
+A pattern is a lower triangle by column (`indptr` int64, `indices` int32) with the diagonal present,
+or a graph: lists of neighbours. `order[k]` is the row or vertex at place k, and `inverse` says where
+each one is.
 
 References
 ----------
@@ -11,132 +12,88 @@ Gilbert, J. R., Ng, E. G., Peyton, B. W. (1994). An efficient algorithm to compu
     column counts for sparse Cholesky factorization. SIAM J. Matrix Anal. Appl. 15(4), 1075-1091.
 """
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport INT32_MAX, int32_t, int64_t
 
 import numpy as np
 
 from sparsechol.symbolic.forest cimport depth_first
 
 
-cdef void cumulate(int64_t[::1] counts) noexcept nogil:
-    """Turn counts in `counts[1:]` into starts: `counts[j]` becomes the start of list `j`."""
-    cdef Py_ssize_t j
-    for j in range(1, counts.shape[0]):
-        counts[j] += counts[j - 1]
-
-
 def permuted_triangle(const int64_t[::1] indptr, const int32_t[::1] indices,
-                      const int32_t[::1] inverse, bint upper, bint traced=False):
-    """Strict triangle of the permuted pattern, by column, and the entry each position came from.
+                      const int32_t[::1] inverse, bint traced=False):
+    """Rows above the diagonal of the permuted pattern, by column, and the entries they came from.
 
     Parameters
     ----------
-    indptr, indices : lower triangle of the original pattern.
+    indptr, indices : lower triangle of the original pattern, each column with its diagonal first.
     inverse : inverse permutation.
-    upper : True lists for each column the rows above the diagonal, False those below it.
     traced : whether `sources` is wanted; otherwise it is empty.
 
     Returns
     -------
     starts, members, sources : ndarray
         List `j` is ``members[starts[j]:starts[j + 1]]``. ``sources`` holds the position in
-        `indices`; it is complemented (``~p``) where the entry changed triangles, so that a
-        Hermitian value must be conjugated.
+        `indices`; it is complemented (``~p``) where the entry changed triangles, so that the
+        lower triangle has the conjugate of a Hermitian value there.
     """
     cdef Py_ssize_t n = indptr.shape[0] - 1
     cdef Py_ssize_t j
-    cdef int64_t p, q, total = 0
-    cdef int32_t a, b, column, row
-    starts_array = np.zeros(n + 1, dtype=np.int64)
+    cdef int64_t p, q, total = 0, length
+    cdef int32_t a, b
+    starts_array = np.empty(n + 1, dtype=np.int64)
+    members_array = np.empty(indptr[n] - n, dtype=np.int32)
+    sources_array = np.empty(indptr[n] - n if traced else 0, dtype=np.int64)
     cdef int64_t[::1] starts = starts_array
-    cdef int64_t[::1] heads
-    cdef int32_t[::1] members
-    cdef int64_t[::1] sources
-
+    cdef int64_t[::1] heads = starts_array[1:]      # they end up where the lists end
+    cdef int32_t[::1] members = members_array
+    cdef int64_t[::1] sources = sources_array
     with nogil:
+        for j in range(n + 1):
+            starts[j] = 0
         for j in range(n):
             b = inverse[j]
-            for p in range(indptr[j], indptr[j + 1]):
-                if indices[p] == j:
-                    continue
-                a = inverse[indices[p]]
-                column = max(a, b) if upper else min(a, b)
-                starts[column + 1] += 1
-        cumulate(starts)
-        total = starts[n]
-    heads = starts_array[:n].copy()
-    members_array = np.empty(total, dtype=np.int32)
-    sources_array = np.empty(total if traced else 0, dtype=np.int64)
-    members = members_array
-    sources = sources_array
-    with nogil:
+            for p in range(indptr[j] + 1, indptr[j + 1]):
+                heads[max(inverse[indices[p]], b)] += 1
+        for j in range(n):
+            length = heads[j]
+            heads[j] = total
+            total += length
         for j in range(n):
             b = inverse[j]
-            for p in range(indptr[j], indptr[j + 1]):
-                if indices[p] == j:
-                    continue
+            for p in range(indptr[j] + 1, indptr[j + 1]):
                 a = inverse[indices[p]]
-                column, row = (max(a, b), min(a, b)) if upper else (min(a, b), max(a, b))
-                q = heads[column]
-                heads[column] += 1
-                members[q] = row
+                q = heads[max(a, b)]
+                heads[max(a, b)] += 1
+                members[q] = min(a, b)
                 if traced:
                     sources[q] = ~p if a < b else p
     return starts_array, members_array, sources_array
 
 
-def below_diagonal(const int64_t[::1] starts, const int32_t[::1] members,
-                   const int32_t[::1] order, const int32_t[::1] inverse):
-    """Rows below the diagonal by column, ascending, from the columns above it by row.
-
-    Node `order[k]` becomes node k, and `inverse` says the same; the order must keep every row
-    after the columns in its list, as a postorder of the elimination tree does.
-    """
-    cdef Py_ssize_t n = starts.shape[0] - 1
-    cdef Py_ssize_t j
-    cdef int32_t i, row, column
-    cdef int64_t p
-    start_array = np.zeros(n + 1, dtype=np.int64)
-    row_array = np.empty(members.shape[0], dtype=np.int32)
-    cdef int64_t[::1] start = start_array
-    cdef int32_t[::1] rows = row_array
-    cdef int64_t[::1] head
-    with nogil:
-        for p in range(members.shape[0]):
-            start[inverse[members[p]] + 1] += 1
-        cumulate(start)
-    head = start_array[:n].copy()
-    with nogil:
-        for j in range(n):
-            row = <int32_t>j
-            i = order[j]
-            for p in range(starts[i], starts[i + 1]):
-                column = inverse[members[p]]
-                rows[head[column]] = row
-                head[column] += 1
-    return start_array, row_array
-
-
-def elimination_tree(const int64_t[::1] starts, const int32_t[::1] members):
+def elimination_tree(const int64_t[::1] starts, const int32_t[::1] members,
+                     const int32_t[::1] order, const int32_t[::1] inverse):
     """Parents in the elimination tree (Liu 1990, algorithm 4.2), -1 for a root.
 
-    `starts`, `members` list for each column the rows above the diagonal.
+    `starts`, `members` list the neighbours of each vertex, of which those later in the order are
+    passed over; vertex `order[i]` is node i of the tree.
     """
-    cdef Py_ssize_t n = starts.shape[0] - 1
+    cdef Py_ssize_t n = order.shape[0]
     cdef int32_t i, k, above
     cdef int64_t p
-    parent_array = np.full(n, -1, dtype=np.int32)
+    parent_array = np.empty(n, dtype=np.int32)
     cdef int32_t[::1] parent = parent_array
-    cdef int32_t[::1] ancestor = np.full(n, -1, dtype=np.int32)
+    cdef int32_t[::1] ancestor = np.empty(n, dtype=np.int32)
     with nogil:
         for i in range(n):
-            for p in range(starts[i], starts[i + 1]):
+            parent[i] = -1
+            ancestor[i] = INT32_MAX
+            for p in range(starts[order[i]], starts[order[i] + 1]):
                 # Climb from k to its root; hang the root below i and shorten the path to i.
-                k = members[p]
-                while k != -1 and k != i:
+                k = inverse[members[p]]
+                while k < i:
                     above = ancestor[k]
                     ancestor[k] = i
-                    if above == -1:
+                    if above == INT32_MAX:
                         parent[k] = i
                     k = above
     return parent_array
@@ -178,43 +135,78 @@ cdef inline int32_t find_root(int32_t[::1] ancestor, int32_t node) noexcept nogi
 
 
 def column_counts(const int32_t[::1] parent, const int64_t[::1] starts,
-                  const int32_t[::1] members):
+                  const int32_t[::1] members, const int32_t[::1] weight,
+                  const int32_t[::1] order, const int32_t[::1] inverse):
     """Entries in each column of L, diagonal included (Gilbert, Ng, Peyton 1994, figure 3).
 
-    The columns must be numbered in postorder; `starts`, `members` list for each column the rows
-    below the diagonal. Row i of L is a subtree of the tree; every leaf of it adds one to the
-    column counts above, and where two leaves meet one is taken off again.
+    Node j of the tree is vertex `order[j]`, in postorder, and stands for `weight` rows with equal
+    neighbours, of which the first is counted; `starts`, `members` list the neighbours of each
+    vertex. Row i of L is a subtree of the tree; every leaf of it adds the weight of i to the column
+    counts above, and where two leaves meet it is taken off again.
     """
     cdef Py_ssize_t n = parent.shape[0]
-    cdef int32_t i, j, previous
+    cdef int32_t i, j, v, previous
     cdef int64_t p
-    count_array = np.ones(n, dtype=np.int64)
+    count_array = np.empty(n, dtype=np.int64)
     cdef int64_t[::1] count = count_array
-    cdef int32_t[::1] descendant = np.arange(n, dtype=np.int32)      # first descendant
-    cdef int32_t[::1] seen = np.full(n, -1, dtype=np.int32)          # its largest so far, by row
-    cdef int32_t[::1] leaf = np.full(n, -1, dtype=np.int32)          # latest leaf, by row
-    cdef int32_t[::1] ancestor = np.arange(n, dtype=np.int32)
+    cdef int32_t[:, ::1] work = np.empty((4, n), dtype=np.int32)
+    cdef int32_t[::1] descendant = work[0]      # first descendant
+    cdef int32_t[::1] seen = work[1]            # its largest so far, by row
+    cdef int32_t[::1] leaf = work[2]            # latest leaf, by row
+    cdef int32_t[::1] ancestor = work[3]
     with nogil:
+        for j in range(n):
+            count[j] = weight[order[j]]
+            descendant[j] = ancestor[j] = j
+            seen[j] = leaf[j] = -1
         for j in range(n):
             if parent[j] != -1:
                 descendant[parent[j]] = min(descendant[parent[j]], descendant[j])
                 count[parent[j]] = 0        # only leaves of the tree start with their diagonal
         for j in range(n):
+            v = order[j]
             if parent[j] != -1:
-                count[parent[j]] -= 1
-            for p in range(starts[j], starts[j + 1]):
-                i = members[p]
-                if descendant[j] <= seen[i]:
+                count[parent[j]] -= weight[v]
+            for p in range(starts[v], starts[v + 1]):
+                i = inverse[members[p]]
+                if i <= j or descendant[j] <= seen[i]:
                     continue
                 seen[i] = descendant[j]
-                count[j] += 1
+                count[j] += weight[order[i]]
                 previous = leaf[i]
                 leaf[i] = j
                 if previous != -1:
-                    count[find_root(ancestor, previous)] -= 1
+                    count[find_root(ancestor, previous)] -= weight[order[i]]
             if parent[j] != -1:
                 ancestor[j] = parent[j]
         for j in range(n):
             if parent[j] != -1:
                 count[parent[j]] += count[j]
     return count_array
+
+
+def columns_of(const int32_t[::1] parent, const int64_t[::1] count, const int32_t[::1] weight,
+               const int32_t[::1] order, Py_ssize_t columns):
+    """Tree and counts of columns from those of nodes that stand for several each.
+
+    The columns of a node are a chain, each with an entry less than the one before.
+    """
+    cdef Py_ssize_t nodes = parent.shape[0]
+    cdef int32_t j, k, width, column = 0
+    parent_array = np.empty(columns, dtype=np.int32)
+    count_array = np.empty(columns, dtype=np.int64)
+    cdef int32_t[::1] above = parent_array
+    cdef int64_t[::1] length = count_array
+    cdef int32_t[::1] first = np.empty(nodes, dtype=np.int32)
+    with nogil:
+        for j in range(nodes):
+            first[j] = column
+            column += weight[order[j]]
+        for j in range(nodes):
+            column = first[j]
+            width = weight[order[j]]
+            for k in range(width):
+                above[column + k] = column + k + 1
+                length[column + k] = count[j] - k
+            above[column + width - 1] = first[parent[j]] if parent[j] != -1 else -1
+    return parent_array, count_array

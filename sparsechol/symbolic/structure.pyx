@@ -23,6 +23,7 @@ from the start of the update matrix. The sweeps from the roots down read from th
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdlib cimport free, malloc
 
 import numpy as np
 
@@ -45,32 +46,33 @@ cdef class Structure:
     perm : int32 ndarray, original row at each place.
     first : int32 ndarray, first column of each supernode; supernodes are in postorder.
     region : int32 ndarray, root of the region that each supernode is a column of, or -1.
+    rows_below : int64 ndarray, rows below each supernode.
 
     The same arguments always give the same structure.
     """
 
     def __init__(self, const int64_t[::1] indptr, const int32_t[::1] indices,
-                 const int32_t[::1] perm, const int32_t[::1] first, const int32_t[::1] region):
+                 const int32_t[::1] perm, const int32_t[::1] first, const int32_t[::1] region,
+                 const int64_t[::1] rows_below):
         cdef Py_ssize_t n = perm.shape[0]
         cdef Py_ssize_t ns = first.shape[0] - 1
         inverse = np.empty(n, dtype=np.int32)
         inverse[np.asarray(perm)] = np.arange(n, dtype=np.int32)
-        supernode = np.repeat(np.arange(ns, dtype=np.int32), np.diff(first))
-        starts, members, _ = permuted_triangle(indptr, indices, inverse, upper=True)
-        parent, row_start, rows = front_rows(starts, members, ns, supernode)
-        below = np.diff(row_start)
+        starts, members, sources = permuted_triangle(indptr, indices, inverse, traced=True)
+        below = np.asarray(rows_below)
         region_array = np.asarray(region)
+        row_start = starts_of(below)
         place_start = steps_alone(below, region_array)
+        rows = np.empty(row_start[ns], dtype=np.int32)
         relative = np.empty(place_start[ns], dtype=np.int32)
-        starts, members, sources = permuted_triangle(
-            indptr, indices, inverse, upper=False, traced=True)
-        entry_start = starts + np.arange(n + 1)
+        parent = np.empty(ns, dtype=np.int32)
+        panel_rows = np.empty(ns, dtype=np.int32)
+        entry_start = entry_starts(indptr, members)
         entry_source = np.empty(indices.shape[0], dtype=np.int64)
         entry_row = np.empty(indices.shape[0], dtype=np.int32)
-        locate(first, parent, row_start, rows, place_start, relative, starts, members, sources,
-               indptr, perm, entry_start, entry_source, entry_row)
+        climb(first, row_start, place_start, starts, members, sources, indptr, perm, entry_start,
+              rows, relative, parent, panel_rows, entry_source, entry_row)
         runs = runs_of(place_start, relative)
-        panel_rows = rows_in_parent(first, parent, row_start, rows)
         columns = np.diff(first).astype(np.int64)
         panel = panel_starts(columns, below)
         inside = region_array >= 0
@@ -162,99 +164,122 @@ cdef const uint8_t *flags(const uint8_t[::1] a) noexcept:
     return &a[0] if a.shape[0] else NULL
 
 
-def front_rows(const int64_t[::1] starts, const int32_t[::1] members, Py_ssize_t ns,
-               const int32_t[::1] supernode):
-    """Tree of the supernodes, and the rows below each of them, ascending.
-
-    Row i of L is the subtree climbed from the entries of row i of A; every supernode met on the
-    way to i's own has row i. A supernode without a parent hangs below the first row that meets
-    it. The climb runs twice: to count, then to list.
-    """
-    cdef Py_ssize_t n = supernode.shape[0]
-    cdef int32_t i, s, own
-    cdef int64_t p
-    cdef int listing
-    parent_array = np.full(ns, -1, dtype=np.int32)
-    start_array = np.zeros(ns + 1, dtype=np.int64)
-    cdef int32_t[::1] parent = parent_array
-    cdef int64_t[::1] head = np.zeros(ns, dtype=np.int64)
-    cdef int32_t[::1] mark
-    cdef int32_t[::1] rows = np.empty(0, dtype=np.int32)
-    for listing in range(2):
-        mark = np.full(ns, -1, dtype=np.int32)
-        with nogil:
-            for i in range(n):
-                own = supernode[i]
-                for p in range(starts[i], starts[i + 1]):
-                    s = supernode[members[p]]
-                    while s != own and mark[s] != i:
-                        mark[s] = i
-                        if listing:
-                            rows[head[s]] = i
-                        elif parent[s] == -1:
-                            parent[s] = own
-                        head[s] += 1
-                        s = parent[s]
-        if not listing:
-            np.cumsum(head, out=start_array[1:])
-            head = start_array[:ns].copy()
-            rows = np.empty(start_array[ns], dtype=np.int32)
-    return parent_array, start_array, np.asarray(rows)
+def starts_of(lengths):
+    """Where lists of these lengths start, one after another, and where the last ends."""
+    starts = np.zeros(lengths.shape[0] + 1, dtype=np.int64)
+    np.cumsum(lengths, out=starts[1:])
+    return starts
 
 
 def steps_alone(below, region):
     """Start of the rows below each step; the other columns of a region have no update matrix."""
-    starts = np.zeros(below.shape[0] + 1, dtype=np.int64)
-    step = (region < 0) | (region == np.arange(region.shape[0]))
-    np.cumsum(np.where(step, below, 0), out=starts[1:])
-    return starts
+    return starts_of(np.where((region < 0) | (region == np.arange(region.shape[0])), below, 0))
 
 
-def locate(const int32_t[::1] first, const int32_t[::1] parent,
-           const int64_t[::1] row_start, const int32_t[::1] rows,
-           const int64_t[::1] place_start, int32_t[::1] relative,
-           const int64_t[::1] starts, const int32_t[::1] members, const int64_t[::1] sources,
-           const int64_t[::1] indptr, const int32_t[::1] perm,
-           const int64_t[::1] entry_start, int64_t[::1] entry_source, int32_t[::1] entry_row):
-    """Places in each front of its children's rows (`relative`) and of the entries of A.
+def entry_starts(const int64_t[::1] indptr, const int32_t[::1] members):
+    """Where the entries of A in each permuted column start, from its rows above the diagonal."""
+    cdef Py_ssize_t n = indptr.shape[0] - 1
+    cdef Py_ssize_t p, j
+    start_array = np.empty(n + 1, dtype=np.int64)
+    cdef int64_t[::1] start = start_array
+    with nogil:
+        start[0] = 0
+        for j in range(n):
+            start[j + 1] = 1
+        for p in range(members.shape[0]):
+            start[members[p] + 1] += 1
+        for j in range(n):
+            start[j + 1] += start[j]
+    return start_array
 
-    `relative` leaves out the children that have no places there (see `steps_alone`).
 
-    One pass over the supernodes with the front's own map row -> place. The diagonal of A comes
-    first in each permuted column; in the lower triangle by column it is each column's first entry.
+cdef struct Front:
+    # A supernode while its rows are listed.
+    int64_t head            # where its next row goes in `rows`
+    int64_t offset          # head + offset: place of the latest row in the front
+    int64_t relative        # where the next row's place in the parent's front goes; -1: nowhere
+    int32_t left            # rows that are still to come
+    int32_t latest          # the latest row
+    int32_t parent
+    int32_t panel_rows      # rows so far that are columns of the parent
+
+
+def climb(const int32_t[::1] first, const int64_t[::1] row_start, const int64_t[::1] place_start,
+          const int64_t[::1] starts, const int32_t[::1] members, const int64_t[::1] sources,
+          const int64_t[::1] indptr, const int32_t[::1] perm, const int64_t[::1] entry_start,
+          int32_t[::1] rows, int32_t[::1] relative, int32_t[::1] parent, int32_t[::1] panel_rows,
+          int64_t[::1] entry_source, int32_t[::1] entry_row):
+    """Tree of the supernodes, the rows below each of them, and the place of everything in a front.
+
+    Row i of L is the subtree climbed from the entries of row i of A (`starts`, `members`,
+    `sources`); every supernode met on the way to i's own has row i, below all that it has so far.
+    A supernode hangs below the first row that meets it. Filled are `rows`, `relative` (places in
+    the front of the parent, for those that have any, see `steps_alone`), `parent` and `panel_rows`
+    (how many rows are columns of the parent), and by permuted column, the diagonal first,
+    `entry_source` and `entry_row`: the entries of A and their places in the front.
     """
     cdef Py_ssize_t ns = parent.shape[0]
     cdef Py_ssize_t n = perm.shape[0]
-    cdef int32_t s, c, j, nc
-    cdef int64_t p, q
-    cdef int32_t[::1] place = np.empty(n, dtype=np.int32)
-    cdef int32_t[::1] child = np.full(ns, -1, dtype=np.int32)
-    cdef int32_t[::1] sibling = np.full(ns, -1, dtype=np.int32)
+    cdef int32_t i, j, k, s, own, above
+    cdef int64_t p, q, total
+    cdef bint well = True
+    cdef int32_t[::1] supernode = np.empty(n, dtype=np.int32)
+    cdef int64_t[::1] entry = np.array(entry_start[:n])      # where the next entry of a column goes
+    cdef Front *front = <Front *>malloc(max(1, <size_t>ns * sizeof(Front)))
+    cdef Front *f
+    if front == NULL:
+        raise MemoryError("no memory for the rows of the supernodes")
     with nogil:
         for s in range(ns):
-            if parent[s] != -1 and place_start[s] < place_start[s + 1]:
-                sibling[s] = child[parent[s]]
-                child[parent[s]] = s
-        for s in range(ns):
-            nc = first[s + 1] - first[s]
-            for j in range(nc):
-                place[first[s] + j] = j
-            for p in range(row_start[s], row_start[s + 1]):
-                place[rows[p]] = nc + <int32_t>(p - row_start[s])
-            c = child[s]
-            while c != -1:
-                q = row_start[c] - place_start[c]
-                for p in range(place_start[c], place_start[c + 1]):
-                    relative[p] = place[rows[q + p]]
-                c = sibling[c]
             for j in range(first[s], first[s + 1]):
-                q = entry_start[j]
-                entry_source[q] = indptr[perm[j]]
-                entry_row[q] = place[j]
-                for p in range(starts[j], starts[j + 1]):
-                    q += 1
-                    entry_source[q] = sources[p]
-                    entry_row[q] = place[members[p]]
+                supernode[j] = s
+            total = row_start[s + 1] - row_start[s]
+            front[s] = Front(
+                head=row_start[s], offset=first[s + 1] - first[s] - row_start[s] - 1,
+                relative=place_start[s] if place_start[s] < place_start[s + 1] else -1,
+                left=<int32_t>total, latest=-1, parent=-1, panel_rows=0,
+            )
+        for i in range(n):
+            own = supernode[i]
+            entry_source[entry[i]] = indptr[perm[i]]
+            entry_row[entry[i]] = i - first[own]
+            entry[i] += 1
+            for p in range(starts[i], starts[i + 1]):
+                k = members[p]
+                s = supernode[k]
+                while s != own and front[s].latest != i:
+                    f = &front[s]
+                    if f.left <= 0:
+                        well = False
+                        break
+                    if f.parent == -1:
+                        f.parent = own
+                    above = f.parent
+                    f.latest = i
+                    f.left -= 1
+                    rows[f.head] = i
+                    f.head += 1
+                    f.panel_rows += above == own
+                    if f.relative >= 0:
+                        relative[f.relative] = i - first[own] if above == own else <int32_t>(
+                            front[above].head + front[above].offset + (front[above].latest != i))
+                        f.relative += 1
+                    s = above
+                s = supernode[k]
+                q = entry[k]
+                entry[k] += 1
+                entry_source[q] = sources[p]
+                entry_row[q] = i - first[own] if s == own else <int32_t>(
+                    front[s].head + front[s].offset)
+            if not well:
+                break
+        for s in range(ns):
+            parent[s] = front[s].parent
+            panel_rows[s] = front[s].panel_rows
+            well = well and front[s].left == 0
+        free(front)
+    if not well:
+        raise ValueError("the numbers of rows below do not belong to this pattern")
 
 
 def runs_of(const int64_t[::1] place_start, const int32_t[::1] relative):
@@ -287,23 +312,6 @@ def runs_of(const int64_t[::1] place_start, const int32_t[::1] relative):
     return runs_array
 
 
-def rows_in_parent(const int32_t[::1] first, const int32_t[::1] parent,
-                   const int64_t[::1] row_start, const int32_t[::1] rows):
-    """How many rows below each supernode are columns of its parent."""
-    cdef Py_ssize_t ns = parent.shape[0]
-    cdef int32_t s
-    cdef int64_t q
-    count_array = np.zeros(ns, dtype=np.int32)
-    cdef int32_t[::1] count = count_array
-    with nogil:
-        for s in range(ns):
-            q = row_start[s]
-            while q < row_start[s + 1] and rows[q] < first[parent[s] + 1]:
-                q += 1
-            count[s] = <int32_t>(q - row_start[s])
-    return count_array
-
-
 def panel_starts(columns, below):
     """Start of each panel in the flat factor; OverflowError where 64 bits do not hold it."""
     sizes = columns * (columns + below)
@@ -313,9 +321,7 @@ def panel_starts(columns, below):
             f"the factor would hold {total:.3g} entries, {total * 8 / 2**30:.3g} GiB in float64: "
             "beyond 64-bit addressing"
         )
-    starts = np.zeros(columns.shape[0] + 1, dtype=np.int64)
-    np.cumsum(sizes, out=starts[1:])
-    return starts
+    return starts_of(sizes)
 
 
 def region_starts(const int32_t[::1] region):
@@ -335,9 +341,7 @@ def region_starts(const int32_t[::1] region):
 
 def product_starts(below, inside):
     """Where the products of each column of a region begin in `target`."""
-    starts = np.zeros(below.shape[0] + 1, dtype=np.int64)
-    np.cumsum(np.where(inside, below * (below + 1) // 2, 0), out=starts[1:])
-    return starts
+    return starts_of(np.where(inside, below * (below + 1) // 2, 0))
 
 
 def locate_products(const int32_t[::1] first, const int32_t[::1] region,

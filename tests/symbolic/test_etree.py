@@ -13,38 +13,45 @@ from sparsechol.symbolic.etree import (
     permuted_triangle,
     postorder,
 )
+from sparsechol.symbolic.patterns import symmetric_pattern
 
 
-def upper_lists(B):
-    inverse = np.arange(B.shape[0], dtype=np.int32)
-    starts, members, _ = permuted_triangle(*packed_pattern(B), inverse, upper=True)
+def graph_of(B):
+    """Neighbours of each vertex."""
+    starts, members, _ = symmetric_pattern(*packed_pattern(B))
     return starts, members
 
 
 def path_lists(n):
-    """Rows above the diagonal of a path graph: row j - 1 in column j."""
-    starts = np.maximum(np.arange(-1, n, dtype=np.int64), 0)
-    return starts, np.arange(n - 1, dtype=np.int32)
+    """Neighbours in a path graph: vertices j - 1 and j + 1 of vertex j."""
+    starts = np.clip(2 * np.arange(n + 1, dtype=np.int64) - 1, 0, 2 * n - 2)
+    members = np.stack([np.arange(1, n), np.arange(n - 1)], axis=1).ravel()
+    return starts, members.astype(np.int32)
+
+
+def itself(n):
+    """The natural order and its inverse."""
+    return (np.arange(n, dtype=np.int32),) * 2
 
 
 @SETTINGS
 @given(patterns())
 def test_etree_is_the_first_row_below_each_diagonal_of_the_eliminated_pattern(B):
-    parent = elimination_tree(*upper_lists(B))
+    parent = elimination_tree(*graph_of(B), *itself(B.shape[0]))
     assert parent.dtype == np.int32
     assert parent.tolist() == naive_etree(eliminate(B)).tolist()
 
 
 @SETTINGS
-@given(patterns(), st.booleans(), st.integers(0, 1000))
-def test_permuted_triangle_lists_each_entry_of_the_permuted_pattern_once(B, upper, seed):
+@given(patterns(), st.integers(0, 1000))
+def test_permuted_triangle_lists_each_entry_of_the_permuted_pattern_once(B, seed):
     n = B.shape[0]
     perm = np.random.default_rng(seed).permutation(n).astype(np.int32)
     indptr, indices = packed_pattern(B)
     starts, members, sources = permuted_triangle(
-        indptr, indices, inverse_permutation(perm), upper=upper, traced=True
+        indptr, indices, inverse_permutation(perm), traced=True
     )
-    triangle = (np.triu if upper else np.tril)(B[np.ix_(perm, perm)]) & ~np.eye(n, dtype=bool)
+    triangle = np.triu(B[np.ix_(perm, perm)], 1)
     columns = np.repeat(np.arange(n), np.diff(indptr))
     for j, rows in enumerate(lists(starts, members)):
         assert sorted(rows) == np.flatnonzero(triangle[:, j]).tolist()
@@ -108,20 +115,21 @@ def test_column_counts_of_any_permutation_equal_those_of_elimination(B, seed):
 @pytest.mark.parametrize("n", [0, 1])
 def test_orders_zero_and_one(n):
     starts, members = np.zeros(n + 1, dtype=np.int64), np.empty(0, dtype=np.int32)
-    parent = elimination_tree(starts, members)
+    parent = elimination_tree(starts, members, *itself(n))
     assert parent.tolist() == [-1] * n
     assert postorder(parent).tolist() == list(range(n))
-    assert column_counts(parent, starts, members).tolist() == [1] * n
+    weight = np.full(n, 3, dtype=np.int32)
+    assert column_counts(parent, starts, members, weight, *itself(n)).tolist() == [3] * n
 
 
 def test_deep_path_needs_no_recursion():
     n = 200_000
     starts, members = path_lists(n)
-    parent = elimination_tree(starts, members)
+    parent = elimination_tree(starts, members, *itself(n))
     assert np.array_equal(parent, np.append(np.arange(1, n), -1))
     assert np.array_equal(postorder(parent), np.arange(n))
-    below = np.minimum(np.arange(n + 1, dtype=np.int64), n - 1)
-    counts = column_counts(parent, below, np.arange(1, n, dtype=np.int32))
+    weight = np.ones(n, dtype=np.int32)
+    counts = column_counts(parent, starts, members, weight, *itself(n))
     assert np.array_equal(counts, np.append(np.full(n - 1, 2), 1))
 
 
@@ -139,5 +147,5 @@ def test_forest_keeps_every_root():
     B = np.zeros((9, 9), dtype=bool)
     for k in range(0, 9, 3):
         B[k : k + 3, k : k + 3] = True
-    parent = elimination_tree(*upper_lists(B))
+    parent = elimination_tree(*graph_of(B), *itself(9))
     assert parent.tolist() == [1, 2, -1, 4, 5, -1, 7, 8, -1]

@@ -62,7 +62,7 @@ def test_symmetric_pattern_mirrors_every_entry(B):
 def test_factor_pattern_equals_dense_elimination(B):
     L = eliminate(B)
     identity = np.arange(B.shape[0], dtype=np.int32)
-    starts, members, _ = permuted_triangle(*packed_pattern(B), identity, upper=True)
+    starts, members, _ = permuted_triangle(*packed_pattern(B), identity)
     indptr, indices = factor_pattern(
         naive_etree(L).astype(np.int32), starts, members, L.sum(axis=0).astype(np.int64)
     )

@@ -13,8 +13,8 @@ from sparsechol.symbolic.structure import Structure, panel_starts
 def structure_of(B, seed):
     perm = np.random.default_rng(seed).permutation(B.shape[0]).astype(np.int32)
     indptr, indices = packed_pattern(B)
-    places, first, region = supernodal_order(elimination(indptr, indices, perm))
-    return Structure(indptr, indices, places, first, region)
+    places, *supernodes = supernodal_order(elimination(indptr, indices, perm))
+    return Structure(indptr, indices, places, *supernodes)
 
 
 def fronts(structure):
@@ -215,10 +215,10 @@ def test_deep_path():
     indptr = np.minimum(2 * np.arange(n + 1, dtype=np.int64), 2 * n - 1)
     indices = np.repeat(np.arange(n, dtype=np.int32), 2)[1:]
     natural = np.arange(n, dtype=np.int32)
-    places, first, region = supernodal_order(elimination(indptr, indices, natural))
-    structure = Structure(indptr, indices, places, first, region)
+    places, *supernodes = supernodal_order(elimination(indptr, indices, natural))
+    structure = Structure(indptr, indices, places, *supernodes)
     # A path is one region: no update matrix, and nothing stored but L.
-    assert (region == n - 1).all()
+    assert (structure.arrays["region"] == n - 1).all()
     assert structure.alone["updates"] == 0
     assert structure.tallest == 2
     assert structure.size == 2 * n - 1

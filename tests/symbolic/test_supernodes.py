@@ -62,7 +62,7 @@ def test_amalgamation_merges_along_the_tree_only(B, seed):
 @given(patterns(), st.integers(0, 1000))
 def test_amalgamation_stores_few_zeros(B, seed):
     tree, L = postordered(B, seed)
-    places, boundaries, _ = supernodal_order(tree)
+    places, boundaries, *_ = supernodal_order(tree)
     P = B[np.ix_(places, places)]
     L = eliminate(P)
     assert L.sum() == tree.nnz
@@ -78,7 +78,7 @@ def test_amalgamation_stores_few_zeros(B, seed):
 @given(patterns(), st.integers(0, 1000))
 def test_supernodal_order_is_an_equivalent_postorder_with_chained_supernodes(B, seed):
     tree, _ = postordered(B, seed)
-    places, boundaries, region = supernodal_order(tree)
+    places, boundaries, region, _ = supernodal_order(tree)
     n = B.shape[0]
     assert sorted(places) == list(range(n))
     assert boundaries[0] == 0
@@ -141,14 +141,14 @@ def test_deep_path_and_wide_star_need_no_recursion():
     indptr = np.minimum(2 * np.arange(n + 1, dtype=np.int64), 2 * n - 1)
     path = np.repeat(np.arange(n, dtype=np.int32), 2)[1:] if n else None
     tree = elimination(indptr, path, np.arange(n, dtype=np.int32))
-    places, boundaries, _ = supernodal_order(tree)
+    places, boundaries, *_ = supernodal_order(tree)
     assert np.array_equal(np.sort(places), np.arange(n))
     assert boundaries[-1] == n
     star = np.empty(2 * n - 1, dtype=np.int32)
     star[0::2] = np.arange(n)
     star[1::2] = n - 1
     tree = elimination(indptr, star, np.arange(n, dtype=np.int32))
-    places, boundaries, _ = supernodal_order(tree)
+    places, boundaries, *_ = supernodal_order(tree)
     assert np.array_equal(np.sort(places), np.arange(n))
     assert tree.nnz == 2 * n - 1
 
@@ -158,5 +158,5 @@ def test_amalgamation_pays_on_a_grid():
     indptr, indices = lower_pattern(A.indptr.astype(np.int64), A.indices, True)
     tree = elimination(indptr, indices, np.arange(400, dtype=np.int32))
     fundamental = fundamental_supernodes(tree.parent, tree.counts)
-    _, relaxed, _ = supernodal_order(tree)
+    _, relaxed, *_ = supernodal_order(tree)
     assert len(relaxed) < len(fundamental)
