@@ -97,16 +97,16 @@ cdef class Compressed:
         members = np.empty(0, dtype=np.int32)
         if entries:
             members = np.asarray(<int32_t[:entries]> self.graph.adjacent)
-        order_array, parent, count = vertex_tree(starts, members, weight, order_array)
+        post, parent, count, weight = vertex_tree(starts, members, weight, order_array)
         if n == perm.shape[0]:
-            return order_array, parent, count
+            return order_array[post], parent, count
         rows_array = np.empty(perm.shape[0], dtype=np.int32)
         cdef int32_t[::1] rows = rows_array
         cdef int32_t[::1] place = np.empty(n, dtype=np.int32)
-        order = order_array
+        order = order_array[post]
         with nogil:
             self.expand(&order[0], &place[0], &rows[0])
-        return rows_array, *columns_of(parent, count, weight, order_array, perm.shape[0])
+        return rows_array, *columns_of(parent, count, weight, perm.shape[0])
 
     cdef int64_t expand(self, const int32_t *order, int32_t *start, int32_t *perm) noexcept nogil:
         """The rows in the order of their vertices, dense ones last; how many are not dense.

@@ -8,6 +8,7 @@ from sparsechol.symbolic.etree import (
     column_counts,
     columns_of,
     elimination_tree,
+    neighbours,
     permuted_triangle,
     postorder,
 )
@@ -47,23 +48,26 @@ def inverse_permutation(perm):
 def elimination(indptr, indices, perm) -> Tree:
     """Elimination tree and column counts of a lower pattern under a permutation, postordered."""
     starts, members, _ = symmetric_pattern(indptr, indices)
-    order, parent, counts = vertex_tree(starts, members, np.ones_like(perm), perm)
-    return Tree(order, parent, counts)
+    post, parent, counts, _ = vertex_tree(starts, members, np.ones_like(perm), perm)
+    return Tree(perm[post], parent, counts)
 
 
 def vertex_tree(starts, members, weight, order):
-    """Order, parents and counts of a graph's vertices that are eliminated in `order`, postordered.
+    """Tree of a graph whose vertices, of `weight` rows each, are eliminated in an order.
 
-    Each vertex stands for `weight` rows; the counts are those of the first.
+    Returns
+    -------
+    post : postorder: node j is vertex ``order[post[j]]``.
+    parent, counts, weight : of each node; the count is that of its first row.
     """
-    inverse = inverse_permutation(order)
-    parent = elimination_tree(starts, members, order, inverse)
+    places, start, middle, end = neighbours(starts, members, order, inverse_permutation(order))
+    parent = elimination_tree(places, start, middle)
     post = postorder(parent)
-    place = inverse_permutation(post)
-    parent = renumber(parent, post, place)
-    order = order[post]
-    inverse = inverse_permutation(order)
-    return order, parent, column_counts(parent, starts, members, weight, order, inverse)
+    inverse = inverse_permutation(post)
+    parent = renumber(parent, post, inverse)
+    weight = weight[order[post]]
+    counts = column_counts(parent, places, middle, end, weight, post, inverse)
+    return post, parent, counts, weight
 
 
 def renumber(parent, order, inverse):
@@ -90,6 +94,5 @@ def pattern_of_factor(indptr, indices, perm):
     counts = np.empty_like(tree.counts)
     counts[inverse[tree.perm]] = tree.counts
     starts, members, _ = permuted_triangle(indptr, indices, inverse)
-    itself = np.arange(perm.shape[0], dtype=np.int32)
-    parent = elimination_tree(starts, members, itself, itself)
+    parent = elimination_tree(members, starts[:-1], starts[1:])
     return factor_pattern(parent, starts, members, counts)

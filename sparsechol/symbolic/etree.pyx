@@ -70,14 +70,50 @@ def permuted_triangle(const int64_t[::1] indptr, const int32_t[::1] indices,
     return starts_array, members_array, sources_array
 
 
-def elimination_tree(const int64_t[::1] starts, const int32_t[::1] members,
-                     const int32_t[::1] order, const int32_t[::1] inverse):
-    """Parents in the elimination tree (Liu 1990, algorithm 4.2), -1 for a root.
+def neighbours(const int64_t[::1] starts, const int32_t[::1] members,
+               const int32_t[::1] order, const int32_t[::1] inverse):
+    """Places of the neighbours of each vertex in an order, those up to it first.
 
-    `starts`, `members` list the neighbours of each vertex, of which those later in the order are
-    passed over; vertex `order[i]` is node i of the tree.
+    Returns
+    -------
+    places, start, middle, end : ndarray
+        Up to ``order[i]`` come the vertices at ``places[start[i]:middle[i]]``, itself among them if
+        it is listed, after it those at ``places[middle[i]:end[i]]``.
     """
     cdef Py_ssize_t n = order.shape[0]
+    cdef int32_t i, k
+    cdef int64_t p, low, high, top = 0
+    place_array = np.empty(members.shape[0], dtype=np.int32)
+    start_array = np.empty(n, dtype=np.int64)
+    middle_array = np.empty(n, dtype=np.int64)
+    end_array = np.empty(n, dtype=np.int64)
+    cdef int32_t[::1] places = place_array
+    cdef int64_t[::1] start = start_array
+    cdef int64_t[::1] middle = middle_array
+    cdef int64_t[::1] end = end_array
+    with nogil:
+        for i in range(n):
+            low = top
+            top += starts[order[i] + 1] - starts[order[i]]
+            high = top - 1
+            start[i] = low
+            for p in range(starts[order[i]], starts[order[i] + 1]):
+                k = inverse[members[p]]
+                places[low] = places[high] = k      # at one end it is kept
+                low += k <= i
+                high -= k > i
+            middle[i] = high + 1
+            end[i] = top
+    return place_array, start_array, middle_array, end_array
+
+
+def elimination_tree(const int32_t[::1] places, const int64_t[::1] start,
+                     const int64_t[::1] end):
+    """Parents in the elimination tree (Liu 1990, algorithm 4.2), -1 for a root.
+
+    ``places[start[i]:end[i]]`` are the rows above the diagonal of column i.
+    """
+    cdef Py_ssize_t n = start.shape[0]
     cdef int32_t i, k, above
     cdef int64_t p
     parent_array = np.empty(n, dtype=np.int32)
@@ -87,9 +123,9 @@ def elimination_tree(const int64_t[::1] starts, const int32_t[::1] members,
         for i in range(n):
             parent[i] = -1
             ancestor[i] = INT32_MAX
-            for p in range(starts[order[i]], starts[order[i] + 1]):
+            for p in range(start[i], end[i]):
                 # Climb from k to its root; hang the root below i and shorten the path to i.
-                k = inverse[members[p]]
+                k = places[p]
                 while k < i:
                     above = ancestor[k]
                     ancestor[k] = i
@@ -134,18 +170,19 @@ cdef inline int32_t find_root(int32_t[::1] ancestor, int32_t node) noexcept nogi
     return node
 
 
-def column_counts(const int32_t[::1] parent, const int64_t[::1] starts,
-                  const int32_t[::1] members, const int32_t[::1] weight,
-                  const int32_t[::1] order, const int32_t[::1] inverse):
+def column_counts(const int32_t[::1] parent, const int32_t[::1] places,
+                  const int64_t[::1] start, const int64_t[::1] end, const int32_t[::1] weight,
+                  const int32_t[::1] post, const int32_t[::1] inverse):
     """Entries in each column of L, diagonal included (Gilbert, Ng, Peyton 1994, figure 3).
 
-    Node j of the tree is vertex `order[j]`, in postorder, and stands for `weight` rows with equal
-    neighbours, of which the first is counted; `starts`, `members` list the neighbours of each
-    vertex. Row i of L is a subtree of the tree; every leaf of it adds the weight of i to the column
-    counts above, and where two leaves meet it is taken off again.
+    Node j of the tree, in postorder, was at place `k = post[j]` before, and `inverse` says the
+    same; ``places[start[k]:end[k]]`` are the places of its rows below the diagonal. Node j stands
+    for ``weight[j]`` rows with equal neighbours, of which the first is counted. Row i of L is a
+    subtree of the tree; every leaf of it adds the weight of i to the column counts above, and where
+    two leaves meet it is taken off again.
     """
     cdef Py_ssize_t n = parent.shape[0]
-    cdef int32_t i, j, v, previous
+    cdef int32_t i, j, previous
     cdef int64_t p
     count_array = np.empty(n, dtype=np.int64)
     cdef int64_t[::1] count = count_array
@@ -156,7 +193,7 @@ def column_counts(const int32_t[::1] parent, const int64_t[::1] starts,
     cdef int32_t[::1] ancestor = work[3]
     with nogil:
         for j in range(n):
-            count[j] = weight[order[j]]
+            count[j] = weight[j]
             descendant[j] = ancestor[j] = j
             seen[j] = leaf[j] = -1
         for j in range(n):
@@ -164,19 +201,18 @@ def column_counts(const int32_t[::1] parent, const int64_t[::1] starts,
                 descendant[parent[j]] = min(descendant[parent[j]], descendant[j])
                 count[parent[j]] = 0        # only leaves of the tree start with their diagonal
         for j in range(n):
-            v = order[j]
             if parent[j] != -1:
-                count[parent[j]] -= weight[v]
-            for p in range(starts[v], starts[v + 1]):
-                i = inverse[members[p]]
-                if i <= j or descendant[j] <= seen[i]:
+                count[parent[j]] -= weight[j]
+            for p in range(start[post[j]], end[post[j]]):
+                i = inverse[places[p]]
+                if descendant[j] <= seen[i]:
                     continue
                 seen[i] = descendant[j]
-                count[j] += weight[order[i]]
+                count[j] += weight[i]
                 previous = leaf[i]
                 leaf[i] = j
                 if previous != -1:
-                    count[find_root(ancestor, previous)] -= weight[order[i]]
+                    count[find_root(ancestor, previous)] -= weight[i]
             if parent[j] != -1:
                 ancestor[j] = parent[j]
         for j in range(n):
@@ -186,13 +222,13 @@ def column_counts(const int32_t[::1] parent, const int64_t[::1] starts,
 
 
 def columns_of(const int32_t[::1] parent, const int64_t[::1] count, const int32_t[::1] weight,
-               const int32_t[::1] order, Py_ssize_t columns):
-    """Tree and counts of columns from those of nodes that stand for several each.
+               Py_ssize_t columns):
+    """Tree and counts of columns from those of nodes that stand for `weight` columns each.
 
     The columns of a node are a chain, each with an entry less than the one before.
     """
     cdef Py_ssize_t nodes = parent.shape[0]
-    cdef int32_t j, k, width, column = 0
+    cdef int32_t j, k, column = 0
     parent_array = np.empty(columns, dtype=np.int32)
     count_array = np.empty(columns, dtype=np.int64)
     cdef int32_t[::1] above = parent_array
@@ -201,12 +237,11 @@ def columns_of(const int32_t[::1] parent, const int64_t[::1] count, const int32_
     with nogil:
         for j in range(nodes):
             first[j] = column
-            column += weight[order[j]]
+            column += weight[j]
         for j in range(nodes):
             column = first[j]
-            width = weight[order[j]]
-            for k in range(width):
+            for k in range(weight[j]):
                 above[column + k] = column + k + 1
                 length[column + k] = count[j] - k
-            above[column + width - 1] = first[parent[j]] if parent[j] != -1 else -1
+            above[column + weight[j] - 1] = first[parent[j]] if parent[j] != -1 else -1
     return parent_array, count_array

@@ -10,16 +10,22 @@ from sparsechol.symbolic.analysis import elimination, inverse_permutation
 from sparsechol.symbolic.etree import (
     column_counts,
     elimination_tree,
+    neighbours,
     permuted_triangle,
     postorder,
 )
 from sparsechol.symbolic.patterns import symmetric_pattern
 
 
-def graph_of(B):
-    """Neighbours of each vertex."""
+def naturally(starts, members):
+    """Places of the neighbours in the natural order, see `neighbours`."""
+    n = len(starts) - 1
+    return neighbours(starts, members, *(np.arange(n, dtype=np.int32),) * 2)
+
+
+def tree_of(B):
     starts, members, _ = symmetric_pattern(*packed_pattern(B))
-    return starts, members
+    return elimination_tree(*naturally(starts, members)[:3])
 
 
 def path_lists(n):
@@ -29,15 +35,15 @@ def path_lists(n):
     return starts, members.astype(np.int32)
 
 
-def itself(n):
-    """The natural order and its inverse."""
-    return (np.arange(n, dtype=np.int32),) * 2
+def counts_of(parent, places, middle, end, weight):
+    itself = np.arange(len(parent), dtype=np.int32)
+    return column_counts(parent, places, middle, end, weight, itself, itself)
 
 
 @SETTINGS
 @given(patterns())
 def test_etree_is_the_first_row_below_each_diagonal_of_the_eliminated_pattern(B):
-    parent = elimination_tree(*graph_of(B), *itself(B.shape[0]))
+    parent = tree_of(B)
     assert parent.dtype == np.int32
     assert parent.tolist() == naive_etree(eliminate(B)).tolist()
 
@@ -62,6 +68,21 @@ def test_permuted_triangle_lists_each_entry_of_the_permuted_pattern_once(B, seed
             assert {indices[p], columns[p]} == {perm[row], perm[j]}
             place = inverse_permutation(perm)
             assert (source < 0) == (place[indices[p]] < place[columns[p]])
+
+
+@SETTINGS
+@given(patterns(), st.integers(0, 1000))
+def test_neighbours_are_dealt_out_by_their_places(B, seed):
+    perm = np.random.default_rng(seed).permutation(B.shape[0]).astype(np.int32)
+    starts, members, _ = symmetric_pattern(*packed_pattern(B))
+    lists = neighbours(starts, members, perm, inverse_permutation(perm))
+    places, start, middle, end = lists
+    P = B[np.ix_(perm, perm)]
+    for i in range(B.shape[0]):
+        assert sorted(places[start[i] : middle[i]]) == np.flatnonzero(P[i, : i + 1]).tolist()
+        assert sorted(places[middle[i] : end[i]]) == (
+            np.flatnonzero(P[i, i + 1 :]) + i + 1
+        ).tolist()
 
 
 @SETTINGS
@@ -115,21 +136,23 @@ def test_column_counts_of_any_permutation_equal_those_of_elimination(B, seed):
 @pytest.mark.parametrize("n", [0, 1])
 def test_orders_zero_and_one(n):
     starts, members = np.zeros(n + 1, dtype=np.int64), np.empty(0, dtype=np.int32)
-    parent = elimination_tree(starts, members, *itself(n))
+    places, start, middle, end = naturally(starts, members)
+    parent = elimination_tree(places, start, middle)
     assert parent.tolist() == [-1] * n
     assert postorder(parent).tolist() == list(range(n))
     weight = np.full(n, 3, dtype=np.int32)
-    assert column_counts(parent, starts, members, weight, *itself(n)).tolist() == [3] * n
+    assert counts_of(parent, places, middle, end, weight).tolist() == [3] * n
 
 
 def test_deep_path_needs_no_recursion():
     n = 200_000
     starts, members = path_lists(n)
-    parent = elimination_tree(starts, members, *itself(n))
+    places, start, middle, end = naturally(starts, members)
+    parent = elimination_tree(places, start, middle)
     assert np.array_equal(parent, np.append(np.arange(1, n), -1))
     assert np.array_equal(postorder(parent), np.arange(n))
     weight = np.ones(n, dtype=np.int32)
-    counts = column_counts(parent, starts, members, weight, *itself(n))
+    counts = counts_of(parent, places, middle, end, weight)
     assert np.array_equal(counts, np.append(np.full(n - 1, 2), 1))
 
 
@@ -147,5 +170,5 @@ def test_forest_keeps_every_root():
     B = np.zeros((9, 9), dtype=bool)
     for k in range(0, 9, 3):
         B[k : k + 3, k : k + 3] = True
-    parent = elimination_tree(*graph_of(B), *itself(9))
+    parent = tree_of(B)
     assert parent.tolist() == [1, 2, -1, 4, 5, -1, 7, 8, -1]
