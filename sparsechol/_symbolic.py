@@ -15,7 +15,8 @@ from .numeric.factorize import workspace
 from .numeric.operations import Frame, frame_of
 from .numeric.packing import first_nonfinite
 from .ordering import Ordering, order
-from .symbolic.analysis import inverse_permutation, pattern_of_factor, supernodal_order
+from .symbolic.analysis import pattern_of_factor, supernodal_order
+from .symbolic.etree import inverse_permutation
 from .symbolic.patterns import lower_pattern
 from .symbolic.structure import Structure
 

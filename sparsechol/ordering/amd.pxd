@@ -11,10 +11,13 @@ cdef struct Vertex:
     int32_t weight
     int32_t degree          # approximate external degree of a variable, |L_e| of an element
     int64_t stamp           # |L_e \\ L_pivot| + flag of an element, marks of a variable; 0: gone
-    int32_t next            # in the list of its degree, or of its hash value
-    int32_t previous        # in the list of its degree, or its hash value
     int32_t parent          # vertex that swallowed it, or -1
     bint fixed              # it is never eliminated
+
+
+cdef struct Link:
+    int32_t next            # in the list of its degree, or of its hash value
+    int32_t previous        # in the list of its degree, or its hash value
 
 
 cdef struct Quotient:
@@ -24,13 +27,14 @@ cdef struct Quotient:
     int64_t room            # length of `lists`
     int64_t free            # first free place in `lists`
     int32_t lowest          # no variable has a smaller degree
+    int32_t most            # degrees from here on share a list
     int64_t flag            # stamps from `flag` on belong to the current pivot
     int32_t *lists
     Vertex *vertex          # (n)
-    int32_t *head           # first variable of each degree
+    Link *link              # (n), then the ends of the list of each degree, which is a ring
     uint64_t mask           # hash values are sums modulo a power of two, at most n
     int32_t *bucket         # (n) first variable of each hash value
-    int32_t *link           # (n)
+    int32_t *sibling        # (n)
 
 
 cdef bint open_quotient(Quotient *g, int32_t n, int64_t entries, int64_t total) noexcept nogil

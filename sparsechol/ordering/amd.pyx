@@ -25,7 +25,7 @@ Pellegrini, F., Roman, J., Amestoy, P. (2000). Hybridizing nested dissection and
     minimum degree for efficient sparse matrix ordering. Concurrency: Pract. Exper. 12, 69-84.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
@@ -40,31 +40,29 @@ cdef enum:
     IS_ELEMENT = -1         # in place of the number of elements of a variable
 
 
+# Where a branch would go either way, the loops below do without: what is dropped is written too,
+# and the next entry overwrites it.
+
+
 cdef inline void enlist(Quotient *g, int32_t i, int32_t degree) noexcept nogil:
-    """Put variable i at the front of the list of its degree."""
-    cdef int32_t front
+    """Put variable i at the front of the list of its degree; one that is fixed is its own list."""
+    cdef int32_t end = g.n + min(degree, g.most)
+    cdef int32_t front = g.link[end].next
     g.vertex[i].degree = degree
     if g.vertex[i].fixed:
+        g.link[i] = Link(next=i, previous=i)
         return
-    front = g.head[degree]
-    g.vertex[i].next = front
-    g.vertex[i].previous = -1
-    if front != -1:
-        g.vertex[front].previous = i
-    g.head[degree] = i
+    g.link[i] = Link(next=front, previous=end)
+    g.link[front].previous = i
+    g.link[end].next = i
     g.lowest = min(g.lowest, degree)
 
 
 cdef inline void delist(Quotient *g, int32_t i) noexcept nogil:
     """Take variable i out of the list of its degree."""
-    if g.vertex[i].fixed:
-        return
-    if g.vertex[i].next != -1:
-        g.vertex[g.vertex[i].next].previous = g.vertex[i].previous
-    if g.vertex[i].previous != -1:
-        g.vertex[g.vertex[i].previous].next = g.vertex[i].next
-    else:
-        g.head[g.vertex[i].degree] = g.vertex[i].next
+    cdef Link link = g.link[i]
+    g.link[link.next].previous = link.previous
+    g.link[link.previous].next = link.next
 
 
 cdef inline void swallow(Quotient *g, int32_t vertex, int32_t by) noexcept nogil:
@@ -99,9 +97,10 @@ cdef void set_up(Quotient *g) noexcept nogil:
 cdef int32_t take_pivot(Quotient *g) noexcept nogil:
     """A variable of least approximate degree."""
     cdef int32_t pivot
-    while g.head[g.lowest] == -1:
+    g.lowest = min(g.lowest, g.most)
+    while g.link[g.n + g.lowest].next == g.n + g.lowest:
         g.lowest += 1
-    pivot = g.head[g.lowest]
+    pivot = g.link[g.n + g.lowest].next
     delist(g, pivot)
     return pivot
 
@@ -139,78 +138,69 @@ cdef int64_t collect_garbage(Quotient *g, int64_t keep_from) noexcept nogil:
     return q
 
 
-cdef inline int32_t gather(Quotient *g, int32_t i) noexcept nogil:
-    """Claim variable i for the pivot's element: its weight, or 0 if it is claimed or gone."""
-    cdef int32_t weight = g.vertex[i].weight
-    if weight <= 0:
-        return 0
-    g.vertex[i].weight = -weight
-    delist(g, i)
-    return weight
+cdef inline int64_t claim(Quotient *g, const int32_t *source, int32_t length, int32_t *into,
+                          int64_t *degree) noexcept nogil:
+    """Collect the variables of a list that are not claimed or gone; returns how many.
+
+    `into` may be `source`; a claimed variable's weight is negative.
+    """
+    cdef int64_t size = 0
+    cdef int32_t k, i, weight
+    for k in range(length):
+        i = source[k]
+        weight = max(g.vertex[i].weight, 0)
+        g.vertex[i].weight -= 2 * weight
+        degree[0] += weight
+        into[size] = i
+        size += weight > 0
+    return size
 
 
 cdef void form_in_place(Quotient *g, int32_t pivot) noexcept nogil:
     """L_pivot of a pivot without elements: its own list, shrunk."""
-    cdef int64_t p, q = g.vertex[pivot].start
-    cdef int32_t i, weight
-    for p in range(g.vertex[pivot].start, g.vertex[pivot].start + g.vertex[pivot].length):
-        i = g.lists[p]
-        weight = gather(g, i)
-        if weight:
-            g.vertex[pivot].degree += weight
-            g.lists[q] = i
-            q += 1
-    g.vertex[pivot].length = <int32_t>(q - g.vertex[pivot].start)
+    cdef int32_t *start = g.lists + g.vertex[pivot].start
+    cdef int64_t degree = 0
+    g.vertex[pivot].length = <int32_t>claim(g, start, g.vertex[pivot].length, start, &degree)
+    finish_forming(g, pivot, degree)
 
 
 cdef void form_at_end(Quotient *g, int32_t pivot) noexcept nogil:
     """L_pivot = (A_pivot and all L_e, e in E_pivot) without the pivot, as a new list.
 
-    Every e is swallowed. What has been read of a list is cut off before garbage is collected.
+    Every e is swallowed. What has been read of the pivot's list is cut off before garbage is
+    collected. There is room then: what is live is never more than at the start, and no list is
+    longer than n.
     """
-    cdef int64_t begin = g.free, p = g.vertex[pivot].start
-    cdef int32_t rest = g.vertex[pivot].length
-    cdef int32_t k, e, i, weight, source
+    cdef int64_t begin = g.free, degree = 0
+    cdef int32_t k, source
     cdef int32_t count = g.vertex[pivot].elements
-    cdef int64_t q
     for k in range(count + 1):
+        source = pivot
         if k < count:
-            e = g.lists[p]
-            p += 1
-            rest -= 1
-            source = e
-        else:
-            source = pivot
-            g.vertex[pivot].start = p
-            g.vertex[pivot].length = rest
-        q = g.vertex[source].start
-        while g.vertex[source].length > 0:
-            i = g.lists[q]
-            q += 1
-            g.vertex[source].length -= 1
-            weight = gather(g, i)
-            if weight == 0:
-                continue
-            if g.free >= g.room:
-                g.vertex[source].start = q
-                if source != pivot:
-                    g.vertex[pivot].start = p
-                    g.vertex[pivot].length = rest
-                begin = collect_garbage(g, begin)
-                q = g.vertex[source].start
-                p = g.vertex[pivot].start
-            g.vertex[pivot].degree += weight
-            g.lists[g.free] = i
-            g.free += 1
+            source = g.lists[g.vertex[pivot].start]
+            g.vertex[pivot].start += 1
+            g.vertex[pivot].length -= 1
+        if g.free + g.vertex[source].length > g.room:
+            begin = collect_garbage(g, begin)
+        g.free += claim(g, g.lists + g.vertex[source].start, g.vertex[source].length,
+                        g.lists + g.free, &degree)
         if source != pivot:
-            swallow(g, e, pivot)
+            swallow(g, source, pivot)
     g.vertex[pivot].start = begin
     g.vertex[pivot].length = <int32_t>(g.free - begin)
+    finish_forming(g, pivot, degree)
+
+
+cdef inline void finish_forming(Quotient *g, int32_t pivot, int64_t degree) noexcept nogil:
+    cdef int64_t p
+    g.vertex[pivot].degree = <int32_t>degree
+    for p in range(g.vertex[pivot].start, g.vertex[pivot].start + g.vertex[pivot].length):
+        delist(g, g.lists[p])
 
 
 cdef void measure_outside(Quotient *g, int32_t pivot) noexcept nogil:
     """stamp[e] - flag <- |L_e \\ L_pivot| for every element e next to a variable of L_pivot."""
-    cdef int64_t p, q, stamp
+    cdef int64_t p, q, stamp, size
     cdef int32_t i, e, weight
     for p in range(g.vertex[pivot].start, g.vertex[pivot].start + g.vertex[pivot].length):
         i = g.lists[p]
@@ -218,10 +208,8 @@ cdef void measure_outside(Quotient *g, int32_t pivot) noexcept nogil:
         for q in range(g.vertex[i].start, g.vertex[i].start + g.vertex[i].elements):
             e = g.lists[q]
             stamp = g.vertex[e].stamp
-            if stamp >= g.flag:
-                g.vertex[e].stamp = stamp - weight
-            elif stamp != 0:
-                g.vertex[e].stamp = g.vertex[e].degree + g.flag - weight
+            size = (stamp if stamp >= g.flag else g.vertex[e].degree + g.flag) - weight
+            g.vertex[e].stamp = size if stamp != 0 else 0
 
 
 cdef int32_t update_variables(Quotient *g, int32_t pivot) noexcept nogil:
@@ -245,28 +233,26 @@ cdef int32_t update_variables(Quotient *g, int32_t pivot) noexcept nogil:
 cdef inline bint update_variable(Quotient *g, int32_t i, int32_t pivot) noexcept nogil:
     """False if variable i has no neighbour outside L_pivot."""
     cdef int64_t first = g.vertex[i].start, q = first, middle, p
-    cdef int64_t degree = 0
+    cdef int64_t degree = 0, outside
     cdef uint64_t hash_value = 0
     cdef int32_t x
     for p in range(first, first + g.vertex[i].elements):
         x = g.lists[p]
-        if g.vertex[x].stamp == 0:
-            continue
-        if g.vertex[x].stamp > g.flag:
-            degree += g.vertex[x].stamp - g.flag
-            hash_value += <uint64_t>x
-            g.lists[q] = x
-            q += 1
-        else:
+        if g.vertex[x].stamp == g.flag:
             swallow(g, x, pivot)
+        outside = max(g.vertex[x].stamp - g.flag, 0)        # 0 of one that is gone
+        degree += outside
+        hash_value += <uint64_t>x if outside else 0
+        g.lists[q] = x
+        q += outside > 0
     middle = q
     for p in range(first + g.vertex[i].elements, first + g.vertex[i].length):
         x = g.lists[p]
-        if g.vertex[x].weight > 0:
-            degree += g.vertex[x].weight
-            hash_value += <uint64_t>x
-            g.lists[q] = x
-            q += 1
+        outside = max(g.vertex[x].weight, 0)
+        degree += outside
+        hash_value += <uint64_t>x if outside else 0
+        g.lists[q] = x
+        q += outside > 0
     if q == first and not g.vertex[i].fixed:
         return False
     g.vertex[i].degree = <int32_t>min(<int64_t>g.vertex[i].degree, degree)
@@ -279,9 +265,8 @@ cdef inline bint update_variable(Quotient *g, int32_t i, int32_t pivot) noexcept
     g.vertex[i].elements = <int32_t>(middle - first + 1)
     g.vertex[i].length = <int32_t>(q - first + 1)
     x = <int32_t>(hash_value & g.mask)
-    g.vertex[i].next = g.bucket[x]
+    g.link[i] = Link(next=g.bucket[x], previous=x)
     g.bucket[x] = i
-    g.vertex[i].previous = x
     return True
 
 
@@ -293,24 +278,24 @@ cdef void find_supervariables(Quotient *g, int32_t pivot) noexcept nogil:
         i = g.lists[p]
         if g.vertex[i].weight == 0:
             continue
-        j = g.vertex[i].previous
+        j = g.link[i].previous
         i = g.bucket[j]
         g.bucket[j] = -1
-        while i != -1 and g.vertex[i].next != -1:
+        while i != -1 and g.link[i].next != -1:
             for q in range(g.vertex[i].start + 1, g.vertex[i].start + g.vertex[i].length):
                 g.vertex[g.lists[q]].stamp = g.flag
             before = i
-            j = g.vertex[i].next
+            j = g.link[i].next
             while j != -1:
                 if same_list(g, i, j):
                     g.vertex[i].weight += g.vertex[j].weight
                     swallow(g, j, i)
-                    g.vertex[before].next = g.vertex[j].next
+                    g.link[before].next = g.link[j].next
                 else:
                     before = j
-                j = g.vertex[j].next
+                j = g.link[j].next
             g.flag += 1
-            i = g.vertex[i].next
+            i = g.link[i].next
 
 
 cdef inline bint same_list(Quotient *g, int32_t i, int32_t j) noexcept nogil:
@@ -379,7 +364,7 @@ cdef int32_t assembly_postorder(Quotient *g, int32_t *perm) noexcept nogil:
     together with it, after them. Returns how many vertices are listed.
     """
     cdef int32_t *child = g.bucket
-    cdef int32_t *sibling = g.link
+    cdef int32_t *sibling = g.sibling
     cdef int32_t v, place = 0
     cdef bint elements
     for v in range(g.n):
@@ -408,13 +393,15 @@ cdef bint open_quotient(Quotient *g, int32_t n, int64_t entries, int64_t total) 
     g.free = entries
     g.lists = <int32_t *>room(g.room, sizeof(int32_t))
     g.vertex = <Vertex *>room(n, sizeof(Vertex))
-    g.head = <int32_t *>room(total + 1, sizeof(int32_t))
+    g.most = <int32_t>min(total, <int64_t>INT32_MAX - n - 1)
+    g.link = <Link *>room(<int64_t>n + g.most + 1, sizeof(Link))
     g.bucket = <int32_t *>room(n, sizeof(int32_t))
-    g.link = <int32_t *>room(n, sizeof(int32_t))
-    if (g.lists == NULL or g.vertex == NULL or g.head == NULL or g.bucket == NULL
-            or g.link == NULL):
+    g.sibling = <int32_t *>room(n, sizeof(int32_t))
+    if (g.lists == NULL or g.vertex == NULL or g.link == NULL or g.bucket == NULL
+            or g.sibling == NULL):
         return False
-    memset(g.head, 0xff, <size_t>(total + 1) * sizeof(int32_t))         # all -1
+    for v in range(n, n + g.most + 1):
+        g.link[v] = Link(next=v, previous=v)
     memset(g.bucket, 0xff, <size_t>n * sizeof(int32_t))
     memset(g.vertex, 0, <size_t>n * sizeof(Vertex))
     for v in range(n):
@@ -423,16 +410,16 @@ cdef bint open_quotient(Quotient *g, int32_t n, int64_t entries, int64_t total) 
     while 2 * g.mask + 1 < <uint64_t>n:
         g.mask = 2 * g.mask + 1
     g.flag = 2
-    g.lowest = <int32_t>total
+    g.lowest = g.most
     return True
 
 
 cdef void close_quotient(Quotient *g) noexcept nogil:
     free(g.lists)
     free(g.vertex)
-    free(g.head)
-    free(g.bucket)
     free(g.link)
+    free(g.bucket)
+    free(g.sibling)
 
 
 cdef int32_t minimum_degree(Quotient *g, int32_t *perm) noexcept nogil:

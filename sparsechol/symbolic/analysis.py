@@ -1,6 +1,7 @@
 """From a permutation to supernodes in the order they are visited, with exact counts."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -8,9 +9,11 @@ from sparsechol.symbolic.etree import (
     column_counts,
     columns_of,
     elimination_tree,
+    inverse_permutation,
     neighbours,
     permuted_triangle,
     postorder,
+    renumber,
 )
 from sparsechol.symbolic.patterns import factor_pattern, symmetric_pattern
 from sparsechol.symbolic.supernodes import (
@@ -21,28 +24,23 @@ from sparsechol.symbolic.supernodes import (
 )
 
 
-class Tree(NamedTuple):
+@dataclass(frozen=True)
+class Tree:
     """Elimination tree of a permuted pattern, numbered in postorder."""
 
     perm: np.ndarray  # original row at each place
     parent: np.ndarray
     counts: np.ndarray  # entries in each column of L, diagonal included
 
-    @property
+    @cached_property
     def nnz(self) -> int:
         """Entries of L."""
         return int(self.counts.sum())
 
-    @property
+    @cached_property
     def flops(self) -> float:
         """Sum of the squared column counts."""
         return float(np.sum(self.counts.astype(np.float64) ** 2))
-
-
-def inverse_permutation(perm):
-    inverse = np.empty_like(perm)
-    inverse[perm] = np.arange(perm.shape[0], dtype=perm.dtype)
-    return inverse
 
 
 def elimination(indptr, indices, perm) -> Tree:
@@ -68,12 +66,6 @@ def vertex_tree(starts, members, weight, order):
     weight = weight[order[post]]
     counts = column_counts(parent, places, middle, end, weight, post, inverse)
     return post, parent, counts, weight
-
-
-def renumber(parent, order, inverse):
-    """Parents of a forest whose node `order[k]` becomes node k."""
-    above = parent[order]
-    return np.where(above >= 0, inverse[above], np.int32(-1))
 
 
 def supernodal_order(tree: Tree):

@@ -19,6 +19,29 @@ import numpy as np
 from sparsechol.symbolic.forest cimport depth_first
 
 
+def inverse_permutation(const int32_t[::1] perm):
+    """Where each number stands in a permutation."""
+    cdef int32_t k
+    inverse_array = np.empty(perm.shape[0], dtype=np.int32)
+    cdef int32_t[::1] inverse = inverse_array
+    with nogil:
+        for k in range(<int32_t>perm.shape[0]):
+            inverse[perm[k]] = k
+    return inverse_array
+
+
+def renumber(const int32_t[::1] parent, const int32_t[::1] order, const int32_t[::1] inverse):
+    """Parents of a forest whose node `order[k]` becomes node k."""
+    cdef int32_t k, above
+    parent_array = np.empty(parent.shape[0], dtype=np.int32)
+    cdef int32_t[::1] renumbered = parent_array
+    with nogil:
+        for k in range(<int32_t>parent.shape[0]):
+            above = parent[order[k]]
+            renumbered[k] = inverse[above] if above != -1 else -1
+    return parent_array
+
+
 def permuted_triangle(const int64_t[::1] indptr, const int32_t[::1] indices,
                       const int32_t[::1] inverse, bint traced=False):
     """Rows above the diagonal of the permuted pattern, by column, and the entries they came from.
@@ -138,16 +161,17 @@ def elimination_tree(const int32_t[::1] places, const int64_t[::1] start,
 def postorder(const int32_t[::1] parent):
     """Postorder of a forest whose parents have larger numbers; children in ascending order."""
     cdef Py_ssize_t n = parent.shape[0]
-    cdef int32_t j, following, place = 0
+    cdef int32_t j, following, place = 0, root = -1
     order_array = np.empty(n, dtype=np.int32)
     cdef int32_t[::1] order = order_array
-    cdef int32_t[::1] child = np.full(n, -1, dtype=np.int32)
-    cdef int32_t[::1] sibling = np.full(n, -1, dtype=np.int32)
-    cdef int32_t[::1] stack = np.empty(n, dtype=np.int32)
-    cdef int32_t root = -1
+    cdef int32_t[:, ::1] work = np.empty((3, n), dtype=np.int32)
+    cdef int32_t[::1] child = work[0]
+    cdef int32_t[::1] sibling = work[1]
     if n == 0:
         return order_array
     with nogil:
+        for j in range(<int32_t>n):
+            child[j] = -1
         for j in range(<int32_t>n - 1, -1, -1):
             if parent[j] == -1:
                 sibling[j] = root
@@ -157,7 +181,7 @@ def postorder(const int32_t[::1] parent):
                 child[parent[j]] = j
         while root != -1:
             following = sibling[root]
-            place = depth_first(root, &child[0], &sibling[0], &stack[0], &order[0], place)
+            place = depth_first(root, &child[0], &sibling[0], &work[2, 0], &order[0], place)
             root = following
     return order_array
 

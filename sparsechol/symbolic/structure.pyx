@@ -27,7 +27,7 @@ from libc.stdlib cimport free, malloc
 
 import numpy as np
 
-from sparsechol.symbolic.etree import permuted_triangle
+from sparsechol.symbolic.etree import inverse_permutation, permuted_triangle
 from sparsechol.symbolic.supernodes import step_times
 from sparsechol.symbolic.tasks import handovers as handed_over
 from sparsechol.symbolic.tasks import partition, ranks
@@ -56,9 +56,8 @@ cdef class Structure:
                  const int64_t[::1] rows_below):
         cdef Py_ssize_t n = perm.shape[0]
         cdef Py_ssize_t ns = first.shape[0] - 1
-        inverse = np.empty(n, dtype=np.int32)
-        inverse[np.asarray(perm)] = np.arange(n, dtype=np.int32)
-        starts, members, sources = permuted_triangle(indptr, indices, inverse, traced=True)
+        starts, members, sources = permuted_triangle(
+            indptr, indices, inverse_permutation(perm), traced=True)
         below = np.asarray(rows_below)
         region_array = np.asarray(region)
         row_start = starts_of(below)
@@ -414,13 +413,9 @@ cdef inline void wait(int32_t k, const int64_t[::1] row_start, const int32_t[::1
 
 def plan(below, parent, region, time, task, task_parent):
     """Everything that a partition into tasks decides: the contents of a Plan (see the pxd)."""
-    steps, task_start = by_task(task, task_parent.shape[0])
-    length = np.bincount(task[steps], time[steps], minlength=task_parent.shape[0])
-    up_rank, down_rank = ranks(task_parent, length.astype(np.float64))
+    steps, task_start, length, given, handed = by_task(below, parent, time, task, task_parent)
+    up_rank, down_rank = ranks(task_parent, length)
     leaf, opens, guest, before, rest, next_guest = children(parent, region, task)
-    given = np.flatnonzero((parent >= 0) & (task >= 0) & (task != task[parent])).astype(np.int32)
-    handed = np.full(parent.shape[0], -1, dtype=np.int64)
-    handed[given] = np.cumsum(below[given]) - below[given]
     update, updates = stacked(below, parent, handed, opens, leaf, steps, task_start)
     update[given], handovers = handed_over(given, below, task, task_parent)
     contents = dict(
@@ -429,7 +424,7 @@ def plan(below, parent, region, time, task, task_parent):
         next_guest=next_guest, handed=handed, update=update,
     )
     for array in contents.values():
-        array.setflags(write=False)
+        array.flags.writeable = False
     return contents | dict(updates=updates, handovers=handovers)
 
 
@@ -455,30 +450,55 @@ cdef Plan plan_of(dict contents):
     )
 
 
-def by_task(const int32_t[::1] task, Py_ssize_t tasks):
-    """Steps task by task, ascending, and where each task starts."""
+def by_task(const int64_t[::1] below, const int32_t[::1] parent, const double[::1] time,
+            const int32_t[::1] task, const int32_t[::1] task_parent):
+    """Steps task by task, ascending, and what is handed over.
+
+    Returns
+    -------
+    steps, task_start : int32, the steps and where each task starts.
+    length : float64, predicted time of each task.
+    given : int32, the steps that are handed over, ascending.
+    handed : int64, where the rows of a step start among all that are handed over, -1 if it is not.
+    """
     cdef Py_ssize_t ns = task.shape[0]
-    cdef Py_ssize_t t
+    cdef Py_ssize_t tasks = task_parent.shape[0]
+    cdef Py_ssize_t t, count = 0
     cdef int32_t s
-    starts_array = np.zeros(tasks + 1, dtype=np.int32)
-    cdef int32_t[::1] starts = starts_array
+    cdef int64_t rows = 0
+    start_array = np.zeros(tasks + 1, dtype=np.int32)
+    length_array = np.zeros(tasks)
+    handed_array = np.empty(ns, dtype=np.int64)
+    given_array = np.empty(ns, dtype=np.int32)
+    cdef int32_t[::1] start = start_array
+    cdef double[::1] length = length_array
+    cdef int64_t[::1] handed = handed_array
+    cdef int32_t[::1] given = given_array
     cdef int32_t[::1] head
     cdef int32_t[::1] steps
     with nogil:
         for s in range(ns):
-            if task[s] != -1:
-                starts[task[s] + 1] += 1
+            handed[s] = -1
+            if task[s] == -1:
+                continue
+            start[task[s] + 1] += 1
+            length[task[s]] += time[s]
+            if parent[s] != -1 and task[parent[s]] != task[s]:
+                handed[s] = rows
+                rows += below[s]
+                given[count] = s
+                count += 1
         for t in range(tasks):
-            starts[t + 1] += starts[t]
-    head = starts_array[:tasks].copy()
-    steps_array = np.empty(starts_array[tasks], dtype=np.int32)
+            start[t + 1] += start[t]
+    head = start_array[:tasks].copy()
+    steps_array = np.empty(start_array[tasks], dtype=np.int32)
     steps = steps_array
     with nogil:
         for s in range(ns):
             if task[s] != -1:
                 steps[head[task[s]]] = s
                 head[task[s]] += 1
-    return steps_array, starts_array
+    return steps_array, start_array, length_array, given_array[:count].copy(), handed_array
 
 
 def children(const int32_t[::1] parent, const int32_t[::1] region, const int32_t[::1] task):
@@ -494,17 +514,20 @@ def children(const int32_t[::1] parent, const int32_t[::1] region, const int32_t
     """
     cdef Py_ssize_t ns = parent.shape[0]
     cdef int32_t s, p
-    leaf_array = np.zeros(ns, dtype=np.uint8)
-    opens_array = np.zeros(ns, dtype=np.uint8)
+    leaf_array = np.empty(ns, dtype=np.uint8)
+    opens_array = np.empty(ns, dtype=np.uint8)
     cdef uint8_t[::1] leaf = leaf_array
     cdef uint8_t[::1] opens = opens_array
-    lists = [np.full(ns, -1, dtype=np.int32) for _ in range(4)]
+    lists = [np.empty(ns, dtype=np.int32) for _ in range(4)]
     cdef int32_t[::1] guest = lists[0]
     cdef int32_t[::1] before = lists[1]
     cdef int32_t[::1] rest = lists[2]
     cdef int32_t[::1] following = lists[3]
-    cdef int32_t[::1] opener = np.full(ns, -1, dtype=np.int32)
+    cdef int32_t[::1] opener = np.empty(ns, dtype=np.int32)
     with nogil:
+        for s in range(ns):
+            opens[s] = 0
+            guest[s] = before[s] = rest[s] = following[s] = opener[s] = -1
         for s in range(<int32_t>ns - 1, -1, -1):
             p = parent[s]
             if task[s] == -1 or p == -1:
@@ -543,16 +566,20 @@ def stacked(const int64_t[::1] orders, const int32_t[::1] parent, const int64_t[
     cdef int64_t even
     cdef int64_t top[2]
     cdef int64_t highest[2]
-    start_array = np.zeros(ns, dtype=np.int64)
+    cdef double total = 0
+    start_array = np.empty(ns, dtype=np.int64)
     cdef int64_t[::1] start = start_array
-    cdef uint8_t[::1] level = np.zeros(ns, dtype=np.uint8)
-    if float(np.sum(np.asarray(orders, dtype=np.float64) ** 2)) > 2.0**60:
+    cdef uint8_t[::1] level = np.empty(ns, dtype=np.uint8)
+    with nogil:
+        for s in range(ns):
+            total += <double>orders[s] * <double>orders[s]
+    if total > 2.0**60:
         raise OverflowError("the workspace of this factorisation is beyond 64-bit addressing")
     highest[0] = highest[1] = 0
     with nogil:
         for s in range(<int32_t>ns - 1, -1, -1):
-            if parent[s] != -1:
-                level[s] = 1 - level[parent[s]]
+            start[s] = 0
+            level[s] = 1 - level[parent[s]] if parent[s] != -1 else 0
         for t in range(task_start.shape[0] - 1):
             top[0] = top[1] = 0
             for k in range(task_start[t], task_start[t + 1]):

@@ -115,24 +115,31 @@ def amalgamate(const int32_t[::1] first, const int32_t[::1] parent, const int64_
     cdef Py_ssize_t ns = first.shape[0] - 1
     cdef int32_t s, c, p, top, following
     cdef int32_t last
-    into_array = np.arange(ns, dtype=np.int32)
-    above_array = np.full(ns, -1, dtype=np.int32)
+    into_array = np.empty(ns, dtype=np.int32)
+    above_array = np.empty(ns, dtype=np.int32)
     cdef int32_t[::1] into = into_array
     cdef int32_t[::1] above = above_array
-    cdef int32_t[::1] supernode = np.repeat(np.arange(ns, dtype=np.int32), np.diff(first))
-    cdef double[::1] columns = np.diff(first).astype(np.float64)
-    cdef double[::1] below = np.empty(ns)
-    cdef double[::1] nonzeros = np.empty(ns)        # entries of L, amalgamation zeros left out
-    cdef int32_t[::1] child = np.full(ns, -1, dtype=np.int32)
-    cdef int32_t[::1] sibling = np.full(ns, -1, dtype=np.int32)
+    cdef int32_t[::1] supernode = np.empty(parent.shape[0], dtype=np.int32)
+    cdef double[:, ::1] sizes = np.empty((3, ns))
+    cdef double[::1] columns = sizes[0]
+    cdef double[::1] below = sizes[1]
+    cdef double[::1] nonzeros = sizes[2]            # entries of L, amalgamation zeros left out
+    cdef int32_t[:, ::1] links = np.empty((2, ns), dtype=np.int32)
+    cdef int32_t[::1] child = links[0]
+    cdef int32_t[::1] sibling = links[1]
 
     with nogil:
         for s in range(ns):
+            for c in range(first[s], first[s + 1]):
+                supernode[c] = s
+        for s in range(ns):
             last = first[s + 1] - 1
+            into[s] = s
+            above[s] = supernode[parent[last]] if parent[last] != -1 else -1
+            columns[s] = first[s + 1] - first[s]
             below[s] = count[last] - 1
             nonzeros[s] = trapezoid(columns[s], below[s])
-            if parent[last] != -1:
-                above[s] = supernode[parent[last]]
+            child[s] = sibling[s] = -1
         for s in range(ns):
             p = s
             # All children of p are final now. The one with most rows is tried first: it costs
@@ -195,12 +202,13 @@ def find_regions(const int32_t[::1] first, const int32_t[::1] into, const int32_
     cdef double rows, fronts
     simple_array = np.zeros(ns, dtype=np.uint8)
     cdef uint8_t[::1] simple = simple_array
-    cdef double[::1] columns = np.zeros(ns)        # of the merged supernode
-    cdef double[::1] alone = np.zeros(ns)          # time of the subtree as a region
-    cdef double[::1] best = np.zeros(ns)           # least time of the subtrees of the children
-    cdef double[::1] entries = np.zeros(ns)        # of L in the subtree
-    cdef double[::1] longest = np.zeros(ns)        # `alone` of the children: greatest, second
-    cdef double[::1] second = np.zeros(ns)
+    cdef double[:, ::1] work = np.zeros((6, ns))
+    cdef double[::1] columns = work[0]      # of the merged supernode
+    cdef double[::1] alone = work[1]        # time of the subtree as a region
+    cdef double[::1] best = work[2]         # least time of the subtrees of the children
+    cdef double[::1] entries = work[3]      # of L in the subtree
+    cdef double[::1] longest = work[4]      # `alone` of the children: greatest, second
+    cdef double[::1] second = work[5]
     with nogil:
         for s in range(ns):
             columns[into[s]] += first[s + 1] - first[s]
@@ -247,24 +255,30 @@ def visiting_order(const int32_t[::1] first, const int32_t[::1] into, const int3
     cdef double u
     order_array = np.empty(n, dtype=np.int32)
     boundaries_array = np.zeros(n + 1, dtype=np.int32)
-    region_array = np.full(n, -1, dtype=np.int32)
+    region_array = np.empty(n, dtype=np.int32)
     cdef int32_t[::1] order = order_array
     cdef int32_t[::1] boundaries = boundaries_array
     cdef int32_t[::1] region = region_array
-    cdef int32_t[::1] child = np.full(ns, -1, dtype=np.int32)
-    cdef int32_t[::1] sibling = np.full(ns, -1, dtype=np.int32)
-    cdef int32_t[::1] member = np.full(ns, -1, dtype=np.int32)       # old supernodes, ascending
-    cdef int32_t[::1] following = np.full(ns, -1, dtype=np.int32)
-    cdef int32_t[::1] stack = np.empty(ns, dtype=np.int32)
-    cdef double[::1] peak = np.zeros(ns)
-    cdef double[::1] other = np.zeros(ns)          # largest peak among the children but the first
-    cdef int32_t[::1] heaviest = np.full(ns, -1, dtype=np.int32)
-    cdef int32_t[::1] visited = np.empty(ns, dtype=np.int32)
+    cdef int32_t[:, ::1] links = np.empty((7, ns), dtype=np.int32)
+    cdef int32_t[::1] child = links[0]
+    cdef int32_t[::1] sibling = links[1]
+    cdef int32_t[::1] member = links[2]     # old supernodes, ascending
+    cdef int32_t[::1] following = links[3]
+    cdef int32_t[::1] heaviest = links[4]
+    cdef int32_t[::1] stack = links[5]
+    cdef int32_t[::1] visited = links[6]
+    cdef double[:, ::1] peaks = np.zeros((2, ns))
+    cdef double[::1] peak = peaks[0]
+    cdef double[::1] other = peaks[1]       # largest peak among the children but the first
     cdef int32_t root = -1
     if ns == 0:
         return order_array, boundaries_array, region_array
 
     with nogil:
+        for j in range(<int32_t>n):
+            region[j] = -1
+        for s in range(ns):
+            child[s] = sibling[s] = member[s] = following[s] = heaviest[s] = -1
         for s in range(<int32_t>ns - 1, -1, -1):
             following[s] = member[into[s]]
             member[into[s]] = s

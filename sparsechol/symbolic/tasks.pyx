@@ -81,6 +81,8 @@ def ranks(const int32_t[::1] parent, const double[::1] time):
     """Order of urgency of the tasks on the way up and on the way down: longest path first."""
     cdef Py_ssize_t count = parent.shape[0]
     cdef int32_t t
+    if count == 1:
+        return np.zeros(1, dtype=np.int32), np.zeros(1, dtype=np.int32)
     cdef double[::1] up = np.array(time)
     cdef double[::1] down = np.array(time)
     cdef double[::1] longest = np.zeros(count)

@@ -6,10 +6,11 @@ from helpers import SETTINGS, eliminate, lists, naive_etree, packed_pattern, pat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsechol.symbolic.analysis import elimination, inverse_permutation
+from sparsechol.symbolic.analysis import elimination
 from sparsechol.symbolic.etree import (
     column_counts,
     elimination_tree,
+    inverse_permutation,
     neighbours,
     permuted_triangle,
     postorder,
