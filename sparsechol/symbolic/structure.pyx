@@ -56,53 +56,45 @@ cdef class Structure:
                  const int64_t[::1] rows_below):
         cdef Py_ssize_t n = perm.shape[0]
         cdef Py_ssize_t ns = first.shape[0] - 1
+        cdef Py_ssize_t nnz = indices.shape[0]
         starts, members, sources = permuted_triangle(
             indptr, indices, inverse_permutation(perm), traced=True)
-        below = np.asarray(rows_below)
-        region_array = np.asarray(region)
-        row_start = starts_of(below)
-        place_start = steps_alone(below, region_array)
-        rows = np.empty(row_start[ns], dtype=np.int32)
-        relative = np.empty(place_start[ns], dtype=np.int32)
+        begin, (row_start, place_start, panel, target_start), tallest, widest = offsets(
+            first, rows_below, region)
+        entry_source, entry_row, rows, relative, runs, target = together(
+            nnz, nnz, row_start[ns], place_start[ns], place_start[ns], target_start[ns])
         parent = np.empty(ns, dtype=np.int32)
         panel_rows = np.empty(ns, dtype=np.int32)
         entry_start = entry_starts(indptr, members)
-        entry_source = np.empty(indices.shape[0], dtype=np.int64)
-        entry_row = np.empty(indices.shape[0], dtype=np.int32)
         climb(first, row_start, place_start, starts, members, sources, indptr, perm, entry_start,
               rows, relative, parent, panel_rows, entry_source, entry_row)
-        runs = runs_of(place_start, relative)
-        columns = np.diff(first).astype(np.int64)
-        panel = panel_starts(columns, below)
-        inside = region_array >= 0
-        begin = region_starts(region_array)
+        find_runs(place_start, relative, runs)
+        locate_products(first, region, row_start, rows, panel, target_start, target)
         time = step_times(first, row_start, region)
         task, task_parent = partition(parent, region, time)
-        self.crowd = plan(below, parent, region, time, task, task_parent)
+        self.crowd = plan(rows_below, parent, region, time, task, task_parent)
         if task_parent.shape[0] > 1:
             one = np.where(task < 0, -1, 0).astype(np.int32)
-            self.alone = plan(below, parent, region, time, one, np.array([-1], dtype=np.int32))
+            self.alone = plan(rows_below, parent, region, time, one,
+                              np.array([-1], dtype=np.int32))
         else:
             self.alone = self.crowd
-        target_start = product_starts(below, inside)
-        target = np.empty(target_start[ns], dtype=np.int32)
-        locate_products(first, region, row_start, rows, panel, target_start, target)
         self.arrays = dict(
             perm=np.asarray(perm), first=np.asarray(first), parent=parent, row_start=row_start,
             rows=rows, place_start=place_start, relative=relative, runs=runs,
-            panel_rows=panel_rows, panel=panel, region=region_array, begin=begin,
+            panel_rows=panel_rows, panel=panel, region=np.asarray(region), begin=begin,
             target_start=target_start, target=target,
             entry_start=entry_start, entry_source=entry_source, entry_row=entry_row,
         )
         for array in self.arrays.values():
-            array.setflags(write=False)
+            array.flags.writeable = False
         self.pattern.n = <int32_t>n
         self.pattern.nsuper = <int32_t>ns
-        self.pattern.tallest = (columns + below).max(initial=0)
-        self.pattern.widest = columns.max(initial=0)
-        self.pattern.nnz = indices.shape[0]
+        self.pattern.tallest = tallest
+        self.pattern.widest = widest
+        self.pattern.nnz = nnz
         self.pattern.size = panel[ns]
-        self.pattern.handed_rows = np.sum(below[self.crowd["handed"] >= 0])
+        self.pattern.handed_rows = self.crowd["handed_rows"]
         self.pattern.alone = plan_of(self.alone)
         self.pattern.crowd = plan_of(self.crowd)
         self.pattern.perm = ints(self.arrays["perm"])
@@ -115,7 +107,7 @@ cdef class Structure:
         self.pattern.runs = ints(runs)
         self.pattern.panel_rows = ints(panel_rows)
         self.pattern.panel = longs(panel)
-        self.pattern.region = ints(region_array)
+        self.pattern.region = ints(region)
         self.pattern.begin = ints(begin)
         self.pattern.target_start = longs(target_start)
         self.pattern.target = ints(target)
@@ -163,16 +155,70 @@ cdef const uint8_t *flags(const uint8_t[::1] a) noexcept:
     return &a[0] if a.shape[0] else NULL
 
 
-def starts_of(lengths):
-    """Where lists of these lengths start, one after another, and where the last ends."""
-    starts = np.zeros(lengths.shape[0] + 1, dtype=np.int64)
-    np.cumsum(lengths, out=starts[1:])
-    return starts
+def offsets(const int32_t[::1] first, const int64_t[::1] below, const int32_t[::1] region):
+    """Where in its arrays what belongs to each supernode starts.
+
+    Returns
+    -------
+    begin : int32, first column of the region of each root; every other supernode itself.
+    starts : (4, nsuper + 1) int64, for its rows; for their places in the front of the parent, which
+        columns of a region but the last do not have; for its panel in the flat factor; for its
+        products, which columns of a region alone have.
+    tallest, widest : most rows and most columns of a front.
+
+    OverflowError where 64 bits do not hold the factor.
+    """
+    cdef Py_ssize_t ns = below.shape[0]
+    cdef int32_t s
+    cdef int64_t columns, tallest = 0, widest = 0
+    cdef double total = 0
+    begin_array = np.empty(ns, dtype=np.int32)
+    start_array = np.empty((4, ns + 1), dtype=np.int64)
+    cdef int32_t[::1] begin = begin_array
+    cdef int64_t[:, ::1] start = start_array
+    with nogil:
+        for s in range(ns):
+            columns = first[s + 1] - first[s]
+            total += <double>columns * <double>(columns + below[s])
+        if total <= 2.0**60:
+            start[0, 0] = start[1, 0] = start[2, 0] = start[3, 0] = 0
+            for s in range(ns):
+                columns = first[s + 1] - first[s]
+                tallest = max(tallest, columns + below[s])
+                widest = max(widest, columns)
+                begin[s] = s
+                start[0, s + 1] = start[0, s] + below[s]
+                start[1, s + 1] = start[1, s]
+                if region[s] == -1 or region[s] == s:
+                    start[1, s + 1] += below[s]
+                start[2, s + 1] = start[2, s] + columns * (columns + below[s])
+                start[3, s + 1] = start[3, s]
+                if region[s] != -1:
+                    start[3, s + 1] += below[s] * (below[s] + 1) // 2
+            for s in range(<int32_t>ns - 1, -1, -1):
+                if region[s] != -1:
+                    begin[region[s]] = s
+    if total > 2.0**60:
+        raise OverflowError(
+            f"the factor would hold {total:.3g} entries, {total * 8 / 2**30:.3g} GiB in float64: "
+            "beyond 64-bit addressing"
+        )
+    return begin_array, start_array, tallest, widest
 
 
-def steps_alone(below, region):
-    """Start of the rows below each step; the other columns of a region have no update matrix."""
-    return starts_of(np.where((region < 0) | (region == np.arange(region.shape[0])), below, 0))
+def together(longs, *lengths):
+    """An int64 array, and int32 arrays of the other lengths, side by side in one block of memory.
+
+    A large block is given large pages, which single arrays are too short for: to touch fresh memory
+    in small ones can cost as much as to compute what is written there.
+    """
+    block = np.empty(2 * longs + sum(lengths), dtype=np.int32)
+    arrays = [block[:2 * longs].view(np.int64)]
+    place = 2 * longs
+    for length in lengths:
+        arrays.append(block[place:place + length])
+        place += length
+    return arrays
 
 
 def entry_starts(const int64_t[::1] indptr, const int32_t[::1] members):
@@ -213,7 +259,7 @@ def climb(const int32_t[::1] first, const int64_t[::1] row_start, const int64_t[
     Row i of L is the subtree climbed from the entries of row i of A (`starts`, `members`,
     `sources`); every supernode met on the way to i's own has row i, below all that it has so far.
     A supernode hangs below the first row that meets it. Filled are `rows`, `relative` (places in
-    the front of the parent, for those that have any, see `steps_alone`), `parent` and `panel_rows`
+    the front of the parent, for those that have any, see `offsets`), `parent` and `panel_rows`
     (how many rows are columns of the parent), and by permuted column, the diagonal first,
     `entry_source` and `entry_row`: the entries of A and their places in the front.
     """
@@ -281,8 +327,8 @@ def climb(const int32_t[::1] first, const int64_t[::1] row_start, const int64_t[
         raise ValueError("the numbers of rows below do not belong to this pattern")
 
 
-def runs_of(const int64_t[::1] place_start, const int32_t[::1] relative):
-    """For each row below a supernode, where in the list the rows end that are placed alike.
+def find_runs(const int64_t[::1] place_start, const int32_t[::1] relative, int32_t[::1] runs):
+    """Fill `runs`: for each row below a supernode, where the rows end that are placed alike.
 
     Positive: a run of at least RUN rows whose places in the parent's front follow one another.
     Negative: rows between such runs.
@@ -290,8 +336,6 @@ def runs_of(const int64_t[::1] place_start, const int32_t[::1] relative):
     cdef Py_ssize_t ns = place_start.shape[0] - 1
     cdef Py_ssize_t s
     cdef int64_t q, head, tail, end
-    runs_array = np.empty(relative.shape[0], dtype=np.int32)
-    cdef int32_t[::1] runs = runs_array
     with nogil:
         for s in range(ns):
             end = place_start[s + 1]
@@ -308,39 +352,6 @@ def runs_of(const int64_t[::1] place_start, const int32_t[::1] relative):
                     for q in range(head, end):
                         runs[q] = -<int32_t>(tail - place_start[s])
                 end = head
-    return runs_array
-
-
-def panel_starts(columns, below):
-    """Start of each panel in the flat factor; OverflowError where 64 bits do not hold it."""
-    sizes = columns * (columns + below)
-    total = float(np.sum(columns.astype(np.float64) * (columns + below)))
-    if total > 2.0**60:
-        raise OverflowError(
-            f"the factor would hold {total:.3g} entries, {total * 8 / 2**30:.3g} GiB in float64: "
-            "beyond 64-bit addressing"
-        )
-    return starts_of(sizes)
-
-
-def region_starts(const int32_t[::1] region):
-    """First column of the region of each root; every other supernode itself."""
-    cdef Py_ssize_t ns = region.shape[0]
-    cdef int32_t s
-    begin_array = np.empty(ns, dtype=np.int32)
-    cdef int32_t[::1] begin = begin_array
-    with nogil:
-        for s in range(ns):
-            begin[s] = s
-        for s in range(<int32_t>ns - 1, -1, -1):
-            if region[s] != -1:
-                begin[region[s]] = s
-    return begin_array
-
-
-def product_starts(below, inside):
-    """Where the products of each column of a region begin in `target`."""
-    return starts_of(np.where(inside, below * (below + 1) // 2, 0))
 
 
 def locate_products(const int32_t[::1] first, const int32_t[::1] region,
@@ -413,7 +424,7 @@ cdef inline void wait(int32_t k, const int64_t[::1] row_start, const int32_t[::1
 
 def plan(below, parent, region, time, task, task_parent):
     """Everything that a partition into tasks decides: the contents of a Plan (see the pxd)."""
-    steps, task_start, length, given, handed = by_task(below, parent, time, task, task_parent)
+    steps, task_start, length, given, handed, handed_rows = by_task(below, parent, time, task, task_parent)
     up_rank, down_rank = ranks(task_parent, length)
     leaf, opens, guest, before, rest, next_guest = children(parent, region, task)
     update, updates = stacked(below, parent, handed, opens, leaf, steps, task_start)
@@ -425,7 +436,7 @@ def plan(below, parent, region, time, task, task_parent):
     )
     for array in contents.values():
         array.flags.writeable = False
-    return contents | dict(updates=updates, handovers=handovers)
+    return contents | dict(updates=updates, handovers=handovers, handed_rows=handed_rows)
 
 
 cdef Plan plan_of(dict contents):
@@ -460,6 +471,7 @@ def by_task(const int64_t[::1] below, const int32_t[::1] parent, const double[::
     length : float64, predicted time of each task.
     given : int32, the steps that are handed over, ascending.
     handed : int64, where the rows of a step start among all that are handed over, -1 if it is not.
+    rows : how many rows are handed over.
     """
     cdef Py_ssize_t ns = task.shape[0]
     cdef Py_ssize_t tasks = task_parent.shape[0]
@@ -498,7 +510,8 @@ def by_task(const int64_t[::1] below, const int32_t[::1] parent, const double[::
             if task[s] != -1:
                 steps[head[task[s]]] = s
                 head[task[s]] += 1
-    return steps_array, start_array, length_array, given_array[:count].copy(), handed_array
+    given_array = given_array[:count].copy()
+    return steps_array, start_array, length_array, given_array, handed_array, rows
 
 
 def children(const int32_t[::1] parent, const int32_t[::1] region, const int32_t[::1] task):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsechol.symbolic.analysis import elimination, supernodal_order
-from sparsechol.symbolic.structure import Structure, panel_starts
+from sparsechol.symbolic.structure import Structure, offsets
 
 
 def structure_of(B, seed):
@@ -225,7 +225,7 @@ def test_deep_path():
 
 
 def test_factor_beyond_64_bits_is_refused_before_anything_is_allocated():
-    columns = np.array([2**30], dtype=np.int64)
+    first = np.array([0, 2**30], dtype=np.int32)
     below = np.array([2**31 - 1], dtype=np.int64)
     with pytest.raises(OverflowError, match="beyond 64-bit addressing"):
-        panel_starts(columns, below)
+        offsets(first, below, np.array([-1], dtype=np.int32))
