@@ -23,10 +23,15 @@ cdef Py_ssize_t first_bad_index(
 ) noexcept nogil:
     """First p < count for which indices[p] lies outside 0 .. n_minor - 1; count if none."""
     cdef Py_ssize_t p
+    cdef Py_ssize_t outside = 0
+    for p in range(count):
+        outside += indices[p] < 0 or indices[p] >= n_minor
+    if outside == 0:
+        return count
     for p in range(count):
         if indices[p] < 0 or indices[p] >= n_minor:
-            return p
-    return count
+            break
+    return p
 
 
 def check_compressed(

@@ -33,14 +33,11 @@ def pack(const int64_t[::1] indptr, const int32_t[::1] indices, const int64_t[::
     """
     cdef Py_ssize_t n = indptr.shape[0] - 1
     cdef Py_ssize_t major
-    cdef int64_t p, k
+    cdef int64_t p, k = 0
     cdef int64_t minor
     cdef scalar value
-    # major is the column: place of each row in the current column of the pattern.
-    # major is the row: how far each column of the pattern has been read.
-    cdef int64_t[::1] place = (
-        np.full(n, -1, dtype=np.int64) if major_is_column else np.array(indptr[:n])
-    )
+    # How far each column of the pattern has been read, if major is the row.
+    cdef int64_t[::1] place = np.array(indptr[:0 if major_is_column else n])
     cdef int64_t stray_major = -1, stray_minor = -1
     if indices.shape[0] != indptr[n] or packed.shape[0] != indptr[n]:
         raise ValueError("pack: pattern and packed values do not have one length")
@@ -49,17 +46,17 @@ def pack(const int64_t[::1] indptr, const int32_t[::1] indices, const int64_t[::
     with nogil:
         for major in range(n):
             if major_is_column:
-                for k in range(indptr[major], indptr[major + 1]):
-                    place[indices[k]] = k
+                k = indptr[major]
             for p in range(starts[major], starts[major + 1]):
                 minor = minors[p]
                 if (minor < major) if major_is_column else (minor > major):
                     continue
                 value = data[p]
                 if major_is_column:
-                    k = place[minor]
-                    if k < indptr[major]:
-                        k = -1
+                    # It is the same entry of the column as before, or the next, or searched for.
+                    k += indices[k] != minor and k + 1 < indptr[major + 1]
+                    if indices[k] != minor:
+                        k = search(indices, indptr[major], indptr[major + 1], minor)
                 else:
                     k = place[minor]
                     while k < indptr[minor + 1] and indices[k] < major:
@@ -73,9 +70,24 @@ def pack(const int64_t[::1] indptr, const int32_t[::1] indices, const int64_t[::
                     stray_major = major
                     stray_minor = minor
                     break
+                else:
+                    k = indptr[major]
             if stray_major >= 0:
                 break
     return (stray_minor, stray_major) if major_is_column else (stray_major, stray_minor)
+
+
+cdef inline int64_t search(const int32_t[::1] indices, int64_t begin, int64_t end,
+                           int64_t row) noexcept nogil:
+    """Place of a row in a sorted column, or -1."""
+    cdef int64_t middle
+    while end - begin > 1:
+        middle = (begin + end) // 2
+        if indices[middle] <= row:
+            begin = middle
+        else:
+            end = middle
+    return begin if indices[begin] == row else -1
 
 
 cdef inline bint all_finite(const scalar *x, Py_ssize_t length) noexcept nogil:

@@ -24,17 +24,20 @@ def lower_pattern(const int64_t[::1] starts, const index[::1] minors, bint major
 
 
 cdef bint ascending(const int64_t[::1] starts, const index[::1] minors) noexcept:
-    """Whether every list is sorted and without repetitions."""
+    """Whether every list is sorted and without repetitions.
+
+    Descents from one entry to the next are counted in one loop over all, and then between lists.
+    """
     cdef Py_ssize_t j
-    cdef int64_t p
-    cdef bint sorted_so_far = True
+    cdef int64_t p, descents = 0
     with nogil:
-        for j in range(starts.shape[0] - 1):
-            for p in range(starts[j] + 1, starts[j + 1]):
-                sorted_so_far &= minors[p - 1] < minors[p]
-            if not sorted_so_far:
-                break
-    return sorted_so_far
+        for p in range(starts[0] + 1, starts[starts.shape[0] - 1]):
+            descents += minors[p] <= minors[p - 1]
+        for j in range(1, starts.shape[0] - 1):
+            p = starts[j]
+            if starts[0] < p < starts[j + 1]:
+                descents -= minors[p] <= minors[p - 1]
+    return descents == 0
 
 
 cdef lower_of_sorted(const int64_t[::1] starts, const index[::1] rows):
@@ -42,24 +45,35 @@ cdef lower_of_sorted(const int64_t[::1] starts, const index[::1] rows):
     cdef Py_ssize_t n = starts.shape[0] - 1
     cdef Py_ssize_t j
     cdef int64_t p, q = 0
-    indptr_array = np.zeros(n + 1, dtype=np.int64)
+    cdef bint packed = True
+    indptr_array = np.empty(n + 1, dtype=np.int64)
     cdef int64_t[::1] indptr = indptr_array
     cdef int32_t[::1] indices
     with nogil:
         for j in range(n):
+            packed = packed and starts[j] < starts[j + 1] and rows[starts[j]] == j
+        indptr[0] = 0
+        for j in range(n):
             q += 1
-            for p in range(starts[j], starts[j + 1]):
-                q += rows[p] > j
+            if packed:
+                q += starts[j + 1] - starts[j] - 1
+            else:
+                for p in range(starts[j], starts[j + 1]):
+                    q += rows[p] > j
             indptr[j + 1] = q
     indices_array = np.empty(q, dtype=np.int32)
     indices = indices_array
     with nogil:
-        for j in range(n):
-            q = indptr[j]
-            indices[q] = <int32_t>j
-            for p in range(starts[j + 1] - indptr[j + 1] + q + 1, starts[j + 1]):
-                q += 1
-                indices[q] = <int32_t>rows[p]
+        if packed:
+            for p in range(q):
+                indices[p] = <int32_t>rows[starts[0] + p]
+        else:
+            for j in range(n):
+                q = indptr[j]
+                indices[q] = <int32_t>j
+                for p in range(starts[j + 1] - indptr[j + 1] + q + 1, starts[j + 1]):
+                    q += 1
+                    indices[q] = <int32_t>rows[p]
     return indptr_array, indices_array
 
 

@@ -73,7 +73,7 @@ def test_factor_pattern_equals_dense_elimination(B):
 
 @SETTINGS
 @given(patterns(), st.integers(0, 1000))
-def testfactor_pattern_is_that_of_the_given_permutation_not_of_its_postorder(B, seed):
+def test_factor_pattern_is_that_of_the_given_permutation_not_of_its_postorder(B, seed):
     perm = np.random.default_rng(seed).permutation(B.shape[0]).astype(np.int32)
     indptr, indices = pattern_of_factor(*packed_pattern(B), perm)
     expected = packed_pattern(eliminate(B[np.ix_(perm, perm)]))
