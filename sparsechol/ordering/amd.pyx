@@ -41,7 +41,12 @@ cdef enum:
 
 
 # Where a branch would go either way, the loops below do without: what is dropped is written too,
-# and the next entry overwrites it.
+# and the next entry overwrites it; what does not count is masked.
+
+
+cdef inline int64_t positive(int64_t x) noexcept nogil:
+    """All bits if x > 0, else none."""
+    return (-x) >> 63
 
 
 cdef inline void enlist(Quotient *g, int32_t i, int32_t degree) noexcept nogil:
@@ -144,15 +149,18 @@ cdef inline int64_t claim(Quotient *g, const int32_t *source, int32_t length, in
 
     `into` may be `source`; a claimed variable's weight is negative.
     """
-    cdef int64_t size = 0
+    cdef int64_t size = 0, total = 0, free
     cdef int32_t k, i, weight
+    cdef Vertex *vertex = g.vertex
     for k in range(length):
         i = source[k]
-        weight = max(g.vertex[i].weight, 0)
-        g.vertex[i].weight -= 2 * weight
-        degree[0] += weight
+        weight = vertex[i].weight
+        free = positive(weight)
+        vertex[i].weight = weight - 2 * (weight & <int32_t>free)
+        total += weight & free
         into[size] = i
-        size += weight > 0
+        size -= free
+    degree[0] += total
     return size
 
 
@@ -200,16 +208,21 @@ cdef inline void finish_forming(Quotient *g, int32_t pivot, int64_t degree) noex
 
 cdef void measure_outside(Quotient *g, int32_t pivot) noexcept nogil:
     """stamp[e] - flag <- |L_e \\ L_pivot| for every element e next to a variable of L_pivot."""
-    cdef int64_t p, q, stamp, size
-    cdef int32_t i, e, weight
-    for p in range(g.vertex[pivot].start, g.vertex[pivot].start + g.vertex[pivot].length):
-        i = g.lists[p]
-        weight = -g.vertex[i].weight
-        for q in range(g.vertex[i].start, g.vertex[i].start + g.vertex[i].elements):
-            e = g.lists[q]
-            stamp = g.vertex[e].stamp
-            size = (stamp if stamp >= g.flag else g.vertex[e].degree + g.flag) - weight
-            g.vertex[e].stamp = size if stamp != 0 else 0
+    cdef int64_t stamp, size, flag = g.flag
+    cdef int32_t j, k, weight
+    cdef Vertex *vertex = g.vertex
+    cdef Vertex *e
+    cdef const int32_t *variables = g.lists + vertex[pivot].start
+    cdef const int32_t *elements
+    for j in range(vertex[pivot].length):
+        weight = -vertex[variables[j]].weight
+        elements = g.lists + vertex[variables[j]].start
+        for k in range(vertex[variables[j]].elements):
+            e = &vertex[elements[k]]
+            stamp = e.stamp
+            size = e.degree + flag
+            size ^= (size ^ stamp) & positive(stamp - flag + 1)
+            e.stamp = (size - weight) & positive(stamp)
 
 
 cdef int32_t update_variables(Quotient *g, int32_t pivot) noexcept nogil:
@@ -232,38 +245,41 @@ cdef int32_t update_variables(Quotient *g, int32_t pivot) noexcept nogil:
 
 cdef inline bint update_variable(Quotient *g, int32_t i, int32_t pivot) noexcept nogil:
     """False if variable i has no neighbour outside L_pivot."""
-    cdef int64_t first = g.vertex[i].start, q = first, middle, p
-    cdef int64_t degree = 0, outside
+    cdef Vertex *vertex = g.vertex
+    cdef int32_t *entries = g.lists + vertex[i].start
+    cdef int64_t degree = 0, outside, kept, flag = g.flag
     cdef uint64_t hash_value = 0
-    cdef int32_t x
-    for p in range(first, first + g.vertex[i].elements):
-        x = g.lists[p]
-        if g.vertex[x].stamp == g.flag:
+    cdef int32_t x, k, size = 0, middle, elements = vertex[i].elements
+    for k in range(elements):
+        x = entries[k]
+        outside = vertex[x].stamp - flag
+        if outside == 0:
             swallow(g, x, pivot)
-        outside = max(g.vertex[x].stamp - g.flag, 0)        # 0 of one that is gone
-        degree += outside
-        hash_value += <uint64_t>x if outside else 0
-        g.lists[q] = x
-        q += outside > 0
-    middle = q
-    for p in range(first + g.vertex[i].elements, first + g.vertex[i].length):
-        x = g.lists[p]
-        outside = max(g.vertex[x].weight, 0)
-        degree += outside
-        hash_value += <uint64_t>x if outside else 0
-        g.lists[q] = x
-        q += outside > 0
-    if q == first and not g.vertex[i].fixed:
+        kept = positive(outside)
+        degree += outside & kept
+        hash_value += <uint64_t>(x & kept)
+        entries[size] = x
+        size -= <int32_t>kept
+    middle = size
+    for k in range(elements, vertex[i].length):
+        x = entries[k]
+        outside = vertex[x].weight
+        kept = positive(outside)
+        degree += outside & kept
+        hash_value += <uint64_t>(x & kept)
+        entries[size] = x
+        size -= <int32_t>kept
+    if size == 0 and not vertex[i].fixed:
         return False
-    g.vertex[i].degree = <int32_t>min(<int64_t>g.vertex[i].degree, degree)
+    vertex[i].degree = <int32_t>min(<int64_t>vertex[i].degree, degree)
     # The pivot comes first. At least one entry was dropped (the pivot or a swallowed element),
     # so there is a place for it: the first variable moves to the end, the first element to the
     # place of that variable.
-    g.lists[q] = g.lists[middle]
-    g.lists[middle] = g.lists[first]
-    g.lists[first] = pivot
-    g.vertex[i].elements = <int32_t>(middle - first + 1)
-    g.vertex[i].length = <int32_t>(q - first + 1)
+    entries[size] = entries[middle]
+    entries[middle] = entries[0]
+    entries[0] = pivot
+    vertex[i].elements = middle + 1
+    vertex[i].length = size + 1
     x = <int32_t>(hash_value & g.mask)
     g.link[i] = Link(next=g.bucket[x], previous=x)
     g.bucket[x] = i
