@@ -1,6 +1,6 @@
 """Minimum degree orderings, for the parts of a graph that dissection leaves."""
 
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 
 cdef struct Vertex:
@@ -11,8 +11,6 @@ cdef struct Vertex:
     int32_t weight
     int32_t degree          # approximate external degree of a variable, |L_e| of an element
     int64_t stamp           # |L_e \\ L_pivot| + flag of an element, marks of a variable; 0: gone
-    int32_t parent          # vertex that swallowed it, or -1
-    bint fixed              # it is never eliminated
 
 
 cdef struct Link:
@@ -31,6 +29,8 @@ cdef struct Quotient:
     int64_t flag            # stamps from `flag` on belong to the current pivot
     int32_t *lists
     Vertex *vertex          # (n)
+    int32_t *parent         # (n) vertex that swallowed it, or -1
+    uint8_t *fixed          # (n) 1: never eliminated
     Link *link              # (n), then the ends of the list of each degree, which is a ring
     uint64_t mask           # hash values are sums modulo a power of two, at most n
     int32_t *bucket         # (n) first variable of each hash value

@@ -25,7 +25,7 @@ Pellegrini, F., Roman, J., Amestoy, P. (2000). Hybridizing nested dissection and
     minimum degree for efficient sparse matrix ordering. Concurrency: Pract. Exper. 12, 69-84.
 """
 
-from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint64_t
+from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
@@ -54,7 +54,7 @@ cdef inline void enlist(Quotient *g, int32_t i, int32_t degree) noexcept nogil:
     cdef int32_t end = g.n + min(degree, g.most)
     cdef int32_t front = g.link[end].next
     g.vertex[i].degree = degree
-    if g.vertex[i].fixed:
+    if g.fixed[i]:
         g.link[i] = Link(next=i, previous=i)
         return
     g.link[i] = Link(next=front, previous=end)
@@ -72,7 +72,7 @@ cdef inline void delist(Quotient *g, int32_t i) noexcept nogil:
 
 cdef inline void swallow(Quotient *g, int32_t vertex, int32_t by) noexcept nogil:
     """An element or variable goes into another one."""
-    g.vertex[vertex].parent = by
+    g.parent[vertex] = by
     g.vertex[vertex].weight = 0
     g.vertex[vertex].stamp = 0
 
@@ -82,7 +82,7 @@ cdef void set_up(Quotient *g) noexcept nogil:
     cdef int32_t i, degree
     cdef int64_t p
     for i in range(g.n):
-        if not g.vertex[i].fixed:
+        if not g.fixed[i]:
             g.waiting += g.vertex[i].weight
         g.left += g.vertex[i].weight
     for i in range(g.n):
@@ -91,7 +91,7 @@ cdef void set_up(Quotient *g) noexcept nogil:
             degree += g.vertex[g.lists[p]].weight
         if g.vertex[i].length > 0:
             enlist(g, i, degree)
-        elif not g.vertex[i].fixed:
+        elif not g.fixed[i]:
             g.vertex[i].elements = IS_ELEMENT
             g.left -= g.vertex[i].weight
             g.waiting -= g.vertex[i].weight
@@ -269,7 +269,7 @@ cdef inline bint update_variable(Quotient *g, int32_t i, int32_t pivot) noexcept
         hash_value += <uint64_t>(x & kept)
         entries[size] = x
         size -= <int32_t>kept
-    if size == 0 and not vertex[i].fixed:
+    if size == 0 and not g.fixed[i]:
         return False
     vertex[i].degree = <int32_t>min(<int64_t>vertex[i].degree, degree)
     # The pivot comes first. At least one entry was dropped (the pivot or a swallowed element),
@@ -318,7 +318,7 @@ cdef inline bint same_list(Quotient *g, int32_t i, int32_t j) noexcept nogil:
     """Whether j has the list of i, whose entries carry the stamp `flag`."""
     cdef int64_t q
     if (g.vertex[i].length != g.vertex[j].length or g.vertex[i].elements != g.vertex[j].elements
-            or g.vertex[i].fixed != g.vertex[j].fixed):
+            or g.fixed[i] != g.fixed[j]):
         return False
     for q in range(g.vertex[j].start + 1, g.vertex[j].start + g.vertex[j].length):
         if g.vertex[g.lists[q]].stamp != g.flag:
@@ -387,11 +387,11 @@ cdef int32_t assembly_postorder(Quotient *g, int32_t *perm) noexcept nogil:
         child[v] = -1
     for elements in range(2):
         for v in range(g.n - 1, -1, -1):
-            if g.vertex[v].parent != -1 and (g.vertex[v].elements == IS_ELEMENT) == elements:
-                sibling[v] = child[g.vertex[v].parent]
-                child[g.vertex[v].parent] = v
+            if g.parent[v] != -1 and (g.vertex[v].elements == IS_ELEMENT) == elements:
+                sibling[v] = child[g.parent[v]]
+                child[g.parent[v]] = v
     for v in range(g.n):
-        if g.vertex[v].parent == -1 and g.vertex[v].elements == IS_ELEMENT:
+        if g.parent[v] == -1 and g.vertex[v].elements == IS_ELEMENT:
             place = depth_first(v, child, sibling, g.lists, perm, place)
     return place
 
@@ -409,20 +409,23 @@ cdef bint open_quotient(Quotient *g, int32_t n, int64_t entries, int64_t total) 
     g.free = entries
     g.lists = <int32_t *>room(g.room, sizeof(int32_t))
     g.vertex = <Vertex *>room(n, sizeof(Vertex))
+    g.parent = <int32_t *>room(n, sizeof(int32_t))
+    g.fixed = <uint8_t *>room(n, sizeof(uint8_t))
     g.most = <int32_t>min(total, <int64_t>INT32_MAX - n - 1)
     g.link = <Link *>room(<int64_t>n + g.most + 1, sizeof(Link))
     g.bucket = <int32_t *>room(n, sizeof(int32_t))
     g.sibling = <int32_t *>room(n, sizeof(int32_t))
-    if (g.lists == NULL or g.vertex == NULL or g.link == NULL or g.bucket == NULL
-            or g.sibling == NULL):
+    if (g.lists == NULL or g.vertex == NULL or g.parent == NULL or g.fixed == NULL
+            or g.link == NULL or g.bucket == NULL or g.sibling == NULL):
         return False
     for v in range(n, n + g.most + 1):
         g.link[v] = Link(next=v, previous=v)
     memset(g.bucket, 0xff, <size_t>n * sizeof(int32_t))
+    memset(g.parent, 0xff, <size_t>n * sizeof(int32_t))         # all -1
+    memset(g.fixed, 0, <size_t>n * sizeof(uint8_t))
     memset(g.vertex, 0, <size_t>n * sizeof(Vertex))
     for v in range(n):
         g.vertex[v].stamp = 1
-        g.vertex[v].parent = -1
     while 2 * g.mask + 1 < <uint64_t>n:
         g.mask = 2 * g.mask + 1
     g.flag = 2
@@ -433,6 +436,8 @@ cdef bint open_quotient(Quotient *g, int32_t n, int64_t entries, int64_t total) 
 cdef void close_quotient(Quotient *g) noexcept nogil:
     free(g.lists)
     free(g.vertex)
+    free(g.parent)
+    free(g.fixed)
     free(g.link)
     free(g.bucket)
     free(g.sibling)

@@ -218,7 +218,7 @@ cdef void order_leaf(Dissection *d, Space *space, Part *part) noexcept nogil:
                 at += 1
         for k in range(around):
             q.vertex[h.n + k].weight = g.weight[found[k]]
-            q.vertex[h.n + k].fixed = 1
+            q.fixed[h.n + k] = 1
             q.vertex[h.n + k].length = 0
         for k in range(h.n):
             for p in range(q.vertex[k].start, q.vertex[k].start + q.vertex[k].length):
