@@ -25,7 +25,7 @@ Pellegrini, F., Roman, J., Amestoy, P. (2000). Hybridizing nested dissection and
     minimum degree for efficient sparse matrix ordering. Concurrency: Pract. Exper. 12, 69-84.
 """
 
-from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
@@ -44,8 +44,12 @@ cdef enum:
 # and the next entry overwrites it; what does not count is masked.
 
 
-cdef inline int64_t positive(int64_t x) noexcept nogil:
+cdef inline int32_t positive(int32_t x) noexcept nogil:
     """All bits if x > 0, else none."""
+    return (-x) >> 31
+
+
+cdef inline int64_t longer_positive(int64_t x) noexcept nogil:
     return (-x) >> 63
 
 
@@ -143,20 +147,19 @@ cdef int64_t collect_garbage(Quotient *g, int64_t keep_from) noexcept nogil:
     return q
 
 
-cdef inline int64_t claim(Quotient *g, const int32_t *source, int32_t length, int32_t *into,
-                          int64_t *degree) noexcept nogil:
+cdef inline int32_t claim(Quotient *g, const int32_t *source, int32_t length, int32_t *into,
+                          int32_t *degree) noexcept nogil:
     """Collect the variables of a list that are not claimed or gone; returns how many.
 
     `into` may be `source`; a claimed variable's weight is negative.
     """
-    cdef int64_t size = 0, total = 0, free
-    cdef int32_t k, i, weight
+    cdef int32_t size = 0, total = 0, k, i, weight, free
     cdef Vertex *vertex = g.vertex
     for k in range(length):
         i = source[k]
         weight = vertex[i].weight
         free = positive(weight)
-        vertex[i].weight = weight - 2 * (weight & <int32_t>free)
+        vertex[i].weight = weight - 2 * (weight & free)
         total += weight & free
         into[size] = i
         size -= free
@@ -167,8 +170,8 @@ cdef inline int64_t claim(Quotient *g, const int32_t *source, int32_t length, in
 cdef void form_in_place(Quotient *g, int32_t pivot) noexcept nogil:
     """L_pivot of a pivot without elements: its own list, shrunk."""
     cdef int32_t *start = g.lists + g.vertex[pivot].start
-    cdef int64_t degree = 0
-    g.vertex[pivot].length = <int32_t>claim(g, start, g.vertex[pivot].length, start, &degree)
+    cdef int32_t degree = 0
+    g.vertex[pivot].length = claim(g, start, g.vertex[pivot].length, start, &degree)
     finish_forming(g, pivot, degree)
 
 
@@ -179,8 +182,8 @@ cdef void form_at_end(Quotient *g, int32_t pivot) noexcept nogil:
     collected. There is room then: what is live is never more than at the start, and no list is
     longer than n.
     """
-    cdef int64_t begin = g.free, degree = 0
-    cdef int32_t k, source
+    cdef int64_t begin = g.free
+    cdef int32_t k, source, degree = 0
     cdef int32_t count = g.vertex[pivot].elements
     for k in range(count + 1):
         source = pivot
@@ -199,9 +202,9 @@ cdef void form_at_end(Quotient *g, int32_t pivot) noexcept nogil:
     finish_forming(g, pivot, degree)
 
 
-cdef inline void finish_forming(Quotient *g, int32_t pivot, int64_t degree) noexcept nogil:
+cdef inline void finish_forming(Quotient *g, int32_t pivot, int32_t degree) noexcept nogil:
     cdef int64_t p
-    g.vertex[pivot].degree = <int32_t>degree
+    g.vertex[pivot].degree = degree
     for p in range(g.vertex[pivot].start, g.vertex[pivot].start + g.vertex[pivot].length):
         delist(g, g.lists[p])
 
@@ -221,8 +224,8 @@ cdef void measure_outside(Quotient *g, int32_t pivot) noexcept nogil:
             e = &vertex[elements[k]]
             stamp = e.stamp
             size = e.degree + flag
-            size ^= (size ^ stamp) & positive(stamp - flag + 1)
-            e.stamp = (size - weight) & positive(stamp)
+            size ^= (size ^ stamp) & longer_positive(stamp - flag + 1)
+            e.stamp = (size - weight) & longer_positive(stamp)
 
 
 cdef int32_t update_variables(Quotient *g, int32_t pivot) noexcept nogil:
@@ -247,28 +250,30 @@ cdef inline bint update_variable(Quotient *g, int32_t i, int32_t pivot) noexcept
     """False if variable i has no neighbour outside L_pivot."""
     cdef Vertex *vertex = g.vertex
     cdef int32_t *entries = g.lists + vertex[i].start
-    cdef int64_t degree = 0, outside, kept, flag = g.flag
-    cdef uint64_t hash_value = 0
-    cdef int32_t x, k, size = 0, middle, elements = vertex[i].elements
+    cdef int64_t outside, flag = g.flag
+    cdef int64_t degree = 0
+    cdef uint32_t hash_value = 0
+    cdef int32_t x, k, weight, kept, size = 0, middle, others = 0, elements = vertex[i].elements
     for k in range(elements):
         x = entries[k]
         outside = vertex[x].stamp - flag
         if outside == 0:
             swallow(g, x, pivot)
-        kept = positive(outside)
+        kept = <int32_t>longer_positive(outside)
         degree += outside & kept
-        hash_value += <uint64_t>(x & kept)
+        hash_value += <uint32_t>(x & kept)
         entries[size] = x
-        size -= <int32_t>kept
+        size -= kept
     middle = size
     for k in range(elements, vertex[i].length):
         x = entries[k]
-        outside = vertex[x].weight
-        kept = positive(outside)
-        degree += outside & kept
-        hash_value += <uint64_t>(x & kept)
+        weight = vertex[x].weight
+        kept = positive(weight)
+        others += weight & kept
+        hash_value += <uint32_t>(x & kept)
         entries[size] = x
-        size -= <int32_t>kept
+        size -= kept
+    degree += others
     if size == 0 and not g.fixed[i]:
         return False
     vertex[i].degree = <int32_t>min(<int64_t>vertex[i].degree, degree)
