@@ -69,8 +69,12 @@ class CholeskyFactor(Panels):
     def __init__(
         self, symbolic: "_symbolic.SymbolicFactor", packed: np.ndarray, threads: int | None = None
     ):
-        flat = allocate(symbolic._structure.size, packed.dtype, "the factor")
-        self._start(symbolic, flat)
+        structure = symbolic._structure
+        length = _factorize.workspace(structure, 1, _useful_threads(structure, threads))
+        # One block, for which large pages are worth while.
+        block = allocate(structure.size + length, packed.dtype, "the factor and its workspace")
+        self._start(symbolic, block[: structure.size])
+        self._work = block[structure.size :]
         self._set(packed, threads)
 
     def _set(self, packed, threads) -> None:

@@ -43,6 +43,11 @@ def pack(const int64_t[::1] indptr, const int32_t[::1] indices, const int64_t[::
         raise ValueError("pack: pattern and packed values do not have one length")
     if starts.shape[0] != n + 1 or minors.shape[0] < starts[n] or data.shape[0] < starts[n]:
         raise ValueError("pack: arrays do not belong to one compressed matrix")
+    if major_is_column and not conjugated and same_pattern(indptr, indices, starts, minors):
+        with nogil:
+            for p in range(indptr[n]):
+                packed[p] = packed[p] + data[p]
+        return -1, -1
     with nogil:
         for major in range(n):
             if major_is_column:
@@ -75,6 +80,20 @@ def pack(const int64_t[::1] indptr, const int32_t[::1] indices, const int64_t[::
             if stray_major >= 0:
                 break
     return (stray_minor, stray_major) if major_is_column else (stray_major, stray_minor)
+
+
+cdef bint same_pattern(const int64_t[::1] indptr, const int32_t[::1] indices,
+                       const int64_t[::1] starts, const index[::1] minors) noexcept nogil:
+    """Whether a compressed matrix has the pattern itself, in its order."""
+    cdef Py_ssize_t j
+    cdef int64_t p, unequal = 0
+    for j in range(indptr.shape[0]):
+        unequal += indptr[j] != starts[j]
+    if unequal:
+        return False
+    for p in range(indices.shape[0]):
+        unequal += indices[p] != minors[p]
+    return unequal == 0
 
 
 cdef inline int64_t search(const int32_t[::1] indices, int64_t begin, int64_t end,

@@ -408,21 +408,25 @@ cdef bint open_quotient(Quotient *g, int32_t n, int64_t entries, int64_t total) 
     """Memory for a graph of n vertices of this weight; the caller fills `start`, `length`,
     `lists`, `weight` and `fixed`. False where memory is short."""
     cdef int32_t v
+    cdef int64_t links
     memset(g, 0, sizeof(Quotient))
     g.n = n
     g.room = entries + entries // 5 + n
     g.free = entries
-    g.lists = <int32_t *>room(g.room, sizeof(int32_t))
-    g.vertex = <Vertex *>room(n, sizeof(Vertex))
-    g.parent = <int32_t *>room(n, sizeof(int32_t))
-    g.fixed = <uint8_t *>room(n, sizeof(uint8_t))
     g.most = <int32_t>min(total, <int64_t>INT32_MAX - n - 1)
-    g.link = <Link *>room(<int64_t>n + g.most + 1, sizeof(Link))
-    g.bucket = <int32_t *>room(n, sizeof(int32_t))
-    g.sibling = <int32_t *>room(n, sizeof(int32_t))
-    if (g.lists == NULL or g.vertex == NULL or g.parent == NULL or g.fixed == NULL
-            or g.link == NULL or g.bucket == NULL or g.sibling == NULL):
+    links = <int64_t>n + g.most + 1
+    # One block, for which large pages are worth while.
+    g.vertex = <Vertex *>room(
+        n * <int64_t>(sizeof(Vertex) + 3 * sizeof(int32_t) + 1)
+        + links * <int64_t>sizeof(Link) + g.room * <int64_t>sizeof(int32_t), 1)
+    if g.vertex == NULL:
         return False
+    g.link = <Link *>(g.vertex + n)
+    g.lists = <int32_t *>(g.link + links)
+    g.parent = g.lists + g.room
+    g.bucket = g.parent + n
+    g.sibling = g.bucket + n
+    g.fixed = <uint8_t *>(g.sibling + n)
     for v in range(n, n + g.most + 1):
         g.link[v] = Link(next=v, previous=v)
     memset(g.bucket, 0xff, <size_t>n * sizeof(int32_t))
@@ -439,13 +443,7 @@ cdef bint open_quotient(Quotient *g, int32_t n, int64_t entries, int64_t total) 
 
 
 cdef void close_quotient(Quotient *g) noexcept nogil:
-    free(g.lists)
     free(g.vertex)
-    free(g.parent)
-    free(g.fixed)
-    free(g.link)
-    free(g.bucket)
-    free(g.sibling)
 
 
 cdef int32_t minimum_degree(Quotient *g, int32_t *perm) noexcept nogil:
