@@ -9,8 +9,8 @@ cdef struct Vertex:
     int32_t length
     int32_t elements
     int32_t weight
-    int32_t degree          # approximate external degree of a variable, |L_e| of an element
-    int64_t stamp           # |L_e \\ L_pivot| + flag of an element, marks of a variable; 0: gone
+    int32_t degree          # approximate external degree of a variable, |L_e| of an element; GONE
+    int64_t stamp           # |L_e and L_pivot| + flag of an element, marks of a variable
 
 
 cdef struct Link:

@@ -9,8 +9,9 @@ edge, A_i. Its neighbours are A_i and all L_e, e in E_i.
     list of an element      [ v v v v v ]
 
 Variables with the same neighbours become one *supervariable*, of weight `weight[i]` > 0. While a
-pivot is processed, the variables of its element carry a negative weight. Elements that are
-swallowed by a newer one, and variables that left, have weight or stamp 0 and are passed over.
+pivot is processed, the variables of its element carry a negative weight. What was swallowed, an
+element by a newer one or a variable by another, has weight 0 and a degree of GONE, and is passed
+over.
 
 Where a part of a larger graph is ordered, the vertices around it that are eliminated later count
 in the degrees but are never pivots: they are *fixed* (the halo of Pellegrini, Roman and Amestoy).
@@ -38,18 +39,15 @@ from sparsechol.symbolic.forest cimport depth_first
 
 cdef enum:
     IS_ELEMENT = -1         # in place of the number of elements of a variable
+    GONE = -1               # in place of the degree of what was swallowed
 
 
 # Where a branch would go either way, the loops below do without: what is dropped is written too,
 # and the next entry overwrites it; what does not count is masked.
 
 
-cdef inline int32_t positive(int32_t x) noexcept nogil:
+cdef inline int64_t positive(int64_t x) noexcept nogil:
     """All bits if x > 0, else none."""
-    return (-x) >> 31
-
-
-cdef inline int64_t longer_positive(int64_t x) noexcept nogil:
     return (-x) >> 63
 
 
@@ -78,7 +76,8 @@ cdef inline void swallow(Quotient *g, int32_t vertex, int32_t by) noexcept nogil
     """An element or variable goes into another one."""
     g.parent[vertex] = by
     g.vertex[vertex].weight = 0
-    g.vertex[vertex].stamp = 0
+    g.vertex[vertex].degree = GONE
+    g.vertex[vertex].length = 0
 
 
 cdef void set_up(Quotient *g) noexcept nogil:
@@ -100,7 +99,6 @@ cdef void set_up(Quotient *g) noexcept nogil:
             g.left -= g.vertex[i].weight
             g.waiting -= g.vertex[i].weight
             g.vertex[i].weight = 0
-            g.vertex[i].stamp = 0
 
 
 cdef int32_t take_pivot(Quotient *g) noexcept nogil:
@@ -124,7 +122,7 @@ cdef int64_t collect_garbage(Quotient *g, int64_t keep_from) noexcept nogil:
     cdef int32_t _
     # The first entry of each list moves to `start`; its place names the owner.
     for v in range(g.n):
-        if g.vertex[v].stamp != 0 and g.vertex[v].length > 0:
+        if g.vertex[v].length > 0:
             p = g.vertex[v].start
             g.vertex[v].start = g.lists[p]
             g.lists[p] = ~v
@@ -158,7 +156,7 @@ cdef inline int32_t claim(Quotient *g, const int32_t *source, int32_t length, in
     for k in range(length):
         i = source[k]
         weight = vertex[i].weight
-        free = positive(weight)
+        free = <int32_t>positive(weight)
         vertex[i].weight = weight - 2 * (weight & free)
         total += weight & free
         into[size] = i
@@ -209,9 +207,9 @@ cdef inline void finish_forming(Quotient *g, int32_t pivot, int32_t degree) noex
         delist(g, g.lists[p])
 
 
-cdef void measure_outside(Quotient *g, int32_t pivot) noexcept nogil:
-    """stamp[e] - flag <- |L_e \\ L_pivot| for every element e next to a variable of L_pivot."""
-    cdef int64_t stamp, size, flag = g.flag
+cdef void measure_inside(Quotient *g, int32_t pivot) noexcept nogil:
+    """stamp[e] - flag <- |L_e and L_pivot| for every element e next to a variable of L_pivot."""
+    cdef int64_t flag = g.flag
     cdef int32_t j, k, weight
     cdef Vertex *vertex = g.vertex
     cdef Vertex *e
@@ -222,10 +220,7 @@ cdef void measure_outside(Quotient *g, int32_t pivot) noexcept nogil:
         elements = g.lists + vertex[variables[j]].start
         for k in range(vertex[variables[j]].elements):
             e = &vertex[elements[k]]
-            stamp = e.stamp
-            size = e.degree + flag
-            size ^= (size ^ stamp) & longer_positive(stamp - flag + 1)
-            e.stamp = (size - weight) & longer_positive(stamp)
+            e.stamp = max(e.stamp, flag) + weight
 
 
 cdef int32_t update_variables(Quotient *g, int32_t pivot) noexcept nogil:
@@ -250,16 +245,15 @@ cdef inline bint update_variable(Quotient *g, int32_t i, int32_t pivot) noexcept
     """False if variable i has no neighbour outside L_pivot."""
     cdef Vertex *vertex = g.vertex
     cdef int32_t *entries = g.lists + vertex[i].start
-    cdef int64_t outside, flag = g.flag
-    cdef int64_t degree = 0
+    cdef int64_t degree = 0, outside, flag = g.flag
     cdef uint32_t hash_value = 0
     cdef int32_t x, k, weight, kept, size = 0, middle, others = 0, elements = vertex[i].elements
     for k in range(elements):
         x = entries[k]
-        outside = vertex[x].stamp - flag
+        outside = vertex[x].degree + flag - vertex[x].stamp
         if outside == 0:
             swallow(g, x, pivot)
-        kept = <int32_t>longer_positive(outside)
+        kept = <int32_t>positive(outside)
         degree += outside & kept
         hash_value += <uint32_t>(x & kept)
         entries[size] = x
@@ -268,7 +262,7 @@ cdef inline bint update_variable(Quotient *g, int32_t i, int32_t pivot) noexcept
     for k in range(elements, vertex[i].length):
         x = entries[k]
         weight = vertex[x].weight
-        kept = positive(weight)
+        kept = <int32_t>positive(weight)
         others += weight & kept
         hash_value += <uint32_t>(x & kept)
         entries[size] = x
@@ -347,7 +341,6 @@ cdef void finish_element(Quotient *g, int32_t pivot, bint at_end) noexcept nogil
         q += 1
     g.vertex[pivot].length = <int32_t>(q - g.vertex[pivot].start)
     g.vertex[pivot].weight = 0
-    g.vertex[pivot].stamp = 1 if g.vertex[pivot].length else 0
     if at_end:
         g.free = q
 
@@ -369,7 +362,7 @@ cdef void eliminate(Quotient *g) noexcept nogil:
             form_in_place(g, pivot)
         g.vertex[pivot].elements = IS_ELEMENT
         largest = max(largest, g.vertex[pivot].degree)
-        measure_outside(g, pivot)
+        measure_inside(g, pivot)
         gone = update_variables(g, pivot)
         g.waiting -= gone
         g.left -= gone
@@ -433,11 +426,9 @@ cdef bint open_quotient(Quotient *g, int32_t n, int64_t entries, int64_t total) 
     memset(g.parent, 0xff, <size_t>n * sizeof(int32_t))         # all -1
     memset(g.fixed, 0, <size_t>n * sizeof(uint8_t))
     memset(g.vertex, 0, <size_t>n * sizeof(Vertex))
-    for v in range(n):
-        g.vertex[v].stamp = 1
     while 2 * g.mask + 1 < <uint64_t>n:
         g.mask = 2 * g.mask + 1
-    g.flag = 2
+    g.flag = 1
     g.lowest = g.most
     return True
 
