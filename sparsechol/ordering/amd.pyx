@@ -151,26 +151,24 @@ cdef inline int32_t claim(Quotient *g, const int32_t *source, int32_t length, in
 
     `into` may be `source`; a claimed variable's weight is negative.
     """
-    cdef int32_t size = 0, total = 0, k, i, weight, free
-    cdef Vertex *vertex = g.vertex
+    cdef int32_t size = 0, k, i, weight
     for k in range(length):
         i = source[k]
-        weight = vertex[i].weight
-        free = <int32_t>positive(weight)
-        vertex[i].weight = weight - 2 * (weight & free)
-        total += weight & free
-        into[size] = i
-        size -= free
-    degree[0] += total
+        weight = g.vertex[i].weight
+        if weight > 0:
+            g.vertex[i].weight = -weight
+            delist(g, i)
+            degree[0] += weight
+            into[size] = i
+            size += 1
     return size
 
 
 cdef void form_in_place(Quotient *g, int32_t pivot) noexcept nogil:
     """L_pivot of a pivot without elements: its own list, shrunk."""
     cdef int32_t *start = g.lists + g.vertex[pivot].start
-    cdef int32_t degree = 0
-    g.vertex[pivot].length = claim(g, start, g.vertex[pivot].length, start, &degree)
-    finish_forming(g, pivot, degree)
+    g.vertex[pivot].length = claim(
+        g, start, g.vertex[pivot].length, start, &g.vertex[pivot].degree)
 
 
 cdef void form_at_end(Quotient *g, int32_t pivot) noexcept nogil:
@@ -181,8 +179,7 @@ cdef void form_at_end(Quotient *g, int32_t pivot) noexcept nogil:
     longer than n.
     """
     cdef int64_t begin = g.free
-    cdef int32_t k, source, degree = 0
-    cdef int32_t count = g.vertex[pivot].elements
+    cdef int32_t k, source, count = g.vertex[pivot].elements
     for k in range(count + 1):
         source = pivot
         if k < count:
@@ -192,19 +189,11 @@ cdef void form_at_end(Quotient *g, int32_t pivot) noexcept nogil:
         if g.free + g.vertex[source].length > g.room:
             begin = collect_garbage(g, begin)
         g.free += claim(g, g.lists + g.vertex[source].start, g.vertex[source].length,
-                        g.lists + g.free, &degree)
+                        g.lists + g.free, &g.vertex[pivot].degree)
         if source != pivot:
             swallow(g, source, pivot)
     g.vertex[pivot].start = begin
     g.vertex[pivot].length = <int32_t>(g.free - begin)
-    finish_forming(g, pivot, degree)
-
-
-cdef inline void finish_forming(Quotient *g, int32_t pivot, int32_t degree) noexcept nogil:
-    cdef int64_t p
-    g.vertex[pivot].degree = degree
-    for p in range(g.vertex[pivot].start, g.vertex[pivot].start + g.vertex[pivot].length):
-        delist(g, g.lists[p])
 
 
 cdef void measure_inside(Quotient *g, int32_t pivot) noexcept nogil:
