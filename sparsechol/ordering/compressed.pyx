@@ -11,7 +11,7 @@ Ashcraft, C. (1995). Compressed graphs and the minimum degree algorithm. SIAM J.
 """
 
 from libc.math cimport sqrt
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport free
 from libc.string cimport memset
 
@@ -185,39 +185,30 @@ cdef inline bint twins(const Graph *g, int32_t u, int32_t v) noexcept nogil:
 cdef bint find_twins(const Graph *g, int32_t *twin) noexcept nogil:
     """Fill `twin`: the first row with the same neighbours, where it is not DENSE already.
 
-    Only rows are compared whose neighbours, themselves included, have equal sums. False where
-    memory is short.
+    Only neighbours are compared whose own neighbours, themselves included, have equal sums. False
+    where memory is short.
     """
-    cdef uint64_t size = 16, slot
-    cdef int64_t p
-    cdef int64_t total
-    cdef int32_t v
+    cdef int64_t p, total
+    cdef int32_t u, v
     cdef int64_t *sums = <int64_t *>room(g.n, sizeof(int64_t))
-    cdef int32_t *table
-    while size < 2 * <uint64_t>g.n:
-        size *= 2
-    table = <int32_t *>room(<int64_t>size, sizeof(int32_t))
-    if sums == NULL or table == NULL:
-        free(sums)
-        free(table)
+    if sums == NULL:
         return False
-    memset(table, 0xff, <size_t>size * sizeof(int32_t))
     for v in range(g.n):
+        sums[v] = -1
         if twin[v] == DENSE:
             continue
         total = v
         for p in range(g.start[v], g.start[v + 1]):
             total += g.adjacent[p]
         sums[v] = total
-        slot = (<uint64_t>total * <uint64_t>0x9E3779B97F4A7C15) >> 20 & (size - 1)
-        while table[slot] != -1 and not (
-                sums[table[slot]] == total and twins(g, table[slot], v)):
-            slot = (slot + 1) & (size - 1)
-        if table[slot] == -1:
-            table[slot] = v
-        twin[v] = table[slot]
+        for p in range(g.start[v], g.start[v + 1]):
+            u = g.adjacent[p]
+            if u >= v:
+                break
+            if sums[u] == total and twins(g, u, v):
+                twin[v] = twin[u]
+                break
     free(sums)
-    free(table)
     return True
 
 
