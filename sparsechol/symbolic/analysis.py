@@ -7,7 +7,6 @@ import numpy as np
 
 from sparsechol.symbolic.etree import (
     column_counts,
-    columns_of,
     elimination_tree,
     inverse_permutation,
     neighbours,

@@ -1,8 +1,8 @@
 """Elimination tree, postorder and column counts of a permuted symmetric pattern.
 
 A pattern is a lower triangle by column (`indptr` int64, `indices` int32) with the diagonal present,
-or a graph: lists of neighbours. `order[k]` is the row or vertex at place k, and `inverse` says where
-each one is.
+or a graph: lists of neighbours. `order[k]` is the row or vertex at place k, and `inverse` says
+where each one is.
 
 References
 ----------

@@ -424,7 +424,8 @@ cdef inline void wait(int32_t k, const int64_t[::1] row_start, const int32_t[::1
 
 def plan(below, parent, region, time, task, task_parent):
     """Everything that a partition into tasks decides: the contents of a Plan (see the pxd)."""
-    steps, task_start, length, given, handed, handed_rows = by_task(below, parent, time, task, task_parent)
+    steps, task_start, length, given, handed, handed_rows = by_task(
+        below, parent, time, task, task_parent)
     up_rank, down_rank = ranks(task_parent, length)
     leaf, opens, guest, before, rest, next_guest = children(parent, region, task)
     update, updates = stacked(below, parent, handed, opens, leaf, steps, task_start)

@@ -149,6 +149,39 @@ def test_counts_are_those_of_dense_symbolic_elimination(method, n, density, seed
 
 
 @methods
+@settings(max_examples=60, derandomize=True, deadline=None)
+@given(
+    n=st.integers(1, 60),
+    density=st.floats(0, 0.3),
+    copies=st.integers(1, 4),
+    seed=st.integers(0, 2**31),
+)
+def test_the_tree_of_the_compressed_graph_is_that_of_the_matrix(method, n, density, copies, seed):
+    A = np.random.default_rng(seed).random((n, n)) < density
+    A = np.kron(A | A.T | np.eye(n, dtype=bool), np.ones((copies, copies)))
+    graph = Compressed(*pattern(A))
+    perm = OURS[method](graph)
+    whole = elimination(*pattern(A), perm)
+    if graph.complete:
+        rows, parent, counts = graph.tree(perm)
+        assert np.array_equal(counts, column_counts(A, rows))
+        assert np.array_equal(parent, whole.parent)
+        assert np.array_equal(rows, whole.perm)
+    tree, ordering = order(*pattern(A), method)
+    assert (tree.nnz, tree.flops) == (whole.nnz, whole.flops) == ordering.tried[method]
+
+
+def test_a_graph_without_its_dense_rows_has_no_tree():
+    graph = Compressed(*pattern(star(400)))
+    assert not graph.complete
+    with pytest.raises(ValueError, match="complete graph"):
+        graph.tree(amd(graph))
+    whole = Compressed(*pattern(grid(5, 5)))
+    with pytest.raises(ValueError, match="order of all rows"):
+        whole.tree(np.arange(24, dtype=np.int32))
+
+
+@methods
 @pytest.mark.parametrize("n", [0, 1, 2, 500])
 def test_no_edges(method, n):
     assert is_permutation(permutation(sp.eye_array(n), method), n)

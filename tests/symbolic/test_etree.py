@@ -81,9 +81,9 @@ def test_neighbours_are_dealt_out_by_their_places(B, seed):
     P = B[np.ix_(perm, perm)]
     for i in range(B.shape[0]):
         assert sorted(places[start[i] : middle[i]]) == np.flatnonzero(P[i, : i + 1]).tolist()
-        assert sorted(places[middle[i] : end[i]]) == (
-            np.flatnonzero(P[i, i + 1 :]) + i + 1
-        ).tolist()
+        assert (
+            sorted(places[middle[i] : end[i]]) == (np.flatnonzero(P[i, i + 1 :]) + i + 1).tolist()
+        )
 
 
 @SETTINGS

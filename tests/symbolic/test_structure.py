@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import SETTINGS, eliminate, packed_pattern, patterns
+from helpers import SETTINGS, eliminate, laplacian, packed_pattern, patterns
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -229,3 +229,14 @@ def test_factor_beyond_64_bits_is_refused_before_anything_is_allocated():
     below = np.array([2**31 - 1], dtype=np.int64)
     with pytest.raises(OverflowError, match="beyond 64-bit addressing"):
         offsets(first, below, np.array([-1], dtype=np.int32))
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_numbers_of_rows_that_are_not_those_of_the_pattern_are_refused(change):
+    indptr, indices = packed_pattern(laplacian(5, 5).toarray() != 0)
+    order = np.arange(25, dtype=np.int32)
+    places, first, region, below = supernodal_order(elimination(indptr, indices, order))
+    below = below.copy()
+    below[0] += change
+    with pytest.raises(ValueError, match="do not belong to this pattern"):
+        Structure(indptr, indices, places, first, region, below)
