@@ -22,6 +22,7 @@ and `target` lists these places, j by j: from the start of the region's part of 
 from the start of the update matrix. The sweeps from the roots down read from the same places.
 """
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 
@@ -107,7 +108,7 @@ cdef class Structure:
         self.pattern.runs = ints(runs)
         self.pattern.panel_rows = ints(panel_rows)
         self.pattern.panel = longs(panel)
-        self.pattern.region = ints(region)
+        self.pattern.region = ints(self.arrays["region"])
         self.pattern.begin = ints(begin)
         self.pattern.target_start = longs(target_start)
         self.pattern.target = ints(target)
@@ -143,16 +144,26 @@ cdef class Structure:
                    if isinstance(array, np.ndarray))
 
 
-cdef const int32_t *ints(const int32_t[::1] a) noexcept:
-    return &a[0] if a.shape[0] else NULL
+cdef const void *start_of(array) except? NULL:
+    """Where the numbers of a contiguous array lie; it must stay alive."""
+    cdef Py_buffer view
+    cdef const void *start
+    PyObject_GetBuffer(array, &view, PyBUF_SIMPLE)
+    start = view.buf
+    PyBuffer_Release(&view)
+    return start
 
 
-cdef const int64_t *longs(const int64_t[::1] a) noexcept:
-    return &a[0] if a.shape[0] else NULL
+cdef const int32_t *ints(array) except? NULL:
+    return <const int32_t *>start_of(array)
 
 
-cdef const uint8_t *flags(const uint8_t[::1] a) noexcept:
-    return &a[0] if a.shape[0] else NULL
+cdef const int64_t *longs(array) except? NULL:
+    return <const int64_t *>start_of(array)
+
+
+cdef const uint8_t *flags(array) except? NULL:
+    return <const uint8_t *>start_of(array)
 
 
 def offsets(const int32_t[::1] first, const int64_t[::1] below, const int32_t[::1] region):
@@ -532,7 +543,8 @@ def children(const int32_t[::1] parent, const int32_t[::1] region, const int32_t
     opens_array = np.empty(ns, dtype=np.uint8)
     cdef uint8_t[::1] leaf = leaf_array
     cdef uint8_t[::1] opens = opens_array
-    lists = [np.empty(ns, dtype=np.int32) for _ in range(4)]
+    list_array = np.empty((4, ns), dtype=np.int32)
+    cdef int32_t[:, ::1] lists = list_array
     cdef int32_t[::1] guest = lists[0]
     cdef int32_t[::1] before = lists[1]
     cdef int32_t[::1] rest = lists[2]
@@ -562,7 +574,7 @@ def children(const int32_t[::1] parent, const int32_t[::1] region, const int32_t
             else:
                 opens[opener[s]] = 1
                 before[opener[s]] = guest[s] if guest[s] < opener[s] else -1
-    return leaf_array, opens_array, *lists
+    return leaf_array, opens_array, *list_array
 
 
 def stacked(const int64_t[::1] orders, const int32_t[::1] parent, const int64_t[::1] handed,

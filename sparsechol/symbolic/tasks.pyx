@@ -114,6 +114,8 @@ def handovers(const int32_t[::1] handed, const int64_t[::1] below, const int32_t
     cdef int32_t t, p, side
     cdef Py_ssize_t k
     cdef int64_t base
+    if handed.shape[0] == 0:
+        return np.empty(0, dtype=np.int64), 0
     cdef int32_t[::1] level = np.zeros(count, dtype=np.int32)
     cdef int64_t[::1] own = np.zeros(count, dtype=np.int64)
     cdef int64_t[:, ::1] need = np.zeros((2, count), dtype=np.int64)
