@@ -104,7 +104,6 @@ cdef void set_up(Quotient *g) noexcept nogil:
 cdef int32_t take_pivot(Quotient *g) noexcept nogil:
     """A variable of least approximate degree."""
     cdef int32_t pivot
-    g.lowest = min(g.lowest, g.most)
     while g.link[g.n + g.lowest].next == g.n + g.lowest:
         g.lowest += 1
     pivot = g.link[g.n + g.lowest].next

@@ -80,7 +80,8 @@ cdef class Compressed:
         cdef int32_t n = self.graph.n
         cdef int64_t entries = self.entries
         cdef int32_t k, v = -1, size = 0
-        if not self.complete or perm.shape[0] != self.group.shape[0]:
+        cdef bint well = self.complete and perm.shape[0] == self.group.shape[0]
+        if not well:
             raise ValueError("an order of all rows of a complete graph is needed")
         if n == 0:
             return tuple(np.empty(0, dtype=kind) for kind in (np.int32, np.int32, np.int64))
@@ -88,10 +89,15 @@ cdef class Compressed:
         cdef int32_t[::1] order = order_array
         with nogil:
             for k in range(perm.shape[0]):
-                if self.group[perm[k]] != v and size < n:
+                well = well and 0 <= perm[k] < perm.shape[0]
+                if well and self.group[perm[k]] != v:
                     v = self.group[perm[k]]
-                    order[size] = v
-                    size += 1
+                    well = size < n
+                    if well:
+                        order[size] = v
+                        size += 1
+        if not well or size < n:
+            raise ValueError("the rows of a vertex must follow one another")
         starts = np.asarray(<int64_t[:n + 1]> self.graph.start)
         weight = np.asarray(<int32_t[:n]> self.graph.weight)
         members = np.empty(0, dtype=np.int32)

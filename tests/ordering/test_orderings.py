@@ -179,6 +179,12 @@ def test_a_graph_without_its_dense_rows_has_no_tree():
     whole = Compressed(*pattern(grid(5, 5)))
     with pytest.raises(ValueError, match="order of all rows"):
         whole.tree(np.arange(24, dtype=np.int32))
+    blocks = np.kron((grid(5, 5) + sp.eye_array(25)).toarray(), np.ones((2, 2)))
+    pairs = Compressed(*pattern(blocks))
+    assert pairs.vertices == 25
+    for perm in (np.arange(50)[::-1] + 1, np.roll(np.arange(50), 1), np.zeros(50)):
+        with pytest.raises(ValueError, match="must follow one another"):
+            pairs.tree(perm.astype(np.int32))
 
 
 @methods
