@@ -9,7 +9,7 @@ cdef struct Vertex:
     int32_t length
     int32_t elements
     int32_t weight
-    int32_t degree          # approximate external degree of a variable, |L_e| of an element; GONE
+    int32_t degree          # approximate external one of a variable, |L_e| of an element, or GONE
     int64_t stamp           # |L_e and L_pivot| + flag of an element, marks of a variable
 
 

@@ -23,7 +23,7 @@ from sparsechol.symbolic.supernodes import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tree:
     """Elimination tree of a permuted pattern, numbered in postorder."""
 
@@ -68,8 +68,14 @@ def vertex_tree(starts, members, weight, order):
 
 
 def supernodal_order(tree: Tree):
-    """Permutation, and of relaxed supernodes the first columns, regions (see supernodes), and
-    numbers of rows below."""
+    """Supernodes that are visited in the order of their columns.
+
+    Returns
+    -------
+    perm : original row at each place.
+    first, region, below : of each supernode its first column, the region that it is part of (see
+        supernodes), and its number of rows below.
+    """
     first = fundamental_supernodes(tree.parent, tree.counts)
     into, above = amalgamate(first, tree.parent, tree.counts)
     simple = find_regions(first, into, above, tree.counts)
