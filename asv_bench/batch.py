@@ -16,5 +16,5 @@ def table(repeat, markdown):
         times = clock.medians(work_of(sp.csc_array(model()), loops), repeat, THREADS)
         ratios = [f"{times[loop] / times['batch']:.2f}" for loop in loops]
         rows.append([name, f"{1e3 * times['batch']:.3f}", *ratios])
-    heading = tables.title(f"Batch of {COUNT}: factorise, solve, log-determinant", markdown)
+    heading = tables.title(f"Batch of {COUNT}: factorize, solve, log-determinant", markdown)
     return [heading, "", *tables.table(header, rows, markdown)]

@@ -1,6 +1,6 @@
-"""Compare colourings with those of other libraries: ``python -m asv_bench.coloring_report``.
+"""Compare colorings with those of other libraries: ``python -m asv_bench.coloring_report``.
 
-Run from the repository root, with the package installed. Prints numbers of colours, times in
+Run from the repository root, with the package installed. Prints numbers of colors, times in
 milliseconds, and ratios; 'auto' has its second.
 """
 
@@ -21,7 +21,7 @@ SHOWN = {
     "bidirectional": "Both directions",
 }
 
-# Pattern, kind, and the number of colours to reach; None where the time is what counts.
+# Pattern, kind, and the number of colors to reach; None where the time is what counts.
 GOALS = (
     ("bratu_100", "column", 5),
     ("brusselator_70", "column", 7),
@@ -52,7 +52,7 @@ def arguments():
 
 
 def measured(A, kind, repeat, orders=OURS, peers=()):
-    """Lower bound, numbers of colours, and times: ours by order, and those of the others."""
+    """Lower bound, numbers of colors, and times: ours by order, and those of the others."""
     from . import clock
     from .benchmarks import coloring
 
@@ -82,7 +82,7 @@ def warm_up():
 
 
 def comparison(names, kind, args, what=""):
-    """Table of one kind of colouring, and means of ratios."""
+    """Table of one kind of coloring, and means of ratios."""
     from . import tables
     from .benchmarks import coloring
 
@@ -118,12 +118,12 @@ def quotient(times, peer, order):
 
 
 def means(found, peers):
-    """Geometric means over the patterns that a library colours."""
+    """Geometric means over the patterns that a library colors."""
     lines = []
     both = [numbers for *_, numbers, _ in found if set(numbers) & set(peers)]
     for order in OURS if both else ():
         fewer = [n[order] / min(n[p] for p in peers if p in n) for n in both]
-        lines.append(f"colours, {words(order)} / best of the others: {mean(fewer)}"
+        lines.append(f"colors, {words(order)} / best of the others: {mean(fewer)}"
                      f" (from {min(fewer):.2f} to {max(fewer):.2f})")  # fmt: skip
     for peer in peers:
         times = [times for *_, times in found if peer in times]

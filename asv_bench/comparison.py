@@ -17,9 +17,9 @@ RIVALS = {
 }
 if THREADS > 1:
     RIVALS["one thread"] = ["sparsechol-one-thread"]
-WORK = ("refactorise", "solve", "once", "partial inverse")
+WORK = ("refactorize", "solve", "once", "partial inverse")
 
-# Residuals may be this many times n roundings: enough for any backward stable factorisation.
+# Residuals may be this many times n roundings: enough for any backward stable factorization.
 ROUNDINGS = 10
 
 
@@ -148,7 +148,7 @@ def work_of(made, b):
     for solver, one in made.items():
         rhs = one.right_hand_side(b)
         work["once"][solver] = lambda one=one, rhs=rhs: one.once(rhs)
-        work["refactorise"][solver] = one.factorize
+        work["refactorize"][solver] = one.factorize
         work["solve"][solver] = lambda one=one, rhs=rhs: one.solve(rhs)
     ours = made[OURS]
     work["partial inverse"][OURS] = lambda: ours.factor.partial_inverse()

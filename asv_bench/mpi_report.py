@@ -15,9 +15,9 @@ from .report import forget_source_tree
 
 MEBI = 2**20
 
-HEADER = ["grid", "entries of L", "MUMPS factorises s", "our update / that", "MUMPS solves s",
-          "our solve / that", "partial inverse / factorise", "its worst rank MiB",
-          "ICNTL(30) / factorise", "MUMPS MiB a rank", "serial factorises s",
+HEADER = ["grid", "entries of L", "MUMPS factorizes s", "our update / that", "MUMPS solves s",
+          "our solve / that", "partial inverse / factorize", "its worst rank MiB",
+          "ICNTL(30) / factorize", "MUMPS MiB a rank", "serial factorizes s",
           "serial partial inverse s", "serial L MiB"]  # fmt: skip
 
 
@@ -70,7 +70,7 @@ def rows_of(A, comm):
 
 
 def direct(F, packed, b):
-    """Factorisation and solve of the same instance of MUMPS without our layer."""
+    """Factorization and solve of the same instance of MUMPS without our layer."""
     import numpy as np
 
     from sparsechol.distributed._engine import FACTORIZE, SOLVE
@@ -82,8 +82,8 @@ def direct(F, packed, b):
             instance.set_columns(np.array(b[:, None], order="F"))
         instance.run(SOLVE)
 
-    return {"MUMPS factorises": lambda: instance.run(FACTORIZE), "MUMPS solves": solve,
-            "update": lambda: F.update(packed), "solve": lambda: F.solve(b)}  # fmt: skip
+    return {"MUMPS factorizes": lambda: instance.run(FACTORIZE), "MUMPS solves": solve,
+            "update": lambda: F.refactorize(packed), "solve": lambda: F.solve(b)}  # fmt: skip
 
 
 def measured(comm, shape, args):
@@ -93,7 +93,7 @@ def measured(comm, shape, args):
 
     import sparsechol as sc
     import sparsechol.distributed as scd
-    from sparsechol._models import grid_laplacian
+    from sparsechol.models import grid_laplacian
 
     def resident():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MEBI
@@ -116,19 +116,19 @@ def measured(comm, shape, args):
     if comm.rank == 0:
         S = sc.analyze(A)
         F = S.factorize(A, threads=comm.size)
-        work = {"serial factorises": lambda: F.update(A, threads=comm.size),
+        work = {"serial factorizes": lambda: F.refactorize(A, threads=comm.size),
                 "serial inverse": lambda: F.diag_inverse(threads=comm.size)}  # fmt: skip
         times |= medians(MPI.COMM_SELF, work, args.repeat)
         serial = S.memory.factor / MEBI
     wait(comm)
     if comm.rank:
         return None
-    factorise = times["MUMPS factorises"]
-    return [" x ".join(map(str, shape)), f"{S.nnz:.3g}", f"{factorise:.3g}",
-            f"{times['update'] / factorise:.2f}", f"{times['MUMPS solves']:.3g}",
-            f"{times['solve'] / times['MUMPS solves']:.2f}", f"{times['inverse'] / factorise:.2f}",
-            f"{worst:.0f}", f"{times['columns'] / factorise:.0f}" if "columns" in times else "-",
-            str(memory), f"{times['serial factorises']:.3g}", f"{times['serial inverse']:.3g}",
+    factorize = times["MUMPS factorizes"]
+    return [" x ".join(map(str, shape)), f"{S.nnz:.3g}", f"{factorize:.3g}",
+            f"{times['update'] / factorize:.2f}", f"{times['MUMPS solves']:.3g}",
+            f"{times['solve'] / times['MUMPS solves']:.2f}", f"{times['inverse'] / factorize:.2f}",
+            f"{worst:.0f}", f"{times['columns'] / factorize:.0f}" if "columns" in times else "-",
+            str(memory), f"{times['serial factorizes']:.3g}", f"{times['serial inverse']:.3g}",
             f"{serial:.0f}"]  # fmt: skip
 
 

@@ -62,7 +62,7 @@ def evaluation(args):
         rows.append([name, str(colors), str(others.get("asdex", "-")), f"{1e3 * mine:.3f}",
                      f"{mine / (colors * times['product']):.2f}", *ratios])  # fmt: skip
         print(*rows[-1], file=sys.stderr)
-    header = ["function", "colours", "asdex's", "ms", "/ (colours products)",
+    header = ["function", "colors", "asdex's", "ms", "/ (colors products)",
               *(f"{p} / ours" for p in bench.PEERS)]  # fmt: skip
     return [tables.title("Evaluation in JAX, compiled", args.markdown), "",
             *tables.table(header, rows, args.markdown)]  # fmt: skip
@@ -82,7 +82,7 @@ def bands(args):
                      f"{1e3 * times['pytensor']:.2f}",
                      f"{times['pytensor'] / times['sparsechol']:.0f}"])  # fmt: skip
         print(*rows[-1], file=sys.stderr)
-    header = ["function", "colours", "ms", "dense ms", "dense / ours"]
+    header = ["function", "colors", "ms", "dense ms", "dense / ours"]
     return [tables.title("PyTensor, compiled by numba", args.markdown), "",
             *tables.table(header, rows, args.markdown)]  # fmt: skip
 

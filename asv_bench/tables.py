@@ -9,9 +9,9 @@ def work_table(work, results, ours, rivals, markdown):
     versus = [rival for rival, names in rivals.items() if set(names) & set(solvers)]
     header = ["matrix", *(f"{solver} ms" for solver in solvers), *(f"{v} / ours" for v in versus)]
     ratios = {v: [best(r, work, rivals[v]) / r.times[work, ours] for r in results] for v in versus}
-    if not versus:  # nobody else does it: against our own factorisation
-        header.append("/ our refactorise")
-        ratios = {ours: [r.times[work, ours] / r.times["refactorise", ours] for r in results]}
+    if not versus:  # nobody else does it: against our own factorization
+        header.append("/ our refactorize")
+        ratios = {ours: [r.times[work, ours] / r.times["refactorize", ours] for r in results]}
     rows = [
         [
             result.name,

@@ -4,9 +4,9 @@
 sets free, faster where it is hotter. With N x N points at distance h = 1 / (N + 1) its lower
 solution is a minimum of the energy
 
-    E(u, lambda) = sum over neighbours of (u_i - u_j)^2 / 2 - lambda h^2 sum exp(u_i),
+    E(u, lambda) = sum over neighbors of (u_i - u_j)^2 / 2 - lambda h^2 sum exp(u_i),
 
-whose Hessian is found, coloured and analysed by `sparse_hessian`, from E alone. Beyond a critical
+whose Hessian is found, colored and analyzed by `sparse_hessian`, from E alone. Beyond a critical
 lambda there is no solution, and the mixture explodes: the smallest eigenvalue of the Hessian falls
 to zero there, as the square root of the distance. Hence its square, extrapolated to zero, shows
 where. The literature has lambda = 6.808124423, in the limit of small h.
@@ -131,7 +131,7 @@ def main(figure="bratu.png", N=127):
     critical = extrapolated(strengths, rows[:, 2])
     print(f"lambda = {strengths[-1]:g}: max u = {rows[-1, 0]:.6f}, largest residual {residual:.0e}")
     print(f"smallest eigenvalue from {rows[0, 2]:.2e} down to {rows[-1, 2]:.2e}, zero at")
-    print(f"lambda = {critical:.5f}   (literature, without discretisation: {CRITICAL:.5f})")
+    print(f"lambda = {critical:.5f}   (literature, without discretization: {CRITICAL:.5f})")
     if figure is not None:
         draw(figure, u, strengths, rows, critical)
     return u, strengths, rows, critical

@@ -7,7 +7,7 @@ Laplacian R of the map, minus its mean. (R is singular, R + epsilon is not; its 
 those of the intrinsic field by a constant alone, as epsilon goes to nought.)
 
 Run: ``python examples/bym2.py [MAP [FIGURE]]``, where MAP is a Matrix Market file with an entry for
-each pair of neighbours, say the 544 districts of Germany that come with R-INLA; without one the map
+each pair of neighbors, say the 544 districts of Germany that come with R-INLA; without one the map
 is a Delaunay triangulation of as many points. Borders are not in such a file: the figure places
 districts by the graph alone, and gives each the points that are nearest to it.
 """
@@ -30,7 +30,7 @@ import sparsechol.pytensor as scpt
 EPSILON = 1e-6
 
 
-def neighbours(file=None, n=544):
+def neighbors(file=None, n=544):
     """Adjacency matrix of a map."""
     if file is not None:
         with warnings.catch_warnings():
@@ -114,12 +114,12 @@ def draw(path, W, raw, risk, deviation, truth):
         ("true relative risk", truth, scale),
     ]
     ticks = [0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5]
-    for ax, (title, values, colours) in zip(axes, maps, strict=True):
+    for ax, (title, values, colors) in zip(axes, maps, strict=True):
         cells = np.where(outside, np.nan, values[district]).reshape(x.shape)
         extent = (low[0], high[0], low[1], high[1])
-        image = ax.imshow(cells, origin="lower", extent=extent, **colours)
+        image = ax.imshow(cells, origin="lower", extent=extent, **colors)
         bar = figure.colorbar(image, ax=ax)
-        if colours is scale:
+        if colors is scale:
             bar.ax.yaxis.set_major_locator(
                 FixedLocator([t for t in ticks if 1 / limit < t < limit])
             )
@@ -131,7 +131,7 @@ def draw(path, W, raw, risk, deviation, truth):
 
 
 def main(file=None, figure="bym2.png", **options):
-    W = neighbours(file)
+    W = neighbors(file)
     expected, cases, truth = simulate(W, np.random.default_rng(2))
     with bym2(W, expected, cases):
         trace = pm.sample(random_seed=3, **options)

@@ -11,7 +11,7 @@ P = Q + s A^T A is the precision matrix of x given y, and
 
     log p(y) = (log det Q - log det P + m log (s / 2 pi) - s |r|^2 + c^T P^-1 c) / 2,
 
-r = y - b, c = s A^T r. JAX has its gradient for the optimiser and its Hessian for standard errors.
+r = y - b, c = s A^T r. JAX has its gradient for the optimizer and its Hessian for standard errors.
 The prediction is b + P^-1 c, and the diagonal of P^-1 has its variances, at all points of the map.
 
 Run: ``python examples/kriging.py [FIGURE]``
@@ -77,7 +77,7 @@ class Kriging:
         kappa = 8**0.5 / range_
         tau = 1 / (4 * jnp.pi * kappa**2 * deviation**2)
         weights = tau * jnp.array([kappa**4, 2 * kappa**2, 1.0])
-        return scj.SPDMatrix(self.pattern, weights @ self.parts[:3])
+        return scj.SymmetricMatrix(self.pattern, weights @ self.parts[:3])
 
     def posterior(self, theta):
         """The factor of P, c and P^-1 c."""
@@ -145,8 +145,8 @@ def draw(path, line, places, y, field, mean, deviation):
     figure.colorbar(points, ax=axes[0])
     titles = ("true field", "prediction", "standard deviation of the prediction")
     scales = (scale, scale, {"cmap": "magma"})
-    for ax, values, title, colours in zip(axes[1:], maps, titles, scales, strict=True):
-        image = ax.imshow(values, origin="lower", extent=(0, 1, 0, 1), **colours)
+    for ax, values, title, colors in zip(axes[1:], maps, titles, scales, strict=True):
+        image = ax.imshow(values, origin="lower", extent=(0, 1, 0, 1), **colors)
         ax.set_title(title)
         figure.colorbar(image, ax=ax)
     axes[0].set(title=f"{len(y)} measurements", aspect="equal", xlim=(0, 1), ylim=(0, 1))

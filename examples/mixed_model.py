@@ -14,7 +14,7 @@ the estimates are ``H^-1 c``, their covariance matrix is ``H^-1``, and the restr
     log det H + N log sigma^2 + sum_k q_k log s_k^2 + y^T y / sigma^2 - c^T H^-1 c,    times -1/2.
 
 H is a sum of fixed matrices with weights that depend on the parameters. So the gradient needs, from
-one factorisation, `logdet_grad` and `quadratic_form_grad`, and their products with these matrices.
+one factorization, `logdet_grad` and `quadratic_form_grad`, and their products with these matrices.
 
 Run: ``python examples/mixed_model.py [FIGURE]``
 """

@@ -3,7 +3,7 @@
 Counts ``y ~ Poisson(exp(mu + x))`` on a lattice, with a conditional autoregression
 ``x ~ N(0, Q^-1)``, ``Q = tau (D - alpha W)``. The approximation of Tierney and Kadane (1986), which
 TMB and INLA are built on, replaces p(x | y) by the normal density with the same mode and curvature.
-It is a smooth function of the three parameters, here with its exact gradient: for an optimiser, as
+It is a smooth function of the three parameters, here with its exact gradient: for an optimizer, as
 below, or for `pm.Potential` in PyMC, whose sampler then sees three dimensions instead of ten
 thousand.
 

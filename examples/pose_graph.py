@@ -1,8 +1,8 @@
 """Where a robot has been: Gauss-Newton on a pose graph, one analysis for all iterations.
 
 Each pose is a place and a heading (x, y, phi). A robot measures its own motion from pose to pose,
-and recognises places where it was before: edges (i, j), with measurements of pose j as seen from
-pose i. The most likely poses minimise the sum of squares of
+and recognizes places where it was before: edges (i, j), with measurements of pose j as seen from
+pose i. The most likely poses minimize the sum of squares of
 
     e_ij = (R(phi_i)^T (p_j - p_i) - place_ij, phi_j - phi_i - angle_ij) / standard deviations.
 
@@ -142,7 +142,7 @@ def gauss_newton(poses, edges, measured, most=20, tolerance=1e-10):
     for _ in range(most):
         J, e = jacobian(poses, edges), residuals(poses, edges, measured).ravel()
         H = J.T @ J
-        F = F.update(H) if history else F.factorize(H)
+        F = F.refactorize(H) if history else F.factorize(H)
         step = -F.solve(J.T @ e)
         poses = poses + np.append(np.zeros(3), step).reshape(-1, 3)
         history.append((e @ e, abs(step).max()))

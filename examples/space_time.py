@@ -102,7 +102,7 @@ class Model:
         return F, F.solve(parameters[4] * self.Aty)
 
     def logdet_of_prior(self, parameters):
-        """log det Q, without a factorisation."""
+        """log det Q, without a factorization."""
         return self.n * np.log(parameters[3]) + self.constant
 
     def value(self, parameters, F, mean):
@@ -133,7 +133,7 @@ def simulate(rows, columns, hours, stations, rng):
     a, d, v, tau, s = TRUTH
     S, operands = operators(rows, columns)
     K = sum(c * k for c, k in zip((a, d, v), operands, strict=True)).tocsr()
-    w = sc.cholesky(tau * S).sample(hours, rng)
+    w = sc.cholesky(tau * S).sample(hours, rng=rng)
     x = [w[0]]
     for noise in w[1:]:
         x.append(K @ x[-1] + noise)
@@ -201,7 +201,7 @@ def main(figure="space_time.png", rows=24, columns=32, hours=140, stations=40):
     with timed("model and analysis"):
         model = Model(rows, columns, hours, y, at)
     print(f"{model.n} unknowns, {len(y)} measurements, {model.S.nnz} entries in L")
-    with timed("factorisation and expectation"):
+    with timed("factorization and expectation"):
         F, mean = model.factor(TRUTH)
     value = model.value(TRUTH, F, mean)
     with timed("gradient and marginal variances"):
@@ -212,7 +212,7 @@ def main(figure="space_time.png", rows=24, columns=32, hours=140, stations=40):
 
     with timed("check: log det Q, two points of a difference"):
         a = model.weights(TRUTH)[0]
-        F.update(np.append(a[:-1], 0.0) @ model.parts)
+        F.refactorize(np.append(a[:-1], 0.0) @ model.parts)
         logdet_error = F.logdet() / model.logdet_of_prior(TRUTH) - 1
         step = 1e-5 * TRUTH
         ends = [model.value(t, *model.factor(t)) for t in (TRUTH + step, TRUTH - step)]

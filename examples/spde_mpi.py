@@ -6,7 +6,7 @@ partial differential equation of Lindgren, Rue and Lindstrom (2011),
     Q = tau (kappa^2 I + G)^2,    G the Laplacian of the grid.
 
 Given y, the field has the precision ``Q + I / noise^2``. Both matrices have one pattern, which is
-analysed once. Every rank assembles the rows that are its own, and no rank ever has all of them;
+analyzed once. Every rank assembles the rows that are its own, and no rank ever has all of them;
 derivatives of the log-determinants come from the inverse on each rank's own entries.
 
 Run: ``mpirun -n 2 python examples/spde_mpi.py``
@@ -39,10 +39,10 @@ def laplacian(m, rows):
 def terms(m, rows):
     """These rows of I, G and G^2, of which both precision matrices are sums."""
     G = laplacian(m, rows)
-    neighbours = np.unique(G.indices)
+    neighbors = np.unique(G.indices)
     own = np.zeros(m**3)
     own[rows] = 1
-    return sp.csr_array(sp.diags_array(own)), G, sp.csr_array(G @ laplacian(m, neighbours))
+    return sp.csr_array(sp.diags_array(own)), G, sp.csr_array(G @ laplacian(m, neighbors))
 
 
 def weights(theta):
@@ -72,8 +72,8 @@ def likelihood(theta, y, values, prior, posterior, total):
     """
     noise = np.exp(theta[2])
     (w, dw), (v, dv) = weights(theta)
-    prior.update(w @ values)
-    posterior.update(v @ values)
+    prior.refactorize(w @ values)
+    posterior.refactorize(v @ values)
     mean = posterior.solve(y / noise**2)
     size = y.size * (np.log(2 * np.pi) + 2 * theta[2])
     value = prior.logdet() - posterior.logdet() - size - y @ (y - mean) / noise**2

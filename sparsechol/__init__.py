@@ -1,14 +1,14 @@
-"""Sparse Cholesky factorisation with selected inverse, in the manner of scipy.sparse.linalg."""
+"""Sparse Cholesky factorization with selected inverse, in the manner of scipy.sparse.linalg."""
 
 from . import coloring, derivatives
-from ._batch import CholeskyBatch
-from ._differences import approx_hessian, approx_jacobian
 from ._exceptions import NotPositiveDefiniteError, PatternMismatchError
-from ._factor import CholeskyFactor
-from ._functions import cholesky, logdet, partial_inverse, solve
-from ._symbolic import SymbolicFactor, analyze
-from ._triangular import solve_triangular
+from ._scipy.cholesky_batch import CholeskyBatch
+from ._scipy.cholesky_factor import CholeskyFactor
+from ._scipy.functions import cholesky, logdet, partial_inverse, solve
+from ._scipy.symbolic_factor import SymbolicFactor, analyze
+from ._scipy.triangular import solve_triangular
 from ._version import __version__ as __version__
+from .coloring._differences import approx_hessian, approx_jacobian
 
 __all__ = [
     "CholeskyBatch",

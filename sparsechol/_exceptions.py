@@ -28,7 +28,7 @@ class NotPositiveDefiniteError(LinAlgError):
 
 
 class PatternMismatchError(ValueError):
-    """A matrix has a nonzero outside the pattern that was analysed.
+    """A matrix has a nonzero outside the pattern that was analyzed.
 
     Attributes
     ----------

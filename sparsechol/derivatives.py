@@ -2,7 +2,7 @@
 
 For every function of a factor there is a tangent (``_jvp``: what a change of the inputs does to the
 result) and an adjoint (``_vjp`` or ``_grad``: what the gradient with respect to the result says of
-the inputs). They cost a small multiple of a factorisation, whatever the number of entries.
+the inputs). They cost a small multiple of a factorization, whatever the number of entries.
 
 Conventions
 -----------
@@ -22,7 +22,7 @@ Batches
 
 NaN in a change or in a gradient spreads to the result. Second derivatives are tangents of
 gradients: `logdet_hvp`, `partial_inverse_jvp`, `solve_jvp`; what is needed for any order are the
-five sweeps of `sparsechol.numeric.derivatives`, on which all this stands.
+five sweeps of `sparsechol._core.numeric.derivatives`, on which all this stands.
 
 References
 ----------
@@ -58,11 +58,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import csc_array, issparse
 
-from . import _sweeps
-from ._factor import CholeskyFactor
-from ._sweeps import Factor, Sweeps
-from ._symbolic import SymbolicFactor
-from .numeric import packing
+from ._core.numeric import packing
+from ._scipy import sweeps as _sweeps
+from ._scipy.cholesky_factor import CholeskyFactor
+from ._scipy.sweeps import Factor, Sweeps
+from ._scipy.symbolic_factor import SymbolicFactor
 
 __all__ = [
     "diag_inverse_jvp",
@@ -257,7 +257,7 @@ def factor_jvp(F: CholeskyFactor, dA: Any, threads: int | None = None) -> csc_ar
 
     Notes
     -----
-    Giles (2008), Murray (2016); by fronts, as the factorisation itself.
+    Giles (2008), Murray (2016); by fronts, as the factorization itself.
 
     Examples
     --------

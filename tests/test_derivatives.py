@@ -4,12 +4,20 @@ import mpmath
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from helpers import DTYPES, SETTINGS, eps, matrix_names, random_spd, shared_matrix, spd_matrices
 from hypothesis import given
 
 import sparsechol as sc
 from sparsechol import derivatives as d
-from sparsechol._models import grid_laplacian
+from sparsechol.models import grid_laplacian
+from support.helpers import (
+    DTYPES,
+    SETTINGS,
+    eps,
+    matrix_names,
+    random_spd,
+    shared_matrix,
+    spd_matrices,
+)
 
 H = 1e-6  # step of central differences
 
@@ -43,7 +51,7 @@ class Problem:
     def __init__(self, dtype=np.float64, n=35, kind="random", order="amd", seed=0):
         self.rng = np.random.default_rng(seed)
         self.A = random_spd(self.rng, n, kind, dtype)
-        self.S = sc.analyze(self.A, order=order)
+        self.S = sc.analyze(self.A, ordering=order)
         self.F = self.S.factorize(self.A)
         self.a = self.S.values(self.A)
         self.dtype = np.dtype(dtype)
@@ -76,7 +84,7 @@ def functions():
 
     def triangular(trans, permute):
         def value(p, F, step):
-            return F.solve_triangular(p.b + step * p.db, trans, permute)
+            return F.solve_triangular(p.b + step * p.db, trans=trans, permute=permute)
 
         def tangent(p):
             x = value(p, p.F, 0)
@@ -119,10 +127,12 @@ def functions():
             lambda p, bar: (d.partial_inverse_vjp(p.F, bar), 0 * p.b),
         ),
         "partial_inverse of the factor": (
-            lambda p, F, _: F.partial_inverse("factor").data,
+            lambda p, F, _: F.partial_inverse(pattern="factor").data,
             lambda p: d.partial_inverse_jvp(p.F, p.dA, "factor").data,
             lambda p, bar: (
-                d.partial_inverse_vjp(p.F, like(p.F.partial_inverse("factor"), bar), "factor"),
+                d.partial_inverse_vjp(
+                    p.F, like(p.F.partial_inverse(pattern="factor"), bar), pattern="factor"
+                ),
                 0 * p.b,
             ),
         ),
@@ -242,7 +252,7 @@ def test_gradient_of_a_matrix_and_of_packed_values_agree(problem):
     one_sided = sp.tril(full, -1) * 2 + sp.diags_array(full.diagonal())
     np.testing.assert_allclose(d.partial_inverse_vjp(F, one_sided), expected, atol=1e-12)
     np.testing.assert_allclose(
-        d.partial_inverse_vjp(F, full.toarray(), "factor"), expected, atol=1e-12
+        d.partial_inverse_vjp(F, full.toarray(), pattern="factor"), expected, atol=1e-12
     )
 
 
@@ -428,7 +438,7 @@ def test_nan_in_a_change_spreads():
 def test_a_failed_factor_has_no_derivatives():
     p = Problem(n=5)
     with pytest.raises(sc.NotPositiveDefiniteError):
-        p.F.update(-p.A)
+        p.F.refactorize(-p.A)
     for call in (p.F.logdet_grad, lambda: d.factor_jvp(p.F, p.dA)):
         with pytest.raises(np.linalg.LinAlgError, match="no factor"):
             call()

@@ -1,7 +1,8 @@
 """The examples in the documentation that need no framework."""
 
-import documents
 import pytest
+
+from support import documents
 
 
 @pytest.mark.parametrize(

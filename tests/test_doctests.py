@@ -6,18 +6,18 @@ import importlib
 import pytest
 
 WITH_EXAMPLES = [
-    "_batch",
-    "_differences",
-    "_factor",
-    "_functions",
-    "_packed",
-    "_symbolic",
-    "_triangular",
-    "coloring._color",
-    "coloring._coloring",
+    "_scipy.cholesky_batch",
+    "coloring._differences",
+    "_scipy.cholesky_factor",
+    "_scipy.functions",
+    "_scipy.packed_values",
+    "_scipy.symbolic_factor",
+    "_scipy.triangular",
+    "coloring._search",
+    "coloring._result",
     "derivatives",
 ]
-MODULES = [*WITH_EXAMPLES, "_exceptions", "ordering"]
+MODULES = [*WITH_EXAMPLES, "_exceptions", "_core.ordering"]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from helpers import assert_drawn, example, figure_in, matrices_folder
 from scipy.optimize import approx_fprime
 from scipy.stats import multivariate_normal
+
+from support.helpers import assert_drawn, example, figure_in, matrices_folder
 
 # ---- mixed model ----
 

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csc_array
 
 import sparsechol as sc
-from sparsechol._models import (
+from sparsechol.models import (
     block_arrow,
     finite_elements,
     grid_laplacian,
@@ -87,7 +87,7 @@ def test_matern_is_the_expanded_formula():
 def test_marginal_variance_inside(nu):
     Q = matern_spde(80, range_=0.2, sigma=2.0, nu=nu, seed=0)
     variance = sc.cholesky(Q).diag_inverse().reshape(80, 80)
-    # Two ranges from the boundary; what is left is the discretisation, 16 steps a range.
+    # Two ranges from the boundary; what is left is the discretization, 16 steps a range.
     assert_allclose(variance[32:48, 32:48], 4.0, rtol=0.04)
     assert variance[0, 0] > 5
 

@@ -1,4 +1,4 @@
-"""Ordering and symbolic factorisation: time, and how good the result is."""
+"""Ordering and symbolic factorization: time, and how good the result is."""
 
 import importlib.util
 
@@ -19,10 +19,10 @@ class Analyze:
         if order == "metis" and importlib.util.find_spec("pymetis") is None:
             raise NotImplementedError("pymetis is not installed")
         self.A = sp.csc_array(sp.tril(matrix(problem)))
-        self.symbolic = sparsechol.analyze(self.A, order)
+        self.symbolic = sparsechol.analyze(self.A, ordering=order)
 
     def time_analyze(self, problem, order):
-        sparsechol.analyze(self.A, order)
+        sparsechol.analyze(self.A, ordering=order)
 
     def track_nnz(self, problem, order):
         return self.symbolic.nnz

@@ -43,7 +43,7 @@ def work_of(A, loops):
     factors = symbolic.factorize_batch(values)
 
     def batch():
-        factors.update(values)
+        factors.refactorize(values)
         factors.solve(b)
         factors.logdet()
 

@@ -1,6 +1,6 @@
-"""Colouring of sparsity patterns: time, numbers of colours, decompression; other libraries beside.
+"""Coloring of sparsity patterns: time, numbers of colors, decompression; other libraries beside.
 
-Patterns are those of grids, of bands and borders, and of the test matrices. The others colour
+Patterns are those of grids, of bands and borders, and of the test matrices. The others color
 columns by a greedy algorithm in one order, or symmetric matrices as stars; none has two directions
 or substitution.
 """
@@ -30,7 +30,7 @@ LARGEST_PRODUCT = 100_000_000  # elements of what is decompressed
 
 
 def brusselator(N):
-    """Two species in turn, each with neighbours on a periodic grid, and with the other one."""
+    """Two species in turn, each with neighbors on a periodic grid, and with the other one."""
     ring = sp.diags_array([1.0] * 4, offsets=[1 - N, -1, 1, N - 1], shape=(N, N))
     one = sp.eye_array(N)
     grid = sp.kron(ring, one) + sp.kron(one, ring)
@@ -137,11 +137,11 @@ def fitting(name, kind):
     return A
 
 
-# ---- other libraries: functions that colour, and give the number of colours ----
+# ---- other libraries: functions that color, and give the number of colors ----
 
 
 def asdex(A, star):
-    """By largest degree first; of stars without the colours that nothing needs."""
+    """By largest degree first; of stars without the colors that nothing needs."""
     import asdex
 
     i, j = A.nonzero()
@@ -182,7 +182,7 @@ LINEAR = ("casadi 2 natural",)
 
 
 def peer(A, kind, name):
-    """A function that colours and gives the number; tells asv to skip what takes too long."""
+    """A function that colors and gives the number; tells asv to skip what takes too long."""
     library = name.split()[0]
     if importlib.util.find_spec(library) is None:
         raise NotImplementedError(f"{library} is not installed")
@@ -210,7 +210,7 @@ def with_values(A, kind):
 
 
 def products(C, J):
-    """With the directions of a colouring."""
+    """With the directions of a coloring."""
     seed = C.seed()
     if C.structure == "bidirectional":
         return J @ seed[0], seed[1].T @ J

@@ -1,4 +1,4 @@
-"""Derivative sweeps, each in units of our own factorisation. No peer here has them."""
+"""Derivative sweeps, each in units of our own factorization. No peer here has them."""
 
 from time import perf_counter
 
@@ -19,7 +19,7 @@ class Sweep:
     timeout = 300
 
     def setup(self, problem, sweep):
-        from sparsechol.numeric import derivatives
+        from sparsechol._core.numeric import derivatives
 
         self.solver = solver(problem, "sparsechol")
         self.solver.analyze()
@@ -43,14 +43,14 @@ class Sweep:
     def time_sweep(self, problem, sweep):
         self.run()
 
-    def track_ratio_to_factorisation(self, problem, sweep):
+    def track_ratio_to_factorization(self, problem, sweep):
         return ratio(self.run, self.solver.factorize)
 
-    track_ratio_to_factorisation.unit = "factorisations"
+    track_ratio_to_factorization.unit = "factorizations"
 
 
 class Gradient:
-    """Gradient of ``log det(A) / 2 - b^T A^-1 b / 2``, the factorisation included."""
+    """Gradient of ``log det(A) / 2 - b^T A^-1 b / 2``, the factorization included."""
 
     params = (problems.NAMES,)
     param_names = ("problem",)
@@ -71,10 +71,10 @@ class Gradient:
         x = factor.solve(self.b)
         return factor.logdet_grad() / 2 - derivatives.quadratic_form_grad(factor, x)[0] / 2
 
-    def track_ratio_to_factorisation(self, problem):
+    def track_ratio_to_factorization(self, problem):
         return ratio(lambda: self.time_gradient(problem), self.solver.factorize)
 
-    track_ratio_to_factorisation.unit = "factorisations"
+    track_ratio_to_factorization.unit = "factorizations"
 
 
 def ratio(function, unit):

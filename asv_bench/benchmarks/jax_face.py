@@ -49,11 +49,11 @@ def ours(A, b):
     pattern = scj.analyze(A)
 
     def likelihood(a, b):
-        M = scj.SPDMatrix(pattern, a)
+        M = scj.SymmetricMatrix(pattern, a)
         return 0.5 * scj.logdet(M) - 0.5 * b @ scj.solve(M, b)
 
     def quadratic(a, b):
-        return 0.5 * b @ scj.solve(scj.SPDMatrix(pattern, a), b)
+        return 0.5 * b @ scj.solve(scj.SymmetricMatrix(pattern, a), b)
 
     return likelihood, quadratic, pattern.values(A)
 
@@ -129,7 +129,7 @@ def direct(A):
     b = problems.right_hand_side(A)
 
     def run():
-        factor.update(next(scales) * values)
+        factor.refactorize(next(scales) * values)
         x = factor.solve(b)
         gradient = factor.logdet_grad() / 2 + derivatives.solve_vjp(factor, x, -b / 2)[0]
         return factor.logdet() / 2 - b @ x / 2, gradient

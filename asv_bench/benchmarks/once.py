@@ -1,4 +1,4 @@
-"""Analyse, factorise and solve from scratch."""
+"""Analyze, factorize and solve from scratch."""
 
 from . import problems
 from .common import Peers

@@ -17,7 +17,7 @@ SIZES = (10**3, 10**4, 10**5, 10**6)
 
 
 def lower_pattern(A):
-    from sparsechol.symbolic.patterns import lower_pattern
+    from sparsechol._core.symbolic.patterns import lower_pattern
 
     A = sp.csc_array(A)
     return lower_pattern(A.indptr.astype(np.int64), A.indices, True)
@@ -29,8 +29,8 @@ def ordering(A, method, threads=1):
         raise NotImplementedError(f"{PACKAGES[method]} is not installed")
     if method == "suitesparse-amd":
         return partial(suitesparse_amd, triangle_of_cvxopt(A))
-    from sparsechol._threads import thread_count
-    from sparsechol.ordering import Orders
+    from sparsechol._core.ordering import Orders
+    from sparsechol._core.parallel.threads import thread_count
 
     pattern = lower_pattern(A)
     threads = thread_count(threads)
@@ -53,7 +53,7 @@ def suitesparse_amd(triangle):
 
 def tree(A, perm):
     """Elimination tree and counts of an order."""
-    from sparsechol.symbolic.analysis import elimination
+    from sparsechol._core.symbolic.analysis import elimination
 
     return elimination(*lower_pattern(A), perm)
 
@@ -91,7 +91,7 @@ class Growth:
 
     def setup(self, n):
         self.A = sp.csc_array(sp.tril(square_grid(n)))
-        self.perm = sparsechol.analyze(self.A, "amd").perm
+        self.perm = sparsechol.analyze(self.A, ordering="amd").perm
 
     def time_amd(self, n):
         ordering(self.A, "amd")()
@@ -100,4 +100,4 @@ class Growth:
         ordering(self.A, "nested_dissection")()
 
     def time_after_ordering(self, n):
-        sparsechol.analyze(self.A, self.perm)
+        sparsechol.analyze(self.A, ordering=self.perm)

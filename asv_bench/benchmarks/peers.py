@@ -27,11 +27,11 @@ class Solver:
         raise NotImplementedError
 
     def analyze(self):
-        """Ordering and symbolic factorisation."""
+        """Ordering and symbolic factorization."""
         raise NotImplementedError
 
     def factorize(self):
-        """Numeric factorisation; from the second call on in place, the analysis reused."""
+        """Numeric factorization; from the second call on in place, the analysis reused."""
         raise NotImplementedError
 
     def right_hand_side(self, b):
@@ -43,7 +43,7 @@ class Solver:
         raise NotImplementedError
 
     def once(self, b):
-        """All of it from scratch, where no more factorisations are to come."""
+        """All of it from scratch, where no more factorizations are to come."""
         self.analyze()
         self.factorize()
         return self.solve(b)
@@ -84,7 +84,7 @@ class Sparsechol(Solver):
 
     def analyze(self):
         self.factor = None
-        self.symbolic = self._package.analyze(self._lower, order=self._asked)
+        self.symbolic = self._package.analyze(self._lower, ordering=self._asked)
         self._values = self.symbolic.values(self._lower)
         self.order = self.symbolic.ordering.method
 
@@ -92,13 +92,13 @@ class Sparsechol(Solver):
         if self.factor is None:
             self.factor = self.symbolic.factorize(self._values, threads=self._threads)
         else:
-            self.factor.update(self._values, threads=self._threads)
+            self.factor.refactorize(self._values, threads=self._threads)
 
     def solve(self, b):
         return self.factor.solve(b, threads=self._threads)
 
     def once(self, b):
-        return self._package.solve(self._lower, b, order=self._asked, threads=self._threads)
+        return self._package.solve(self._lower, b, ordering=self._asked, threads=self._threads)
 
 
 class Cholmod(Solver):
@@ -273,7 +273,7 @@ class SuperLU(Solver):
 
 def metis_permutation(A):
     """Nested dissection of the graph of a symmetric csc_array by METIS."""
-    from sparsechol.ordering.metis import metis
+    from sparsechol._core.ordering.metis import metis
 
     graph = A - sp.diags_array(A.diagonal())
     graph.eliminate_zeros()
@@ -318,5 +318,5 @@ def installed(name):
 
 
 def make(name, A):
-    """A solver by name for a matrix, nothing analysed yet."""
+    """A solver by name for a matrix, nothing analyzed yet."""
     return SOLVERS[name][0](A)

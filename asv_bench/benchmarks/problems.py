@@ -13,7 +13,7 @@ SUFFIX = ".mtx.gz"
 
 def model(name, *args, **options):
     """A model problem of the package, imported late: see peers.py."""
-    from sparsechol import _models
+    from sparsechol import models as _models
 
     return getattr(_models, name)(*args, **options)
 

@@ -57,7 +57,7 @@ def density(A):
 
     pattern = sparsechol.analyze(A)
     values, x = pt.dvector("values"), pt.dvector("x")
-    Q = scpt.SPDMatrix(pattern, values)
+    Q = scpt.SymmetricMatrix(pattern, values)
     function = value_and_gradients([values, x], scpt.gmrf_logp(Q, x))
     return function, pattern.values(A), problems.right_hand_side(A)
 
@@ -75,8 +75,8 @@ def direct(A):
     """The same with our kernels called from NumPy."""
     import sparsechol
     from sparsechol import derivatives
-    from sparsechol._threads import thread_count
-    from sparsechol.numeric.operations import CODES
+    from sparsechol._core.numeric.operations import CODES
+    from sparsechol._core.parallel.threads import thread_count
 
     symbolic = sparsechol.analyze(A)
     packed, scales = symbolic.values(A), new_scales()
@@ -86,7 +86,7 @@ def direct(A):
 
     def run():
         values = next(scales) * packed
-        factor.update(values)
+        factor.refactorize(values)
         y = np.empty((len(x), 1))
         symbolic._frame.perform(CODES["product"], (values, x[:, None]), y, thread_count())
         gradient = (factor.logdet_grad() - derivatives.sampled_outer(symbolic, x, x)) / 2
@@ -139,8 +139,8 @@ def kernels_of(function, *arguments):
     """The kernels of a compiled function in its order, on arrays that are there."""
     from pytensor.link.basic import PerformLinker
 
-    from sparsechol._threads import thread_count
-    from sparsechol.numeric.operations import CODES
+    from sparsechol._core.numeric.operations import CODES
+    from sparsechol._core.parallel.threads import thread_count
     from sparsechol.pytensor._ops import Kernel
 
     linker, calls = PerformLinker(allow_gc=False).accept(function.maker.fgraph), []
@@ -184,7 +184,7 @@ f = {value}
 pytensor.function([x], [f, pytensor.grad(f, x)])(values)
 print(time.perf_counter() - start)
 """
-STARTS = {"sum": "x.sum()", "logdet": "scpt.logdet(scpt.SPDMatrix(P, x))"}
+STARTS = {"sum": "x.sum()", "logdet": "scpt.logdet(scpt.SymmetricMatrix(P, x))"}
 
 
 def starts(name, warm=3):

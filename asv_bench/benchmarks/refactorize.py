@@ -1,4 +1,4 @@
-"""Numeric factorisation with the analysis reused."""
+"""Numeric factorization with the analysis reused."""
 
 from .common import Factored
 

@@ -116,7 +116,7 @@ def detection(name, library="sparsechol"):
 
 
 def evaluation(name, library="sparsechol"):
-    """A compiled call that gives the entries, and the number of colours."""
+    """A compiled call that gives the entries, and the number of colors."""
     import jax
     import jax.numpy as jnp
 
@@ -202,7 +202,7 @@ def banded(name):
 
 
 def banded_jacobian(name, library="sparsechol"):
-    """A compiled call, and the number of colours."""
+    """A compiled call, and the number of colors."""
     import pytensor
 
     y, x = banded(name)
@@ -244,7 +244,7 @@ def laplace_in_jax(side=100):
     a, unit = (jnp.asarray(P.values(A)) for A in (grid, sp.csc_array(sp.eye_array(n))))
 
     def logjoint(x, theta):
-        Q = scj.SPDMatrix(P, jnp.exp(theta[0]) * (a + jnp.exp(theta[1]) * unit))
+        Q = scj.SymmetricMatrix(P, jnp.exp(theta[0]) * (a + jnp.exp(theta[1]) * unit))
         return scj.gmrf_logpdf(x, 0.0, Q) + jnp.sum(counts * x - jnp.exp(x))
 
     f = lambda theta: scj.laplace(logjoint, jnp.zeros(n), theta).log_marginal  # noqa: E731

@@ -1,9 +1,9 @@
-"""Colouring of sparsity patterns: few products determine a sparse Jacobian or Hessian.
+"""Coloring of sparsity patterns: few products determine a sparse Jacobian or Hessian.
 
 `color` chooses the order; a `Coloring` holds the seeds and puts the products back in place.
 """
 
-from ._color import color
-from ._coloring import Coloring
+from ._result import Coloring
+from ._search import color
 
 __all__ = ["Coloring", "color"]

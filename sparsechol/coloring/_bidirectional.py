@@ -1,4 +1,4 @@
-"""Colourings of columns and of rows that together find every entry.
+"""Colorings of columns and of rows that together find every entry.
 
 References
 ----------
@@ -10,12 +10,12 @@ Montoison, A., Dalle, G., Gebremedhin, A. (2025). Revisiting sparse matrix color
 
 import numpy as np
 
-from . import symmetric
+from . import _star as symmetric
+from ._decompression import coordinates, count, edges_of, recoverable, two_sided
 from ._graphs import Columns
-from ._recovery import coordinates, count, edges_of, recoverable, two_sided
 
 GOOD_ORDERS = ("natural", "largest_first")
-MOST_TRIALS = 64  # of leaving out a colour by substitution
+MOST_TRIALS = 64  # of leaving out a color by substitution
 MOST_WORK = 3_000_000  # entries that they look at
 
 
@@ -23,7 +23,7 @@ def by_density(A, most):
     """Dense rows by products with rows, the entries of the others by products with columns.
 
     For some limits between dense and not; and the other way round. None where there would be more
-    than `most()` colours.
+    than `most()` colors.
     """
     for transposed in (False, True):
         M = A.T.tocsc() if transposed else A
@@ -49,7 +49,7 @@ def limits(counts, most=6):
 
 
 def colors_of_columns(M, most):
-    """A colouring of the columns that have entries, -1 for the others; None above `most`."""
+    """A coloring of the columns that have entries, -1 for the others; None above `most`."""
     chosen = np.flatnonzero(np.diff(M.indptr))
     colors = np.full(M.shape[1], -1, np.int32)
     graph = Columns(M[:, chosen])
@@ -63,7 +63,7 @@ def colors_of_columns(M, most):
 
 
 def without_unneeded(A, columns, rows, method):
-    """The colours without those by which nothing is found, counted from nought."""
+    """The colors without those by which nothing is found, counted from nought."""
     drop = drop_direct if method == "direct" else drop_substituted
     return tuple(renumbered(colors) for colors in drop(A, columns, rows))
 

@@ -1,11 +1,13 @@
-"""The two graphs of a pattern that are coloured, and the candidates for a colouring of each."""
+"""The two graphs of a pattern that are colored, and the candidates for a coloring of each."""
 
 from functools import cached_property
 from itertools import islice, product
 
 import numpy as np
 
-from . import greedy, orders, symmetric
+from . import _distance2 as greedy
+from . import _orders as orders
+from . import _star as symmetric
 
 NONE = np.empty(0, np.int64), np.empty(0, np.int32)
 DYNAMIC = {
@@ -15,26 +17,26 @@ DYNAMIC = {
     "perfect_elimination": orders.INCIDENCE_DEGREE,
 }
 ORDERS = ("natural", "largest_first", *DYNAMIC, "random")
-MOST_OF_LATTICE = 40  # colours of a grid
+MOST_OF_LATTICE = 40  # colors of a grid
 MOST_TESTS = 30_000  # of lattices, a few microseconds each
 COMMON = 0.6  # differences in this part of the rows are those of a grid
 
 
 class Graph:
-    """Vertices to be coloured one after the other.
+    """Vertices to be colored one after the other.
 
     Attributes
     ----------
     n : number of vertices.
-    lower_bound : no valid colouring has fewer colours.
+    lower_bound : no valid coloring has fewer colors.
     """
 
     def arrays(self):
-        """Lists of neighbours, and lists back for neighbours at distance two, or none."""
+        """Lists of neighbors, and lists back for neighbors at distance two, or none."""
         raise NotImplementedError
 
     def colored(self, order, most):
-        """Colours given in an order; None if more than `most` are needed."""
+        """Colors given in an order; None if more than `most` are needed."""
         raise NotImplementedError
 
     @cached_property
@@ -73,7 +75,7 @@ class Columns(Graph):
         return greedy.color(*self._arrays, order, most)
 
     def lattice(self, most):
-        """Colours ``l + t (l // N) + u (l // M)`` modulo k: right for the stencils of grids.
+        """Colors ``l + t (l // N) + u (l // M)`` modulo k: right for the stencils of grids.
 
         N and M are differences that the columns of many rows have.
         """
@@ -95,13 +97,13 @@ class Columns(Graph):
 
 
 class Vertices(Graph):
-    """Vertices of a graph without loops, to be star coloured or coloured without cycles.
+    """Vertices of a graph without loops, to be star colored or colored without cycles.
 
     Parameters
     ----------
     A : csc_array, symmetric
     side : (n,) ndarray of int8, optional
-        0 or 1: each side has colours of its own.
+        0 or 1: each side has colors of its own.
     """
 
     def __init__(self, A, method, side=None):

@@ -11,13 +11,13 @@ from mpi4py import MPI
 from numpy.typing import ArrayLike
 from scipy.sparse import coo_array, csc_array
 
-from .. import _symbolic as serial
-from .._factor import callers_level
-from .._input import as_scipy, check_square, compressed
-from .._packed import PackedPattern
-from .._threads import thread_count
-from ..ordering import Ordering, order
-from ..symbolic.patterns import lower_pattern
+from .._core.ordering import Ordering, order
+from .._core.parallel.threads import thread_count
+from .._core.symbolic.patterns import lower_pattern
+from .._scipy import symbolic_factor as serial
+from .._scipy.cholesky_factor import callers_level
+from .._scipy.input import as_scipy, check_square, compressed
+from .._scipy.packed_values import PackedPattern
 from . import _factor
 from ._context import ROOT, Context, broadcast, common, context_of, everywhere, to_root
 from ._substructure import Substructure
@@ -77,7 +77,7 @@ class DistributedSymbolic(PackedPattern):
         raise TypeError("what lives on a communicator cannot be pickled")
 
     def factorize(self, A: Any, lower: bool = True) -> "_factor.DistributedFactor":
-        """Factor a matrix of the analysed pattern; collective.
+        """Factor a matrix of the analyzed pattern; collective.
 
         Parameters
         ----------
@@ -123,11 +123,11 @@ class DistributedSymbolic(PackedPattern):
 def analyze(
     A: Any,
     comm: MPI.Intracomm,
-    order: str | ArrayLike = "auto",
+    ordering: str | ArrayLike = "auto",
     lower: bool = True,
     check_symmetric: bool = False,
 ) -> DistributedSymbolic:
-    """Analyse the pattern of a symmetric matrix for repeated factorisation; collective.
+    """Analyze the pattern of a symmetric matrix for repeated factorization; collective.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def analyze(
         This rank's part of the matrix, as for `sparsechol.distributed.cholesky`.
     comm : mpi4py.MPI.Intracomm
         A duplicate of it is used and kept with it.
-    order : str or (n,) array_like of int, optional
+    ordering : str or (n,) array_like of int, optional
         Fill-reducing ordering, see `sparsechol.analyze`; that of rank 0 counts.
     lower : bool, optional
         Whether the lower triangle is read (default) or the upper one; the same on all ranks.
@@ -155,11 +155,11 @@ def analyze(
     OverflowError
         If rows cannot be counted by MUMPS's integers.
     """
-    return analyze_for(A, comm, order, lower, check_symmetric, reuse=True)
+    return analyze_for(A, comm, ordering, lower, check_symmetric, reuse=True)
 
 
 def analyze_for(A, comm, method, lower, check_symmetric, reuse) -> DistributedSymbolic:
-    """`analyze`, for many factorisations or for one."""
+    """`analyze`, for many factorizations or for one."""
     context = context_of(comm)
     comm = context.comm
     common(comm, "lower", bool(lower))

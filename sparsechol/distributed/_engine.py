@@ -9,9 +9,9 @@ import warnings
 import numpy as np
 from scipy.linalg import LinAlgWarning
 
+from .._core.numeric.factorize import REFUSED_ROUNDINGS
 from .._exceptions import NotPositiveDefiniteError
-from .._factor import EPS, callers_level, doubtful
-from ..numeric.factorize import REFUSED_ROUNDINGS
+from .._scipy.cholesky_factor import EPS, callers_level, doubtful
 from ._mumps import ANALYZE, FACTORIZE, SOLVE
 
 # Controls, by the numbers of the users' guide.
@@ -56,14 +56,14 @@ def start(context, owner, dtype):
 
 
 def analyze(instance) -> None:
-    """Analyse with the order that was set; collective."""
+    """Analyze with the order that was set; collective."""
     check(instance, instance.run(ANALYZE), "analysis")
 
 
 def factorize(instance, workspace) -> int:
     """Factor the entries that were set, with as much workspace as it takes; collective.
 
-    Returns what it took: the next factorisation need not find out again.
+    Returns what it took: the next factorization need not find out again.
     """
     for _ in range(ATTEMPTS):
         instance.set_icntl(WORKSPACE, workspace)
@@ -71,7 +71,7 @@ def factorize(instance, workspace) -> int:
         if answer not in SMALL_WORKSPACE:
             break
         workspace = 50 + 2 * max(workspace, 0)
-    check(instance, answer, "factorisation")
+    check(instance, answer, "factorization")
     return workspace
 
 

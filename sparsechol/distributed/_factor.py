@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike
 from scipy.sparse import csc_array, issparse
 
 from .._exceptions import NotPositiveDefiniteError
-from .._factor import row_numbers
-from .._input import dense_rhs
+from .._scipy.cholesky_factor import row_numbers
+from .._scipy.input import dense_rhs
 from . import _analysis, _engine
 from ._context import ROOT, broadcast, common, everywhere, from_root, move, to_root
 from ._layout import Hermitian, Real
@@ -27,7 +27,7 @@ class DistributedFactor:
     error is raised on every rank, with the same type and message.
 
     A factor that is no longer referred to frees its memory at the next collective call that makes
-    or finalises a factor on the same communicator, when it has been dropped on all ranks.
+    or finalizes a factor on the same communicator, when it has been dropped on all ranks.
 
     Attributes
     ----------
@@ -149,11 +149,11 @@ class DistributedFactor:
             self._drop()
             self.symbolic._context.sweep()
 
-    def update(self, A: Any, lower: bool = True) -> "DistributedFactor":
+    def refactorize(self, A: Any, lower: bool = True) -> "DistributedFactor":
         """Factor another matrix of the same pattern in place; collective.
 
-        If the matrix is refused, this factor is unusable until an update succeeds; a matrix whose
-        pattern, shape or values are refused before the factorisation leaves it as it was.
+        If the matrix is refused, this factor is unusable until `refactorize` succeeds; a matrix
+        whose pattern, shape or values are refused before the factorization leaves it as it was.
 
         Parameters
         ----------
@@ -171,7 +171,7 @@ class DistributedFactor:
         ------
         NotPositiveDefiniteError, PatternMismatchError, ValueError, TypeError, MemoryError
             As for `sparsechol.distributed.cholesky`. TypeError also if a complex matrix meets a
-            real factor, ValueError if the factor is finalised.
+            real factor, ValueError if the factor is finalized.
         """
         self._require_alive()
         self._set(self.symbolic._part(A, lower, self.dtype))
@@ -179,12 +179,12 @@ class DistributedFactor:
 
     def _require_alive(self):
         if self._mumps is not None and self._mumps.finished:
-            raise ValueError("this factor is finalised: factor again")
+            raise ValueError("this factor is finalized: factor again")
 
     def _require_factor(self):
         self._require_alive()
         if self._logdet is None:
-            raise np.linalg.LinAlgError("there is no factor: the last update failed")
+            raise np.linalg.LinAlgError("there is no factor: the last factorization failed")
 
     def logdet(self) -> float:
         """Logarithm of the determinant of A, on every rank; not collective."""
@@ -381,7 +381,7 @@ class DistributedFactor:
 def cholesky(
     A: Any,
     comm: MPI.Intracomm,
-    order: str | ArrayLike = "auto",
+    ordering: str | ArrayLike = "auto",
     lower: bool = True,
     check_symmetric: bool = False,
 ) -> DistributedFactor:
@@ -397,7 +397,7 @@ def cholesky(
         triangle named by `lower` is read.
     comm : mpi4py.MPI.Intracomm
         A duplicate of it is used and kept with it.
-    order : str or (n,) array_like of int, optional
+    ordering : str or (n,) array_like of int, optional
         Fill-reducing ordering, see `sparsechol.analyze`; that of rank 0 counts.
     lower : bool, optional
         Whether the lower triangle is read (default) or the upper one; the same on all ranks.
@@ -439,7 +439,7 @@ def cholesky(
 
     Notes
     -----
-    Multifrontal factorisation by MUMPS (Amestoy, Duff, L'Excellent and Koster 2001). A complex
+    Multifrontal factorization by MUMPS (Amestoy, Duff, L'Excellent and Koster 2001). A complex
     matrix is factored as a real one of twice the size, see the document on large problems.
 
     Examples
@@ -459,5 +459,5 @@ def cholesky(
     >>> round(logdet, 6)  # of 11
     2.397895
     """
-    symbolic = _analysis.analyze_for(A, comm, order, lower, check_symmetric, reuse=False)
+    symbolic = _analysis.analyze_for(A, comm, ordering, lower, check_symmetric, reuse=False)
     return symbolic.factorize(A, lower)

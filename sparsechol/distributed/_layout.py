@@ -1,6 +1,6 @@
 """A matrix as MUMPS sees it: real, with rows numbered from one.
 
-MUMPS has no Hermitian factorisation. A complex Hermitian matrix X + iY goes in as the real
+MUMPS has no Hermitian factorization. A complex Hermitian matrix X + iY goes in as the real
 symmetric one of twice the size in which each entry becomes
 
     [ x  -y ]

@@ -1,6 +1,6 @@
 """An instance of MUMPS: its phases, controls and arrays.
 
-Every phase is collective. Nothing here is agreed between ranks, and nothing is finalised
+Every phase is collective. Nothing here is agreed between ranks, and nothing is finalized
 where an instance is merely forgotten: see `_context`.
 """
 

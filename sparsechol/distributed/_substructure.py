@@ -1,15 +1,15 @@
 """The inverse on the pattern of A, by subtrees: each rank eliminates what the others need not see.
 
 MUMPS computes entries of the inverse column by column (ICNTL(30)): the fewer, the better. For a
-whole pattern that is n sweeps up and down the elimination tree, many times the factorisation. Here
+whole pattern that is n sweeps up and down the elimination tree, many times the factorization. Here
 the tree is cut into subtrees, dealt out to the ranks, and the part G above all of them:
 
     A = [ D0        .  ]     D0, D1: subtrees of rank 0 and 1
         [     D1    .  ]
         [  .   .    G  ]
 
-1. Rank i eliminates Di from its rows and the neighbours that they have in G; what that adds to
-   those neighbours, a dense block, goes to all ranks.
+1. Rank i eliminates Di from its rows and the neighbors that they have in G; what that adds to
+   those neighbors, a dense block, goes to all ranks.
 2. Rank i adds the blocks of the others to Di and G. That is A with all other subtrees eliminated,
    so its inverse is the inverse of A there: the serial engine factors it and computes the entries
    on its pattern.
@@ -25,16 +25,16 @@ import numpy as np
 from mpi4py import MPI
 from scipy.linalg import LinAlgWarning
 
-from .._symbolic import analyze_pattern
-from .._threads import thread_count
-from ..numeric import packing
-from ..symbolic.patterns import lower_pattern
+from .._core.numeric import packing
+from .._core.parallel.threads import thread_count
+from .._core.symbolic.patterns import lower_pattern
+from .._scipy.symbolic_factor import analyze_pattern
 from ._context import CHUNK, ROOT, broadcast, everywhere
 
 # Subtrees for each rank beyond which the tree is not cut further.
 MOST_SUBTREES = 32
 
-# What a rank computes of its subtrees and of the part above, in factorisations (see above).
+# What a rank computes of its subtrees and of the part above, in factorizations (see above).
 OWN_WORK, COMMON_WORK = 4, 3
 
 
@@ -112,7 +112,7 @@ class Substructure:
         return out
 
     def _eliminated(self, values, common):
-        """What eliminating this rank's subtrees adds to their neighbours above."""
+        """What eliminating this rank's subtrees adds to their neighbors above."""
         if not self.inner.cliques[0].size:
             return np.empty(0, dtype=values[0].dtype)
         common = [v[k] for v, k in zip(common, self.within, strict=True)]

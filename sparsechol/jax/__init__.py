@@ -1,6 +1,6 @@
-"""Sparse Cholesky factorisation in JAX: jit, vmap, and derivatives of every order, in both modes.
+"""Sparse Cholesky factorization in JAX: jit, vmap, and derivatives of every order, in both modes.
 
-The pattern of a matrix is analysed once, outside of any transformation, and static from there on;
+The pattern of a matrix is analyzed once, outside of any transformation, and static from there on;
 its values are an ordinary array.
 """
 
@@ -9,25 +9,25 @@ try:
 except ImportError as error:
     raise ImportError("sparsechol.jax needs JAX: pip install 'sparsechol[jax]'") from error
 
-from ._checks import check_pattern
-from ._derivatives import SparseHessian, SparseJacobian, sparse_hessian, sparse_jacobian
+from ._check import check_pattern
+from ._detect import hessian_pattern, jacobian_pattern
 from ._factor import Factor, cholesky
 from ._functions import logdet, partial_inverse, solve
 from ._gaussian import gmrf_logpdf, gmrf_sample
-from ._matrix import SPDMatrix, analyze, from_bcoo, from_bcsr, to_bcoo
+from ._matrix import SymmetricMatrix, analyze, from_bcoo, from_bcsr, to_bcoo
 from ._newton import Laplace, Minimum, laplace, newton
-from ._patterns import hessian_pattern, jacobian_pattern
-from ._sparsity import SparsityWarning, register_sparsity_rule
+from ._sparse_derivatives import SparseHessian, SparseJacobian, sparse_hessian, sparse_jacobian
 from ._triangle import TriangularMatrix, TriangularPattern, analyze_triangle, solve_triangular
+from ._walk import SparsityWarning, register_sparsity_rule
 
 __all__ = [
     "Factor",
     "Laplace",
     "Minimum",
-    "SPDMatrix",
     "SparseHessian",
     "SparseJacobian",
     "SparsityWarning",
+    "SymmetricMatrix",
     "TriangularMatrix",
     "TriangularPattern",
     "analyze",

@@ -1,4 +1,4 @@
-"""Factor: a factorisation as a pytree."""
+"""Factor: a factorization as a pytree."""
 
 import math
 from typing import Any
@@ -7,19 +7,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._symbolic import SymbolicFactor
+from .._scipy.symbolic_factor import SymbolicFactor
 from . import _primitives as primitives
-from ._matrix import SPDMatrix, as_vectors, is_traced
+from ._matrix import SymmetricMatrix, as_vectors, is_traced
 
 stop = jax.lax.stop_gradient
 
 
-def cholesky(M: SPDMatrix, check: bool = False) -> "Factor":
+def cholesky(M: SymmetricMatrix, check: bool = False) -> "Factor":
     """Factor a matrix.
 
     Parameters
     ----------
-    M : SPDMatrix
+    M : SymmetricMatrix
     check : bool, optional
         Outside of transformations: raise where `M` is not positive definite. By default, and in
         every transformation, the factor is then NaN, with all that is computed from it, and
@@ -40,7 +40,7 @@ def cholesky(M: SPDMatrix, check: bool = False) -> "Factor":
     --------
     >>> import jax.numpy as jnp, numpy as np, sparsechol.jax as scj
     >>> P = scj.analyze(np.array([[4.0, 1.0], [1.0, 5.0]]))
-    >>> F = scj.cholesky(scj.SPDMatrix(P, jnp.array([4.0, 1.0, 5.0])))
+    >>> F = scj.cholesky(scj.SymmetricMatrix(P, jnp.array([4.0, 1.0, 5.0])))
     >>> print(F.solve(jnp.array([5.0, 6.0])).round(4), F.ok)
     [1. 1.] True
     """
@@ -57,7 +57,7 @@ def cholesky(M: SPDMatrix, check: bool = False) -> "Factor":
 
 @jax.tree_util.register_pytree_with_keys_class
 class Factor:
-    """Cholesky factor of an `SPDMatrix`, ``P A P^T = L L^H``; made by `cholesky`.
+    """Cholesky factor of a `SymmetricMatrix`, ``P A P^T = L L^H``; made by `cholesky`.
 
     A pytree with two leaves, the values of A and the factor; the pattern is static. All methods
     are differentiable any number of times in the values of A (and in b), in both modes, and are
@@ -96,9 +96,9 @@ class Factor:
         return f"<Factor of shape {self.shape}, values {jax.typeof(self._a)}>"
 
     @property
-    def matrix(self) -> SPDMatrix:
+    def matrix(self) -> SymmetricMatrix:
         """What was factored."""
-        return SPDMatrix(self.pattern, self._a)
+        return SymmetricMatrix(self.pattern, self._a)
 
     @property
     def ok(self) -> jax.Array:
@@ -216,7 +216,7 @@ class Factor:
         return self.solve_triangular(z.T, "C").T.reshape(*shape, n)
 
 
-def on_columns(b: Any, A: "SPDMatrix | Factor", apply: Any) -> jax.Array:
+def on_columns(b: Any, A: "SymmetricMatrix | Factor", apply: Any) -> jax.Array:
     """A linear map of (n, k) arrays of A's type on b of shape (n,) or (n, k), real or complex."""
     b = as_vectors(b, A.shape, "b")
     columns = b[:, None] if b.ndim == 1 else b

@@ -7,11 +7,11 @@ from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcmp, memset, strlen
 
-from sparsechol.numeric.operations import NAMES
+from sparsechol._core.numeric.operations import NAMES
 
-from sparsechol.numeric.dense cimport DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX
-from sparsechol.numeric.operations cimport MOST_OPERANDS, Call, Operand, View, perform
-from sparsechol.numeric.registry cimport find
+from sparsechol._core.numeric.dense cimport DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX
+from sparsechol._core.numeric.operations cimport MOST_OPERANDS, Call, Operand, View, perform
+from sparsechol._core.numeric.registry cimport find
 
 
 cdef extern from "ffi.h" nogil:

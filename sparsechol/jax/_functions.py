@@ -1,4 +1,4 @@
-"""One call each: for a single use of a matrix. Under jit equal factorisations are merged."""
+"""One call each: for a single use of a matrix. Under jit equal factorizations are merged."""
 
 from typing import Any
 
@@ -7,15 +7,15 @@ import jax.numpy as jnp
 
 from . import _primitives as primitives
 from ._factor import cholesky, on_columns
-from ._matrix import SPDMatrix
+from ._matrix import SymmetricMatrix
 
 
-def solve(M: SPDMatrix, b: Any, compute_dtype: Any = None) -> jax.Array:
+def solve(M: SymmetricMatrix, b: Any, compute_dtype: Any = None) -> jax.Array:
     """Solve ``A x = b``.
 
     Parameters
     ----------
-    M : SPDMatrix
+    M : SymmetricMatrix
     b : (n,) or (n, k) array_like
     compute_dtype : {None, 'float64'}, optional
         Precision of the work on values in single precision: their own, or double precision,
@@ -31,7 +31,7 @@ def solve(M: SPDMatrix, b: Any, compute_dtype: Any = None) -> jax.Array:
     --------
     >>> import jax, jax.numpy as jnp, numpy as np, sparsechol.jax as scj
     >>> P = scj.analyze(np.array([[4.0, 1.0], [1.0, 5.0]]))
-    >>> f = lambda a: scj.solve(scj.SPDMatrix(P, a), jnp.array([5.0, 6.0])).sum()
+    >>> f = lambda a: scj.solve(scj.SymmetricMatrix(P, a), jnp.array([5.0, 6.0])).sum()
     >>> print(np.asarray(jax.grad(f)(jnp.array([4.0, 1.0, 5.0]))).round(4))
     [-0.2105 -0.3684 -0.1579]
     """
@@ -41,12 +41,12 @@ def solve(M: SPDMatrix, b: Any, compute_dtype: Any = None) -> jax.Array:
     return on_columns(b, M, lambda x: primitives.wide_solve(M.pattern, a, x))
 
 
-def logdet(M: SPDMatrix, compute_dtype: Any = None) -> jax.Array:
+def logdet(M: SymmetricMatrix, compute_dtype: Any = None) -> jax.Array:
     """log det A.
 
     Parameters
     ----------
-    M : SPDMatrix
+    M : SymmetricMatrix
     compute_dtype : {None, 'float64'}, optional
         See `solve`. First and second derivatives are computed in this precision too.
 
@@ -59,7 +59,7 @@ def logdet(M: SPDMatrix, compute_dtype: Any = None) -> jax.Array:
     --------
     >>> import jax, jax.numpy as jnp, numpy as np, sparsechol.jax as scj
     >>> P = scj.analyze(np.array([[4.0, 1.0], [1.0, 5.0]]))
-    >>> f = lambda a: scj.logdet(scj.SPDMatrix(P, a))
+    >>> f = lambda a: scj.logdet(scj.SymmetricMatrix(P, a))
     >>> print(np.asarray(jax.grad(f)(jnp.array([4.0, 1.0, 5.0]))).round(4))
     [ 0.2632 -0.1053  0.2105]
     """
@@ -68,12 +68,12 @@ def logdet(M: SPDMatrix, compute_dtype: Any = None) -> jax.Array:
     return primitives.wide_logdet(M.pattern, M.checked())
 
 
-def partial_inverse(M: SPDMatrix, compute_dtype: Any = None) -> jax.Array:
+def partial_inverse(M: SymmetricMatrix, compute_dtype: Any = None) -> jax.Array:
     """Entries of A^-1 on the pattern of A.
 
     Parameters
     ----------
-    M : SPDMatrix
+    M : SymmetricMatrix
     compute_dtype : {None, 'float64'}, optional
         See `solve`. First derivatives are computed in this precision too.
 
@@ -86,7 +86,7 @@ def partial_inverse(M: SPDMatrix, compute_dtype: Any = None) -> jax.Array:
     --------
     >>> import jax.numpy as jnp, numpy as np, sparsechol.jax as scj
     >>> P = scj.analyze(np.array([[2.0, 1.0], [1.0, 2.0]]))
-    >>> print(scj.partial_inverse(scj.SPDMatrix(P, jnp.array([2.0, 1.0, 2.0]))).round(4))
+    >>> print(scj.partial_inverse(scj.SymmetricMatrix(P, jnp.array([2.0, 1.0, 2.0]))).round(4))
     [ 0.6667 -0.3333  0.6667]
     """
     if not _wide(M, compute_dtype):
@@ -94,7 +94,7 @@ def partial_inverse(M: SPDMatrix, compute_dtype: Any = None) -> jax.Array:
     return primitives.wide_partial_inverse(M.pattern, M.checked())
 
 
-def _wide(M: SPDMatrix, compute_dtype: Any) -> bool:
+def _wide(M: SymmetricMatrix, compute_dtype: Any) -> bool:
     """Whether values are in single precision and the work is to be in double precision."""
     if compute_dtype is not None and jnp.dtype(compute_dtype) != "float64":
         raise ValueError(f"compute_dtype must be None or 'float64', not {compute_dtype!r}")

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._factor import Factor, cholesky
-from ._matrix import SPDMatrix
+from ._matrix import SymmetricMatrix
 
 
-def gmrf_logpdf(x: Any, mu: Any, M: SPDMatrix | Factor) -> jax.Array:
+def gmrf_logpdf(x: Any, mu: Any, M: SymmetricMatrix | Factor) -> jax.Array:
     """Log-density of the normal distribution with mean `mu` and precision matrix `M`.
 
     Parameters
@@ -19,7 +19,7 @@ def gmrf_logpdf(x: Any, mu: Any, M: SPDMatrix | Factor) -> jax.Array:
         Points.
     mu : array_like that broadcasts with `x`
         Mean.
-    M : SPDMatrix or Factor
+    M : SymmetricMatrix or Factor
         Precision matrix, real.
 
     Returns
@@ -31,7 +31,7 @@ def gmrf_logpdf(x: Any, mu: Any, M: SPDMatrix | Factor) -> jax.Array:
     Examples
     --------
     >>> import jax.numpy as jnp, numpy as np, sparsechol.jax as scj
-    >>> M = scj.SPDMatrix(scj.analyze(np.eye(2)), jnp.ones(2))
+    >>> M = scj.SymmetricMatrix(scj.analyze(np.eye(2)), jnp.ones(2))
     >>> round(float(scj.gmrf_logpdf(jnp.zeros(2), 0.0, M)), 4)
     -1.8379
     """
@@ -44,7 +44,7 @@ def gmrf_logpdf(x: Any, mu: Any, M: SPDMatrix | Factor) -> jax.Array:
 
 
 def gmrf_sample(
-    key: jax.Array, mu: Any, M: SPDMatrix | Factor, shape: tuple[int, ...] | int = ()
+    key: jax.Array, mu: Any, M: SymmetricMatrix | Factor, shape: tuple[int, ...] | int = ()
 ) -> jax.Array:
     """Draw from the normal distribution with mean `mu` and precision matrix `M`.
 
@@ -52,7 +52,7 @@ def gmrf_sample(
     ----------
     key : random key
     mu : array_like that broadcasts with ``(*shape, n)``
-    M : SPDMatrix or Factor
+    M : SymmetricMatrix or Factor
     shape : tuple of int, optional
         Shape of the draws.
 
@@ -64,7 +64,7 @@ def gmrf_sample(
     Examples
     --------
     >>> import jax, jax.numpy as jnp, numpy as np, sparsechol.jax as scj
-    >>> M = scj.SPDMatrix(scj.analyze(np.eye(2)), jnp.array([1.0, 100.0]))
+    >>> M = scj.SymmetricMatrix(scj.analyze(np.eye(2)), jnp.array([1.0, 100.0]))
     >>> print(scj.gmrf_sample(jax.random.key(0), 0.0, M, (1000,)).std(axis=0).round(1))
     [1.  0.1]
     """

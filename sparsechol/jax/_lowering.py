@@ -17,9 +17,9 @@ from typing import ClassVar
 import jax
 import numpy as np
 
-from .._threads import thread_count
-from ..numeric.operations import CODES
-from ..numeric.registry import register
+from .._core.numeric.operations import CODES
+from .._core.numeric.registry import register
+from .._core.parallel.threads import thread_count
 from . import _ffi
 from ._compat import buffer_callback, kept_alive, lower_function
 

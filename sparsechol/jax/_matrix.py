@@ -1,4 +1,4 @@
-"""SPDMatrix: values that JAX sees on a pattern that it does not; and the way in and out."""
+"""SymmetricMatrix: values that JAX sees on a pattern that it does not; and the way in and out."""
 
 from collections import OrderedDict
 from hashlib import blake2b
@@ -10,16 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental.sparse import BCOO, BCSR
 
-from .. import _symbolic
-from .._entries import EntryMap
-from .._symbolic import SymbolicFactor
+from .._scipy import symbolic_factor as _symbolic
+from .._scipy.entry_map import EntryMap
+from .._scipy.symbolic_factor import SymbolicFactor
 from . import _primitives as primitives
 
 DTYPES = tuple(map(np.dtype, "fdFD"))
 
 MADE_OUTSIDE = (
-    "a pattern is analysed outside of jit, grad and vmap: call analyze (or from_bcoo, from_bcsr)"
-    " on concrete arrays first and pass values, an SPDMatrix or the pattern, which is static, in"
+    "a pattern is analyzed outside of jit, grad and vmap: call analyze (or from_bcoo, from_bcsr)"
+    " on concrete arrays first and pass values, a SymmetricMatrix or the pattern, which is"
+    " static, in"
 )
 
 
@@ -27,14 +28,14 @@ def is_traced(x: Any) -> bool:
     return isinstance(x, jax.core.Tracer)
 
 
-def analyze(A: Any, order: Any = "auto", lower: bool = True) -> SymbolicFactor:
-    """Analyse a pattern, outside of any transformation.
+def analyze(A: Any, ordering: Any = "auto", lower: bool = True) -> SymbolicFactor:
+    """Analyze a pattern, outside of any transformation.
 
     Parameters
     ----------
     A : (n, n) SciPy sparse array, BCOO, BCSR or dense array
         Only where it has entries counts. Of a BCOO or BCSR both triangles are read.
-    order : optional
+    ordering : optional
         As for `sparsechol.analyze`.
     lower : bool, optional
         Which triangle of a SciPy or dense array is read.
@@ -58,10 +59,12 @@ def analyze(A: Any, order: Any = "auto", lower: bool = True) -> SymbolicFactor:
     array([4., 1., 5.])
     """
     if isinstance(A, (BCOO, BCSR)):
-        return _map_of(A, order).pattern
+        return _map_of(A, ordering).pattern
     if is_traced(A):
         raise TypeError(MADE_OUTSIDE)
-    return _symbolic.analyze(np.asarray(A) if isinstance(A, jax.Array) else A, order, lower)
+    return _symbolic.analyze(
+        np.asarray(A) if isinstance(A, jax.Array) else A, ordering=ordering, lower=lower
+    )
 
 
 class Stored:
@@ -103,8 +106,8 @@ class Stored:
 
 
 @jax.tree_util.register_pytree_with_keys_class
-class SPDMatrix(Stored):
-    """Symmetric (Hermitian) positive definite matrix: packed values on an analysed pattern.
+class SymmetricMatrix(Stored):
+    """Symmetric (Hermitian) positive definite matrix: packed values on an analyzed pattern.
 
     A pytree with one leaf, the values; the pattern is static.
 
@@ -137,7 +140,7 @@ class SPDMatrix(Stored):
     --------
     >>> import jax.numpy as jnp, numpy as np, sparsechol.jax as scj
     >>> A = np.array([[4.0, 1.0], [1.0, 5.0]])
-    >>> M = scj.SPDMatrix(scj.analyze(A), jnp.array([4.0, 1.0, 5.0]))
+    >>> M = scj.SymmetricMatrix(scj.analyze(A), jnp.array([4.0, 1.0, 5.0]))
     >>> print((2 * M) @ jnp.array([1.0, 0.0]))
     [8. 2.]
     """
@@ -149,7 +152,7 @@ class SPDMatrix(Stored):
         self.values = self.checked()
 
     @classmethod
-    def from_full(cls, pattern: SymbolicFactor, data: Any) -> "SPDMatrix":
+    def from_full(cls, pattern: SymbolicFactor, data: Any) -> "SymmetricMatrix":
         """From the entries of both triangles, each of which counts half.
 
         Parameters
@@ -168,18 +171,18 @@ class SPDMatrix(Stored):
         return cls(pattern, primitives.fold(pattern, data, 1.0, 0.5))
 
     @classmethod
-    def identity(cls, pattern: SymbolicFactor, dtype: Any = None) -> "SPDMatrix":
+    def identity(cls, pattern: SymbolicFactor, dtype: Any = None) -> "SymmetricMatrix":
         """The identity on a pattern, to add multiples of."""
         values = np.zeros(pattern.indices.shape[0], np.dtype(dtype or jnp.zeros(()).dtype))
         values[pattern.indptr[:-1]] = 1
         return cls(pattern, values)
 
     def __repr__(self) -> str:
-        return f"<SPDMatrix of shape {self.shape}, values {jax.typeof(self.values)}>"
+        return f"<SymmetricMatrix of shape {self.shape}, values {jax.typeof(self.values)}>"
 
-    def with_values(self, values: Any) -> "SPDMatrix":
+    def with_values(self, values: Any) -> "SymmetricMatrix":
         """Another matrix on the same pattern."""
-        return SPDMatrix(self.pattern, values)
+        return SymmetricMatrix(self.pattern, values)
 
     def __matmul__(self, x: Any) -> jax.Array:
         """A x for x of shape (n,) or (n, k)."""
@@ -189,27 +192,27 @@ class SPDMatrix(Stored):
         columns = _columns(x.astype(kind))
         return primitives.product(self.pattern, values.astype(kind), columns).reshape(x.shape)
 
-    def __add__(self, other: Any) -> "SPDMatrix":
-        if not isinstance(other, SPDMatrix):
+    def __add__(self, other: Any) -> "SymmetricMatrix":
+        if not isinstance(other, SymmetricMatrix):
             return NotImplemented
         self._check_pattern(other)
         return self.with_values(self.values + other.values)
 
-    def __sub__(self, other: Any) -> "SPDMatrix":
-        if not isinstance(other, SPDMatrix):
+    def __sub__(self, other: Any) -> "SymmetricMatrix":
+        if not isinstance(other, SymmetricMatrix):
             return NotImplemented
         self._check_pattern(other)
         return self.with_values(self.values - other.values)
 
-    def __mul__(self, factor: Any) -> "SPDMatrix":
-        if isinstance(factor, SPDMatrix) or jnp.ndim(factor) != 0:
+    def __mul__(self, factor: Any) -> "SymmetricMatrix":
+        if isinstance(factor, SymmetricMatrix) or jnp.ndim(factor) != 0:
             return NotImplemented
         return self.with_values(self.values * factor)
 
     __rmul__ = __mul__
 
-    def __truediv__(self, factor: Any) -> "SPDMatrix":
-        if isinstance(factor, SPDMatrix) or jnp.ndim(factor) != 0:
+    def __truediv__(self, factor: Any) -> "SymmetricMatrix":
+        if isinstance(factor, SymmetricMatrix) or jnp.ndim(factor) != 0:
             return NotImplemented
         return self.with_values(self.values / factor)
 
@@ -282,7 +285,7 @@ _MAPS_KEPT = 16
 _maps_lock = Lock()
 
 
-def _map_of(A: Any, order: Any) -> EntryMap:
+def _map_of(A: Any, ordering: Any) -> EntryMap:
     """The map of a BCOO or BCSR, kept for the next one with the same indices."""
     if A.ndim != 2 or A.n_batch or A.n_dense or A.shape[0] != A.shape[1]:
         raise ValueError(
@@ -300,7 +303,7 @@ def _map_of(A: Any, order: Any) -> EntryMap:
             row, column = np.append(row, padding), np.append(column, padding)
     else:
         row, column = indices.astype(np.int64).T
-    digest = blake2b(repr((A.shape, _order_key(order))).encode())
+    digest = blake2b(repr((A.shape, _order_key(ordering))).encode())
     digest.update(np.ascontiguousarray(row))
     digest.update(np.ascontiguousarray(column))
     key = digest.digest()
@@ -308,7 +311,7 @@ def _map_of(A: Any, order: Any) -> EntryMap:
         if key in _MAPS:
             _MAPS.move_to_end(key)
             return _MAPS[key]
-    made = EntryMap(row, column, A.shape, order)
+    made = EntryMap(row, column, A.shape, ordering)
     with _maps_lock:
         _MAPS[key] = made
         while len(_MAPS) > _MAPS_KEPT:
@@ -316,14 +319,16 @@ def _map_of(A: Any, order: Any) -> EntryMap:
     return made
 
 
-def _order_key(order):
-    if isinstance(order, SymbolicFactor):
-        return order.digest
-    return order if isinstance(order, str) else np.asarray(order).tolist()
+def _order_key(ordering):
+    if isinstance(ordering, SymbolicFactor):
+        return ordering.digest
+    return ordering if isinstance(ordering, str) else np.asarray(ordering).tolist()
 
 
-def from_bcoo(A: BCOO, pattern: SymbolicFactor | None = None, order: Any = "auto") -> SPDMatrix:
-    """SPDMatrix from a BCOO with concrete indices; its data may be traced.
+def from_bcoo(
+    A: BCOO, pattern: SymbolicFactor | None = None, ordering: Any = "auto"
+) -> SymmetricMatrix:
+    """SymmetricMatrix from a BCOO with concrete indices; its data may be traced.
 
     Parameters
     ----------
@@ -331,14 +336,14 @@ def from_bcoo(A: BCOO, pattern: SymbolicFactor | None = None, order: Any = "auto
         Both triangles, or one of them. Of both, each entry counts half, so that the matrix is
         ``(A + A^H) / 2``; repeated entries are summed and padding is left out.
     pattern : SymbolicFactor, optional
-        An analysed pattern that has all entries of `A`. By default it is analysed here, once for
+        An analyzed pattern that has all entries of `A`. By default it is analyzed here, once for
         the same indices.
-    order : optional
+    ordering : optional
         As for `analyze`.
 
     Returns
     -------
-    SPDMatrix
+    SymmetricMatrix
 
     Raises
     ------
@@ -356,12 +361,14 @@ def from_bcoo(A: BCOO, pattern: SymbolicFactor | None = None, order: Any = "auto
     >>> print(scj.from_bcoo(A).values)
     [4. 1. 5.]
     """
-    found = _map_of(A, order if pattern is None else pattern)
-    return SPDMatrix(found.pattern, _packed(found, as_values(A.data)))
+    found = _map_of(A, ordering if pattern is None else pattern)
+    return SymmetricMatrix(found.pattern, _packed(found, as_values(A.data)))
 
 
-def from_bcsr(A: BCSR, pattern: SymbolicFactor | None = None, order: Any = "auto") -> SPDMatrix:
-    """SPDMatrix from a BCSR with concrete indices, see `from_bcoo`.
+def from_bcsr(
+    A: BCSR, pattern: SymbolicFactor | None = None, ordering: Any = "auto"
+) -> SymmetricMatrix:
+    """SymmetricMatrix from a BCSR with concrete indices, see `from_bcoo`.
 
     Examples
     --------
@@ -371,18 +378,18 @@ def from_bcsr(A: BCSR, pattern: SymbolicFactor | None = None, order: Any = "auto
     >>> print(scj.from_bcsr(A).values)
     [4. 1. 5.]
     """
-    found = _map_of(A, order if pattern is None else pattern)
-    return SPDMatrix(found.pattern, _packed(found, as_values(A.data)))
+    found = _map_of(A, ordering if pattern is None else pattern)
+    return SymmetricMatrix(found.pattern, _packed(found, as_values(A.data)))
 
 
-def to_bcoo(M: SPDMatrix) -> BCOO:
-    """Both triangles of an SPDMatrix as a BCOO, row by row; differentiable in the values.
+def to_bcoo(M: SymmetricMatrix) -> BCOO:
+    """Both triangles of a SymmetricMatrix as a BCOO, row by row; differentiable in the values.
 
     Examples
     --------
     >>> import jax.numpy as jnp, numpy as np, sparsechol.jax as scj
     >>> P = scj.analyze(np.array([[4.0, 1.0], [1.0, 5.0]]))
-    >>> print(scj.to_bcoo(scj.SPDMatrix(P, jnp.array([4.0, 1.0, 5.0]))).todense())
+    >>> print(scj.to_bcoo(scj.SymmetricMatrix(P, jnp.array([4.0, 1.0, 5.0]))).todense())
     [[4. 1.]
      [1. 5.]]
     """

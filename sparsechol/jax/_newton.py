@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from ._derivatives import SparseHessian, sparse_hessian
 from ._factor import cholesky
-from ._matrix import SPDMatrix
+from ._matrix import SymmetricMatrix
+from ._sparse_derivatives import SparseHessian, sparse_hessian
 
 HALVINGS = 30  # of a step
 SHIFTS = 12  # of the diagonal
@@ -21,7 +21,7 @@ class Minimum(NamedTuple):
     Attributes
     ----------
     x : pytree of arrays
-        The minimiser, like `x0`.
+        The minimizer, like `x0`.
     converged : bool array
     iterations : int array
     """
@@ -39,19 +39,24 @@ class Laplace(NamedTuple):
     log_marginal : jax.Array
     mode : pytree of arrays
         Like `x0`.
-    precision : SPDMatrix
+    precision : SymmetricMatrix
         Of the normal approximation of the latent values: the Hessian of ``-logjoint`` at the mode.
     """
 
     log_marginal: jax.Array
     mode: Any
-    precision: SPDMatrix
+    precision: SymmetricMatrix
 
 
 def newton(
-    f: Any, x0: Any, *args: Any, tol: float | None = None, maxiter: int = 100, order: Any = "auto"
+    f: Any,
+    x0: Any,
+    *args: Any,
+    tol: float | None = None,
+    maxiter: int = 100,
+    ordering: Any = "auto",
 ) -> Minimum:
-    """Minimise a convex function with a sparse Hessian by damped Newton steps.
+    """Minimize a convex function with a sparse Hessian by damped Newton steps.
 
     Parameters
     ----------
@@ -60,13 +65,13 @@ def newton(
     x0 : pytree of arrays
         Where to start.
     *args : pytrees of arrays
-        What else `f` takes; the minimiser is differentiable in them, and in what `f` takes from its
+        What else `f` takes; the minimizer is differentiable in them, and in what `f` takes from its
         closure.
     tol : float, optional
         The method has converged where a step promises to lower f by less than ``tol * (1 + |f|)``;
         one more step is taken then. By default the rounding unit.
     maxiter : int, optional
-    order : optional
+    ordering : optional
         The fill-reducing ordering of the Hessian, as for `analyze`.
 
     Returns
@@ -77,7 +82,7 @@ def newton(
 
     Notes
     -----
-    The pattern of the Hessian is found, coloured and analysed once for each trace: compile what is
+    The pattern of the Hessian is found, colored and analyzed once for each trace: compile what is
     called often. Steps are halved until f decreases enough (Armijo). Where the Hessian is not
     positive definite, its diagonal is raised until it is.
 
@@ -92,7 +97,7 @@ def newton(
     >>> print(np.asarray(slopes).round(3))
     [0.574 0.51  0.448]
     """
-    problem = Problem(f, x0, args, order)
+    problem = Problem(f, x0, args, ordering)
     x, converged, iterations = problem.minimum(tol, maxiter)
     return Minimum(problem.unravel(x), converged, iterations)
 
@@ -100,7 +105,7 @@ def newton(
 class Problem:
     """A function of one vector and of arguments, those of its closure too, and its Hessian."""
 
-    def __init__(self, f, x0, args, order):
+    def __init__(self, f, x0, args, ordering):
         x, self.unravel = ravel_pytree(x0)
         if not jnp.issubdtype(x.dtype, jnp.floating):
             raise TypeError(f"x0 has type {x.dtype}: real floating point numbers are needed")
@@ -109,7 +114,7 @@ class Problem:
             lambda x, *args: f(self.unravel(x), *args), self.start, *args
         )
         self.args = (*args, *consts)
-        self.hessian = sparse_hessian(self.f, self.start, *self.args, order=order)
+        self.hessian = sparse_hessian(self.f, self.start, *self.args, ordering=ordering)
 
     def minimum(self, tol, maxiter):
         """Where it is, whether it was found, and in how many steps."""
@@ -118,22 +123,22 @@ class Problem:
 
 
 def _implicit(f, hessian: SparseHessian, tol, maxiter):
-    """The minimiser as a function of the arguments, with its derivative."""
+    """The minimizer as a function of the arguments, with its derivative."""
 
     @jax.custom_jvp
-    def minimise(start, args):
+    def minimize(start, args):
         return _iterate(f, hessian, start, args, tol, maxiter)
 
-    @minimise.defjvp
+    @minimize.defjvp
     def _(primals, tangents):
         (start, args), (_, changes) = primals, tangents
-        x, converged, iterations = minimise(start, args)
+        x, converged, iterations = minimize(start, args)
         _, change = jax.jvp(lambda args: jax.grad(f)(x, *args), (args,), (changes,))
         dx = -cholesky(hessian.matrix(x, *args)).solve(change)
         none = np.zeros((), jax.dtypes.float0)
         return (x, converged, iterations), (dx, none, none)
 
-    return minimise
+    return minimize
 
 
 def _iterate(f, hessian, start, args, tol, maxiter):
@@ -157,7 +162,7 @@ def _iterate(f, hessian, start, args, tol, maxiter):
     return x, settled, jnp.asarray(count)
 
 
-def _direction(M: SPDMatrix, gradient):
+def _direction(M: SymmetricMatrix, gradient):
     """Newton's, with as much added to the diagonal as it takes for it to be one of descent.
 
     And whether nothing was added.
@@ -166,7 +171,7 @@ def _direction(M: SPDMatrix, gradient):
     unit = 1e-6 * (1 + jnp.max(jnp.abs(M.values[diagonal]), initial=0.0))
 
     def solved(shift):
-        F = cholesky(SPDMatrix(M.pattern, M.values.at[diagonal].add(shift)))
+        F = cholesky(SymmetricMatrix(M.pattern, M.values.at[diagonal].add(shift)))
         return F.ok, -F.solve(gradient)
 
     def raised(state):
@@ -206,7 +211,7 @@ def laplace(
     *theta: Any,
     tol: float | None = None,
     maxiter: int = 100,
-    order: Any = "auto",
+    ordering: Any = "auto",
 ) -> Laplace:
     """Laplace's approximation of the log of an integral: the marginal density of a latent model.
 
@@ -219,7 +224,7 @@ def laplace(
         Where the search for the mode starts.
     *theta : pytrees of arrays
         Parameters.
-    tol, maxiter, order : optional
+    tol, maxiter, ordering : optional
         See `newton`.
 
     Returns
@@ -251,7 +256,7 @@ def laplace(
     >>> print(f"{value:.3f} {slope:.3f}")
     -0.698 0.141
     """
-    problem = Problem(lambda x, *theta: -logjoint(x, *theta), x0, theta, order)
+    problem = Problem(lambda x, *theta: -logjoint(x, *theta), x0, theta, ordering)
     x, converged, _ = problem.minimum(tol, maxiter)
     x = jnp.where(converged, x, jnp.nan)
     H = problem.hessian.matrix(x, *problem.args)

@@ -2,7 +2,7 @@
 
 Each primitive is one operation of `numeric.operations`, with the same shapes: stored values `a`,
 flat panels `l`, vectors `x` of shape (n, k), each with as many leading dimensions of a batch, of
-which some may be 1. The factor is an ordinary array, the analysed pattern a static parameter.
+which some may be 1. The factor is an ordinary array, the analyzed pattern a static parameter.
 
 Two things are functions of A though they are computed from L: `solve` and `logdet` take both and
 move with A alone, at the cost of A's pattern. `attach` makes of a factor that is at hand one that
@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..numeric.operations import CORE_RANK, NAMES
+from .._core.numeric.operations import CORE_RANK, NAMES
 from ._compat import (
     Primitive,
     ShapedArray,
@@ -326,7 +326,7 @@ define_jvp(_place_diagonal, _place_diagonal_jvp)
 define_transpose(_place_diagonal, _place_diagonal_transpose)
 
 
-# ---- the factorisation and its tangent ----
+# ---- the factorization and its tangent ----
 
 
 _cholesky = _define("cholesky")

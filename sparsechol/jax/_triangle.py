@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.sparse import csc_array
 
-from .._input import as_scipy, check_square, compressed
-from ..numeric.operations import Frame, frame_of
+from .._core.numeric.operations import Frame, frame_of
+from .._scipy.input import as_scipy, check_square, compressed
 from . import _primitives as primitives
 from ._matrix import MADE_OUTSIDE, Stored, as_vectors, is_traced
 

@@ -5,7 +5,7 @@ Examples
 >>> import jax.numpy as jnp, lineax, numpy as np, sparsechol.jax as scj
 >>> from sparsechol.jax.lineax_solver import Cholesky, SPDLinearOperator
 >>> P = scj.analyze(np.array([[4.0, 1.0], [1.0, 5.0]]))
->>> operator = SPDLinearOperator(scj.SPDMatrix(P, jnp.array([4.0, 1.0, 5.0])))
+>>> operator = SPDLinearOperator(scj.SymmetricMatrix(P, jnp.array([4.0, 1.0, 5.0])))
 >>> print(lineax.linear_solve(operator, jnp.array([5.0, 6.0]), Cholesky()).value.round(4))
 [1. 1.]
 """
@@ -21,18 +21,18 @@ except ImportError as error:
     raise ImportError("sparsechol.jax.lineax_solver needs lineax: pip install lineax") from error
 
 from ._factor import Factor, cholesky
-from ._matrix import SPDMatrix
+from ._matrix import SymmetricMatrix
 
 
 class SPDLinearOperator(lineax.AbstractLinearOperator):
-    """An `SPDMatrix` as a lineax operator on vectors of shape (n,).
+    """An `SymmetricMatrix` as a lineax operator on vectors of shape (n,).
 
     Parameters
     ----------
-    matrix : SPDMatrix
+    matrix : SymmetricMatrix
     """
 
-    matrix: SPDMatrix
+    matrix: SymmetricMatrix
 
     def mv(self, vector):
         return self.matrix @ vector
@@ -51,7 +51,7 @@ class SPDLinearOperator(lineax.AbstractLinearOperator):
 
 
 class Cholesky(lineax.AbstractLinearSolver):
-    """Sparse Cholesky factorisation of an `SPDLinearOperator`.
+    """Sparse Cholesky factorization of an `SPDLinearOperator`.
 
     The state is a `Factor`: ``solver.init(operator, {})`` once, and ``state=`` for any number of
     right-hand sides. lineax differentiates through the operator. Where the matrix is not positive
@@ -87,8 +87,8 @@ def _(operator):
     return SPDLinearOperator(jax.tree.map(jnp.conj, operator.matrix))
 
 
-@lineax.linearise.register(SPDLinearOperator)
-@lineax.materialise.register(SPDLinearOperator)
+@lineax.linearize.register(SPDLinearOperator)
+@lineax.materialize.register(SPDLinearOperator)
 def _(operator):
     return operator
 

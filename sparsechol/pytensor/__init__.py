@@ -1,6 +1,6 @@
-"""Sparse Cholesky factorisation in PyTensor: log-determinants, solves and draws inside PyMC models.
+"""Sparse Cholesky factorization in PyTensor: log-determinants, solves and draws inside PyMC models.
 
-The pattern of a matrix is analysed once, when the graph is built; its values are an ordinary
+The pattern of a matrix is analyzed once, when the graph is built; its values are an ordinary
 vector. Derivatives of every order are analytic. Sparse Jacobians and Hessians of other graphs.
 """
 
@@ -12,7 +12,7 @@ except ImportError as error:
     ) from error
 
 from . import _hooks
-from ._derivatives import check_pattern, sparse_hessian, sparse_jacobian
+from ._detect import hessian_pattern, jacobian_pattern, register_sparsity_rule
 from ._functions import (
     gmrf_logp,
     logdet,
@@ -22,15 +22,15 @@ from ._functions import (
     solve_triangular,
 )
 from ._laplace import Laplace, laplace
-from ._matrix import SPDMatrix, combine, from_values
+from ._matrix import SymmetricMatrix, combine, from_values
 from ._sparse import from_sparse
-from ._sparsity import hessian_pattern, jacobian_pattern, register_sparsity_rule
+from ._sparse_derivatives import check_pattern, sparse_hessian, sparse_jacobian
 from ._walk import SparsityWarning
 
 __all__ = [
     "Laplace",
-    "SPDMatrix",
     "SparsityWarning",
+    "SymmetricMatrix",
     "check_pattern",
     "combine",
     "from_sparse",

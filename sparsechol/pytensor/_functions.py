@@ -1,4 +1,4 @@
-"""What is computed from an SPDMatrix."""
+"""What is computed from a SymmetricMatrix."""
 
 from math import log, pi
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 import pytensor.tensor as pt
 
 from . import _ops as ops
-from ._matrix import SPDMatrix, as_vectors, on_columns
+from ._matrix import SymmetricMatrix, as_vectors, on_columns
 from ._sparse import from_sparse
 
 
-def as_matrix(Q: Any) -> SPDMatrix:
+def as_matrix(Q: Any) -> SymmetricMatrix:
     """What the functions here take."""
-    return Q if isinstance(Q, SPDMatrix) else from_sparse(Q)
+    return Q if isinstance(Q, SymmetricMatrix) else from_sparse(Q)
 
 
 def logdet(Q: Any) -> pt.TensorVariable:
@@ -20,7 +20,7 @@ def logdet(Q: Any) -> pt.TensorVariable:
 
     Parameters
     ----------
-    Q : SPDMatrix, or what `from_sparse` takes
+    Q : SymmetricMatrix, or what `from_sparse` takes
 
     Returns
     -------
@@ -47,7 +47,7 @@ def solve(Q: Any, b: Any) -> pt.TensorVariable:
 
     Parameters
     ----------
-    Q : SPDMatrix, or what `from_sparse` takes
+    Q : SymmetricMatrix, or what `from_sparse` takes
     b : (n,) or (n, k) tensor variable or array_like
 
     Returns
@@ -72,11 +72,11 @@ def solve_triangular(Q: Any, b: Any, trans: Any = "N", permute: bool = True) -> 
 
     Parameters
     ----------
-    Q : SPDMatrix, or what `from_sparse` takes
+    Q : SymmetricMatrix, or what `from_sparse` takes
     b : (n,) or (n, k) tensor variable or array_like
     trans : {'N', 'T', 0, 1}, optional
         ``L y = P b`` (default), or ``L^T P x = b``: of white noise b the latter is a draw with
-        precision Q, a smooth function of its values (a non-centred parametrisation).
+        precision Q, a smooth function of its values (a non-centered parametrization).
     permute : bool, optional
         Whether P is applied; without it all is in the order of ``Q.pattern.perm``.
 
@@ -104,7 +104,7 @@ def partial_inverse(Q: Any) -> pt.TensorVariable:
 
     Parameters
     ----------
-    Q : SPDMatrix, or what `from_sparse` takes
+    Q : SymmetricMatrix, or what `from_sparse` takes
 
     Returns
     -------
@@ -128,7 +128,7 @@ def marginal_variances(Q: Any) -> pt.TensorVariable:
 
     Parameters
     ----------
-    Q : SPDMatrix, or what `from_sparse` takes
+    Q : SymmetricMatrix, or what `from_sparse` takes
 
     Returns
     -------
@@ -151,7 +151,7 @@ def gmrf_logp(Q: Any, x: Any, mu: Any = 0.0) -> pt.TensorVariable:
 
     Parameters
     ----------
-    Q : SPDMatrix, or what `from_sparse` takes
+    Q : SymmetricMatrix, or what `from_sparse` takes
         The precision matrix.
     x : (n,) tensor variable or array_like
     mu : () or (n,) tensor variable or array_like, optional

@@ -9,11 +9,11 @@ from pytensor.gradient import disconnected_grad
 from pytensor.graph.basic import Variable
 from pytensor.scan.utils import until
 
-from ._derivatives import sparse_hessian
+from ._detect import check_floats, gradient
 from ._functions import logdet, solve
 from ._graphs import Fixed, rebuilt
-from ._matrix import SPDMatrix
-from ._sparsity import check_floats, gradient
+from ._matrix import SymmetricMatrix
+from ._sparse_derivatives import sparse_hessian
 
 SUFFICIENT = 1e-4  # part of the gain that the gradient promises
 SMALLEST = 1e-10  # damping at which the search is given up
@@ -26,13 +26,13 @@ class Laplace(NamedTuple):
     ----------
     log_marginal : scalar variable
     mode : (n,) tensor variable
-    precision : SPDMatrix
+    precision : SymmetricMatrix
         Of the normal approximation of the latent field: the negative Hessian at the mode.
     """
 
     log_marginal: Variable
     mode: Variable
-    precision: SPDMatrix
+    precision: SymmetricMatrix
 
 
 def laplace(
@@ -43,7 +43,7 @@ def laplace(
     sparsity: Any = None,
     givens: dict | None = None,
     max_steps: int = 100,
-    order: Any = "auto",
+    ordering: Any = "auto",
     on_unknown: str = "dense",
 ) -> Laplace:
     """Laplace approximation of the logarithm of the integral of ``exp(logjoint)`` over x.
@@ -72,7 +72,7 @@ def laplace(
     -----
     The mode by Newton steps in a loop, damped by a multiple of the row sums of the Hessian until
     `logjoint` rises (Levenberg, 1944; Marquardt, 1963), so that `logjoint` need not be concave away
-    from its mode. The pattern of the Hessian is found, coloured and analysed once, here.
+    from its mode. The pattern of the Hessian is found, colored and analyzed once, here.
 
     First derivatives are exact, those of the mode by the implicit function theorem, and the loop is
     not differentiated. Second derivatives are not.
@@ -100,7 +100,7 @@ def laplace(
         givens.setdefault(x, x0)
     g = gradient(logjoint, [x])
     H = sparse_hessian(
-        logjoint, x, sparsity=sparsity, givens=givens, returns="spd", order=order,
+        logjoint, x, sparsity=sparsity, givens=givens, returns="spd", ordering=ordering,
         on_unknown=on_unknown,
     )  # fmt: skip
     field = Field(x, logjoint, g, H.with_values(-H.values))
@@ -130,7 +130,7 @@ class Field:
         replacements = {} if inner is None else self.fixed.received(inner)
         parts = rebuilt([self.parts[name] for name in names], {self.x: x, **replacements})
         found = [
-            SPDMatrix(self.pattern, part) if name == "precision" else part
+            SymmetricMatrix(self.pattern, part) if name == "precision" else part
             for name, part in zip(names, parts, strict=True)
         ]
         return found[0] if len(found) == 1 else found

@@ -1,4 +1,4 @@
-"""SPDMatrix: values that PyTensor sees on a pattern that it does not."""
+"""SymmetricMatrix: values that PyTensor sees on a pattern that it does not."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 from scipy.sparse import issparse, tril
 
-from .._entries import EntryMap, pattern_of
-from .._input import as_scipy, check_square, compressed
-from .._symbolic import SymbolicFactor, analyze
-from .._threads import thread_count
-from ..numeric.operations import CODES
+from .._core.numeric.operations import CODES
+from .._core.parallel.threads import thread_count
+from .._scipy.entry_map import EntryMap, pattern_of
+from .._scipy.input import as_scipy, check_square, compressed
+from .._scipy.symbolic_factor import SymbolicFactor, analyze
 from . import _ops as ops
 
 
-class SPDMatrix:
-    """Symmetric positive definite matrix: packed values on an analysed pattern.
+class SymmetricMatrix:
+    """Symmetric positive definite matrix: packed values on an analyzed pattern.
 
     Made by `combine`, `from_values` and `from_sparse`.
 
@@ -50,7 +50,7 @@ class SPDMatrix:
 
     Notes
     -----
-    The factorisation is one node of the graph, shared by all that is computed from the matrix, by
+    The factorization is one node of the graph, shared by all that is computed from the matrix, by
     all gradients, and by other matrices of the same pattern and values. Where the matrix is not
     positive definite all of it is NaN, and nothing is raised.
 
@@ -60,7 +60,7 @@ class SPDMatrix:
     Examples
     --------
     >>> import numpy as np, sparsechol as sc, sparsechol.pytensor as scpt
-    >>> Q = scpt.SPDMatrix(sc.analyze(np.array([[4.0, 1.0], [1.0, 5.0]])), [4.0, 1.0, 5.0])
+    >>> Q = scpt.SymmetricMatrix(sc.analyze(np.array([[4.0, 1.0], [1.0, 5.0]])), [4.0, 1.0, 5.0])
     >>> Q.matvec([1.0, 0.0]).eval()
     array([4., 1.])
     """
@@ -81,7 +81,7 @@ class SPDMatrix:
     __array_ufunc__ = None  # a NumPy number on the left leaves the product to us
 
     def __repr__(self) -> str:
-        return f"<SPDMatrix of shape {self.shape}, values {self.values.type}>"
+        return f"<SymmetricMatrix of shape {self.shape}, values {self.values.type}>"
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -100,15 +100,15 @@ class SPDMatrix:
     def _panels_of_inverse(self):
         return ops.partial_inverse(self.pattern, self._factor)
 
-    def with_values(self, values: Any) -> "SPDMatrix":
+    def with_values(self, values: Any) -> "SymmetricMatrix":
         """Another matrix on the same pattern."""
-        return SPDMatrix(self.pattern, values)
+        return SymmetricMatrix(self.pattern, values)
 
     def diagonal(self) -> pt.TensorVariable:
         """The diagonal, (n,)."""
         return self.values[constant(self.pattern.indptr[:-1])]
 
-    def add_diagonal(self, h: Any) -> "SPDMatrix":
+    def add_diagonal(self, h: Any) -> "SymmetricMatrix":
         """This matrix with `h`, of shape () or (n,), added to its diagonal."""
         [h, values] = ops.as_floats(h, self.values)
         if h.type.ndim > 1 or (h.type.ndim == 1 and h.type.shape[0] not in (None, self.shape[0])):
@@ -176,15 +176,15 @@ class SPDMatrix:
     def __matmul__(self, x: Any) -> pt.TensorVariable:
         return self.matvec(x)
 
-    def __add__(self, other: Any) -> "SPDMatrix":
+    def __add__(self, other: Any) -> "SymmetricMatrix":
         return combine([(1.0, self), (1.0, other)]) if is_matrix(other) else NotImplemented
 
     __radd__ = __add__
 
-    def __sub__(self, other: Any) -> "SPDMatrix":
+    def __sub__(self, other: Any) -> "SymmetricMatrix":
         return combine([(1.0, self), (-1.0, other)]) if is_matrix(other) else NotImplemented
 
-    def __mul__(self, factor: Any) -> "SPDMatrix":
+    def __mul__(self, factor: Any) -> "SymmetricMatrix":
         if is_matrix(factor):
             return NotImplemented
         factor = pt.as_tensor_variable(factor)
@@ -195,10 +195,10 @@ class SPDMatrix:
 
 def is_matrix(x: Any) -> bool:
     """Whether this can be a term of `combine`."""
-    return isinstance(x, SPDMatrix) or issparse(x)
+    return isinstance(x, SymmetricMatrix) or issparse(x)
 
 
-def as_vectors(Q: SPDMatrix, x: Any, name: str) -> pt.TensorVariable:
+def as_vectors(Q: SymmetricMatrix, x: Any, name: str) -> pt.TensorVariable:
     """A tensor variable of shape (n,) or (n, k)."""
     [x] = ops.as_floats(x)
     if x.type.ndim not in (1, 2) or x.type.shape[0] not in (None, Q.shape[0]):
@@ -209,7 +209,7 @@ def as_vectors(Q: SPDMatrix, x: Any, name: str) -> pt.TensorVariable:
     return x
 
 
-def on_columns(Q: SPDMatrix, x: Any, name: str, apply: Any) -> pt.TensorVariable:
+def on_columns(Q: SymmetricMatrix, x: Any, name: str, apply: Any) -> pt.TensorVariable:
     """A linear map of (n, k) arrays on x of shape (n,) or (n, k)."""
     x = as_vectors(Q, x, name)
     return apply(x) if x.type.ndim == 2 else apply(x[:, None]).squeeze(1)
@@ -218,25 +218,27 @@ def on_columns(Q: SPDMatrix, x: Any, name: str, apply: Any) -> pt.TensorVariable
 # ---- making them ----
 
 
-def from_values(values: Any, pattern: Any, full: bool = False, order: Any = "auto") -> SPDMatrix:
+def from_values(
+    values: Any, pattern: Any, full: bool = False, ordering: Any = "auto"
+) -> SymmetricMatrix:
     """A matrix from its values on a known pattern.
 
     Parameters
     ----------
     values : tensor variable or array_like, real
-        The lower triangle by column, as `SPDMatrix` has it; with `full` both.
+        The lower triangle by column, as `SymmetricMatrix` has it; with `full` both.
     pattern : SymbolicFactor, or (n, n) sparse or dense array
-        A matrix is analysed; where it has entries in its lower triangle counts, and the diagonal.
+        A matrix is analyzed; where it has entries in its lower triangle counts, and the diagonal.
     full : bool, optional
         Whether `values` are the entries of both triangles by column, as a sorted SciPy csc_array
         with the whole diagonal has them. The matrix is ``(A + A^T) / 2``, and gradients are those
         of each entry.
-    order : optional
+    ordering : optional
         As for `sparsechol.analyze`.
 
     Returns
     -------
-    SPDMatrix
+    SymmetricMatrix
 
     Examples
     --------
@@ -246,9 +248,9 @@ def from_values(values: Any, pattern: Any, full: bool = False, order: Any = "aut
     >>> Q.values.eval()
     array([4., 1., 5.])
     """
-    P = pattern if isinstance(pattern, SymbolicFactor) else analyze(pattern, order)
+    P = pattern if isinstance(pattern, SymbolicFactor) else analyze(pattern, ordering=ordering)
     if not full:
-        return SPDMatrix(P, values)
+        return SymmetricMatrix(P, values)
     [values] = ops.as_floats(values)
     nnz, n = P.indices.shape[0], P.shape[0]
     if values.type.ndim != 1 or values.type.shape[0] not in (None, 2 * nnz - n):
@@ -256,13 +258,13 @@ def from_values(values: Any, pattern: Any, full: bool = False, order: Any = "aut
             f"full values have shape {values.type.shape}: the pattern, of a matrix of shape"
             f" {P.shape}, has {2 * nnz - n} entries in both triangles"
         )
-    return SPDMatrix(P, ops.fold(P, values, 1.0, 0.5))
+    return SymmetricMatrix(P, ops.fold(P, values, 1.0, 0.5))
 
 
 def combine(
-    terms: Sequence[tuple[Any, Any]], pattern: SymbolicFactor | None = None, order: Any = "auto"
-) -> SPDMatrix:
-    """A linear combination of matrices, on the union of their patterns, analysed once.
+    terms: Sequence[tuple[Any, Any]], pattern: SymbolicFactor | None = None, ordering: Any = "auto"
+) -> SymmetricMatrix:
+    """A linear combination of matrices, on the union of their patterns, analyzed once.
 
     Parameters
     ----------
@@ -270,15 +272,15 @@ def combine(
         A coefficient is a number or symbolic scalar, or a vector with one for each stored entry
         of the lower triangle of its matrix, by column: for a diagonal matrix, of its diagonal. A
         matrix is an (n, n) sparse or dense array, of which the lower triangle is read, or an
-        `SPDMatrix`.
+        `SymmetricMatrix`.
     pattern : SymbolicFactor, optional
-        An analysed pattern that has all entries.
-    order : optional
+        An analyzed pattern that has all entries.
+    ordering : optional
         As for `sparsechol.analyze`.
 
     Returns
     -------
-    SPDMatrix
+    SymmetricMatrix
 
     Raises
     ------
@@ -311,9 +313,9 @@ def combine(
     coefficients = [as_coefficient(c, part) for (c, _), part in zip(terms, parts, strict=True)]
     row = np.concatenate([part.row for part in parts])
     column = np.concatenate([part.column for part in parts])
-    P = pattern_of(row, column, shape, order if pattern is None else pattern)
+    P = pattern_of(row, column, shape, ordering if pattern is None else pattern)
     values = [part.packed(P, c) for c, part in zip(coefficients, parts, strict=True)]
-    return SPDMatrix(P, ops.total(values))
+    return SymmetricMatrix(P, ops.total(values))
 
 
 def as_coefficient(c, part):
@@ -349,7 +351,7 @@ class Entries:
         """Of the lower triangle of a matrix, by column."""
         if isinstance(A, Entries):
             return A
-        if isinstance(A, SPDMatrix):
+        if isinstance(A, SymmetricMatrix):
             return cls.by_column(A.shape, A.pattern.indptr, A.pattern.indices, A.values)
         L = tril(as_scipy(compressed(A, np.float64))).tocsc()
         L.sum_duplicates()

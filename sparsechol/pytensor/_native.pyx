@@ -5,13 +5,13 @@ from libc.string cimport memcmp, strlen
 
 from zlib import crc32
 
-from sparsechol.numeric.operations import NAMES
+from sparsechol._core.numeric.operations import NAMES
 
-from sparsechol.numeric.dense cimport DOUBLE, FLOAT
-from sparsechol.numeric.operations cimport (
+from sparsechol._core.numeric.dense cimport DOUBLE, FLOAT
+from sparsechol._core.numeric.operations cimport (
     MOST_OPERANDS, Call, Operand, View, core_rank, perform, signature_for,
 )
-from sparsechol.numeric.registry cimport find
+from sparsechol._core.numeric.registry cimport find
 
 
 cdef extern from "Python.h" nogil:

@@ -5,9 +5,9 @@ import numpy as np
 from numba import types
 from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_and_cache_key
 
-from .._threads import thread_count
-from ..numeric.operations import CODES, NAMES
-from ..numeric.registry import register
+from .._core.numeric.operations import CODES, NAMES
+from .._core.numeric.registry import register
+from .._core.parallel.threads import thread_count
 from . import _native
 from ._ops import Kernel, QuadForm
 

@@ -1,6 +1,6 @@
 """The kernels as PyTensor Ops, with the rules that differentiate them.
 
-Each Op is one operation of `numeric.operations` on one analysed pattern, with the same arrays:
+Each Op is one operation of `numeric.operations` on one analyzed pattern, with the same arrays:
 stored values `a`, flat panels `l`, vectors `x` of shape (n, k), real. The factor is an ordinary
 vector, the pattern a property of the Op, equal by content: Ops of equal patterns merge, and a
 pattern of any size is no constant of the graph. Batches are left to `Blockwise`.
@@ -22,8 +22,8 @@ from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.scalar import upcast
 
-from .._threads import thread_count
-from ..numeric.operations import CODES, CORE_RANK, NAMES
+from .._core.numeric.operations import CODES, CORE_RANK, NAMES
+from .._core.parallel.threads import thread_count
 
 LOWER, PERMUTE = 1, 2  # see numeric.operations
 DTYPES = ("float32", "float64")
@@ -305,7 +305,7 @@ class FactorOuter(Kernel):
         ]
 
 
-# ---- the factorisation and its tangent ----
+# ---- the factorization and its tangent ----
 
 
 class Factor(Kernel):

@@ -1,4 +1,4 @@
-"""From SciPy matrices and PyTensor's sparse variables to SPDMatrix."""
+"""From SciPy matrices and PyTensor's sparse variables to SymmetricMatrix."""
 
 from typing import Any
 
@@ -12,23 +12,23 @@ from pytensor.raise_op import Assert
 from pytensor.sparse.sharedvar import SparseTensorSharedVariable
 from scipy.sparse import csc_array, csr_array, issparse
 
-from .._input import as_scipy, check_square, compressed
+from .._scipy.input import as_scipy, check_square, compressed
 from . import _ops as ops
-from ._matrix import Entries, SPDMatrix, combine, constant
+from ._matrix import Entries, SymmetricMatrix, combine, constant
 
 UNKNOWN = (
     "where the entries of this sparse variable lie is not known before it is computed: pass"
     " pattern=, a SciPy matrix with the same entries in the same order, or build the matrix by"
     " combine or from_values"
 )
-CHANGED = "sparsechol: the indices of a sparse matrix are not those of the pattern analysed for it"
+CHANGED = "sparsechol: the indices of a sparse matrix are not those of the pattern analyzed for it"
 
 # PyTensor 3.1 gave these Ops other names.
 _any = ps.csc_matrix()
 SUM, MULTIPLE = (type(x.owner.op) for x in (_any + _any, 2.0 * _any))
 
 
-def from_sparse(A: Any, pattern: Any = None, order: Any = "auto") -> SPDMatrix:
+def from_sparse(A: Any, pattern: Any = None, ordering: Any = "auto") -> SymmetricMatrix:
     """A matrix from a SciPy matrix or a PyTensor sparse variable.
 
     Parameters
@@ -41,12 +41,12 @@ def from_sparse(A: Any, pattern: Any = None, order: Any = "auto") -> SPDMatrix:
     pattern : SciPy matrix, optional
         Of a variable whose indices are not known: a matrix with the same entries, in the same
         order and format. When the variable has others, an AssertionError is raised.
-    order : optional
+    ordering : optional
         As for `sparsechol.analyze`.
 
     Returns
     -------
-    SPDMatrix
+    SymmetricMatrix
 
     Raises
     ------
@@ -66,17 +66,17 @@ def from_sparse(A: Any, pattern: Any = None, order: Any = "auto") -> SPDMatrix:
     >>> print(scpt.logdet(Q).eval({data: A.data}).round(6))
     2.944439
     """
-    if isinstance(A, SPDMatrix):
+    if isinstance(A, SymmetricMatrix):
         return A
     if not isinstance(A, Variable):
-        return combine([(1.0, A)], pattern, order)
+        return combine([(1.0, A)], pattern=pattern, ordering=ordering)
     if not isinstance(A.type, ps.SparseTensorType):
         raise TypeError(
             f"a sparse matrix is needed, not the variable {A} of type {A.type}: build it by"
             " combine, from_values or pytensor.sparse"
         )
     terms = _terms(A, 1.0) if pattern is None else [(1.0, _guarded(A, pattern))]
-    return combine(terms, order=order)
+    return combine(terms, ordering=ordering)
 
 
 def _terms(A, coefficient):

@@ -26,8 +26,8 @@ from pytensor.tensor.shape import Shape, Shape_i
 from pytensor.tensor.subtensor import Subtensor
 from scipy.sparse import csc_array, csc_matrix, csr_matrix, issparse
 
-from ..sparsity import _families as families
-from ..sparsity.sets import Sets
+from .._sparsity import propagate as families
+from .._sparsity.sets import Sets
 
 RULES = {}  # rule(walk, op, node, operands) -> what each output depends on
 REGISTERED = {}  # by users

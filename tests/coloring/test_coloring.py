@@ -1,18 +1,20 @@
-"""Colourings against their definitions, known numbers of colours, and wrong input."""
+"""Colorings against their definitions, known numbers of colors, and wrong input."""
 
 import pickle
 
-import coloring_reference as reference
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from helpers import matrix_names, shared_matrix
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sparsechol as sc
-from sparsechol.coloring import Coloring, color, greedy, symmetric
+from sparsechol.coloring import Coloring, color
+from sparsechol.coloring import _distance2 as greedy
+from sparsechol.coloring import _star as symmetric
 from sparsechol.coloring._graphs import ORDERS, Columns, Vertices
+from support import coloring_reference as reference
+from support.helpers import matrix_names, shared_matrix
 
 KINDS = [
     ("column", "direct"),
@@ -113,7 +115,7 @@ def test_greedy_colors_of_columns(shape, density, seed):
     ("method", "valid"), [("direct", reference.is_star), ("substitution", reference.is_acyclic)]
 )
 def test_greedy_colors_of_symmetric_matrices(method, valid, n, density, seed):
-    """The smallest colour that the definition allows."""
+    """The smallest color that the definition allows."""
     A = pattern((n, n), density, seed, True)
     adjacent = (A != 0) & ~np.eye(n, dtype=bool)
     order = np.random.default_rng(seed).permutation(n)
@@ -126,7 +128,7 @@ def test_greedy_colors_of_symmetric_matrices(method, valid, n, density, seed):
     [(40, 300, 1, 0.02), (60, 200, 3, 0.02), (5, 1500, 2, 0.02), (150, 250, 0, 0.15)],
 )
 def test_more_than_64_colors(m, n, dense, density):
-    """Rows of which the kernel keeps the colours as sets, and rows that it looks through."""
+    """Rows of which the kernel keeps the colors as sets, and rows that it looks through."""
     rng = np.random.default_rng(1)
     for _ in range(3):
         A = rng.random((m, n)) < density
@@ -171,7 +173,7 @@ def test_orders(shape, density, seed, two):
 
 
 def test_perfect_elimination_is_optimal_on_chordal_graphs():
-    """Rows that are intervals: as many colours as the longest has columns."""
+    """Rows that are intervals: as many colors as the longest has columns."""
     rng = np.random.default_rng(2)
     for _ in range(20):
         A = np.zeros((40, 50))
@@ -191,13 +193,13 @@ def test_random_orders_are_seeded():
     assert color(A, budget=100) == color(A, budget=100)
 
 
-# ---- numbers of colours ----
+# ---- numbers of colors ----
 
 
 @pytest.mark.parametrize("half", [1, 2, 5, 10])
 @pytest.mark.parametrize("n", [50, 1000])
 def test_bands(half, n):
-    """2 rho + 1 and rho + 1 colours for rho bands on each side (Coleman and More, 1984)."""
+    """2 rho + 1 and rho + 1 colors for rho bands on each side (Coleman and More, 1984)."""
     P = band(n, half)
     for order in ("natural", "auto"):
         assert color(P, "symmetric", order=order, budget=0.1).num_colors == 2 * half + 1
@@ -245,7 +247,7 @@ def test_two_dense_rows_and_columns():
 
 
 def test_dense_borders_take_no_quadratic_time():
-    """Each of n neighbours looks at the colours around a border, not at its n neighbours."""
+    """Each of n neighbors looks at the colors around a border, not at its n neighbors."""
     n = 100_000
     wide = sp.csc_array((np.ones(5 * n), (np.tile(np.arange(n), 5), np.repeat(np.arange(5), n))))
     wide = sp.hstack([sp.csc_array((n, n - 5)), wide])
@@ -312,7 +314,7 @@ def test_formats():
 
 
 @pytest.mark.parametrize("method", ["direct", "substitution"])
-def test_values_for_a_factorisation(method):
+def test_values_for_a_factorization(method):
     A = sp.csc_array(stencil(12, 12) * -1.0 + 6 * sp.eye_array(144))
     S = sc.analyze(stencil(12, 12) @ stencil(12, 12))  # has more entries
     C = color(A, "symmetric", method)
@@ -322,7 +324,7 @@ def test_values_for_a_factorisation(method):
     np.testing.assert_allclose(S.factorize(values).logdet(), sc.logdet(A), rtol=1e-12)
     other = sc.analyze(A)
     np.testing.assert_array_equal(C.decompress(A @ C.seed(), other), other.values(A))
-    with pytest.raises(sc.PatternMismatchError, match="not on the pattern analysed"):
+    with pytest.raises(sc.PatternMismatchError, match="not on the pattern analyzed"):
         C.decompress(A @ C.seed(), sc.analyze(sp.eye_array(144)))
     with pytest.raises(ValueError, match="differ"):
         C.decompress(A @ C.seed(), sc.analyze(sp.eye_array(3)))

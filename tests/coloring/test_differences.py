@@ -59,7 +59,7 @@ def test_hessians_of_quadratic_functions(n, density, seed):
 
 
 def test_calls():
-    """One for each colour, and what else the method needs."""
+    """One for each color, and what else the method needs."""
     counts = {}
     pattern = sp.diags_array([np.ones(99), np.ones(100), np.ones(99)], offsets=[-1, 0, 1])
     C = color(pattern)

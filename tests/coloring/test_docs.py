@@ -1,6 +1,6 @@
 """The examples in the documentation."""
 
-import documents
+from support import documents
 
 
 def test_document():

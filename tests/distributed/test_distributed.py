@@ -7,11 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import documents
 import pytest
-from helpers import matrix_names
 
-PROGRAMS = Path(__file__).parents[1] / "mpi_programs.py"
+from support import documents
+from support.helpers import matrix_names
+
+PROGRAMS = Path(__file__).parents[1] / "support/mpi_programs.py"
 MPIRUN = shutil.which("mpirun")
 
 
@@ -34,6 +35,7 @@ needs_mpi = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 RANKS = pytest.mark.parametrize("ranks", [1, 2])
 
 ENVIRONMENT = os.environ | {
+    "PYTHONPATH": str(PROGRAMS.parents[1]),
     "OMP_NUM_THREADS": "1",
     "SPARSECHOL_NUM_THREADS": "1",
     # Of Open MPI: more ranks than cores, ranks of the superuser (in containers).

@@ -4,7 +4,7 @@ import socket
 import subprocess
 import sys
 
-import documents
+from support import documents
 
 LIMIT = 300  # seconds
 

@@ -4,21 +4,22 @@ import doctest
 import importlib
 import importlib.util
 
-import documents
 import jax
 import pytest
-from jax_systems import x64
+
+from support import documents
+from support.jax_systems import x64
 
 MODULES = [
-    "_checks",
-    "_derivatives",
+    "_check",
+    "_sparse_derivatives",
     "_factor",
     "_functions",
     "_gaussian",
     "_matrix",
     "_newton",
-    "_patterns",
-    "_sparsity",
+    "_detect",
+    "_walk",
     "_triangle",
     "lineax_solver",
 ]

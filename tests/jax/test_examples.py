@@ -3,10 +3,11 @@
 import jax
 import numpy as np
 import pytest
-from helpers import assert_drawn, example, figure_in
 from scipy.interpolate import RegularGridInterpolator
 from scipy.optimize import brentq
 from scipy.stats import multivariate_normal
+
+from support.helpers import assert_drawn, example, figure_in
 
 # ---- kriging ----
 

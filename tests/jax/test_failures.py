@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax_systems import System
 
 import sparsechol as sc
 import sparsechol.jax as scj
+from support.jax_systems import System
 
 SYSTEM = System()
 P, a = SYSTEM.P, SYSTEM.a
@@ -55,7 +55,7 @@ def test_gradient_of_a_failed_logdet_is_nan(backend):
 
 def test_singular_to_working_precision_is_not_ok():
     pattern = scj.analyze(np.ones((2, 2)))
-    assert not scj.cholesky(scj.SPDMatrix(pattern, jnp.array([1.0, 1.0, 1.0]))).ok
+    assert not scj.cholesky(scj.SymmetricMatrix(pattern, jnp.array([1.0, 1.0, 1.0]))).ok
 
 
 def test_check():

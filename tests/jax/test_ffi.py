@@ -14,8 +14,8 @@ import pytest
 import scipy.sparse as sp
 
 import sparsechol.jax as scj
+from sparsechol._core.numeric.registry import name_of, register, registered
 from sparsechol.jax import _lowering
-from sparsechol.numeric.registry import name_of, register, registered
 
 P = scj.analyze(np.diag([4.0, 9.0]))
 DEFAULTS = {
@@ -68,7 +68,7 @@ def test_wrong_calls_are_errors(message, operands, out, attributes):
 def logdet_of_a_new_pattern(k, one):
     """Of 2 I, where nothing but JAX knows the pattern and the program when this returns."""
     pattern = scj.analyze(sp.eye_array(k))
-    return jax.jit(lambda a: scj.logdet(scj.SPDMatrix(pattern, a * jnp.ones(k))))(2 * one)
+    return jax.jit(lambda a: scj.logdet(scj.SymmetricMatrix(pattern, a * jnp.ones(k))))(2 * one)
 
 
 def test_programs_in_flight_have_their_patterns():
@@ -89,7 +89,7 @@ def test_patterns_live_as_long_as_programs(monkeypatch):
 
     def compiled_here():
         pattern = scj.analyze(np.diag(np.arange(1.0, 6.0)))
-        f = jax.jit(lambda a: scj.logdet(scj.SPDMatrix(pattern, a)))
+        f = jax.jit(lambda a: scj.logdet(scj.SymmetricMatrix(pattern, a)))
         return f.lower(jnp.ones(5)).compile()
 
     compiled = compiled_here()
@@ -118,7 +118,7 @@ jax.config.update("jax_compilation_cache_dir", {folder!r})
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 P = scj.analyze(np.diag(np.arange(1.0, 6.0)))
-f = jax.jit(jax.value_and_grad(lambda a: scj.logdet(scj.SPDMatrix(P, a))))
+f = jax.jit(jax.value_and_grad(lambda a: scj.logdet(scj.SymmetricMatrix(P, a))))
 value, gradient = f(2 * jnp.ones(5))
 np.testing.assert_allclose(value, 5 * np.log(2), rtol=1e-6)
 np.testing.assert_allclose(gradient, 0.5 * np.ones(5), rtol=1e-6)

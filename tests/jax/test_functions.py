@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from jax_systems import System, differ, x64
 from scipy.stats import multivariate_normal
 
 import sparsechol as sc
 import sparsechol.jax as scj
 from sparsechol.jax import _lowering, _primitives
+from support.jax_systems import System, differ, x64
 
 SYSTEM = System()
 P, a = SYSTEM.P, SYSTEM.a
@@ -92,20 +92,20 @@ def test_double_precision_inside(backend, dtype, enabled):
     with x64(enabled):
 
         def M(v):
-            return scj.SPDMatrix(pattern, v)
+            return scj.SymmetricMatrix(pattern, v)
 
         def logdet(v):
-            return scj.logdet(M(v), "float64")
+            return scj.logdet(M(v), compute_dtype="float64")
 
         value, gradient = jax.jit(jax.value_and_grad(logdet))(values)
         assert value.dtype == np.float32
         assert gradient.dtype == dtype
         hvp = jax.jvp(jax.grad(logdet), (values,), (change,))[1]
-        x = scj.solve(M(values), np.ones(100), "float64")
+        x = scj.solve(M(values), np.ones(100), compute_dtype="float64")
         assert x.dtype == dtype
-        z = scj.partial_inverse(M(values), "float64")
+        z = scj.partial_inverse(M(values), compute_dtype="float64")
         z_gradient = jax.grad(
-            lambda v: jnp.sum(change * scj.partial_inverse(M(v), "float64")).real
+            lambda v: jnp.sum(change * scj.partial_inverse(M(v), compute_dtype="float64")).real
         )(values)
         jax.grad(lambda v: jnp.sum(jax.jvp(jax.grad(logdet), (v,), (change,))[1]).real)(values)
         batch = jax.vmap(logdet)(jnp.stack([values, -values]))
@@ -172,7 +172,7 @@ def test_value_and_gradient_factor_once_by_callbacks(backend, monkeypatch):
         assert calls.count("solve") == 2
 
 
-def test_entries_of_L_need_no_second_factorisation():
+def test_entries_of_L_need_no_second_factorization():
     _lowering.use_backend("ffi")
 
     def f(v):
@@ -198,7 +198,7 @@ def test_no_large_constants_in_programs():
     b = jnp.ones(pattern.shape[0])
 
     def f(v, b):
-        F = scj.cholesky(scj.SPDMatrix(pattern, v))
+        F = scj.cholesky(scj.SymmetricMatrix(pattern, v))
         return F.logdet() - b @ F.solve(b) + jnp.sum(F.partial_inverse()) + jnp.sum(F.L)
 
     hvp = jax.jit(lambda v, t, b: jax.jvp(jax.grad(f), (v, b), (t, b)))

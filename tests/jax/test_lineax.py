@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax_systems import System, differ
 
 import sparsechol.jax as scj
+from support.jax_systems import System, differ
 
 if importlib.util.find_spec("lineax") is None:
     pytest.skip("lineax is not installed", allow_module_level=True)
@@ -39,8 +39,8 @@ def test_operator_is_that_of_its_matrix(system):
         lambda o: lineax.conj(o).mv(x),
         lineax.diagonal,
         lineax.tridiagonal,
-        lambda o: lineax.materialise(o).as_matrix(),
-        lambda o: lineax.linearise(o).mv(x),
+        lambda o: lineax.materialize(o).as_matrix(),
+        lambda o: lineax.linearize(o).mv(x),
         lambda o: (2.0 * o + o).mv(x),
     ):
         assert differ(f(A), f(dense)) < 1e-12

@@ -1,4 +1,4 @@
-"""SPDMatrix, Factor and what comes in from and goes out to jax.experimental.sparse."""
+"""SymmetricMatrix, Factor and what comes in from and goes out to jax.experimental.sparse."""
 
 import copy
 import pickle
@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from jax.experimental.sparse import BCOO, BCSR
-from jax_systems import System, differ, measure, x64
 
 import sparsechol as sc
 import sparsechol.jax as scj
+from support.jax_systems import System, differ, measure, x64
 
 SYSTEM = System()
 P, a = SYSTEM.P, SYSTEM.a
@@ -40,11 +40,11 @@ def test_real_matrix_times_complex_vector():
 
 
 def test_sums_and_multiples():
-    M, eye = SYSTEM.matrix(a), scj.SPDMatrix.identity(P)
+    M, eye = SYSTEM.matrix(a), scj.SymmetricMatrix.identity(P)
     N = 2 * M + np.float64(3) * eye - eye * jnp.float64(0.5) + M / 4
     np.testing.assert_allclose(N.todense(), 2.25 * SYSTEM.A + 2.5 * np.eye(7), atol=1e-13)
     np.testing.assert_allclose(M.with_values(2 * a).todense(), 2 * SYSTEM.A, atol=1e-13)
-    assert scj.SPDMatrix.identity(P, np.float32).dtype == np.float32
+    assert scj.SymmetricMatrix.identity(P, np.float32).dtype == np.float32
     with pytest.raises(TypeError):
         M + 1
     with pytest.raises(TypeError):
@@ -53,7 +53,7 @@ def test_sums_and_multiples():
         M / np.ones(3)
     with pytest.raises(TypeError):
         M - 1
-    other = scj.SPDMatrix(scj.analyze(np.eye(3)), np.ones(3))
+    other = scj.SymmetricMatrix(scj.analyze(np.eye(3)), np.ones(3))
     with pytest.raises(ValueError, match="different patterns"):
         M + other
 
@@ -81,15 +81,15 @@ def test_equal_patterns_do_not_trace_again():
 
     first = f(SYSTEM.matrix(a))
     again = pickle.loads(pickle.dumps(P))
-    assert f(scj.SPDMatrix(again, a)) == first
-    assert f(scj.SPDMatrix(copy.deepcopy(P), a)) == first
+    assert f(scj.SymmetricMatrix(again, a)) == first
+    assert f(scj.SymmetricMatrix(copy.deepcopy(P), a)) == first
     assert len(traces) == 1
 
 
 def test_gradients_of_packed_and_of_full_values():
     """The gradient in an entry of the full matrix is half of that in the stored one."""
     full = sp.csc_array(SYSTEM.A)
-    M = scj.SPDMatrix.from_full(P, full.data)
+    M = scj.SymmetricMatrix.from_full(P, full.data)
     np.testing.assert_allclose(M.values, a)
 
     def dense(data):
@@ -100,16 +100,16 @@ def test_gradients_of_packed_and_of_full_values():
         )
         return jnp.linalg.slogdet((A + A.T) / 2)[1]
 
-    gradient = jax.grad(lambda d: scj.logdet(scj.SPDMatrix.from_full(P, d)))(full.data)
+    gradient = jax.grad(lambda d: scj.logdet(scj.SymmetricMatrix.from_full(P, d)))(full.data)
     assert differ(gradient, jax.grad(dense)(jnp.asarray(full.data))) < 1e-12
     uneven = full.data + 0.01 * np.arange(full.nnz)
-    value = scj.logdet(scj.SPDMatrix.from_full(P, uneven))
+    value = scj.logdet(scj.SymmetricMatrix.from_full(P, uneven))
     np.testing.assert_allclose(value, dense(jnp.asarray(uneven)))
 
 
 def test_complex_full_values():
     system = System(np.complex128)
-    M = scj.SPDMatrix.from_full(system.P, sp.csc_array(system.A).data)
+    M = scj.SymmetricMatrix.from_full(system.P, sp.csc_array(system.A).data)
     np.testing.assert_allclose(M.todense(), system.A)
 
 
@@ -145,7 +145,7 @@ def test_bcoo(dtype, kind):
         return jnp.linalg.slogdet((A + A.conj().T) / 2)[1]
 
     def sparse(d):
-        return scj.logdet(scj.from_bcoo(BCOO((d, B.indices), shape=(7, 7)), system.P))
+        return scj.logdet(scj.from_bcoo(BCOO((d, B.indices), shape=(7, 7)), pattern=system.P))
 
     assert differ(jax.grad(sparse)(B.data), jax.grad(dense)(B.data)) < 1e-12
     assert differ(jax.jit(jax.grad(sparse))(B.data), jax.grad(dense)(B.data)) < 1e-12
@@ -173,8 +173,12 @@ def test_bcsr_and_back(dtype):
 
 def test_patterns_of_jax_matrices():
     assert scj.analyze(BCOO.fromdense(SYSTEM.A)) == scj.analyze(jnp.asarray(SYSTEM.A))
-    assert scj.analyze(BCSR.fromdense(SYSTEM.A), "natural") == scj.analyze(SYSTEM.A, "natural")
-    assert scj.analyze(BCOO.fromdense(SYSTEM.A), np.arange(7)).perm.tolist() == list(range(7))
+    assert scj.analyze(BCSR.fromdense(SYSTEM.A), ordering="natural") == scj.analyze(
+        SYSTEM.A, ordering="natural"
+    )
+    assert scj.analyze(BCOO.fromdense(SYSTEM.A), ordering=np.arange(7)).perm.tolist() == list(
+        range(7)
+    )
 
 
 def test_one_sided_entries_are_refused():
@@ -206,7 +210,7 @@ def test_patterns_are_made_outside():
 @pytest.mark.parametrize("transform", [lambda f: f, jax.jit])
 def test_wrong_values(transform):
     def make(values):
-        return scj.logdet(scj.SPDMatrix(P, values))
+        return scj.logdet(scj.SymmetricMatrix(P, values))
 
     count = len(a)
     with pytest.raises(ValueError, match=rf"\(7, 7\) have shape \({count - 1},\).*\({count},\)"):
@@ -218,7 +222,7 @@ def test_wrong_values(transform):
     with pytest.raises(TypeError, match="not float16"):
         transform(make)(a.astype(np.float16))
     with pytest.raises(ValueError, match="full values have shape"):
-        transform(lambda d: scj.SPDMatrix.from_full(P, d).values)(a)
+        transform(lambda d: scj.SymmetricMatrix.from_full(P, d).values)(a)
 
 
 @pytest.mark.parametrize("transform", [lambda f: f, jax.jit])
@@ -234,15 +238,15 @@ def test_wrong_vectors(transform, shape):
 def test_wrong_options():
     F = SYSTEM.factor(a)
     with pytest.raises(ValueError, match="trans must be"):
-        F.solve_triangular(SYSTEM.b, "X")
+        F.solve_triangular(SYSTEM.b, trans="X")
     with pytest.raises(ValueError, match="pattern must be"):
-        F.partial_inverse("all")
+        F.partial_inverse(pattern="all")
     with pytest.raises(TypeError, match="bool"):
         F.solve(np.ones(7, bool))
     with pytest.raises(TypeError, match="what analyze returns"):
-        scj.SPDMatrix(SYSTEM.A, a)
+        scj.SymmetricMatrix(SYSTEM.A, a)
     with pytest.raises(ValueError, match="compute_dtype"):
-        scj.logdet(SYSTEM.matrix(a), "float16")
+        scj.logdet(SYSTEM.matrix(a), compute_dtype="float16")
 
 
 def test_batches_want_vmap():
@@ -273,18 +277,18 @@ def test_factor_like_that_of_numpy(dtype):
     np.testing.assert_allclose(F.L, G.L.data, **tolerance)
     np.testing.assert_allclose(F.logdet(), G.logdet(), **tolerance)
     np.testing.assert_allclose(F.diag_inverse(), G.diag_inverse(), **tolerance)
-    inverse = G.partial_inverse("factor")
+    inverse = G.partial_inverse(pattern="factor")
     indptr, indices = system.P.factor_pattern()
     column = np.repeat(np.arange(30), np.diff(indptr))
     wanted = inverse.toarray()[system.P.perm][:, system.P.perm][indices, column]
-    np.testing.assert_allclose(F.partial_inverse("factor"), wanted, **tolerance)
+    np.testing.assert_allclose(F.partial_inverse(pattern="factor"), wanted, **tolerance)
     for b in (system.b, system.b[:, 0]):
         np.testing.assert_allclose(F.solve(b), G.solve(b), **tolerance)
         for trans in ("N", "T", "C"):
             for permute in (True, False):
                 np.testing.assert_allclose(
-                    F.solve_triangular(b, trans, permute),
-                    G.solve_triangular(np.asarray(b), trans, permute),
+                    F.solve_triangular(b, trans=trans, permute=permute),
+                    G.solve_triangular(np.asarray(b), trans=trans, permute=permute),
                     **tolerance,
                 )
     np.testing.assert_allclose(F.matrix.todense(), system.A, **tolerance)
@@ -313,16 +317,16 @@ def test_gradients_go_through_the_values_of_a_factor():
 @pytest.mark.parametrize("n", [0, 1])
 def test_tiny(backend, n):
     tiny = scj.analyze(4 * np.eye(n))
-    M = scj.SPDMatrix(tiny, 4 * np.ones(n))
+    M = scj.SymmetricMatrix(tiny, 4 * np.ones(n))
     F = jax.jit(scj.cholesky)(M)
     assert F.ok
     np.testing.assert_allclose(F.logdet(), n * np.log(4))
     np.testing.assert_allclose(F.solve(np.ones((n, 2))), 0.25 * np.ones((n, 2)))
     np.testing.assert_allclose(F.solve_triangular(np.ones(n)), 0.5 * np.ones(n))
     np.testing.assert_allclose(F.diag_inverse(), 0.25 * np.ones(n))
-    np.testing.assert_allclose(F.partial_inverse("factor"), 0.25 * np.ones(n))
+    np.testing.assert_allclose(F.partial_inverse(pattern="factor"), 0.25 * np.ones(n))
     np.testing.assert_allclose(F.L, 2 * np.ones(n))
-    g = jax.vmap(jax.grad(lambda v: scj.logdet(scj.SPDMatrix(tiny, v))))(4 * np.ones((3, n)))
+    g = jax.vmap(jax.grad(lambda v: scj.logdet(scj.SymmetricMatrix(tiny, v))))(4 * np.ones((3, n)))
     np.testing.assert_allclose(g, 0.25 * np.ones((3, n)))
     assert F.sample(jax.random.key(0), (2, 3)).shape == (2, 3, n)
     x = jax.vmap(F.solve)(np.ones((3, n)))

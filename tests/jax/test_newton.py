@@ -10,7 +10,7 @@ from scipy.integrate import quad
 from scipy.optimize import minimize
 
 import sparsechol.jax as scj
-from sparsechol.jax import _derivatives
+from sparsechol.jax import _sparse_derivatives as _derivatives
 
 T = jnp.array([1.0, 2.0, 3.0, 2.5])
 
@@ -133,7 +133,7 @@ def chain(n):
     q, unit = (jnp.asarray(P.values(sp.csc_array(A))) for A in (walk, sp.eye_array(n)))
 
     def logjoint(x, theta):
-        Q = scj.SPDMatrix(P, jnp.exp(theta[0]) * q + jnp.exp(theta[1]) * unit)
+        Q = scj.SymmetricMatrix(P, jnp.exp(theta[0]) * q + jnp.exp(theta[1]) * unit)
         return scj.gmrf_logpdf(x, 0.0, Q) + jnp.sum(y * x - jnp.exp(x))
 
     return logjoint
@@ -207,19 +207,19 @@ def test_ten_thousand_latent_values():
     y = jnp.asarray(np.random.default_rng(0).poisson(2.0, n * n).astype(float))
 
     def logjoint(x, theta):
-        Q = scj.SPDMatrix(P, jnp.exp(theta[0]) * (q + jnp.exp(theta[1]) * unit))
+        Q = scj.SymmetricMatrix(P, jnp.exp(theta[0]) * (q + jnp.exp(theta[1]) * unit))
         return scj.gmrf_logpdf(x, 0.0, Q) + jnp.sum(y * x - jnp.exp(x))
 
-    analysed = []
+    analyzed = []
     before = _derivatives.analyze
 
-    def counted(*args):
-        analysed.append(args[0].shape)
-        return before(*args)
+    def counted(*args, **options):
+        analyzed.append(args[0].shape)
+        return before(*args, **options)
 
     f = jax.jit(lambda theta: scj.laplace(logjoint, jnp.zeros(n * n), theta)[0])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_derivatives, "analyze", counted)
         gradient = jax.jit(jax.grad(f))(THETA)
-    assert analysed == [(n * n, n * n)]
+    assert analyzed == [(n * n, n * n)]
     np.testing.assert_allclose(gradient, differences(f, THETA, 1e-4), rtol=1e-6)

@@ -9,7 +9,7 @@ from jax.experimental.sparse import BCOO, BCSR
 
 import sparsechol.jax as scj
 from sparsechol.coloring import color
-from sparsechol.jax._rules import RULES
+from sparsechol.jax._sparsity_rules.elementwise import RULES
 
 MODES = ["forward", "reverse", "bidirectional"]
 
@@ -299,7 +299,7 @@ def test_hessians(format):
     dense = jax.hessian(rosenbrock)(x)
     A = H(x)
     if format == "spd":
-        assert isinstance(A, scj.SPDMatrix)
+        assert isinstance(A, scj.SymmetricMatrix)
         close(A @ jnp.eye(30), dense)
         close(jax.jit(H)(x).values, A.values)
     elif format == "csc":
@@ -308,7 +308,7 @@ def test_hessians(format):
         close(A if format == "dense" else A.todense(), dense)
 
 
-def test_chain_of_hessian_and_factorisation():
+def test_chain_of_hessian_and_factorization():
     x = 0.001 * point(30) + 1
     H = scj.sparse_hessian(rosenbrock, x)
     dense = np.asarray(jax.hessian(rosenbrock)(x))
@@ -470,7 +470,7 @@ def test_large_problems_stay_sparse_and_quick():
     assert scj.hessian_pattern(chain, jax.ShapeDtypeStruct((n,), float)).nnz == 3 * n - 2
 
 
-def test_a_model_on_the_factorisation():
+def test_a_model_on_the_factorization():
     """Detection through our own primitives: a Gaussian field of two components."""
     path = lambda k: sp.diags_array([1.0, 3.0, 1.0], offsets=[-1, 0, 1], shape=(k, k))  # noqa: E731
     A = sp.block_diag([path(4), path(3)])
@@ -478,12 +478,12 @@ def test_a_model_on_the_factorisation():
     a = jnp.asarray(P.values(sp.csc_array(A)))
 
     def f(b):
-        return scj.solve(scj.SPDMatrix(P, a), b)
+        return scj.solve(scj.SymmetricMatrix(P, a), b)
 
     x = point(7)
     J = scj.sparse_jacobian(f, x)
     assert J.pattern.nnz == 16 + 9
     close(J(x).toarray(), np.linalg.inv(A.toarray()))
-    H = scj.sparse_hessian(lambda a: scj.logdet(scj.SPDMatrix(P, a)), a)
-    close(H(a).toarray(), jax.hessian(lambda a: scj.logdet(scj.SPDMatrix(P, a)))(a))
+    H = scj.sparse_hessian(lambda a: scj.logdet(scj.SymmetricMatrix(P, a)), a)
+    close(H(a).toarray(), jax.hessian(lambda a: scj.logdet(scj.SymmetricMatrix(P, a)))(a))
     assert H.shape == (len(P.indices),) * 2

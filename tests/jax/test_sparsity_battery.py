@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax_sparsity_battery import BATTERY, FORWARD_ONLY, HESSIANS, REVERSE_ONLY, N
 
 import sparsechol.jax as scj
+from support.jax_sparsity_battery import BATTERY, FORWARD_ONLY, HESSIANS, REVERSE_ONLY, N
 
 
 def points():

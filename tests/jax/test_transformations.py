@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.scipy.linalg import solve_triangular
-from jax_systems import System, differ, measure
 
 import sparsechol.jax as scj
+from support.jax_systems import System, differ, measure
 
 SYSTEM = System()
 P = SYSTEM.P

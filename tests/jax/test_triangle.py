@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from jax_systems import differ
 
 import sparsechol.jax as scj
+from support.jax_systems import differ
 
 CASES = list(itertools.product((True, False), (float, complex), "NTC"))
 
@@ -39,7 +39,7 @@ def test_against_dense(backend, lower, dtype, trans):
     where = (pattern.indices, column) if lower else (column, pattern.indices)
 
     def sparse(t):
-        return scj.solve_triangular(scj.TriangularMatrix(pattern, t), b * t[0], trans)
+        return scj.solve_triangular(scj.TriangularMatrix(pattern, t), b * t[0], trans=trans)
 
     def dense(t):
         return jnp.linalg.solve(op(jnp.zeros((7, 7), t.dtype).at[where].set(t), trans), b * t[0])
@@ -101,7 +101,7 @@ def test_wrong_input():
     with pytest.raises(TypeError, match="analyze_triangle returns"):
         scj.TriangularMatrix(T, M.values)
     with pytest.raises(ValueError, match="trans must be"):
-        scj.solve_triangular(M, b, 3)
+        scj.solve_triangular(M, b, trans=3)
     with pytest.raises(ValueError, match="do not fit"):
         scj.solve_triangular(M, b[:-1])
     batch = jax.tree.map(lambda x: jnp.stack([x, x]), M)

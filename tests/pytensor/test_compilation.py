@@ -1,4 +1,4 @@
-"""What is compiled: factorisations, caches on disk, shapes, threads, and what gets imported."""
+"""What is compiled: factorizations, caches on disk, shapes, threads, and what gets imported."""
 
 import os
 import re
@@ -13,20 +13,20 @@ import pytensor.tensor as pt
 import pytest
 import scipy.sparse as sp
 from pytensor.compile.debug.debugmode import DebugMode
-from pytensor_systems import FUNCTIONS, MODES, VALUES, A, B, N, P, kernels, matrix, measure
 
 import sparsechol as sc
 import sparsechol.pytensor as scpt
-from sparsechol.numeric.registry import registered
+from sparsechol._core.numeric.registry import registered
+from support.pytensor_systems import FUNCTIONS, MODES, VALUES, A, B, N, P, kernels, matrix, measure
 
 a, t = pt.dvector("a"), pt.dscalar("t")
 
 
-# ---- factorisations ----
+# ---- factorizations ----
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_one_factorisation(mode):
+def test_one_factorization(mode):
     """Of logdet, solve and partial_inverse of one Q, built twice, with all gradients."""
     Q, again = scpt.combine([(t, A), (a[0], A)]), scpt.combine([(t, A), (a[0], A)])
     f = scpt.logdet(Q) + measure(scpt.solve(again, B)) + measure(scpt.partial_inverse(Q))
@@ -57,12 +57,15 @@ def test_ops_merge_by_content():
     """Patterns that are equal, though not the same object."""
     other = sc.analyze(A)
     assert other is not P
-    first, second = scpt.logdet(scpt.SPDMatrix(P, a)), scpt.logdet(scpt.SPDMatrix(other, a))
+    first, second = (
+        scpt.logdet(scpt.SymmetricMatrix(P, a)),
+        scpt.logdet(scpt.SymmetricMatrix(other, a)),
+    )
     assert first.owner.op == second.owner.op
     function = pytensor.function([a], [first, second], mode="FAST_COMPILE")
     assert kernels(function) == {"Factor": 1, "LogDet": 1}
-    natural = sc.analyze(A, "natural")
-    assert scpt.logdet(scpt.SPDMatrix(natural, a)).owner.op != first.owner.op
+    natural = sc.analyze(A, ordering="natural")
+    assert scpt.logdet(scpt.SymmetricMatrix(natural, a)).owner.op != first.owner.op
 
 
 # ---- what PyTensor asks of an Op ----
@@ -98,7 +101,7 @@ def test_debug_mode():
 @pytest.mark.parametrize("mode", [None, "NUMBA"])
 def test_no_object_mode_and_no_warning(mode):
     Q = scpt.combine([(t, A)])
-    outputs = [scpt.logdet(Q), scpt.solve(Q, B), scpt.solve_triangular(Q, B, "T")]
+    outputs = [scpt.logdet(Q), scpt.solve(Q, B), scpt.solve_triangular(Q, B, trans="T")]
     outputs += [scpt.partial_inverse(Q), scpt.marginal_variances(Q), Q.quad_form(B), Q @ B]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -114,7 +117,7 @@ def test_threads_at_once():
         sp.kronsum(*[sp.diags_array([-1.0, 2.1, -1.0], offsets=[-1, 0, 1], shape=(60, 60))] * 2)
     )
     x = pt.dvector("x")
-    f = scpt.logdet(scpt.SPDMatrix(S, x))
+    f = scpt.logdet(scpt.SymmetricMatrix(S, x))
     functions = [pytensor.function([x], [f, pytensor.grad(f, x)], mode="NUMBA") for _ in range(4)]
     wanted = functions[0](values)
     results = [None] * 4
@@ -138,7 +141,7 @@ def test_compiled_functions_keep_their_patterns():
 
     def compiled():
         S = sc.analyze(np.diag(np.arange(1.0, 12.0)))
-        return pytensor.function([a], scpt.logdet(scpt.SPDMatrix(S, a)), mode="NUMBA")
+        return pytensor.function([a], scpt.logdet(scpt.SymmetricMatrix(S, a)), mode="NUMBA")
 
     f = compiled()
     assert registered() == before + 1

@@ -8,7 +8,8 @@ import pytensor.tensor as pt
 import pytest
 from pytensor.gradient import hessian, pushforward, verify_grad
 from pytensor.graph.replace import vectorize_graph
-from pytensor_systems import CHANGE, FUNCTIONS, MODES, VALUES, differ, measure, run
+
+from support.pytensor_systems import CHANGE, FUNCTIONS, MODES, VALUES, differ, measure, run
 
 a, da = pt.dvector("a"), pt.dvector("da")
 POINT = (VALUES, CHANGE)

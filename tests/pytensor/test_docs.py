@@ -4,11 +4,12 @@ import doctest
 import importlib
 import importlib.util
 
-import documents
 import pytensor
 import pytest
 
-MODULES = ["_derivatives", "_functions", "_laplace", "_matrix", "_sparse", "_sparsity"]
+from support import documents
+
+MODULES = ["_detect", "_functions", "_laplace", "_matrix", "_sparse", "_sparse_derivatives"]
 HAVE_PYMC = importlib.util.find_spec("pymc") is not None
 
 

@@ -5,13 +5,13 @@ import importlib.util
 import numpy as np
 import pytensor
 import pytest
-from helpers import assert_drawn, example, figure_in, matrices_folder
 from pytensor.scan.op import Scan
-from pytensor_systems import kernels
 from scipy.special import gammaln
 
 import sparsechol.pytensor._matrix as module
 from sparsechol.pytensor._ops import Kernel
+from support.helpers import assert_drawn, example, figure_in, matrices_folder
+from support.pytensor_systems import kernels
 
 HAVE_PYMC = importlib.util.find_spec("pymc") is not None
 needs_pymc = pytest.mark.skipif(not HAVE_PYMC, reason="PyMC is not installed (Python 3.12)")
@@ -23,17 +23,17 @@ SHORT = {"draws": 400, "tune": 400, "chains": 2, "progressbar": False}
 
 @pytest.fixture(scope="module")
 def laplace():
-    """The example, its likelihood of 10^4 latent values, and how many patterns were analysed."""
+    """The example, its likelihood of 10^4 latent values, and how many patterns were analyzed."""
     script = example("nested_laplace")
     W, D = script.lattice(100)
     y = script.simulate(np.array([0.5, 3.0, 1.0]), W, D, np.random.default_rng(1))
-    analysed, find = [], module.pattern_of
-    module.pattern_of = lambda *arguments: analysed.append(find(*arguments)) or analysed[-1]
+    analyzed, find = [], module.pattern_of
+    module.pattern_of = lambda *arguments: analyzed.append(find(*arguments)) or analyzed[-1]
     try:
         f = script.likelihood(y, W, D)[0]
     finally:
         module.pattern_of = find
-    return script, y, f, analysed
+    return script, y, f, analyzed
 
 
 def test_gradient_of_nested_laplace(laplace):
@@ -47,13 +47,13 @@ def test_gradient_of_nested_laplace(laplace):
 
 
 def test_nested_laplace_has_one_loop_and_one_analysis(laplace):
-    _, _, f, analysed = laplace
-    assert len(analysed) == 1
+    _, _, f, analyzed = laplace
+    assert len(analyzed) == 1
     [loop] = [node.op for node in f.maker.fgraph.toposort() if isinstance(node.op, Scan)]
     inner = [node.op for node in loop.fgraph.toposort() if isinstance(node.op, Kernel)]
     assert sum(type(op).__name__ == "Factor" for op in inner) == 1
     outer = [node.op for node in f.maker.fgraph.toposort() if isinstance(node.op, Kernel)]
-    assert {id(op.pattern) for op in [*inner, *outer]} == {id(analysed[0])}
+    assert {id(op.pattern) for op in [*inner, *outer]} == {id(analyzed[0])}
     # Of Q, at the mode before the last step, and at the mode.
     assert kernels(f)["Factor"] == 3
 
@@ -84,7 +84,7 @@ def test_nested_laplace_runs(capsys):
 @needs_pymc
 @pytest.mark.filterwarnings("ignore")
 def test_nested_laplace_as_a_potential():
-    """A sampler moves in three dimensions, and lands where the optimiser does."""
+    """A sampler moves in three dimensions, and lands where the optimizer does."""
     import pymc as pm
 
     script = example("nested_laplace")

@@ -5,10 +5,10 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 import scipy.sparse as sp
-from pytensor_systems import FUNCTIONS, MODES, VALUES, B, N, matrix, measure
 
 import sparsechol as sc
 import sparsechol.pytensor as scpt
+from support.pytensor_systems import FUNCTIONS, MODES, VALUES, B, N, matrix, measure
 
 a = pt.dvector("a")
 BAD = [-VALUES, np.full_like(VALUES, np.nan), np.zeros_like(VALUES)]
@@ -81,7 +81,7 @@ def test_wrong_types():
 @pytest.mark.parametrize("mode", MODES)
 def test_empty_matrix(mode):
     S = sc.analyze(sp.csc_array((0, 0)))
-    Q = scpt.SPDMatrix(S, a)
+    Q = scpt.SymmetricMatrix(S, a)
     outputs = [scpt.logdet(Q), scpt.solve(Q, np.zeros((0, 2))), scpt.partial_inverse(Q)]
     value, x, z = pytensor.function([a], outputs, mode=mode)(np.zeros(0))
     assert value == 0

@@ -1,4 +1,4 @@
-"""The ways to an SPDMatrix: combinations, values, SciPy matrices and sparse variables."""
+"""The ways to a SymmetricMatrix: combinations, values, SciPy matrices and sparse variables."""
 
 import pickle
 
@@ -8,14 +8,14 @@ import pytensor.sparse as ps
 import pytensor.tensor as pt
 import pytest
 import scipy.sparse as sp
-from helpers import SETTINGS, random_pattern
 from hypothesis import given
 from hypothesis import strategies as st
-from pytensor_systems import VALUES, A, B, N, P
 
 import sparsechol as sc
 import sparsechol.pytensor as scpt
 from sparsechol.pytensor import _matrix
+from support.helpers import SETTINGS, random_pattern
+from support.pytensor_systems import VALUES, A, B, N, P
 
 FULL = A.toarray()
 FORMATS = ["csc", "csr", "coo", "bsr", "dia", "dok", "lil"]
@@ -163,7 +163,7 @@ def test_wrong_values(values, full, error, message):
 
 def test_wrong_patterns():
     with pytest.raises(TypeError, match="analyze"):
-        scpt.SPDMatrix(A, VALUES)
+        scpt.SymmetricMatrix(A, VALUES)
 
 
 # ---- what a matrix does ----
@@ -178,7 +178,7 @@ def test_methods():
     np.testing.assert_allclose(dense_of(Q.add_diagonal(2.0)), FULL + 2 * np.eye(N))
     h = np.arange(N, dtype=float)
     np.testing.assert_allclose(dense_of(Q.add_diagonal(h)), FULL + np.diag(h))
-    assert repr(Q).startswith("<SPDMatrix of shape (7, 7)")
+    assert repr(Q).startswith("<SymmetricMatrix of shape (7, 7)")
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_draws_of_one_matrix_for_each():
     z = np.random.default_rng(1).standard_normal((2, N))
     for k in range(2):
         R = scpt.from_values(many[k], P)
-        np.testing.assert_allclose(x[k], value(scpt.solve_triangular(R, z[k], "T")))
+        np.testing.assert_allclose(x[k], value(scpt.solve_triangular(R, z[k], trans="T")))
 
 
 # ---- sparse variables ----

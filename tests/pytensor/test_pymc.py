@@ -5,13 +5,15 @@ import warnings
 
 import numpy as np
 import pytest
-from pytensor_systems import kernels
+
+from support.pytensor_systems import kernels
 
 if importlib.util.find_spec("pymc") is None:
     pytest.skip("PyMC is not installed (it needs Python 3.12)", allow_module_level=True)
 
 import pymc as pm
-from pymc_models import MODELS, D, N, W, field, of_distribution, often_indefinite, precision
+
+from support.pymc_models import MODELS, D, N, W, field, of_distribution, often_indefinite, precision
 
 BATCH = 100  # draws of a chain that depend on each other
 SAMPLERS = {
@@ -52,7 +54,7 @@ def moments(trace, names):
 
 @pytest.fixture(scope="module")
 def reference():
-    """Posterior means of the centred model, by PyMC's own sampler in two processes."""
+    """Posterior means of the centered model, by PyMC's own sampler in two processes."""
     return moments(sample(of_distribution(), "pymc"), ["tau", "alpha", "mu"])
 
 
@@ -64,8 +66,8 @@ def reference():
         ("potential", "pymc"),
         ("potential", "nutpie"),
         ("potential", "numpyro"),
-        ("non-centred", "nutpie"),
-        ("non-centred", "numpyro"),
+        ("non-centered", "nutpie"),
+        ("non-centered", "numpyro"),
     ],
 )
 def test_posterior_means(reference, name, sampler):
@@ -89,7 +91,7 @@ def test_points_that_are_not_positive_definite(sampler):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_compiled_model(name):
-    """One factorisation for density and gradient, and nothing in object mode."""
+    """One factorization for density and gradient, and nothing in object mode."""
     model = MODELS[name]()
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*object mode")

@@ -5,11 +5,11 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 import scipy.sparse as sp
-from helpers import matrix_names, shared_matrix
 from scipy.sparse.linalg import splu
 
 import sparsechol as sc
 import sparsechol.pytensor as scpt
+from support.helpers import matrix_names, shared_matrix
 
 LARGEST = 3000
 SMALL = [name for name in matrix_names() if shared_matrix(name).shape[0] <= LARGEST]
@@ -30,7 +30,7 @@ def test_likelihood(name):
     values, b = P.values(A), rng.standard_normal(A.shape[0])
 
     a = pt.dvector("a")
-    Q = scpt.SPDMatrix(P, a)
+    Q = scpt.SymmetricMatrix(P, a)
     x = scpt.solve(Q, b)
     f = 0.5 * (scpt.logdet(Q) - (b * x).sum())
     mode = "NUMBA" if name in SMALL[:2] else "CVM"  # numba compiles for seconds

@@ -9,7 +9,6 @@ import scipy.sparse as sp
 from pytensor.gradient import disconnected_grad, hessian, jacobian
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
-from pytensor_sparsity_battery import HESSIANS, JACOBIANS, PYTHON, N, ifelse
 
 import sparsechol as sc
 import sparsechol.pytensor as scpt
@@ -24,6 +23,7 @@ from sparsechol.pytensor import (
     sparse_jacobian,
 )
 from sparsechol.pytensor._walk import REGISTERED
+from support.pytensor_sparsity_battery import HESSIANS, JACOBIANS, PYTHON, N, ifelse
 
 MODES = ("auto", "forward", "reverse", "bidirectional")
 POINT = np.random.default_rng(2).uniform(0.5, 1.5, N)
@@ -281,7 +281,7 @@ def test_no_second_derivatives():
     np.testing.assert_allclose(J.toarray(), dense_jacobian(expr))
     with pytest.raises(TypeError, match="2nd derivatives"):
         sparse_jacobian(expr, x, mode="forward")
-    column = x[:1] * pt.concatenate([expr, expr])[:, None]  # fewer colours forward
+    column = x[:1] * pt.concatenate([expr, expr])[:, None]  # fewer colors forward
     J = run([x], sparse_jacobian(column, x), [POINT])
     np.testing.assert_allclose(J.toarray(), dense_jacobian(column))
 
@@ -514,7 +514,7 @@ def test_bad_input(error, match, call):
         call()
 
 
-def test_the_pattern_is_analysed_as_it_is_asked():
+def test_the_pattern_is_analyzed_as_it_is_asked():
     cost = ((x[1:] - x[:-1]) ** 2).sum()
-    natural = sparse_hessian(cost, x, returns="spd", order="natural")
-    assert natural.pattern == sc.analyze(sp.csc_array(hessian_pattern(cost, x)), "natural")
+    natural = sparse_hessian(cost, x, returns="spd", ordering="natural")
+    assert natural.pattern == sc.analyze(sp.csc_array(hessian_pattern(cost, x)), ordering="natural")

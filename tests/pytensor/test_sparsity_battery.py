@@ -5,9 +5,9 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from pytensor.gradient import pullback
-from pytensor_sparsity_battery import HESSIANS, JACOBIANS, PYTHON, N
 
 from sparsechol.pytensor import hessian_pattern, jacobian_pattern
+from support.pytensor_sparsity_battery import HESSIANS, JACOBIANS, PYTHON, N
 
 # Of PyTensor's own einsum, when numba compiles it for the first time.
 pytestmark = pytest.mark.filterwarnings("ignore:.*faster on contiguous arrays")

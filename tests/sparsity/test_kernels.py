@@ -5,10 +5,10 @@ import pytest
 from scipy.sparse import block_diag, csc_array, random_array
 
 import sparsechol as sc
-from sparsechol.numeric.operations import CODES, CORE_RANK, NAMES
-from sparsechol.sparsity import _families as families
-from sparsechol.sparsity._kernels import RULES, connect
-from sparsechol.sparsity.sets import Sets
+from sparsechol._core.numeric.operations import CODES, CORE_RANK, NAMES
+from sparsechol._sparsity import propagate as families
+from sparsechol._sparsity.kernels import RULES, connect
+from sparsechol._sparsity.sets import Sets
 
 FACTOR_FIRST = {"tangent", "tangent_panels", "adjoint", "partial_inverse", "sandwich", "solve",
                 "solve_triangular", "logdet", "factor_product", "diagonal"}  # fmt: skip
@@ -32,7 +32,7 @@ EXACT = {"solve", "logdet", "product", "sampled_outer", "gather", "scatter", "di
 
 
 def problem(seed):
-    """A matrix of two components with fill, analysed."""
+    """A matrix of two components with fill, analyzed."""
     rng = np.random.default_rng(seed)
     blocks = []
     for n in (5, 3):

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from sparsechol.sparsity import _families as families
-from sparsechol.sparsity.sets import Sets
+from sparsechol._sparsity import propagate as families
+from sparsechol._sparsity.sets import Sets
 
 
 def dense(sets, ids):

@@ -1,0 +1,368 @@
+"""The `sparsechol` command: a demonstration that checks itself, and a look at a user's matrix."""
+
+import argparse
+import importlib.util
+import math
+import os
+import sys
+import warnings
+import zlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.linalg import LinAlgError, norm
+from scipy.io import mminfo, mmread
+from scipy.linalg import LinAlgWarning
+from scipy.sparse import csc_array, diags_array
+
+from .. import __version__
+from .._core.ordering import METHODS, Ordering
+from .._core.ordering.metis import have_metis
+from .._core.parallel.threads import thread_count
+from .._scipy.cholesky_factor import CholeskyFactor
+from .._scipy.functions import cholesky
+from .._scipy.symbolic_factor import SymbolicFactor, analyze
+from ..models import matern_spde
+from .terminal import format_seconds, progress, show_table, timed
+
+INSTALL = 'python -m pip install "sparsechol[cli]"'
+
+# Relative residuals of backward stable steps: hundreds of roundings.
+BACKWARD_LIMIT = 1e-13
+
+# Errors of what depends on the condition of the matrix, in roundings times its estimate.
+FORWARD_ROUNDINGS = 10
+
+# The order in which a user wrote a matrix is only tried up to here: its fill has no bound.
+NATURAL_LIMIT = 5000
+
+
+class CommandError(Exception):
+    """What the user is told in one line, with exit status 2."""
+
+
+class Step(NamedTuple):
+    """One line of the table of steps; `error` is compared with `limit`."""
+
+    name: str
+    seconds: float
+    result: str
+    check: str = ""
+    error: float = 0.0
+    limit: float = math.inf
+
+    @property
+    def passed(self) -> bool:
+        return self.error <= self.limit
+
+    def cells(self) -> tuple[str, ...]:
+        verdict = "ok" if self.passed else f"FAILED: > {self.limit:.0e}"
+        error = f"{self.error:.1e} {verdict}" if self.check else ""
+        return self.name, format_seconds(self.seconds), self.result, self.check, error
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments, by default those of the process.
+
+    Returns
+    -------
+    int
+        Exit status: 0, 1 if a check failed, 2 if the work could not be done.
+    """
+    arguments = parser().parse_args(argv)
+    try:
+        status = run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; what is left to flush at exit goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run a command that has been parsed; returns the exit status."""
+    with warnings.catch_warnings(record=True) as doubts:
+        warnings.simplefilter("always", LinAlgWarning)
+        try:
+            thread_count()  # starting the workers belongs to no matrix
+        except ValueError as error:  # the environment variable
+            return refuse(str(error))
+        try:
+            require_matplotlib(arguments.plot)
+            passed = arguments.run(arguments)
+        except LinAlgError as error:
+            return refuse(f"{error} (rows count from 0)")
+        except (CommandError, OverflowError, MemoryError) as error:
+            return refuse(str(error))
+    for message in dict.fromkeys(str(doubt.message) for doubt in doubts):
+        print(f"note: {message}")
+    print("all checks passed" if passed else "a check FAILED")
+    if importlib.util.find_spec("rich") is None:
+        print(f"for progress and colors on a terminal: {INSTALL}", file=sys.stderr)
+    return 0 if passed else 1
+
+
+def refuse(message: str) -> int:
+    print(f"sparsechol: error: {message}", file=sys.stderr)
+    return 2
+
+
+def parser() -> argparse.ArgumentParser:
+    command = argparse.ArgumentParser(
+        prog="sparsechol", description="Sparse Cholesky factorization: demonstration and analysis."
+    )
+    command.add_argument("--version", action="version", version=f"sparsechol {__version__}")
+    commands = command.add_subparsers(required=True, metavar="COMMAND")
+    demo = commands.add_parser(
+        "demo",
+        help="factor a Matern field on a mesh and check every result",
+        description="Factor the precision matrix of a Matern field on a 2-D mesh, time each step"
+        " and check its result by an independent computation.",
+    )
+    demo.add_argument(
+        "--n", type=unknowns, default=100_000, help="unknowns, at least (default 100000)"
+    )
+    demo.set_defaults(run=run_demo)
+    info = commands.add_parser(
+        "info",
+        help="analyze and factor the matrix of a Matrix Market file",
+        description="Compare the fill-reducing orderings on the symmetric positive definite"
+        " matrix of a Matrix Market file, then time and check each step in the chosen order.",
+    )
+    info.add_argument("file", metavar="FILE", help="FILE.mtx or FILE.mtx.gz")
+    info.add_argument(
+        "--ordering", choices=METHODS, default="auto", help="order of the steps (default auto)"
+    )
+    info.set_defaults(run=run_info)
+    for one in (demo, info):
+        one.add_argument(
+            "--plot",
+            metavar="OUT.png",
+            help="draw the patterns of A and L and the supernodes (needs matplotlib)",
+        )
+    return command
+
+
+def unknowns(text: str) -> int:
+    n = int(text)
+    if n < 4:
+        raise argparse.ArgumentTypeError("a mesh has at least 4 unknowns")
+    return n
+
+
+def run_demo(arguments: argparse.Namespace) -> bool:
+    """The demonstration; returns whether all checks passed."""
+    nx = max(2, round(math.sqrt(arguments.n)))
+    ny = max(2, math.ceil(arguments.n / nx))
+    A, seconds = timed("mesh and model", matern_spde, nx, ny, range_=0.1, seed=0)
+    print(
+        f"precision matrix of a Matern field (SPDE) on a mesh of {nx} x {ny} vertices:\n"
+        f"{A.shape[0]:,} unknowns, {A.nnz:,} entries, built in {format_seconds(seconds)}\n"
+    )
+    return show_steps(A, "auto", arguments.plot)
+
+
+def run_info(arguments: argparse.Namespace) -> bool:
+    """The look at a user's matrix; returns whether all checks passed."""
+    if arguments.ordering == "metis" and not have_metis():
+        raise CommandError(
+            '--ordering metis needs pymetis: python -m pip install "sparsechol[metis]"'
+        )
+    (A, general), seconds = timed(f"reading {arguments.file}", read_matrix, arguments.file)
+    print(
+        f"{arguments.file}: {A.shape[0]:,} rows, {A.nnz:,} entries,"
+        f" read in {format_seconds(seconds)}"
+    )
+    chosen, _ = timed("ordering auto", analyze_checked, A, general)
+    if general:
+        print("the file holds both triangles: they agree, and the lower one is used")
+    print()
+    show_orderings(A, chosen.ordering)
+    print()
+    return show_steps(A, arguments.ordering, arguments.plot)
+
+
+def require_matplotlib(path: str | None) -> None:
+    if path is not None and importlib.util.find_spec("matplotlib") is None:
+        raise CommandError(f"--plot needs matplotlib: {INSTALL}")
+
+
+def read_matrix(path: str) -> tuple[csc_array, bool]:
+    """The matrix of a Matrix Market file, and whether the file holds both triangles."""
+    if not os.path.exists(path):
+        raise CommandError(f"{path}: no such file")
+    try:
+        rows, columns, _, _, field, symmetry = mminfo(path)
+        if field == "pattern":
+            raise CommandError(f"{path} holds no values (a pattern file): numbers are needed")
+        if rows != columns:
+            raise CommandError(f"{path} holds a {rows} x {columns} matrix: it must be square")
+        if rows == 0:
+            raise CommandError(f"{path} holds an empty matrix")
+        if symmetry == "skew-symmetric":
+            raise CommandError(f"{path} holds a skew-symmetric matrix: it must be symmetric")
+        with warnings.catch_warnings():
+            # The option that picks the class is newer than the oldest SciPy that we run on.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            A = csc_array(mmread(path))
+    except (OSError, EOFError, ValueError, OverflowError, zlib.error) as error:
+        raise CommandError(f"{path} cannot be read as a Matrix Market file: {error}") from None
+    return A, symmetry == "general"
+
+
+def analyze_checked(A: csc_array, general: bool) -> SymbolicFactor:
+    """Analysis of a matrix that is known to be symmetric and finite afterwards."""
+    try:
+        symbolic = analyze(A, check_symmetric=general)
+        symbolic.values(A)
+    except ValueError as error:
+        raise CommandError(f"{error} (rows count from 0)") from None
+    return symbolic
+
+
+def show_orderings(A: csc_array, auto: Ordering) -> None:
+    """Table of the orderings available, and which of them 'auto' takes."""
+    rows = []
+    for method in available_orderings(A.shape[0]):
+        symbolic, analysis = timed(f"analysis ({method})", analyze, A, method)
+        _, factorization = timed(f"factorization ({method})", symbolic.factorize, A)
+        rows.append(
+            (
+                method,
+                f"{symbolic.nnz:,}",
+                f"{symbolic.flops:.3g}",
+                format_seconds(analysis),
+                format_seconds(factorization),
+            )
+        )
+    show_table(("order", "nnz(L)", "flops", "analysis", "factorization"), rows, "lrrrr")
+    print(f"auto takes {auto.method}: {auto.reason}")
+
+
+def available_orderings(n: int) -> list[str]:
+    """Orderings that can be tried on a matrix of order n."""
+    methods = ["amd", "nested_dissection"]
+    if have_metis():
+        methods.append("metis")
+    if n <= NATURAL_LIMIT:
+        methods.append("natural")
+    return methods
+
+
+def show_steps(A: csc_array, ordering: str, path: str | None) -> bool:
+    """Run, time and check each step, print the table, draw; returns whether all checks passed."""
+    symbolic, analysis = timed("analysis", analyze, A, ordering=ordering)
+    F, factorization = timed("factorization", symbolic.factorize, A)
+    with progress("condition number"):
+        condition = F.condest()
+    limit = FORWARD_ROUNDINGS * np.finfo(F.dtype).eps * condition
+    steps = [
+        analysis_step(symbolic, analysis),
+        factorization_step(F, A, factorization),
+        solve_step(F, A),
+        logdet_step(F, A, limit),
+        partial_inverse_step(F, A, limit),
+        update_step(F, A),
+    ]
+    header = ("step", "time", "result", "check", "error")
+    show_table(header, [step.cells() for step in steps], "lrlll")
+    print(f"condition number about {condition:.1e}; fill is nnz(L) / nnz(tril(A))")
+    if path is not None:
+        draw(symbolic, path)
+    return all(step.passed for step in steps)
+
+
+def analysis_step(symbolic: SymbolicFactor, seconds: float) -> Step:
+    fill = symbolic.nnz / symbolic.indices.shape[0]
+    method = symbolic.ordering.method
+    result = f"{method}, nnz(L) {symbolic.nnz:,}, fill {fill:.1f}"
+    return Step("analysis", seconds, result)
+
+
+def factorization_step(F: CholeskyFactor, A: csc_array, seconds: float) -> Step:
+    symbolic = F.symbolic
+    size = (symbolic.memory.factor + symbolic.memory.workspace) / 1e6
+    result = f"{symbolic.flops / 1e9:.3g} Gflop, {rate(symbolic.flops, seconds)}, {size:.1f} MB"
+    return Step("factorization", seconds, result, *product_check(F, A))
+
+
+def solve_step(F: CholeskyFactor, A: csc_array) -> Step:
+    b = random_vector(A)
+    x, seconds = timed("solve", F.solve, b)
+    scale = inf_norm(A) * norm(x, np.inf) + norm(b, np.inf)
+    error = norm(A @ x - b, np.inf) / scale
+    return Step("solve", seconds, "one right-hand side", "A x = b", error, BACKWARD_LIMIT)
+
+
+def logdet_step(F: CholeskyFactor, A: csc_array, limit: float) -> Step:
+    value, seconds = timed("log-determinant", F.logdet)
+    with progress("check of the log-determinant: second elimination"):
+        other = shuffled_logdet(A)
+    error = abs(value - other) / max(abs(value), A.shape[0])
+    check = "shuffled rows, AMD"
+    return Step("log-determinant", seconds, f"{value:.10g}", check, error, limit)
+
+
+def partial_inverse_step(F: CholeskyFactor, A: csc_array, limit: float) -> Step:
+    Z, seconds = timed("partial inverse", F.partial_inverse)
+    n = A.shape[0]
+    error = abs((A * Z.conj()).sum() - n) / n
+    result = f"{Z.nnz:,} entries, {rate(2 * F.symbolic.flops, seconds)}"
+    return Step("partial inverse", seconds, result, "trace(A Z) = n", error, limit)
+
+
+def update_step(F: CholeskyFactor, A: csc_array) -> Step:
+    """Refactorization with other values: A scaled from both sides."""
+    scale = diags_array(np.random.default_rng(1).uniform(0.5, 2, A.shape[0]))
+    other = csc_array(scale @ A @ scale)
+    _, seconds = timed("refactorization", F.refactorize, other)
+    result = f"other values, {rate(F.symbolic.flops, seconds)}"
+    return Step("refactorization", seconds, result, *product_check(F, other))
+
+
+def product_check(F: CholeskyFactor, A: csc_array) -> tuple[str, float, float]:
+    """Whether the factor is one: the product with a random vector, its error and the limit."""
+    v = random_vector(A)
+    with progress("check of the factor"):
+        L = F.L
+        unpermuted = np.empty_like(v)
+        unpermuted[F.perm] = v
+        difference = L @ (L.conj().T @ v) - (A @ unpermuted)[F.perm]
+    error = norm(difference, np.inf) / (inf_norm(A) * norm(v, np.inf))
+    return "L L^H v = P A P^T v", error, BACKWARD_LIMIT
+
+
+def shuffled_logdet(A: csc_array) -> float:
+    """Log-determinant of A with its rows in random order: another tree, other roundings."""
+    shuffle = np.random.default_rng(2).permutation(A.shape[0])
+    return cholesky(A[shuffle][:, shuffle], ordering="amd").logdet()
+
+
+def random_vector(A: csc_array) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(A.shape[0])
+
+
+def inf_norm(A: csc_array) -> float:
+    return float(abs(A).sum(axis=1).max())
+
+
+def draw(symbolic: SymbolicFactor, path: str) -> None:
+    from .plot import plot
+
+    try:
+        with progress(f"drawing {path}"):
+            plot(symbolic, path)
+    except (OSError, ValueError) as error:
+        raise CommandError(f"{path} cannot be written: {error}") from None
+    print(f"wrote {path}")
+
+
+def rate(flops: float, seconds: float) -> str:
+    return f"{flops / max(seconds, 1e-9) / 1e9:.2g} GF/s"

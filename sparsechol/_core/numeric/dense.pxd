@@ -1,0 +1,116 @@
+"""Dense building blocks of a front.
+
+Matrices are column major. `op` says how the second matrix enters a product or a triangle enters a
+solve: AS_IS, TRANSPOSED or ADJOINT.
+
+An entry of a product has the same bits whatever rows and columns are computed with it. So large
+products and solves are cut into pieces for the threads of a crew.
+"""
+
+from libc.stdint cimport int32_t
+
+from sparsechol._core.parallel.pool cimport pool_worker
+from sparsechol._core.symbolic.structure cimport Pattern
+
+cdef extern from "kernels.h" nogil:
+    cdef enum:
+        PACK                # scalars of workspace of a product
+        FLOAT
+        DOUBLE
+        FLOAT_COMPLEX
+        DOUBLE_COMPLEX
+        SCALARS
+
+
+cdef struct Crew:
+    # Who works on a front: one thread, and those of its job that have nothing else to do.
+    int threads
+    pool_worker *worker     # needed if there is more than one thread
+    char *packs             # workspace of PACK scalars for each thread, ...
+    Py_ssize_t step         # ... bytes from one to the next
+
+ctypedef fused scalar:
+    float
+    double
+    float complex
+    double complex
+
+cdef enum:
+    AS_IS = 0
+    TRANSPOSED = 1
+    ADJOINT = 2
+    PANEL = 64              # columns of a panel that is worked on in blocks that stay in cache
+
+cdef inline Py_ssize_t size_of(int kind) noexcept nogil:
+    """Bytes of a type."""
+    return (4 if kind == FLOAT or kind == FLOAT_COMPLEX else 8) * (2 if kind > DOUBLE else 1)
+
+
+cdef inline int kind_of(const scalar *witness) noexcept nogil:
+    """Which of the four types a pointer is to."""
+    if scalar is float:
+        return FLOAT
+    elif scalar is double:
+        return DOUBLE
+    elif scalar is floatcomplex:
+        return FLOAT_COMPLEX
+    else:
+        return DOUBLE_COMPLEX
+
+
+cdef inline scalar conjugate(scalar x) noexcept nogil:
+    if scalar is floatcomplex or scalar is doublecomplex:
+        return x.conjugate()
+    else:
+        return x
+
+
+cdef inline double real(scalar x) noexcept nogil:
+    if scalar is floatcomplex or scalar is doublecomplex:
+        return x.real
+    else:
+        return x
+
+
+cdef inline void transpose(Py_ssize_t rows, Py_ssize_t w, const scalar *t, Py_ssize_t ldt,
+                           scalar *h) noexcept nogil:
+    """h <- t^H, by tiles."""
+    cdef Py_ssize_t i, j, begin = 0
+    while begin < rows:
+        for j in range(w):
+            for i in range(begin, min(begin + 16, rows)):
+                h[j + i * w] = conjugate(t[i + j * ldt])
+        begin += 16
+
+
+cdef int factor_panel(int rows, int nc, scalar *P, int ld, const Crew *crew) noexcept nogil
+cdef void solve_right(int op, int rows, int nc, const scalar *L, int ldl, scalar *X,
+                      int ldx, const Crew *crew) noexcept nogil
+cdef void multiply(int op, bint lower, int m, int n, int k, const scalar *A, int lda,
+                   const scalar *B, int ldb, bint beta, scalar *C, int ldc,
+                   const Crew *crew) noexcept nogil
+cdef void forward_one(int nc, int m, const scalar *L, scalar *z) noexcept nogil
+cdef void backward_one(int nc, int m, const scalar *L, scalar *z) noexcept nogil
+cdef void scatter_add(int m, int begin, int end, const int32_t *place, const int32_t *runs,
+                      int shift, const scalar *U, scalar *D, int ldd) noexcept nogil
+cdef void gather_lower(int m, int begin, int end, const int32_t *place, const int32_t *runs,
+                       int shift, const scalar *D, int ldd, scalar *U) noexcept nogil
+cdef void mirror(int m, int begin, int end, scalar *U) noexcept nogil
+cdef void tangent_panel(int rows, int nc, const scalar *L, scalar *X, int ld,
+                        const Crew *crew) noexcept nogil
+cdef void outer_panel(int rows, int nc, const scalar *X, const scalar *Y, scalar *out, int ld,
+                      const Crew *crew) noexcept nogil
+cdef void adjoint_triangle(int nc, const scalar *L, scalar *Z, int ld,
+                           const Crew *crew) noexcept nogil
+cdef Py_ssize_t factor_columns(const Pattern *p, int32_t root, scalar *l,
+                               scalar *update) noexcept nogil
+cdef void invert_columns(const Pattern *p, int32_t root, const scalar *l, scalar *z,
+                         const scalar *corner, scalar *t) noexcept nogil
+cdef void tangent_columns(const Pattern *p, int32_t root, const scalar *l, scalar *x,
+                          scalar *update) noexcept nogil
+cdef void outer_columns(const Pattern *p, int32_t root, const scalar *x, const scalar *y,
+                        scalar *out, scalar *update) noexcept nogil
+cdef void adjoint_columns(const Pattern *p, int32_t root, const scalar *l, scalar *z,
+                          const scalar *corner, scalar *t) noexcept nogil
+cdef void inner_columns(const Pattern *p, int32_t root, const scalar *s, const scalar *y,
+                        scalar *out, const scalar *corner, scalar *t) noexcept nogil

@@ -1,0 +1,428 @@
+"""Dense building blocks of a front (see dense.pxd).
+
+Panels are halved down to WIDTH columns, which are factored in registers; everything between the
+halves is a product. No BLAS: it costs more than the arithmetic on small blocks, and its threads
+would meet those of the caller.
+"""
+
+from libc.stdint cimport int32_t, int64_t
+
+from sparsechol._core.parallel.pool cimport pool_share
+
+
+cdef extern from "kernels.h" nogil:
+    cdef enum:
+        WIDTH
+    ctypedef struct region:
+        Py_ssize_t begin, root
+        const int32_t *first
+        const int64_t *panel
+        const int64_t *row_start
+        const int32_t *rows
+        const int32_t *target
+    ctypedef struct kernels:
+        int (*factor)(Py_ssize_t, int, void *, Py_ssize_t) noexcept nogil
+        void (*solve)(int, Py_ssize_t, int, const void *, Py_ssize_t, void *,
+                      Py_ssize_t) noexcept nogil
+        void (*multiply)(int, int, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t,
+                         const void *, Py_ssize_t, int, void *, Py_ssize_t,
+                         void *) noexcept nogil
+        void (*forward)(Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, void *) noexcept nogil
+        void (*backward)(Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, void *) noexcept nogil
+        void (*scatter)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const int32_t *, const int32_t *, int,
+                        const void *, void *, Py_ssize_t) noexcept nogil
+        void (*gather)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const int32_t *, const int32_t *, int,
+                       const void *, Py_ssize_t, void *) noexcept nogil
+        void (*mirror)(Py_ssize_t, Py_ssize_t, Py_ssize_t, void *) noexcept nogil
+        Py_ssize_t (*columns)(const region *, void *, void *) noexcept nogil
+        void (*inverse_columns)(const region *, const void *, void *, const void *,
+                                void *) noexcept nogil
+        void (*tangent)(Py_ssize_t, int, const void *, void *, Py_ssize_t) noexcept nogil
+        void (*outer)(Py_ssize_t, int, const void *, const void *, void *,
+                      Py_ssize_t) noexcept nogil
+        void (*adjoint)(int, const void *, void *, Py_ssize_t) noexcept nogil
+        void (*tangent_columns)(const region *, const void *, void *, void *) noexcept nogil
+        void (*outer_columns)(const region *, const void *, const void *, void *,
+                              void *) noexcept nogil
+        void (*adjoint_columns)(const region *, const void *, void *, const void *,
+                                void *) noexcept nogil
+        void (*inner_columns)(const region *, const void *, const void *, void *, const void *,
+                              void *) noexcept nogil
+    const char *kernels_best()
+    int kernels_use(const char *name, const kernels **tables)
+
+
+cdef const kernels *tables[SCALARS]
+kernels_use(kernels_best(), tables)
+
+
+cdef enum:
+    SHARED = 1 << 21        # multiplications from which a product is worth sharing
+
+
+cdef inline const kernels *own(const scalar *witness) noexcept nogil:
+    """The own kernels for the type of the pointer."""
+    return tables[kind_of(witness)]
+
+
+cdef int factor_panel(int rows, int nc, scalar *P, int ld, const Crew *crew) noexcept nogil:
+    """Factor the first nc columns of a front; -1, or the column whose pivot is not positive.
+
+        [ P11  .   ]  h            L11 <- chol(P11), L21 <- P21 L11^-H
+        [ P21  P22 ]  rows - h     P22 <- P22 - L21 L21^H, then the same on P22
+    """
+    cdef int h, bad
+    if nc <= WIDTH:
+        return own(<const scalar *>P).factor(rows, nc, P, ld)
+    if nc <= PANEL and rows > nc:
+        # The triangle first, then the rows below it in blocks that stay in cache.
+        bad = factor_panel(nc, nc, P, ld, crew)
+        if bad < 0:
+            solve_rows(rows - nc, nc, <const scalar *>P, ld, P + nc, ld, crew)
+        return bad
+    h = half(nc)
+    bad = factor_panel(rows, h, P, ld, crew)
+    if bad >= 0:
+        return bad
+    P += h
+    multiply(ADJOINT, True, rows - h, nc - h, h, P, ld, P, ld, True, P + <Py_ssize_t>h * ld, ld,
+             crew)
+    bad = factor_panel(rows - h, nc - h, P + <Py_ssize_t>h * ld, ld, crew)
+    return bad + h if bad >= 0 else -1
+
+
+cdef inline int half(int nc) noexcept nogil:
+    """About half of nc, a multiple of WIDTH."""
+    return (nc // 2 + WIDTH - 1) // WIDTH * WIDTH
+
+
+cdef void tangent_panel(int rows, int nc, const scalar *L, scalar *X, int ld,
+                        const Crew *crew) noexcept nogil:
+    """X <- the change of the first nc columns of L that a change X of the front makes.
+
+        [ X11  .   ]  h            X1 with  X1 L11^H + L1 X11^H = the first h columns,
+        [ X21  X22 ]  rows - h     X22 <- X22 - X21 L21^H - L21 X21^H, then the same on X22
+    """
+    cdef int h
+    if nc <= WIDTH:
+        own(L).tangent(rows, nc, L, X, ld)
+        return
+    h = half(nc)
+    tangent_panel(rows, h, L, X, ld, crew)
+    L += h
+    X += h
+    multiply(ADJOINT, True, rows - h, nc - h, h, <const scalar *>X, ld, L, ld, True,
+             X + <Py_ssize_t>h * ld, ld, crew)
+    multiply(ADJOINT, True, rows - h, nc - h, h, L, ld, <const scalar *>X, ld, True,
+             X + <Py_ssize_t>h * ld, ld, crew)
+    tangent_panel(rows - h, nc - h, L + <Py_ssize_t>h * ld, X + <Py_ssize_t>h * ld, ld, crew)
+
+
+cdef void outer_panel(int rows, int nc, const scalar *X, const scalar *Y, scalar *out, int ld,
+                      const Crew *crew) noexcept nogil:
+    """out <- out - X Y^H - Y X^H on the first nc columns of a front, lower triangles.
+
+        [ X11  .   ]  h            the first h columns of out from X1 and Y1,
+        [ X21  X22 ]  rows - h     the others from X21 and Y21, then from X22 and Y22
+    """
+    cdef int h
+    if nc <= WIDTH:
+        own(X).outer(rows, nc, X, Y, out, ld)
+        return
+    h = half(nc)
+    outer_panel(rows, h, X, Y, out, ld, crew)
+    X += h
+    Y += h
+    out += h + <Py_ssize_t>h * ld
+    multiply(ADJOINT, True, rows - h, nc - h, h, X, ld, Y, ld, True, out, ld, crew)
+    multiply(ADJOINT, True, rows - h, nc - h, h, Y, ld, X, ld, True, out, ld, crew)
+    outer_panel(rows - h, nc - h, X + <Py_ssize_t>h * ld, Y + <Py_ssize_t>h * ld, out, ld, crew)
+
+
+cdef void adjoint_triangle(int nc, const scalar *L, scalar *Z, int ld,
+                           const Crew *crew) noexcept nogil:
+    """Z <- L^-H (P + P^H) L^-1 from C in its lower triangle; P = L^H C, diagonal halved, lower.
+
+        [ Z11 Z21^H ]  h           Z22 from C22,  Z21 = (C21 - Z22 L21) L11^-1,
+        [ Z21 Z22   ]  nc - h      Z11 from C11 - lower(Z21^H L21)
+    """
+    cdef int h, i, j
+    cdef const scalar *L21
+    cdef scalar *Z21
+    cdef scalar *Z12
+    if nc <= WIDTH:
+        own(L).adjoint(nc, L, Z, ld)
+        return
+    h = half(nc)
+    L21 = L + h
+    Z21 = Z + h
+    Z12 = Z + <Py_ssize_t>h * ld
+    adjoint_triangle(nc - h, L21 + <Py_ssize_t>h * ld, Z12 + h, ld, crew)
+    multiply(AS_IS, False, nc - h, h, nc - h, <const scalar *>Z12 + h, ld, L21, ld, True, Z21, ld,
+             crew)
+    solve_right(AS_IS, nc - h, h, L, ld, Z21, ld, crew)
+    for j in range(nc - h):
+        for i in range(h):
+            Z12[i + j * <Py_ssize_t>ld] = conjugate(Z21[j + i * <Py_ssize_t>ld])
+    multiply(AS_IS, True, h, h, nc - h, <const scalar *>Z12, ld, L21, ld, True, Z, ld, crew)
+    adjoint_triangle(h, L, Z, ld, crew)
+
+
+cdef void solve_right(int op, int rows, int nc, const scalar *L, int ldl, scalar *X,
+                      int ldx, const Crew *crew) noexcept nogil:
+    """X <- X op(L)^-1.
+
+        [X1 X2]   with  L = [ L11      ]     transposed: X1, then X2 <- X2 - X1 L21^T, then X2
+                            [ L21  L22 ]     as is:      X2, then X1 <- X1 - X2 L21, then X1
+    """
+    cdef int h
+    cdef const scalar *L21
+    cdef const scalar *L22
+    cdef scalar *X2
+    if nc <= WIDTH:
+        own(<const scalar *>X).solve(op, rows, nc, L, ldl, X, ldx)
+        return
+    h = half(nc)
+    L21 = L + h
+    L22 = L21 + <Py_ssize_t>h * ldl
+    X2 = X + <Py_ssize_t>h * ldx
+    if op == AS_IS:
+        solve_right(op, rows, nc - h, L22, ldl, X2, ldx, crew)
+        multiply(op, False, rows, h, nc - h, X2, ldx, L21, ldl, True, X, ldx, crew)
+        solve_right(op, rows, h, L, ldl, X, ldx, crew)
+    else:
+        solve_right(op, rows, h, L, ldl, X, ldx, crew)
+        multiply(op, False, rows, nc - h, h, X, ldx, L21, ldl, True, X2, ldx, crew)
+        solve_right(op, rows, nc - h, L22, ldl, X2, ldx, crew)
+
+
+cdef void multiply(int op, bint lower, int m, int n, int k, const scalar *A, int lda,
+                   const scalar *B, int ldb, bint beta, scalar *C, int ldc,
+                   const Crew *crew) noexcept nogil:
+    """C <- beta C - A op(B), beta 0 or 1; `lower` leaves out what lies above the diagonal of C."""
+    cdef Product job
+    if crew.threads == 1 or <int64_t>m * n * k < SHARED:
+        own(<const scalar *>C).multiply(op, lower, m, n, k, A, lda, B, ldb, beta, C, ldc,
+                                        pack_of(crew))
+        return
+    job = Product(
+        kind=kind_of(<const scalar *>C), op=op, lower=lower, beta=beta, m=m, n=n, k=k,
+        height=piece_height(m, crew.threads), A=A, lda=lda, B=B, ldb=ldb, C=C, ldc=ldc, crew=crew,
+    )
+    pool_share(crew.worker, (m + job.height - 1) // job.height, multiply_piece, &job)
+
+
+cdef struct Product:
+    # A product that the threads of a crew share, and how many rows of it are a piece.
+    int kind, op
+    bint lower, beta
+    int m, n, k, height
+    const void *A
+    int lda
+    const void *B
+    int ldb
+    void *C
+    int ldc
+    const Crew *crew
+
+
+cdef void multiply_piece(void *context, int32_t piece, pool_worker *worker) noexcept nogil:
+    """Some rows of C; if only the lower part is wanted, a rectangle and a triangle.
+
+        [ done elsewhere ]           The last rows come first: they are the longest.
+        [ rectangle  \\   ]
+    """
+    cdef const Product *job = <const Product *>context
+    cdef const kernels *table = tables[job.kind]
+    cdef Py_ssize_t size = size_of(job.kind)
+    cdef Py_ssize_t i = ((job.m - 1) // job.height - piece) * <Py_ssize_t>job.height
+    cdef Py_ssize_t rows = min(<Py_ssize_t>job.height, job.m - i)
+    cdef Py_ssize_t left = min(i, <Py_ssize_t>job.n) if job.lower else job.n
+    cdef const char *A = <const char *>job.A + size * i
+    cdef const char *B = <const char *>job.B
+    cdef char *C = <char *>job.C + size * i
+    cdef void *pack = job.crew.packs + job.crew.step * worker.number
+    if left:
+        table.multiply(job.op, False, rows, left, job.k, A, job.lda, B, job.ldb, job.beta, C,
+                       job.ldc, pack)
+    if left < job.n:
+        # Lower products are with op(B) transposed: row j of B belongs to column j of C.
+        table.multiply(job.op, True, rows, min(rows, job.n - left), job.k, A, job.lda,
+                       B + size * left, job.ldb, job.beta, C + size * left * job.ldc, job.ldc,
+                       pack)
+
+
+cdef inline int piece_height(int rows, int threads) noexcept nogil:
+    """Rows of a piece: a few pieces for each thread, none so low that packing is felt."""
+    return max(96, min(384, (rows // (3 * threads) + 23) // 24 * 24))
+
+
+cdef inline void *pack_of(const Crew *crew) noexcept nogil:
+    """The workspace of the thread that calls."""
+    return crew.packs + (crew.step * crew.worker.number if crew.threads > 1 else 0)
+
+
+cdef struct Rows:
+    # A solve from the right that the threads of a crew share.
+    int kind, rows, nc, ldl, ldx
+    const void *L
+    void *X
+    const Crew *crew
+
+
+cdef void solve_rows(int rows, int nc, const scalar *L, int ldl, scalar *X, int ldx,
+                     const Crew *crew) noexcept nogil:
+    """X <- X L^-H in blocks of rows that stay in cache."""
+    cdef Rows job = Rows(
+        kind=kind_of(L), rows=rows, nc=nc, ldl=ldl, ldx=ldx, L=L, X=X, crew=crew,
+    )
+    cdef int i = 0
+    if crew.threads > 1 and <int64_t>rows * nc * nc >= SHARED:
+        pool_share(crew.worker, (rows + PANEL - 1) // PANEL, solve_piece, &job)
+        return
+    while i < rows:
+        solve_right(ADJOINT, min(<int>PANEL, rows - i), nc, L, ldl, X + i, ldx, crew)
+        i += PANEL
+
+
+cdef void solve_piece(void *context, int32_t piece, pool_worker *worker) noexcept nogil:
+    """One block of rows."""
+    cdef const Rows *job = <const Rows *>context
+    cdef Crew crew = Crew(
+        threads=1, worker=worker, packs=job.crew.packs + job.crew.step * worker.number, step=0,
+    )
+    cdef int i = piece * <int>PANEL
+    cdef int rows = min(<int>PANEL, job.rows - i)
+    if job.kind == DOUBLE:
+        solve_right(ADJOINT, rows, job.nc, <const double *>job.L, job.ldl, <double *>job.X + i,
+                    job.ldx, &crew)
+    elif job.kind == FLOAT:
+        solve_right(ADJOINT, rows, job.nc, <const float *>job.L, job.ldl, <float *>job.X + i,
+                    job.ldx, &crew)
+    elif job.kind == DOUBLE_COMPLEX:
+        solve_right(ADJOINT, rows, job.nc, <const double complex *>job.L, job.ldl,
+                    <double complex *>job.X + i, job.ldx, &crew)
+    else:
+        solve_right(ADJOINT, rows, job.nc, <const float complex *>job.L, job.ldl,
+                    <float complex *>job.X + i, job.ldx, &crew)
+
+
+cdef void forward_one(int nc, int m, const scalar *L, scalar *z) noexcept nogil:
+    """z1 <- L11^-1 z1 and z2 <- z2 - L21 z1 for one right-hand side of a front."""
+    own(L).forward(nc, m, L, nc + m, z)
+
+
+cdef void backward_one(int nc, int m, const scalar *L, scalar *z) noexcept nogil:
+    """z1 <- L11^-H (z1 - L21^H z2) for one right-hand side of a front."""
+    own(L).backward(nc, m, L, nc + m, z)
+
+
+cdef void scatter_add(int m, int begin, int end, const int32_t *place, const int32_t *runs,
+                      int shift, const scalar *U, scalar *D, int ldd) noexcept nogil:
+    """D[place[i] - shift, place[j] - shift] += U[i, j] for i >= j, begin <= j < end."""
+    if begin < end:
+        own(<const scalar *>D).scatter(m, begin, end, place, runs, shift, U, D, ldd)
+
+
+cdef void gather_lower(int m, int begin, int end, const int32_t *place, const int32_t *runs,
+                       int shift, const scalar *D, int ldd, scalar *U) noexcept nogil:
+    """U[i, j] = D[place[i] - shift, place[j] - shift] for i >= j, begin <= j < end."""
+    if begin < end:
+        own(D).gather(m, begin, end, place, runs, shift, D, ldd, U)
+
+
+cdef void mirror(int m, int begin, int end, scalar *U) noexcept nogil:
+    """U[j, i] = conj(U[i, j]) for i > j, begin <= j < end."""
+    own(<const scalar *>U).mirror(m, begin, end, U)
+
+
+cdef inline region up(const Pattern *p, int32_t root) noexcept nogil:
+    """The region of a root for a kernel that begins with its first column."""
+    cdef int32_t begin = p.begin[root]
+    return region(begin=begin, root=root, first=p.first, panel=p.panel, row_start=p.row_start,
+                  rows=p.rows, target=p.target + p.target_start[begin])
+
+
+cdef inline region down(const Pattern *p, int32_t root) noexcept nogil:
+    """The region of a root for a kernel that begins with the root."""
+    cdef region r = up(p, root)
+    r.target = p.target + p.target_start[root + 1]
+    return r
+
+
+cdef Py_ssize_t factor_columns(const Pattern *p, int32_t root, scalar *l,
+                               scalar *update) noexcept nogil:
+    """Factor the columns of a region; -1, or the column whose pivot is not positive."""
+    cdef region r = up(p, root)
+    return own(<const scalar *>l).columns(&r, l + p.panel[r.begin], update)
+
+
+cdef void invert_columns(const Pattern *p, int32_t root, const scalar *l, scalar *z,
+                         const scalar *corner, scalar *t) noexcept nogil:
+    """Partial inverse on the columns of a region."""
+    cdef region r = down(p, root)
+    cdef int64_t at = p.panel[r.begin]
+    own(l).inverse_columns(&r, l + at, z + at, corner, t)
+
+
+cdef void tangent_columns(const Pattern *p, int32_t root, const scalar *l, scalar *x,
+                          scalar *update) noexcept nogil:
+    """Tangent of the factor on the columns of a region."""
+    cdef region r = up(p, root)
+    cdef int64_t at = p.panel[r.begin]
+    own(l).tangent_columns(&r, l + at, x + at, update)
+
+
+cdef void outer_columns(const Pattern *p, int32_t root, const scalar *x, const scalar *y,
+                        scalar *out, scalar *update) noexcept nogil:
+    """-(X Y^H + Y X^H) on the columns of a region."""
+    cdef region r = up(p, root)
+    cdef int64_t at = p.panel[r.begin]
+    own(x).outer_columns(&r, x + at, y + at, out + at, update)
+
+
+cdef void adjoint_columns(const Pattern *p, int32_t root, const scalar *l, scalar *z,
+                          const scalar *corner, scalar *t) noexcept nogil:
+    """Adjoint of the tangent on the columns of a region."""
+    cdef region r = down(p, root)
+    cdef int64_t at = p.panel[r.begin]
+    own(l).adjoint_columns(&r, l + at, z + at, corner, t)
+
+
+cdef void inner_columns(const Pattern *p, int32_t root, const scalar *s, const scalar *y,
+                        scalar *out, const scalar *corner, scalar *t) noexcept nogil:
+    """S Y on the columns of a region."""
+    cdef region r = down(p, root)
+    cdef int64_t at = p.panel[r.begin]
+    own(s).inner_columns(&r, s + at, y + at, out + at, corner, t)
+
+
+def subtract_product(scalar[::1, :] A, scalar[::1, :] B, scalar[:, :] C,
+                     scalar[::1] pack, int op=AS_IS, bint lower=False):
+    """C <- C - A op(B), for tests; C may be a block of a matrix in Fortran order."""
+    cdef int m = <int>C.shape[0]
+    cdef int n = <int>C.shape[1]
+    cdef int k = <int>A.shape[1]
+    if (A.shape[0], B.shape[0], B.shape[1]) != ((m, k, n) if op == AS_IS else (m, n, k)):
+        raise ValueError("subtract_product: shapes do not fit")
+    if pack.shape[0] < PACK:
+        raise ValueError("subtract_product: workspace too small")
+    if C.strides[0] != sizeof(scalar):
+        raise ValueError("subtract_product: the columns of C must be contiguous")
+    cdef Crew crew = Crew(threads=1, worker=NULL, packs=<char *>&pack[0], step=0)
+    multiply(op, lower, m, n, k, &A[0, 0], m, &B[0, 0], <int>B.shape[0], True, &C[0, 0],
+             <int>(C.strides[1] // <Py_ssize_t>sizeof(scalar)), &crew)
+
+
+def instruction_set(name=None):
+    """Name of the instruction set in use; with `name`, switch to it (for tests)."""
+    global current
+    if name is not None:
+        if not kernels_use(name.encode(), tables):
+            raise ValueError(f"kernels for {name!r} are not built or cannot run on this processor")
+        current = name
+    return current
+
+
+current = (<bytes>kernels_best()).decode()
+workspace = <Py_ssize_t>PACK    # scalars of workspace of a product

@@ -1,0 +1,867 @@
+"""Every kernel behind one entry: what the interfaces to JAX and PyTensor call.
+
+The signature of an operation names the arrays that it takes and gives:
+
+    a   (nnz,)          stored values on the pattern of A: lower triangle by column
+    d   (2 nnz - n,)    both triangles by column
+    l   (size,)         flat panels: a factor, or a matrix on its pattern
+    e   (nnz(L),)       its entries by column, as `CholeskyFactor.L` has them
+    x   (n, k)          vectors
+    r   (n,)            a real number for each row of A
+    s   ()              a real number
+
+All of them have leading dimensions of one batch, as many in each, of which some may be 1 in an
+operand: it is the same for all matrices along them. The result has them all. Above the diagonal of
+a panel nothing is read and zeros are written, except by `partial_inverse`, whose squares are full.
+
+The wide ones take values in single precision, factor them in double precision and go on in it; the
+plain ones are for a triangle of any pattern, whose values by column `a` then are.
+
+A matrix that is not positive definite gets a factor of NaN, and so does all that is computed of it.
+"""
+
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+)
+from libc.float cimport DBL_EPSILON, FLT_EPSILON
+from libc.math cimport NAN
+from libc.stdint cimport INT32_MAX, int32_t, int64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset, strlen
+
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from sparsechol._core.numeric.packing import find_entries
+
+from sparsechol._core.numeric.batch cimport Many, array_of
+from sparsechol._core.numeric.dense cimport (
+    DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, conjugate, scalar, size_of,
+)
+from sparsechol._core.numeric.derivatives cimport (
+    GRADIENT, INNER, OUTER, SANDWICH, TANGENT, Arrays, Kind, sweep_all, sweep_space,
+)
+from sparsechol._core.numeric.factorize cimport REFUSED_ROUNDINGS, Outcome, factor_all, factor_space
+from sparsechol._core.numeric.packing cimport (
+    fold, gather_panels, read_diagonal, read_places, scatter_panels, unfold, weigh_entries,
+    write_diagonal, write_places,
+)
+from sparsechol._core.numeric.partial_inverse cimport inverse_space, invert_all
+from sparsechol._core.parallel.pool cimport POOL_UP, pool_run, pool_scratch, pool_worker
+from sparsechol._core.numeric.sampled cimport (
+    multiply_factor, multiply_hermitian, multiply_triangle, sample_factor, sample_outer,
+    sample_plain,
+)
+from sparsechol._core.numeric.solve cimport (
+    BLOCK, System, log_determinant, solve_all, solve_space, useful_threads,
+)
+from sparsechol._core.numeric.triangular cimport substitute
+from sparsechol._core.symbolic.structure cimport Pattern, Structure
+
+
+cdef extern from "memory.h" nogil:
+    void prefer_large_pages(void *start, size_t bytes)
+
+
+cdef enum Operation:
+    CHOLESKY
+    CHANGE                  # tangent of cholesky from stored values
+    CHANGE_PANELS           # and from flat panels
+    ADJOINT_CHANGE
+    OUTER_PRODUCT
+    INNER_PRODUCT
+    INVERSE
+    SANDWICHED
+    SOLVE
+    TRIANGULAR
+    FACTOR_TIMES
+    FACTOR_OUTER
+    TIMES
+    SAMPLED_OUTER
+    LOGDET
+    DIAGONAL
+    PLACE_DIAGONAL
+    GATHER
+    SCATTER
+    WEIGH
+    ENTRIES
+    PLACE_ENTRIES
+    FOLD
+    UNFOLD
+    WIDE_LOGDET             # from values in single precision, all in double precision
+    WIDE_SOLVE
+    WIDE_INVERSE
+    WIDE_SANDWICH
+    PLAIN_SOLVE             # with a triangle that is no factor
+    PLAIN_TIMES
+    PLAIN_OUTER
+    OPERATIONS
+
+
+# Name and signature of each, in the order of the enumeration.
+NAMES = {
+    "cholesky": "a>l",
+    "tangent": "la>l",
+    "tangent_panels": "ll>l",
+    "adjoint": "ll>l",
+    "outer": "ll>l",
+    "inner": "ll>l",
+    "partial_inverse": "l>l",
+    "sandwich": "lll>l",
+    "solve": "lx>x",
+    "solve_triangular": "lx>x",
+    "factor_product": "lx>x",
+    "factor_outer": "xx>l",
+    "product": "ax>x",
+    "sampled_outer": "xx>a",
+    "logdet": "l>s",
+    "diagonal": "l>r",
+    "place_diagonal": "r>l",
+    "gather": "l>a",
+    "scatter": "a>l",
+    "weigh": "l>l",
+    "entries": "l>e",
+    "place_entries": "e>l",
+    "fold": "d>a",
+    "unfold": "a>d",
+    "wide_logdet": "a>s",
+    "wide_solve": "ax>x",
+    "wide_partial_inverse": "a>a",
+    "wide_sandwich": "aa>a",
+    "plain_solve": "ax>x",
+    "plain_product": "ax>x",
+    "plain_outer": "xx>a",
+}
+CODES = {name: code for code, name in enumerate(NAMES)}
+CORE_RANK = {letter: 2 if letter == "x" else 0 if letter == "s" else 1 for letter in "adlexrs"}
+cdef const char *signatures[OPERATIONS]
+cdef bytes spelled = b"".join(signature.encode() + b"\0" for signature in NAMES.values())
+cdef const char *next_signature = spelled
+cdef int code_
+for code_ in range(OPERATIONS):
+    signatures[code_] = next_signature
+    next_signature += strlen(next_signature) + 1
+
+
+# ---- what is to be done ----
+
+cdef const char *no_memory = "no memory"
+
+
+cdef struct Work:
+    const View *view
+    const Call *call
+    int kind
+    int threads
+    Py_ssize_t batch
+    Py_ssize_t columns          # vectors of each matrix
+    Many operand[MOST_OPERANDS]
+    Py_ssize_t bytes[MOST_OPERANDS]     # of each array of an operand,
+    Py_ssize_t result_bytes             # and of the result
+    int64_t *tables             # of those operands that matrices share
+    char *room                  # a vector for each matrix, where one is needed
+
+
+cdef const char *signature_for(int operation) noexcept nogil:
+    """Its letters, NULL if there is no such operation."""
+    return signatures[operation] if 0 <= operation < OPERATIONS else NULL
+
+
+cdef int core_rank(char letter) noexcept nogil:
+    return 2 if letter == c"x" else 0 if letter == c"s" else 1
+
+
+cdef inline bint is_real(char letter) noexcept nogil:
+    return letter == c"r" or letter == c"s"
+
+
+cdef inline int real_of(int kind) noexcept nogil:
+    return FLOAT if kind == FLOAT or kind == FLOAT_COMPLEX else DOUBLE
+
+
+cdef Py_ssize_t length_of(const View *view, char letter) noexcept nogil:
+    """Length of the array that a letter stands for, of one vector for x; -1 if it is not known."""
+    if letter == c"a":
+        return view.p.nnz
+    if letter == c"d":
+        return view.full_count if view.sources != NULL else -1
+    if letter == c"l":
+        return view.p.size
+    if letter == c"e":
+        return view.entry_count if view.entries != NULL else -1
+    return 1 if letter == c"s" else view.p.n
+
+
+cdef const char *check(const Work *w, char letter, const Operand *o, bint full,
+                       Py_ssize_t *columns) noexcept nogil:
+    """Whether an array has the type and the shape of its letter."""
+    cdef const Operand *result = &w.call.result
+    cdef int core = core_rank(letter), rest = core_rank(signature_of(w)[0])
+    cdef Py_ssize_t i, lead = o.rank - core
+    cdef Py_ssize_t length = length_of(w.view, letter)
+    if o.kind != (real_of(w.kind) if is_real(letter) else w.kind):
+        return "the operands have different types"
+    if length < 0:
+        return "the pattern does not know these entries yet"
+    if lead < 0 or lead != result.rank - rest:
+        return "the operands have different ranks"
+    for i in range(lead):
+        if o.dims[i] != result.dims[i] and (full or o.dims[i] != 1):
+            return "the dimensions of the batch do not fit"
+    if core > 0 and o.dims[lead] != length:
+        return "an operand does not belong to this pattern"
+    if letter == c"x":
+        if columns[0] != -1 and columns[0] != o.dims[lead + 1]:
+            return "the operands have different numbers of vectors"
+        columns[0] = o.dims[lead + 1]
+    return NULL
+
+
+cdef inline const char *signature_of(const Work *w) noexcept nogil:
+    """The signature from the result on."""
+    return signatures[w.call.operation] + w.call.operands + 1
+
+
+cdef const char *prepare(const View *view, const Call *call, Work *w) noexcept nogil:
+    """Check everything a caller has given, and find the arrays of each matrix."""
+    cdef const char *signature
+    cdef const char *error
+    cdef const Operand *o
+    cdef Py_ssize_t i, own, lead, columns = -1
+    cdef int q
+    memset(w, 0, sizeof(Work))
+    signature = signature_for(call.operation)
+    if signature == NULL:
+        return "no such operation"
+    if <int>strlen(signature) != call.operands + 2:
+        return "wrong number of operands"
+    if (view.members != NULL) != (call.operation >= PLAIN_SOLVE):
+        return "this pattern is of another kind"
+    w.view = view
+    w.call = call
+    w.kind = call.operand[0].kind if is_real(signature_of(w)[0]) else call.result.kind
+    lead = call.result.rank - core_rank(signature_of(w)[0])
+    w.batch = 1
+    for i in range(lead):
+        w.batch *= call.result.dims[i]
+    for q in range(call.operands):
+        error = check(w, signature[q], &call.operand[q], False, &columns)
+        if error != NULL:
+            return error
+    error = check(w, signature_of(w)[0], &call.result, True, &columns)
+    if error != NULL:
+        return error
+    w.columns = max(columns, <Py_ssize_t>0)
+    if w.batch >= INT32_MAX or w.batch * max(w.columns, <Py_ssize_t>1) >= INT32_MAX:
+        return "the batch is too large"
+    w.threads = threads_for(w)
+    w.result_bytes = bytes_of(w, signature_of(w)[0])
+    for q in range(call.operands):
+        o = &call.operand[q]
+        w.bytes[q] = bytes_of(w, signature[q])
+        own = 1
+        for i in range(lead):
+            own *= o.dims[i]
+        w.operand[q] = Many(data=o.data, which=NULL)
+        if own != w.batch:
+            if w.tables == NULL:
+                w.tables = <int64_t *>malloc(sizeof(int64_t) * (MOST_OPERANDS * w.batch + 1))
+                if w.tables == NULL:
+                    return no_memory
+            w.operand[q].which = share(w, o, w.tables + q * w.batch)
+    return NULL
+
+
+cdef Py_ssize_t bytes_of(const Work *w, char letter) noexcept nogil:
+    """Bytes of one array."""
+    cdef Py_ssize_t length = length_of(w.view, letter)
+    if letter == c"x":
+        length *= w.columns
+    return length * size_of(real_of(w.kind) if is_real(letter) else w.kind)
+
+
+cdef int64_t *share(const Work *w, const Operand *o, int64_t *table) noexcept nogil:
+    """The number of the array that each matrix of the batch has."""
+    cdef const int64_t *dims = w.call.result.dims
+    cdef Py_ssize_t lead = w.call.result.rank - core_rank(signature_of(w)[0])
+    cdef Py_ssize_t k, i
+    cdef int64_t rest, step
+    for k in range(w.batch):
+        rest = k
+        step = 1
+        table[k] = 0
+        for i in range(lead - 1, -1, -1):
+            if o.dims[i] != 1:
+                table[k] += rest % dims[i] * step
+                step *= dims[i]
+            rest //= dims[i]
+    return table
+
+
+cdef enum:
+    WORTH_WAKING = 20_000       # entries of the factors of a batch that are worth more threads
+
+
+cdef int threads_for(const Work *w) noexcept nogil:
+    """Threads that gain something."""
+    if w.batch == 1:
+        return min(w.call.threads, useful_threads(w.view.p, w.columns))
+    if w.batch * w.view.p.size < WORTH_WAKING:
+        return 1
+    return <int>min(<Py_ssize_t>w.call.threads, w.batch)
+
+
+cdef const char *perform(const View *view, const Call *call) noexcept nogil:
+    """Carry out one operation; NULL, or what is wrong with the call."""
+    cdef Work w
+    cdef const char *error = prepare(view, call, &w)
+    if error == NULL and w.batch > 0:
+        if view.p.n == 0:
+            memset(call.result.data, 0, w.batch * w.result_bytes)
+        elif w.result_bytes:
+            prefer_large_pages(call.result.data, w.batch * w.result_bytes)
+            error = carry_out(&w)
+    free(w.tables)
+    return error
+
+
+cdef const char *carry_out(const Work *w) noexcept nogil:
+    cdef int operation = w.call.operation
+    cdef bint done
+    if operation == CHOLESKY:
+        done = factor(w)
+    elif operation == CHANGE:
+        done = sweep(w, TANGENT)
+    elif operation == CHANGE_PANELS:
+        done = sweep(w, TANGENT)
+    elif operation == ADJOINT_CHANGE:
+        done = sweep(w, GRADIENT)
+    elif operation == OUTER_PRODUCT:
+        done = sweep(w, OUTER)
+    elif operation == INNER_PRODUCT:
+        done = sweep(w, INNER)
+    elif operation == SANDWICHED:
+        done = sweep(w, SANDWICH)
+    elif operation == INVERSE:
+        done = invert(w)
+    elif operation == SOLVE or operation == TRIANGULAR:
+        done = solve_factored(w)
+    elif operation == PLAIN_SOLVE:
+        done = solve_plain(w)
+    elif WIDE_LOGDET <= operation <= WIDE_SANDWICH:
+        return widened(w)
+    else:
+        done = pass_over(w)
+    return NULL if done else no_memory
+
+
+# ---- sweeps of the tree ----
+
+
+cdef void *workspace(const Work *w, Py_ssize_t scalars) noexcept nogil:
+    cdef size_t bytes = size_of(w.kind) * scalars + 1
+    cdef void *work = malloc(bytes)
+    prefer_large_pages(work, bytes)
+    return work
+
+
+cdef bint factor(const Work *w) noexcept nogil:
+    cdef void *work = workspace(w, factor_space(w.view.p, w.batch, w.threads))
+    cdef double least = REFUSED_ROUNDINGS * (
+        FLT_EPSILON if real_of(w.kind) == FLOAT else DBL_EPSILON)
+    cdef Outcome *outcomes = NULL
+    cdef char *panels = w.call.result.data
+    cdef Py_ssize_t k
+    if work != NULL:
+        outcomes = factor_all(w.view.p, w.kind, w.batch, w.operand[0].data, panels, work,
+                              w.threads)
+    free(work)
+    if outcomes == NULL:
+        return False
+    for k in range(w.batch):
+        if outcomes[k].failed != INT32_MAX or not outcomes[k].ratio > least:
+            spoil(real_of(w.kind), w.result_bytes, panels + k * w.result_bytes)
+    free(outcomes)
+    return True
+
+
+cdef void spoil(int kind, Py_ssize_t bytes, char *panels) noexcept nogil:
+    """All NaN."""
+    cdef Py_ssize_t i
+    for i in range(bytes // size_of(kind)):
+        if kind == FLOAT:
+            (<float *>panels)[i] = NAN
+        else:
+            (<double *>panels)[i] = NAN
+
+
+cdef bint sweep(const Work *w, Kind what) noexcept nogil:
+    cdef Arrays arrays
+    cdef void *work = workspace(w, sweep_space(w.view.p, what, w.batch, w.threads))
+    cdef bint done
+    memset(&arrays, 0, sizeof(arrays))
+    if what == TANGENT:
+        arrays.factor = w.operand[0]
+        if w.call.operation == CHANGE:
+            arrays.values = w.operand[1]
+        else:
+            arrays.flat = w.operand[1]
+    elif what == GRADIENT:
+        arrays.factor = w.operand[0]
+        arrays.x = w.operand[1]
+    elif what == OUTER:
+        arrays.x = w.operand[0]
+        arrays.y = w.operand[1]
+    elif what == INNER:
+        arrays.s = w.operand[0]
+        arrays.y = w.operand[1]
+    else:
+        arrays.factor = w.operand[0]
+        arrays.s = w.operand[1]
+        arrays.y = w.operand[2]
+    done = work != NULL and sweep_all(w.view.p, what, w.kind, w.batch, &arrays,
+                                      w.call.result.data, work, w.threads)
+    free(work)
+    return done
+
+
+cdef bint invert(const Work *w) noexcept nogil:
+    cdef void *work = workspace(w, inverse_space(w.view.p, w.batch, w.threads))
+    cdef bint done = work != NULL and invert_all(
+        w.view.p, w.kind, w.batch, w.operand[0].data, w.call.result.data, work, w.threads)
+    free(work)
+    return done
+
+
+cdef inline bint lower_of(const Work *w) noexcept nogil:
+    return w.call.flags & LOWER != 0
+
+
+cdef inline const int32_t *rows_of(const Work *w, bint solution) noexcept nogil:
+    """The row at each place, of the solution or of the right-hand side of a triangular system."""
+    if w.call.flags & PERMUTE and solution != lower_of(w):
+        return w.view.order
+    return w.view.post
+
+
+cdef bint solve_factored(const Work *w) noexcept nogil:
+    cdef int block = <int>min(<Py_ssize_t>BLOCK, w.columns)
+    cdef System system
+    cdef Py_ssize_t k
+    cdef bint done
+    memset(&system, 0, sizeof(system))
+    system.p = w.view.p
+    system.kind = w.kind
+    system.factor = w.operand[0]
+    system.b = w.call.result.data
+    system.steps[0] = w.view.p.n * w.columns
+    system.steps[1] = w.columns
+    system.steps[2] = 1
+    system.columns = w.columns
+    system.block = block
+    if w.call.operation == SOLVE:
+        system.lower = system.upper = True
+        system.inward = system.outward = w.view.order
+    else:
+        system.lower = lower_of(w)
+        system.upper = not system.lower
+        system.inward = rows_of(w, False)
+        system.outward = rows_of(w, True)
+    for k in range(w.batch):
+        memcpy(system.b + k * w.result_bytes, array_of(&w.operand[1], w.bytes[1], k),
+               w.result_bytes)
+    system.work = <char *>workspace(w, solve_space(w.view.p, block, w.threads))
+    done = system.work != NULL and solve_all(&system, w.batch, w.threads)
+    free(system.work)
+    return done
+
+
+# ---- single passes over the arrays ----
+
+
+cdef bint solve_plain(const Work *w) noexcept nogil:
+    """Matrix by matrix, with room for a diagonal for each."""
+    cdef Work with_room = w[0]
+    cdef bint done
+    with_room.room = <char *>workspace(w, w.batch * w.view.p.n)
+    done = with_room.room != NULL and pass_over(&with_room)
+    free(with_room.room)
+    return done
+
+
+cdef void substitute_plain(const Work *w, const scalar *values, const scalar *b, scalar *diagonal,
+                           scalar *x) noexcept nogil:
+    """T x = b, or T^H x = b."""
+    cdef const View *view = w.view
+    cdef Py_ssize_t j, n = view.p.n
+    cdef bint lower = lower_of(w)
+    memcpy(x, b, w.result_bytes)
+    for j in range(n):
+        diagonal[j] = values[view.indptr[j]]
+        if not lower:
+            diagonal[j] = conjugate(diagonal[j])
+    substitute(n, view.indptr, view.members, values, <const scalar *>diagonal, x, w.columns, lower,
+               lower, not lower)
+
+
+cdef bint pass_over(const Work *w) noexcept nogil:
+    """Matrix by matrix, on several threads if there are several."""
+    cdef void *scratch = malloc(pool_scratch(<int32_t>w.batch, w.threads) + 1)
+    if scratch == NULL:
+        return False
+    if w.batch > 1:
+        pool_run(w.threads, <int32_t>w.batch, NULL, POOL_UP, NULL, run_item, <void *>w, scratch)
+    else:
+        one_item(w, 0)
+    free(scratch)
+    return True
+
+
+cdef void run_item(void *context, int32_t k, pool_worker *worker) noexcept nogil:
+    one_item(<const Work *>context, k)
+
+
+cdef void one_item(const Work *w, Py_ssize_t k) noexcept nogil:
+    if w.kind == DOUBLE:
+        typed_item(w, k, <const double *>NULL)
+    elif w.kind == FLOAT:
+        typed_item(w, k, <const float *>NULL)
+    elif w.kind == DOUBLE_COMPLEX:
+        typed_item(w, k, <const double complex *>NULL)
+    else:
+        typed_item(w, k, <const float complex *>NULL)
+
+
+cdef void typed_item(const Work *w, Py_ssize_t k, const scalar *witness) noexcept nogil:
+    cdef const View *view = w.view
+    cdef const Call *call = w.call
+    cdef Py_ssize_t n = view.p.n
+    cdef const scalar *first = <const scalar *>array_of(&w.operand[0], w.bytes[0], k)
+    cdef const scalar *second = <const scalar *>array_of(&w.operand[1], w.bytes[1], k)
+    cdef scalar *out = <scalar *>(call.result.data + k * w.result_bytes)
+    cdef const int32_t *of_x = rows_of(w, True)
+    cdef const int32_t *of_b = rows_of(w, False)
+    if call.operation == PLAIN_SOLVE:
+        substitute_plain(w, first, second, <scalar *>w.room + k * n, out)
+    elif call.operation == PLAIN_TIMES:
+        multiply_triangle(n, view.indptr, view.members, first, not lower_of(w), second, w.columns,
+                          out)
+    elif call.operation == PLAIN_OUTER:
+        if lower_of(w):
+            sample_plain(n, view.indptr, view.members, first, second, w.columns, out)
+        else:
+            sample_plain(n, view.indptr, view.members, second, first, w.columns, out)
+    elif call.operation == TIMES:
+        multiply_hermitian(n, view.indptr, view.indices, first, second, w.columns, out)
+    elif call.operation == SAMPLED_OUTER:
+        sample_outer(n, view.indptr, view.indices, first, second, w.columns, out)
+    elif call.operation == FACTOR_TIMES:
+        multiply_factor(view.p, first, second, w.columns, not lower_of(w), of_x, of_b, out)
+    elif call.operation == FACTOR_OUTER:        # of b and x
+        if lower_of(w):
+            sample_factor(view.p, first, second, w.columns, of_b, of_x, out)
+        else:
+            sample_factor(view.p, second, first, w.columns, of_x, of_b, out)
+    elif call.operation == LOGDET:
+        if scalar is float or scalar is floatcomplex:
+            (<float *>out)[0] = <float>log_determinant(view.p, first)
+        else:
+            (<double *>out)[0] = log_determinant(view.p, first)
+    elif call.operation == DIAGONAL:
+        read_diagonal(view.p, first, out)
+    elif call.operation == PLACE_DIAGONAL:
+        write_diagonal(view.p, first, out)
+    elif call.operation == GATHER:
+        gather_panels(view.p, first, call.diagonal, call.below, out)
+    elif call.operation == SCATTER:
+        scatter_panels(view.p, first, call.diagonal, call.below, out)
+    elif call.operation == WEIGH:
+        weigh_entries(view.p, first, call.diagonal, call.below, out)
+    elif call.operation == ENTRIES:
+        read_places(first, view.entries, view.entry_count, out)
+    elif call.operation == PLACE_ENTRIES:
+        write_places(view.p.size, first, view.entries, view.entry_count, out)
+    elif call.operation == FOLD:
+        fold(view.indptr, n, view.sources, view.full_count, first, call.diagonal, call.below, out)
+    else:
+        unfold(view.indptr, n, view.sources, view.full_count, first, call.diagonal, call.below,
+               out)
+
+
+# ---- in double precision ----
+
+
+cdef enum:
+    WIDE_ARRAYS = 8             # most arrays in double precision at once
+
+
+cdef struct Wide:
+    # Arrays in double precision.
+    int kind
+    Py_ssize_t lead
+    int64_t *dims
+    char *arrays[WIDE_ARRAYS]
+    int count
+
+
+cdef const char *widened(const Work *w) noexcept nogil:
+    cdef Wide wide
+    cdef const char *error
+    cdef int k
+    memset(&wide, 0, sizeof(wide))
+    if w.kind != FLOAT and w.kind != FLOAT_COMPLEX:
+        return "values in single precision are needed"
+    wide.kind = DOUBLE if w.kind == FLOAT else DOUBLE_COMPLEX
+    wide.lead = w.call.result.rank - core_rank(signature_of(w)[0])
+    wide.dims = <int64_t *>malloc(sizeof(int64_t) * WIDE_ARRAYS * (wide.lead + 2))
+    error = go_wide(w, &wide) if wide.dims != NULL else no_memory
+    for k in range(wide.count):
+        free(wide.arrays[k])
+    free(wide.dims)
+    return error
+
+
+cdef Operand array_like(const Work *w, Wide *wide, char letter,
+                        const Operand *other) noexcept nogil:
+    """A new array with the dimensions of a batch of another; its data NULL without memory."""
+    cdef Operand o
+    cdef int64_t *dims = wide.dims + wide.count * (wide.lead + 2)
+    cdef Py_ssize_t i, length = 1
+    o.kind = DOUBLE if is_real(letter) else wide.kind
+    o.rank = wide.lead + core_rank(letter)
+    o.dims = dims
+    for i in range(wide.lead):
+        dims[i] = other.dims[i]
+    if core_rank(letter) > 0:
+        dims[wide.lead] = length_of(w.view, letter)
+    if letter == c"x":
+        dims[wide.lead + 1] = w.columns
+    for i in range(o.rank):
+        length *= dims[i]
+    o.data = <char *>malloc(size_of(o.kind) * length + 1)
+    prefer_large_pages(o.data, size_of(o.kind) * length)
+    wide.arrays[wide.count] = o.data
+    wide.count += 1
+    return o
+
+
+cdef inline Py_ssize_t reals_of(const Operand *o) noexcept nogil:
+    """Real numbers in an array."""
+    cdef Py_ssize_t i, length = 2 if o.kind > DOUBLE else 1
+    for i in range(o.rank):
+        length *= o.dims[i]
+    return length
+
+
+cdef void widen(const Operand *narrow, const Operand *wide) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(reals_of(narrow)):
+        (<double *>wide.data)[i] = (<const float *>narrow.data)[i]
+
+
+cdef void narrow(const Operand *wide, const Operand *result) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(reals_of(result)):
+        (<float *>result.data)[i] = <float>(<const double *>wide.data)[i]
+
+
+cdef const char *step(const Work *w, int operation, int count, const Operand *a, const Operand *b,
+                      const Operand *c, const Operand *result) noexcept nogil:
+    """One operation among wide arrays."""
+    cdef Call call = w.call[0]
+    call.operation = operation
+    call.operands = count
+    if a.data == NULL or b.data == NULL or c.data == NULL or result.data == NULL:
+        return no_memory
+    call.operand[0] = a[0]
+    call.operand[1] = b[0]
+    call.operand[2] = c[0]
+    call.result = result[0]
+    return perform(w.view, &call)
+
+
+cdef const char *go_wide(const Work *w, Wide *wide) noexcept nogil:
+    cdef int operation = w.call.operation
+    cdef const Operand *first = &w.call.operand[0]
+    cdef const Operand *second = &w.call.operand[1]
+    cdef char letter = signature_of(w)[0]
+    cdef Operand a = array_like(w, wide, c"a", first)
+    cdef Operand panels, s, x, out
+    cdef const char *error
+    if a.data == NULL:
+        return no_memory
+    widen(first, &a)
+    panels = array_like(w, wide, c"l", first)
+    error = step(w, CHOLESKY, 1, &a, &a, &a, &panels)
+    if error != NULL:
+        return error
+    out = array_like(w, wide, letter, &w.call.result)
+    if operation == WIDE_LOGDET:
+        error = step(w, LOGDET, 1, &panels, &panels, &panels, &out)
+    elif operation == WIDE_SOLVE:
+        x = array_like(w, wide, c"x", second)
+        if x.data == NULL:
+            return no_memory
+        widen(second, &x)
+        error = step(w, SOLVE, 2, &panels, &x, &x, &out)
+    else:
+        s = array_like(w, wide, c"l", first)
+        error = step(w, INVERSE, 1, &panels, &panels, &panels, &s)
+        if error == NULL and operation == WIDE_INVERSE:
+            error = step(w, GATHER, 1, &s, &s, &s, &out)
+        elif error == NULL:
+            error = sandwich_wide(w, wide, &panels, &s, &out)
+    if error == NULL:
+        narrow(&out, &w.call.result)
+    return error
+
+
+cdef const char *sandwich_wide(const Work *w, Wide *wide, const Operand *factor_,
+                               const Operand *s, const Operand *out) noexcept nogil:
+    """A^-1 M A^-1 from the factor and the partial inverse."""
+    cdef const Operand *result = &w.call.result
+    cdef Operand m = array_like(w, wide, c"a", &w.call.operand[1])
+    cdef Operand x = array_like(w, wide, c"l", result)
+    cdef Operand h = array_like(w, wide, c"l", result)
+    cdef const char *error
+    if m.data == NULL:
+        return no_memory
+    widen(&w.call.operand[1], &m)
+    error = step(w, CHANGE, 2, factor_, &m, &m, &x)
+    if error == NULL:
+        error = step(w, SANDWICHED, 3, factor_, s, &x, &h)
+    if error == NULL:
+        error = step(w, GATHER, 1, &h, &h, &h, out)
+    return error
+
+
+# ---- from Python ----
+
+
+cdef const int64_t *longs(const int64_t[::1] array) noexcept:
+    return &array[0] if array.shape[0] else NULL
+
+
+cdef const int32_t *ints(const int32_t[::1] array) noexcept:
+    return &array[0] if array.shape[0] else NULL
+
+
+KINDS = {"f": FLOAT, "d": DOUBLE, "F": FLOAT_COMPLEX, "D": DOUBLE_COMPLEX}
+
+cdef enum:
+    MOST_DIMENSIONS = 64
+
+
+cdef class Frame:
+    """What operations need of a SymbolicFactor, or of a triangle, which keeps it."""
+
+    def __init__(self, symbolic):
+        cdef Structure structure
+        if self.kept is not None:
+            raise ValueError("operations: a frame belongs to one pattern")
+        self.kept = []
+        memset(&self.view, 0, sizeof(View))
+        self.view.indptr = longs(self.keep(symbolic.indptr))
+        structure = getattr(symbolic, "_structure", None)
+        if structure is None:
+            memset(&self.own, 0, sizeof(Pattern))
+            self.own.n = symbolic.shape[0]
+            self.own.nnz = self.own.size = symbolic.indices.shape[0]
+            self.own.crowd.tasks = self.own.alone.tasks = 1
+            self.view.p = &self.own
+            self.view.members = longs(self.keep(np.append(symbolic.indices, 0)))
+        else:
+            self.keep(structure)
+            self.view.p = &structure.pattern
+            self.view.indices = ints(self.keep(symbolic.indices))
+            self.view.order = ints(self.keep(symbolic._order))
+            self.view.post = ints(self.keep(symbolic._post))
+
+    def keep(self, thing):
+        """Have it live as long as this."""
+        self.kept.append(thing)
+        return thing
+
+    def know_factor(self, symbolic):
+        """Have the entries of L at hand."""
+        if self.view.entries != NULL:
+            return
+        indptr, indices = symbolic.factor_pattern()
+        column = np.repeat(np.arange(len(indptr) - 1, dtype=np.int32), np.diff(indptr))
+        places = np.zeros(indices.shape[0] + 1, dtype=np.int64)     # never of length zero
+        find_entries(symbolic._structure, symbolic.perm[indices], symbolic.perm[column],
+                     places[:indices.shape[0]])
+        self.kept.append(places)
+        self.view.entry_count = indices.shape[0]
+        self.view.entries = longs(places)
+
+    def know_both_triangles(self, symbolic):
+        """Have the map between one triangle of A and both at hand."""
+        if self.view.sources != NULL:
+            return
+        sources = np.append(symbolic._both_triangles[2], 0)         # never of length zero
+        self.kept.append(sources)
+        self.view.full_count = sources.shape[0] - 1
+        self.view.sources = longs(sources)
+
+    def length(self, str letter):
+        """Length of the array that a letter stands for, of one vector for x."""
+        return length_of(&self.view, ord(letter))
+
+    def perform(self, int operation, tuple operands, result, int threads, int flags=0,
+                double diagonal=1, double below=1):
+        """Carry out an operation on C-contiguous arrays."""
+        cdef Call call
+        cdef Py_buffer buffers[MOST_OPERANDS + 1]
+        cdef int64_t dims[(MOST_OPERANDS + 1) * MOST_DIMENSIONS]
+        cdef const char *error
+        cdef int q, held = 0
+        call.operation = operation
+        call.flags = flags
+        call.diagonal = diagonal
+        call.below = below
+        call.threads = threads
+        call.operands = len(operands)
+        if call.operands > MOST_OPERANDS or threads < 1:
+            raise ValueError("operations: wrong arguments")
+        try:
+            for q in range(call.operands + 1):
+                array = operands[q] if q < call.operands else result
+                if array.ndim > MOST_DIMENSIONS or array.dtype.char not in KINDS:
+                    raise ValueError("operations: wrong arguments")
+                PyObject_GetBuffer(
+                    array, &buffers[q],
+                    PyBUF_C_CONTIGUOUS | (PyBUF_WRITABLE if q == call.operands else 0))
+                held += 1
+                take(&buffers[q], KINDS[array.dtype.char], dims + q * MOST_DIMENSIONS,
+                     &call.operand[q] if q < call.operands else &call.result)
+            with nogil:
+                error = perform(&self.view, &call)
+        finally:
+            for q in range(held):
+                PyBuffer_Release(&buffers[q])
+        if error != NULL:
+            message = error.decode()
+            if message == "no memory":
+                raise MemoryError("no memory for the workspace of an operation")
+            raise ValueError(f"operations: {message}")
+
+
+frames = WeakValueDictionary()
+
+
+def frame_of(symbolic):
+    """The frame of all equal patterns: what one of them knows the others need not find out."""
+    frame = frames.get(symbolic.digest)
+    return frames.setdefault(symbolic.digest, Frame(symbolic)) if frame is None else frame
+
+
+cdef void take(Py_buffer *buffer, int kind, int64_t *dims, Operand *operand) noexcept:
+    cdef int i
+    for i in range(buffer.ndim):
+        dims[i] = buffer.shape[i]
+    operand.data = <char *>buffer.buf
+    operand.kind = kind
+    operand.rank = buffer.ndim
+    operand.dims = dims

@@ -1,0 +1,480 @@
+"""Approximate minimum degree ordering on a quotient graph.
+
+Eliminating a vertex joins its neighbors to a clique. The quotient graph never stores cliques:
+an eliminated vertex becomes an *element* that lists the *variables* of its clique, and a variable
+i lists the elements it belongs to, E_i, followed by the variables it is still joined to by an
+edge, A_i. Its neighbors are A_i and all L_e, e in E_i.
+
+    list of a variable      [ e e e | v v v v ]         `elements[i]` of them, `length[i]` in all
+    list of an element      [ v v v v v ]
+
+Variables with the same neighbors become one *supervariable*, of weight `weight[i]` > 0. While a
+pivot is processed, the variables of its element carry a negative weight. What was swallowed, an
+element by a newer one or a variable by another, has weight 0 and a degree of GONE, and is passed
+over.
+
+Where a part of a larger graph is ordered, the vertices around it that are eliminated later count
+in the degrees but are never pivots: they are *fixed* (the halo of Pellegrini, Roman and Amestoy).
+
+References
+----------
+Amestoy, P. R., Davis, T. A., Duff, I. S. (1996). An approximate minimum degree ordering
+    algorithm. SIAM J. Matrix Anal. Appl. 17(4), 886-905.
+Amestoy, P. R., Davis, T. A., Duff, I. S. (2004). Algorithm 837: AMD, an approximate minimum
+    degree ordering algorithm. ACM Trans. Math. Softw. 30(3), 381-388.
+Pellegrini, F., Roman, J., Amestoy, P. (2000). Hybridizing nested dissection and halo approximate
+    minimum degree for efficient sparse matrix ordering. Concurrency: Pract. Exper. 12, 69-84.
+"""
+
+from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint32_t
+from libc.stdlib cimport free
+from libc.string cimport memcpy, memset
+
+import numpy as np
+
+from sparsechol._core.ordering.compressed cimport Compressed
+from sparsechol._core.ordering.graph cimport Graph, room
+from sparsechol._core.symbolic.forest cimport depth_first
+
+
+cdef enum:
+    IS_ELEMENT = -1         # in place of the number of elements of a variable
+    GONE = -1               # in place of the degree of what was swallowed
+
+
+# Where a branch would go either way, the loops below do without: what is dropped is written too,
+# and the next entry overwrites it; what does not count is masked.
+
+
+cdef inline int64_t positive(int64_t x) noexcept nogil:
+    """All bits if x > 0, else none."""
+    return (-x) >> 63
+
+
+cdef inline void enlist(Quotient *g, int32_t i, int32_t degree) noexcept nogil:
+    """Put variable i at the front of the list of its degree; one that is fixed is its own list."""
+    cdef int32_t end = g.n + min(degree, g.most)
+    cdef int32_t front = g.link[end].next
+    g.vertex[i].degree = degree
+    if g.fixed[i]:
+        g.link[i] = Link(next=i, previous=i)
+        return
+    g.link[i] = Link(next=front, previous=end)
+    g.link[front].previous = i
+    g.link[end].next = i
+    g.lowest = min(g.lowest, degree)
+
+
+cdef inline void delist(Quotient *g, int32_t i) noexcept nogil:
+    """Take variable i out of the list of its degree."""
+    cdef Link link = g.link[i]
+    g.link[link.next].previous = link.previous
+    g.link[link.previous].next = link.next
+
+
+cdef inline void swallow(Quotient *g, int32_t vertex, int32_t by) noexcept nogil:
+    """An element or variable goes into another one."""
+    g.parent[vertex] = by
+    g.vertex[vertex].weight = 0
+    g.vertex[vertex].degree = GONE
+    g.vertex[vertex].length = 0
+
+
+cdef void set_up(Quotient *g) noexcept nogil:
+    """Degree lists; isolated vertices are ordered at once."""
+    cdef int32_t i, degree
+    cdef int64_t p
+    for i in range(g.n):
+        if not g.fixed[i]:
+            g.waiting += g.vertex[i].weight
+        g.left += g.vertex[i].weight
+    for i in range(g.n):
+        degree = 0
+        for p in range(g.vertex[i].start, g.vertex[i].start + g.vertex[i].length):
+            degree += g.vertex[g.lists[p]].weight
+        if g.vertex[i].length > 0:
+            enlist(g, i, degree)
+        elif not g.fixed[i]:
+            g.vertex[i].elements = IS_ELEMENT
+            g.left -= g.vertex[i].weight
+            g.waiting -= g.vertex[i].weight
+            g.vertex[i].weight = 0
+
+
+cdef int32_t take_pivot(Quotient *g) noexcept nogil:
+    """A variable of least approximate degree."""
+    cdef int32_t pivot
+    while g.link[g.n + g.lowest].next == g.n + g.lowest:
+        g.lowest += 1
+    pivot = g.link[g.n + g.lowest].next
+    delist(g, pivot)
+    return pivot
+
+
+cdef int64_t collect_garbage(Quotient *g, int64_t keep_from) noexcept nogil:
+    """Close the gaps between lists.
+
+    The unfinished list that begins at `keep_from` stays the last; returns where it begins now.
+    """
+    cdef int32_t v
+    cdef int64_t p, q = 0
+    cdef int32_t _
+    # The first entry of each list moves to `start`; its place names the owner.
+    for v in range(g.n):
+        if g.vertex[v].length > 0:
+            p = g.vertex[v].start
+            g.vertex[v].start = g.lists[p]
+            g.lists[p] = ~v
+    p = 0
+    while p < keep_from:
+        v = ~g.lists[p]
+        p += 1
+        if v < 0:
+            continue
+        g.lists[q] = <int32_t>g.vertex[v].start
+        g.vertex[v].start = q
+        q += 1
+        for _ in range(g.vertex[v].length - 1):
+            g.lists[q] = g.lists[p]
+            q += 1
+            p += 1
+    for p in range(keep_from, g.free):
+        g.lists[q + p - keep_from] = g.lists[p]
+    g.free = q + g.free - keep_from
+    return q
+
+
+cdef inline int32_t claim(Quotient *g, const int32_t *source, int32_t length, int32_t *into,
+                          int32_t *degree) noexcept nogil:
+    """Collect the variables of a list that are not claimed or gone; returns how many.
+
+    `into` may be `source`; a claimed variable's weight is negative.
+    """
+    cdef int32_t size = 0, k, i, weight
+    for k in range(length):
+        i = source[k]
+        weight = g.vertex[i].weight
+        if weight > 0:
+            g.vertex[i].weight = -weight
+            delist(g, i)
+            degree[0] += weight
+            into[size] = i
+            size += 1
+    return size
+
+
+cdef void form_in_place(Quotient *g, int32_t pivot) noexcept nogil:
+    """L_pivot of a pivot without elements: its own list, shrunk."""
+    cdef int32_t *start = g.lists + g.vertex[pivot].start
+    g.vertex[pivot].length = claim(
+        g, start, g.vertex[pivot].length, start, &g.vertex[pivot].degree)
+
+
+cdef void form_at_end(Quotient *g, int32_t pivot) noexcept nogil:
+    """L_pivot = (A_pivot and all L_e, e in E_pivot) without the pivot, as a new list.
+
+    Every e is swallowed. What has been read of the pivot's list is cut off before garbage is
+    collected. There is room then: what is live is never more than at the start, and no list is
+    longer than n.
+    """
+    cdef int64_t begin = g.free
+    cdef int32_t k, source, count = g.vertex[pivot].elements
+    for k in range(count + 1):
+        source = pivot
+        if k < count:
+            source = g.lists[g.vertex[pivot].start]
+            g.vertex[pivot].start += 1
+            g.vertex[pivot].length -= 1
+        if g.free + g.vertex[source].length > g.room:
+            begin = collect_garbage(g, begin)
+        g.free += claim(g, g.lists + g.vertex[source].start, g.vertex[source].length,
+                        g.lists + g.free, &g.vertex[pivot].degree)
+        if source != pivot:
+            swallow(g, source, pivot)
+    g.vertex[pivot].start = begin
+    g.vertex[pivot].length = <int32_t>(g.free - begin)
+
+
+cdef void measure_inside(Quotient *g, int32_t pivot) noexcept nogil:
+    """stamp[e] - flag <- |L_e and L_pivot| for every element e next to a variable of L_pivot."""
+    cdef int64_t flag = g.flag
+    cdef int32_t j, k, weight
+    cdef Vertex *vertex = g.vertex
+    cdef Vertex *e
+    cdef const int32_t *variables = g.lists + vertex[pivot].start
+    cdef const int32_t *elements
+    for j in range(vertex[pivot].length):
+        weight = -vertex[variables[j]].weight
+        elements = g.lists + vertex[variables[j]].start
+        for k in range(vertex[variables[j]].elements):
+            e = &vertex[elements[k]]
+            e.stamp = max(e.stamp, flag) + weight
+
+
+cdef int32_t update_variables(Quotient *g, int32_t pivot) noexcept nogil:
+    """Lists, degrees and hash values of the variables of L_pivot; weight eliminated with it.
+
+    Elements inside L_pivot are swallowed (aggressive absorption); a variable with no neighbor
+    outside L_pivot is eliminated with the pivot (mass elimination).
+    """
+    cdef int64_t p
+    cdef int32_t i, weight, gone = 0
+    for p in range(g.vertex[pivot].start, g.vertex[pivot].start + g.vertex[pivot].length):
+        i = g.lists[p]
+        if not update_variable(g, i, pivot):
+            weight = -g.vertex[i].weight
+            swallow(g, i, pivot)
+            g.vertex[pivot].degree -= weight
+            gone += weight
+    return gone
+
+
+cdef inline bint update_variable(Quotient *g, int32_t i, int32_t pivot) noexcept nogil:
+    """False if variable i has no neighbor outside L_pivot."""
+    cdef Vertex *vertex = g.vertex
+    cdef int32_t *entries = g.lists + vertex[i].start
+    cdef int64_t degree = 0, outside, flag = g.flag
+    cdef uint32_t hash_value = 0
+    cdef int32_t x, k, weight, kept, size = 0, middle, others = 0, elements = vertex[i].elements
+    for k in range(elements):
+        x = entries[k]
+        outside = vertex[x].degree + flag - vertex[x].stamp
+        if outside == 0:
+            swallow(g, x, pivot)
+        kept = <int32_t>positive(outside)
+        degree += outside & kept
+        hash_value += <uint32_t>(x & kept)
+        entries[size] = x
+        size -= kept
+    middle = size
+    for k in range(elements, vertex[i].length):
+        x = entries[k]
+        weight = vertex[x].weight
+        kept = <int32_t>positive(weight)
+        others += weight & kept
+        hash_value += <uint32_t>(x & kept)
+        entries[size] = x
+        size -= kept
+    degree += others
+    if size == 0 and not g.fixed[i]:
+        return False
+    vertex[i].degree = <int32_t>min(<int64_t>vertex[i].degree, degree)
+    # The pivot comes first. At least one entry was dropped (the pivot or a swallowed element),
+    # so there is a place for it: the first variable moves to the end, the first element to the
+    # place of that variable.
+    entries[size] = entries[middle]
+    entries[middle] = entries[0]
+    entries[0] = pivot
+    vertex[i].elements = middle + 1
+    vertex[i].length = size + 1
+    x = <int32_t>(hash_value & g.mask)
+    g.link[i] = Link(next=g.bucket[x], previous=x)
+    g.bucket[x] = i
+    return True
+
+
+cdef void find_supervariables(Quotient *g, int32_t pivot) noexcept nogil:
+    """Variables of L_pivot with equal lists become one; only equal hash values are compared."""
+    cdef int64_t p, q
+    cdef int32_t i, j, before
+    for p in range(g.vertex[pivot].start, g.vertex[pivot].start + g.vertex[pivot].length):
+        i = g.lists[p]
+        if g.vertex[i].weight == 0:
+            continue
+        j = g.link[i].previous
+        i = g.bucket[j]
+        g.bucket[j] = -1
+        while i != -1 and g.link[i].next != -1:
+            for q in range(g.vertex[i].start + 1, g.vertex[i].start + g.vertex[i].length):
+                g.vertex[g.lists[q]].stamp = g.flag
+            before = i
+            j = g.link[i].next
+            while j != -1:
+                if same_list(g, i, j):
+                    g.vertex[i].weight += g.vertex[j].weight
+                    swallow(g, j, i)
+                    g.link[before].next = g.link[j].next
+                else:
+                    before = j
+                j = g.link[j].next
+            g.flag += 1
+            i = g.link[i].next
+
+
+cdef inline bint same_list(Quotient *g, int32_t i, int32_t j) noexcept nogil:
+    """Whether j has the list of i, whose entries carry the stamp `flag`."""
+    cdef int64_t q
+    if (g.vertex[i].length != g.vertex[j].length or g.vertex[i].elements != g.vertex[j].elements
+            or g.fixed[i] != g.fixed[j]):
+        return False
+    for q in range(g.vertex[j].start + 1, g.vertex[j].start + g.vertex[j].length):
+        if g.vertex[g.lists[q]].stamp != g.flag:
+            return False
+    return True
+
+
+cdef void finish_element(Quotient *g, int32_t pivot, bint at_end) noexcept nogil:
+    """The variables that are left go back to the degree lists; L_pivot lists only them."""
+    cdef int64_t p, q = g.vertex[pivot].start
+    cdef int32_t i, weight
+    for p in range(g.vertex[pivot].start, g.vertex[pivot].start + g.vertex[pivot].length):
+        i = g.lists[p]
+        weight = -g.vertex[i].weight
+        if weight == 0:
+            continue
+        g.vertex[i].weight = weight
+        enlist(g, i, <int32_t>min(<int64_t>g.vertex[i].degree + g.vertex[pivot].degree - weight,
+                                  g.left - weight))
+        g.lists[q] = i
+        q += 1
+    g.vertex[pivot].length = <int32_t>(q - g.vertex[pivot].start)
+    g.vertex[pivot].weight = 0
+    if at_end:
+        g.free = q
+
+
+cdef void eliminate(Quotient *g) noexcept nogil:
+    """Eliminate all variables, a supervariable of least approximate degree at a time."""
+    cdef int32_t pivot, gone, largest = 0
+    cdef bint at_end
+    while g.waiting > 0:
+        pivot = take_pivot(g)
+        g.waiting -= g.vertex[pivot].weight
+        g.left -= g.vertex[pivot].weight
+        g.vertex[pivot].weight = -g.vertex[pivot].weight
+        g.vertex[pivot].degree = 0
+        at_end = g.vertex[pivot].elements > 0
+        if at_end:
+            form_at_end(g, pivot)
+        else:
+            form_in_place(g, pivot)
+        g.vertex[pivot].elements = IS_ELEMENT
+        largest = max(largest, g.vertex[pivot].degree)
+        measure_inside(g, pivot)
+        gone = update_variables(g, pivot)
+        g.waiting -= gone
+        g.left -= gone
+        g.flag += largest + 1
+        find_supervariables(g, pivot)
+        finish_element(g, pivot, at_end)
+
+
+cdef int32_t assembly_postorder(Quotient *g, int32_t *perm) noexcept nogil:
+    """Postorder of the forest of who swallowed whom, fixed variables left out.
+
+    Below an element, the elements it swallowed come first: its own variables are eliminated
+    together with it, after them. Returns how many vertices are listed.
+    """
+    cdef int32_t *child = g.bucket
+    cdef int32_t *sibling = g.sibling
+    cdef int32_t v, place = 0
+    cdef bint elements
+    for v in range(g.n):
+        child[v] = -1
+    for elements in range(2):
+        for v in range(g.n - 1, -1, -1):
+            if g.parent[v] != -1 and (g.vertex[v].elements == IS_ELEMENT) == elements:
+                sibling[v] = child[g.parent[v]]
+                child[g.parent[v]] = v
+    for v in range(g.n):
+        if g.parent[v] == -1 and g.vertex[v].elements == IS_ELEMENT:
+            place = depth_first(v, child, sibling, g.lists, perm, place)
+    return place
+
+
+# ---- Memory, and what is called ----
+
+
+cdef bint open_quotient(Quotient *g, int32_t n, int64_t entries, int64_t total) noexcept nogil:
+    """Memory for a graph of n vertices of this weight; the caller fills `start`, `length`,
+    `lists`, `weight` and `fixed`. False where memory is short."""
+    cdef int32_t v
+    cdef int64_t links
+    memset(g, 0, sizeof(Quotient))
+    g.n = n
+    g.room = entries + entries // 5 + n
+    g.free = entries
+    g.most = <int32_t>min(total, <int64_t>INT32_MAX - n - 1)
+    links = <int64_t>n + g.most + 1
+    # One block, for which large pages are worth while.
+    g.vertex = <Vertex *>room(
+        n * <int64_t>(sizeof(Vertex) + 3 * sizeof(int32_t) + 1)
+        + links * <int64_t>sizeof(Link) + g.room * <int64_t>sizeof(int32_t), 1)
+    if g.vertex == NULL:
+        return False
+    g.link = <Link *>(g.vertex + n)
+    g.lists = <int32_t *>(g.link + links)
+    g.parent = g.lists + g.room
+    g.bucket = g.parent + n
+    g.sibling = g.bucket + n
+    g.fixed = <uint8_t *>(g.sibling + n)
+    for v in range(n, n + g.most + 1):
+        g.link[v] = Link(next=v, previous=v)
+    memset(g.bucket, 0xff, <size_t>n * sizeof(int32_t))
+    memset(g.parent, 0xff, <size_t>n * sizeof(int32_t))         # all -1
+    memset(g.fixed, 0, <size_t>n * sizeof(uint8_t))
+    memset(g.vertex, 0, <size_t>n * sizeof(Vertex))
+    while 2 * g.mask + 1 < <uint64_t>n:
+        g.mask = 2 * g.mask + 1
+    g.flag = 1
+    g.lowest = g.most
+    return True
+
+
+cdef void close_quotient(Quotient *g) noexcept nogil:
+    free(g.vertex)
+
+
+cdef int32_t minimum_degree(Quotient *g, int32_t *perm) noexcept nogil:
+    """Order all vertices but the fixed ones; returns their number. Uses up the graph."""
+    set_up(g)
+    eliminate(g)
+    return assembly_postorder(g, perm)
+
+
+def amd(Compressed graph):
+    """Approximate minimum degree ordering.
+
+    Quotient graph with element absorption, approximate external degrees, mass elimination,
+    supervariables found by hashing, and aggressive absorption (Amestoy, Davis, Duff 1996, 2004).
+
+    Parameters
+    ----------
+    graph : Compressed
+
+    Returns
+    -------
+    perm : (n,) int32 ndarray
+        ``A[perm][:, perm]`` has a sparse Cholesky factor.
+    """
+    cdef const Graph *whole = &graph.graph
+    cdef Quotient g
+    cdef bint well = True
+    perm_array = np.empty(graph.group.shape[0], dtype=np.int32)
+    cdef int32_t[::1] perm = perm_array
+    cdef int32_t[::1] order = np.empty(whole.n + 1, dtype=np.int32)
+    cdef int32_t[::1] start = np.empty(whole.n + 1, dtype=np.int32)
+    if perm.shape[0] == 0:
+        return perm_array
+    with nogil:
+        if whole.n > 0:
+            well = open_quotient(&g, whole.n, whole.start[whole.n], whole.total)
+            if well:
+                fill(&g, whole)
+                minimum_degree(&g, &order[0])
+            close_quotient(&g)
+        if well:
+            graph.expand(&order[0], &start[0], &perm[0])
+    if not well:
+        raise MemoryError("no memory for the minimum degree ordering")
+    return perm_array
+
+
+cdef void fill(Quotient *g, const Graph *whole) noexcept nogil:
+    """All vertices of a graph."""
+    cdef int32_t v
+    memcpy(g.lists, whole.adjacent, <size_t>whole.start[whole.n] * sizeof(int32_t))
+    for v in range(whole.n):
+        g.vertex[v].weight = whole.weight[v]
+        g.vertex[v].start = whole.start[v]
+        g.vertex[v].length = <int32_t>(whole.start[v + 1] - whole.start[v])

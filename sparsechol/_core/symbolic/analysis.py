@@ -1,0 +1,95 @@
+"""From a permutation to supernodes in the order they are visited, with exact counts."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from sparsechol._core.symbolic.etree import (
+    column_counts,
+    elimination_tree,
+    inverse_permutation,
+    neighbors,
+    permuted_triangle,
+    postorder,
+    renumber,
+)
+from sparsechol._core.symbolic.patterns import factor_pattern, symmetric_pattern
+from sparsechol._core.symbolic.supernodes import (
+    amalgamate,
+    find_regions,
+    fundamental_supernodes,
+    visiting_order,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Tree:
+    """Elimination tree of a permuted pattern, numbered in postorder."""
+
+    perm: np.ndarray  # original row at each place
+    parent: np.ndarray
+    counts: np.ndarray  # entries in each column of L, diagonal included
+
+    @cached_property
+    def nnz(self) -> int:
+        """Entries of L."""
+        return int(self.counts.sum())
+
+    @cached_property
+    def flops(self) -> float:
+        """Sum of the squared column counts."""
+        return float(np.sum(self.counts.astype(np.float64) ** 2))
+
+
+def elimination(indptr, indices, perm) -> Tree:
+    """Elimination tree and column counts of a lower pattern under a permutation, postordered."""
+    starts, members, _ = symmetric_pattern(indptr, indices)
+    post, parent, counts, _ = vertex_tree(starts, members, np.ones_like(perm), perm)
+    return Tree(perm[post], parent, counts)
+
+
+def vertex_tree(starts, members, weight, order):
+    """Tree of a graph whose vertices, of `weight` rows each, are eliminated in an order.
+
+    Returns
+    -------
+    post : postorder: node j is vertex ``order[post[j]]``.
+    parent, counts, weight : of each node; the count is that of its first row.
+    """
+    places, start, middle, end = neighbors(starts, members, order, inverse_permutation(order))
+    parent = elimination_tree(places, start, middle)
+    post = postorder(parent)
+    inverse = inverse_permutation(post)
+    parent = renumber(parent, post, inverse)
+    weight = weight[order[post]]
+    counts = column_counts(parent, places, middle, end, weight, post, inverse)
+    return post, parent, counts, weight
+
+
+def supernodal_order(tree: Tree):
+    """Supernodes that are visited in the order of their columns.
+
+    Returns
+    -------
+    perm : original row at each place.
+    first, region, below : of each supernode its first column, the region that it is part of (see
+        supernodes), and its number of rows below.
+    """
+    first = fundamental_supernodes(tree.parent, tree.counts)
+    into, above = amalgamate(first, tree.parent, tree.counts)
+    simple = find_regions(first, into, above, tree.counts)
+    order, boundaries, region = visiting_order(first, into, above, tree.counts, simple)
+    below = tree.counts[order[boundaries[1:] - 1]] - 1
+    return tree.perm[order], boundaries, region, below
+
+
+def pattern_of_factor(indptr, indices, perm):
+    """Exact pattern of L by column (indptr, indices) for the given permutation itself."""
+    inverse = inverse_permutation(perm)
+    tree = elimination(indptr, indices, perm)
+    counts = np.empty_like(tree.counts)
+    counts[inverse[tree.perm]] = tree.counts
+    starts, members, _ = permuted_triangle(indptr, indices, inverse)
+    parent = elimination_tree(members, starts[:-1], starts[1:])
+    return factor_pattern(parent, starts, members, counts)

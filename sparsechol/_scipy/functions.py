@@ -1,0 +1,181 @@
+"""One call each: factor and use."""
+
+from typing import Any
+
+from numpy.typing import ArrayLike
+from scipy.sparse import csc_array
+
+from .cholesky_factor import CholeskyFactor
+from .symbolic_factor import analyze_for
+
+
+def cholesky(
+    A: Any,
+    ordering: str | ArrayLike = "auto",
+    lower: bool = True,
+    check_symmetric: bool = False,
+    threads: int | None = None,
+) -> CholeskyFactor:
+    """Factor a sparse symmetric (Hermitian) positive definite matrix, ``P A P^T = L L^H``.
+
+    Parameters
+    ----------
+    A : (n, n) sparse array or matrix of any format, or dense array
+        float32, float64, complex64 or complex128; integers become float64. Only the triangle
+        named by `lower` is read. Unsorted indices are accepted, repeated entries summed. Not
+        modified.
+    ordering : str or (n,) array_like of int, optional
+        Fill-reducing ordering, see `analyze`. Here 'auto' counts on one factorization: it spends
+        less time than `analyze`, which is the better start where many are to come.
+    lower : bool, optional
+        Whether the lower triangle is read (default) or the upper one.
+    check_symmetric : bool, optional
+        Test that `A` is symmetric and raise ValueError where it is not.
+    threads : int, optional
+        Most threads to use. By default what the environment variable SPARSECHOL_NUM_THREADS says,
+        else the cores that this process may use; one where a problem is too small to gain by more.
+        The result has the same bits for any number. The threads are native and share no lock with
+        Python; BLAS's own threads are left alone.
+
+    Returns
+    -------
+    CholeskyFactor
+
+    Raises
+    ------
+    NotPositiveDefiniteError
+        If a pivot is not positive, or is rounding: singular to working precision. Its attributes
+        ``row`` and ``pivot`` say where, in the numbering of `A`.
+    ValueError
+        If `A` is not square, holds NaN or infinity in that triangle, or its index arrays are
+        corrupt.
+    TypeError
+        If `A` is not numeric.
+
+    Warns
+    -----
+    scipy.linalg.LinAlgWarning
+        If a pivot is so small that rounding may have decided it.
+
+    See Also
+    --------
+    analyze : the symbolic part alone, to be used for many matrices of one pattern.
+
+    Notes
+    -----
+    Multifrontal (Duff and Reid 1983; Liu 1992) over relaxed supernodes.
+
+    Examples
+    --------
+    >>> import numpy as np, scipy.sparse as sp, sparsechol as sc
+    >>> A = sp.csc_array([[4.0, 2.0, 0.0], [2.0, 5.0, 2.0], [0.0, 2.0, 5.0]])
+    >>> F = sc.cholesky(A, ordering="natural")
+    >>> F.L.toarray()
+    array([[2., 0., 0.],
+           [1., 2., 0.],
+           [0., 1., 2.]])
+    >>> F.solve(np.array([6.0, 9.0, 7.0]))
+    array([1., 1., 1.])
+    """
+    symbolic = analyze_for(A, ordering, lower, check_symmetric, reuse=False, threads=threads)
+    return symbolic.factorize(A, lower, threads)
+
+
+def solve(
+    A: Any,
+    b: Any,
+    ordering: str | ArrayLike = "auto",
+    lower: bool = True,
+    check_symmetric: bool = False,
+    threads: int | None = None,
+) -> Any:
+    """Solve ``A x = b`` with a sparse symmetric (Hermitian) positive definite matrix.
+
+    Parameters
+    ----------
+    A, ordering, lower, check_symmetric, threads
+        As for `cholesky`.
+    b : (n,) or (n, k) array_like, or sparse array or matrix
+
+    Returns
+    -------
+    x : ndarray of the shape of `b`, or sparse array if `b` is sparse
+
+    Raises
+    ------
+    NotPositiveDefiniteError, ValueError, TypeError
+        As for `cholesky`; ValueError also if the shapes do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsechol as sc
+    >>> sc.solve(np.array([[4.0, 2.0], [2.0, 5.0]]), [2.0, 9.0])
+    array([-0.5,  2. ])
+    """
+    return cholesky(A, ordering, lower, check_symmetric, threads).solve(b, threads)
+
+
+def logdet(
+    A: Any,
+    ordering: str | ArrayLike = "auto",
+    lower: bool = True,
+    check_symmetric: bool = False,
+    threads: int | None = None,
+) -> float:
+    """Logarithm of the determinant of a sparse symmetric positive definite matrix.
+
+    Parameters
+    ----------
+    A, ordering, lower, check_symmetric, threads
+        As for `cholesky`.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    NotPositiveDefiniteError, ValueError, TypeError
+        As for `cholesky`.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsechol as sc
+    >>> round(sc.logdet(np.array([[4.0, 2.0], [2.0, 5.0]])), 12)
+    2.77258872224
+    """
+    return cholesky(A, ordering, lower, check_symmetric, threads).logdet()
+
+
+def partial_inverse(
+    A: Any,
+    ordering: str | ArrayLike = "auto",
+    lower: bool = True,
+    check_symmetric: bool = False,
+    threads: int | None = None,
+) -> csc_array:
+    """Entries of ``A^-1`` on the pattern of A (Takahashi, Fagan and Chen 1973).
+
+    Parameters
+    ----------
+    A, ordering, lower, check_symmetric, threads
+        As for `cholesky`.
+
+    Returns
+    -------
+    Z : (n, n) csc_array
+        Symmetric (Hermitian), sorted.
+
+    Raises
+    ------
+    NotPositiveDefiniteError, ValueError, TypeError
+        As for `cholesky`.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsechol as sc
+    >>> sc.partial_inverse(np.array([[2.0, 1.0], [1.0, 2.0]])).toarray().round(6)
+    array([[ 0.666667, -0.333333],
+           [-0.333333,  0.666667]])
+    """
+    return cholesky(A, ordering, lower, check_symmetric, threads).partial_inverse(threads=threads)

@@ -1,0 +1,332 @@
+"""What a user may hand over, brought to the few forms that the kernels take."""
+
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import bsr_array, coo_array, csc_array, csr_array, issparse
+
+from .._core.numeric.checks import check_compressed
+from .._core.numeric.packing import first_nonfinite
+
+
+class Compressed(NamedTuple):
+    """
+    The arrays of a checked CSC or CSR array: contiguous, native, safe to walk.
+
+    `indptr` and `indices` are both int32 or both int64; `indices` may be unsorted and repeated.
+    The arrays may be the caller's own: read them only.
+    """
+
+    format: str
+    indptr: np.ndarray
+    indices: np.ndarray
+    data: np.ndarray
+    shape: tuple[int, int]
+
+
+_SUPPORTED = frozenset(map(np.dtype, "fdFD"))
+
+
+def scalar_dtype(*dtypes):
+    """
+    The type in which operands of these types are computed: float32, float64 or their complex kin.
+
+    ``numpy.result_type`` of all of them, then integers and booleans become float64, and shorter
+    or longer floats the nearest of the four.
+
+    Raises
+    ------
+    TypeError
+        If one of them is not numeric.
+    """
+    if len(dtypes) == 1 and dtypes[0] in _SUPPORTED:
+        return dtypes[0]
+    for dtype in map(np.dtype, dtypes):
+        if dtype.kind not in "biufc":
+            raise TypeError(f"arrays of dtype {dtype} are not supported: numbers are needed")
+    dtype = np.result_type(*dtypes)
+    if dtype.kind == "c":
+        return np.dtype(np.complex64 if dtype.itemsize <= 8 else np.complex128)
+    if dtype.kind == "f" and dtype.itemsize <= 4:
+        return np.dtype(np.float32)
+    return np.dtype(np.float64)
+
+
+def check_square(shape, name="A"):
+    """Raise ValueError unless `shape` is that of a square matrix."""
+    if len(shape) != 2 or shape[0] != shape[1]:
+        raise ValueError(f"{name} must be a square matrix, but its shape is {tuple(shape)}")
+
+
+def check_rhs_shape(shape, n):
+    """Raise ValueError unless `shape` is (n,) or (n, k)."""
+    if len(shape) not in (1, 2) or shape[0] != n:
+        raise ValueError(
+            f"the shapes of A, {(n, n)}, and b, {tuple(shape)}, do not fit: b is (n,) or (n, k)"
+        )
+
+
+def _refuse_not_finite(name, *place):
+    place = ", ".join(map(str, place))
+    raise ValueError(f"{name} must not hold infinities or NaNs: {name}[{place}] does")
+
+
+def check_finite(values, name):
+    """Raise ValueError naming the first NaN or infinite element of an array."""
+    finite = np.isfinite(values)
+    if not finite.all():
+        _refuse_not_finite(name, *np.unravel_index(np.argmin(finite), values.shape))
+
+
+def check_finite_triangle(A, lower, unit_diagonal=False, name="A"):
+    """Raise ValueError naming a NaN or infinite entry in the triangle of a `Compressed`."""
+    row, column = _not_finite(A)
+    depth = row - column if lower else column - row
+    read = np.flatnonzero(depth >= (1 if unit_diagonal else 0))
+    if read.size:
+        _refuse_not_finite(name, row[read[0]], column[read[0]])
+
+
+def _not_finite(A):
+    """Rows and columns of the NaN and infinite entries of a `Compressed`."""
+    entries = np.flatnonzero(~np.isfinite(A.data))
+    major = np.searchsorted(A.indptr, entries, side="right") - 1
+    minor = A.indices[entries]
+    return (minor, major) if A.format == "csc" else (major, minor)
+
+
+def dense_rhs(b, n, dtype, order="C"):
+    """
+    A dense right-hand side as a fresh (n, k) array, and the shape to give the solution.
+
+    Parameters
+    ----------
+    b : array_like, (n,) or (n, k)
+        Any layout and dtype; never modified.
+    n : int
+    dtype : dtype
+        One of the four of `scalar_dtype`.
+    order : {'C', 'F'}
+        'C' puts the right-hand sides of a row side by side, 'F' one after another.
+
+    Returns
+    -------
+    columns : (n, k) ndarray
+        A copy, of `dtype` and `order`.
+    shape : tuple
+        ``columns.reshape(shape)`` has the shape of `b`.
+
+    Raises
+    ------
+    TypeError
+        If `b` is not numeric.
+    ValueError
+        If the shape does not fit, or for NaN or infinity.
+    """
+    b = _unmasked(b, "b")
+    scalar_dtype(b.dtype)
+    check_rhs_shape(b.shape, n)
+    columns = np.empty((n, 1) if b.ndim == 1 else b.shape, dtype=dtype, order=order)
+    if b.dtype == dtype:
+        columns.reshape(b.shape)[...] = b
+    else:
+        with np.errstate(over="ignore"):
+            columns.reshape(b.shape)[...] = b
+    if first_nonfinite(columns.ravel(order="K")) >= 0:
+        check_finite(columns.reshape(b.shape), "b")
+    return columns, b.shape
+
+
+def sparse_rhs(b, n, dtype):
+    """
+    A sparse right-hand side, (n,) or (n, k), as a CSC `Compressed` of shape (n, k).
+
+    Raises as `dense_rhs` and `compressed` do.
+    """
+    check_rhs_shape(b.shape, n)
+    columns = converted(compressed(b, dtype, "b"), "csc")
+    row, column = _not_finite(columns)
+    if row.size:
+        _refuse_not_finite("b", row[0], column[0])
+    return columns
+
+
+def _unmasked(array, name):
+    """The array_like as an ndarray; masked elements, whose mask would be lost, are refused."""
+    if type(array) is np.ndarray:
+        return array
+    if np.ma.is_masked(array):
+        raise ValueError(f"{name} has masked elements: they are not supported")
+    return np.asarray(array)
+
+
+def compressed(A, dtype=None, name="A"):
+    """
+    The arrays of a matrix in compressed form, checked before SciPy's own code touches them.
+
+    CSC and CSR are taken as they are, without a copy where types allow; LIL and BSR become CSR,
+    all others CSC.
+
+    Parameters
+    ----------
+    A : sparse array or matrix of any format, or dense 2-D array
+        A one-dimensional sparse array is taken as a single column. Never modified.
+    dtype : dtype, optional
+        Of the values, one of the four of `scalar_dtype`; by default that of ``A.dtype``.
+    name : str, optional
+        What the messages call the array.
+
+    Returns
+    -------
+    Compressed
+
+    Raises
+    ------
+    ValueError
+        Naming the first place where the arrays contradict each other.
+    """
+    if not issparse(A):
+        A = _unmasked(A, name)
+        if A.ndim != 2:
+            raise ValueError(f"{name} must be a matrix, but its shape is {A.shape}")
+    dtype = scalar_dtype(A.dtype) if dtype is None else np.dtype(dtype)
+    if not issparse(A):
+        return _from_scipy(csc_array(_cast(A, dtype)))
+    return _READERS[A.format](A, dtype, name)
+
+
+def converted(A, format):
+    """The `Compressed` in the format 'csc' or 'csr'; converting sorts it and sums repetitions."""
+    if A.format == format:
+        return A
+    return _from_scipy(as_scipy(A).asformat(format))
+
+
+def as_scipy(A):
+    """The `Compressed` as a csc_array or csr_array, without a copy where SciPy makes none."""
+    container = csc_array if A.format == "csc" else csr_array
+    return container((A.data, A.indices, A.indptr), shape=A.shape)
+
+
+def _from_scipy(A):
+    return Compressed(A.format, A.indptr, A.indices, A.data, A.shape)
+
+
+def _cast(values, dtype):
+    """Values as a C-contiguous array of `dtype`; overflow of longer floats is left to be found."""
+    with np.errstate(over="ignore"):
+        return np.asarray(values).astype(dtype, order="C", casting="same_kind", copy=False)
+
+
+def _index_arrays(name, **arrays):
+    """Named index arrays, checked for kind and dimension, in one of the two index types."""
+    for attribute, array in arrays.items():
+        if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in "iu":
+            raise ValueError(f"{name}.{attribute} must be a 1-D array of integers")
+    int32 = all(array.dtype == np.int32 for array in arrays.values())
+    dtype = np.int32 if int32 else np.int64
+    return [np.ascontiguousarray(array, dtype=dtype) for array in arrays.values()]
+
+
+def _check_length(array, length, name):
+    if len(array) != length:
+        raise ValueError(f"{name} has length {len(array)}: it must be {length}")
+
+
+def _read_compressed(A, dtype, name):
+    """CSC and CSR; the single row of a one-dimensional CSR array is read as a column."""
+    if A.ndim == 1:
+        format, shape, n_major, n_minor = "csc", (A.shape[0], 1), 1, A.shape[0]
+    else:
+        format, shape = A.format, A.shape
+        n_major, n_minor = shape if format == "csr" else shape[::-1]
+    indptr, indices = _index_arrays(name, indptr=A.indptr, indices=A.indices)
+    _check_length(indptr, n_major + 1, f"{name}.indptr")
+    check_compressed(indptr, indices, n_minor, name)
+    if A.data.ndim != 1:
+        raise ValueError(f"{name}.data must be 1-D, not of shape {A.data.shape}")
+    _check_length(A.data, len(indices), f"{name}.data")
+    nnz = indptr[-1]
+    return Compressed(format, indptr, indices[:nnz], _cast(A.data[:nnz], dtype), shape)
+
+
+def _read_bsr(A, dtype, name):
+    """Not by ``A.check_format()``, which would replace and cut the caller's arrays."""
+    if A.data.ndim != 3 or 0 in A.data.shape[1:]:
+        raise ValueError(f"{name}.data must be 3-D with non-empty blocks, not {A.data.shape}")
+    r, c = A.data.shape[1:]
+    if A.shape[0] % r or A.shape[1] % c:
+        raise ValueError(f"blocks {(r, c)} of {name} do not divide its shape {A.shape}")
+    indptr, indices = _index_arrays(name, indptr=A.indptr, indices=A.indices)
+    _check_length(indptr, A.shape[0] // r + 1, f"{name}.indptr")
+    check_compressed(indptr, indices, A.shape[1] // c, name)
+    _check_length(A.data, len(indices), f"{name}.data")
+    nnz = indptr[-1]
+    blocks = (_cast(A.data[:nnz], dtype), indices[:nnz], indptr)
+    return _from_scipy(bsr_array(blocks, shape=A.shape, blocksize=(r, c)).tocsr())
+
+
+def _read_coo(A, dtype, name):
+    return _from_coordinates(*A.coords, A.data, A.shape, dtype, name)
+
+
+def _from_coordinates(*args):
+    *coords, data, shape, dtype, name = args
+    if len(coords) == 1:
+        coords, shape = [coords[0], np.zeros_like(coords[0])], (*shape, 1)
+    row, column = _index_arrays(name, row=coords[0], col=coords[1])
+    for attribute, index, bound in (("row", row, shape[0]), ("col", column, shape[1])):
+        _check_length(index, len(data), f"{name}.{attribute}")
+        outside = np.flatnonzero((index < 0) | (index >= bound))
+        if outside.size:
+            p = outside[0]
+            raise ValueError(
+                f"{name}.{attribute}[{p}] = {index[p]} is outside 0 <= index < {bound}"
+            )
+    return _from_scipy(coo_array((_cast(data, dtype), (row, column)), shape=shape).tocsc())
+
+
+def _read_dok(A, dtype, name):
+    return _read_coo(A.tocoo(), dtype, name)
+
+
+def _read_dia(A, dtype, name):
+    """
+    Column j of row m of `data` is the entry (j - offsets[m], j), where that lies inside.
+
+    Zeros are dropped, as SciPy does: the format cannot tell them from padding.
+    """
+    (offsets,) = _index_arrays(name, offsets=A.offsets)
+    if A.data.ndim != 2:
+        raise ValueError(f"{name}.data must be 2-D, not of shape {A.data.shape}")
+    _check_length(A.data, len(offsets), f"{name}.data")
+    column = np.arange(A.data.shape[1])
+    row = column - offsets[:, np.newaxis].astype(np.int64)
+    inside = (row >= 0) & (row < A.shape[0]) & (column < A.shape[1]) & (A.data != 0)
+    column = np.broadcast_to(column, row.shape)
+    return _from_coordinates(row[inside], column[inside], A.data[inside], A.shape, dtype, name)
+
+
+def _read_lil(A, dtype, name):
+    _check_length(A.rows, A.shape[0], f"{name}.rows")
+    _check_length(A.data, A.shape[0], f"{name}.data")
+    for i, (columns, values) in enumerate(zip(A.rows, A.data, strict=True)):
+        _check_length(values, len(columns), f"{name}.data[{i}]")
+    indptr = np.zeros(A.shape[0] + 1, dtype=np.int64)
+    np.cumsum([len(columns) for columns in A.rows], out=indptr[1:])
+    indices = np.fromiter(chain.from_iterable(A.rows), np.int64, count=indptr[-1])
+    data = np.fromiter(chain.from_iterable(A.data), A.dtype, count=indptr[-1])
+    check_compressed(indptr, indices, A.shape[1], name)
+    return Compressed("csr", indptr, indices, _cast(data, dtype), A.shape)
+
+
+_READERS = {
+    "csc": _read_compressed,
+    "csr": _read_compressed,
+    "bsr": _read_bsr,
+    "coo": _read_coo,
+    "dia": _read_dia,
+    "dok": _read_dok,
+    "lil": _read_lil,
+}

@@ -1,0 +1,144 @@
+"""Packed values: the one order in which the values of a symmetric pattern travel everywhere."""
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csc_array
+
+from .._core.numeric.packing import expand, first_nonfinite, pack
+from .._core.symbolic.patterns import symmetric_pattern
+from .._exceptions import PatternMismatchError
+from .input import compressed, scalar_dtype
+
+
+class PackedPattern:
+    """What a lower triangle by column, sorted, with the whole diagonal makes of a matrix.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    indptr, indices : ndarray (int64 and int32)
+    """
+
+    shape: tuple[int, int]
+    indptr: np.ndarray
+    indices: np.ndarray
+
+    def values(self, A: Any, lower: bool = True, dtype: Any = None) -> np.ndarray:
+        """Packed values of a matrix: its lower triangle by column, in the order of `indices`.
+
+        Parameters
+        ----------
+        A : (n, n) sparse array or matrix of any format, or dense array
+            Its pattern may be smaller than the analyzed one; what is missing is zero.
+        lower : bool, optional
+            Which triangle is read. The upper one gives the conjugates of its entries.
+        dtype : dtype, optional
+            By default float32, float64, complex64 or complex128, whichever holds `A`.
+
+        Returns
+        -------
+        values : (len(indices),) ndarray
+
+        Raises
+        ------
+        PatternMismatchError
+            If `A` has a nonzero outside the analyzed pattern.
+        ValueError
+            If the shape differs, an entry is NaN or infinite, or the index arrays are corrupt.
+
+        Examples
+        --------
+        >>> import numpy as np, sparsechol as sc
+        >>> A = np.array([[4.0, 1.0, 0.0], [1.0, 5.0, 2.0], [0.0, 2.0, 6.0]])
+        >>> sc.analyze(A).values(A)
+        array([4., 1., 5., 2., 6.])
+        """
+        return self._values(A, lower, dtype, True)
+
+    def _values(self, A, lower, dtype, finite) -> np.ndarray:
+        """The same, where NaN and infinity are allowed if `finite` is not asked for."""
+        arrays = compressed(A, None if dtype is None else scalar_dtype(np.dtype(dtype)))
+        if arrays.shape != self.shape:
+            raise ValueError(f"the matrix has shape {arrays.shape}, the analysis {self.shape}")
+        packed = np.zeros(self.indices.shape[0], dtype=arrays.data.dtype)
+        row, column = pack(
+            self.indptr,
+            self.indices,
+            np.asarray(arrays.indptr, dtype=np.int64),
+            arrays.indices,
+            arrays.data,
+            (arrays.format == "csc") == lower,
+            not lower,
+            packed,
+        )
+        if row >= 0:
+            if not lower:
+                row, column = column, row
+            raise PatternMismatchError(
+                f"entry ({row}, {column}) of the matrix is outside the analyzed pattern:"
+                " analyze a pattern that has it",
+                int(row),
+                int(column),
+            )
+        if finite:
+            self._check_finite(packed, lower)
+        return packed
+
+    def _packed(self, A, lower, dtype=None, finite=True) -> np.ndarray:
+        """Packed values, always a fresh array, of a matrix or of packed values."""
+        if not (isinstance(A, (np.ndarray, list, tuple)) and np.ndim(A) == 1):
+            return self._values(A, lower, dtype, finite)
+        values = np.asarray(A)
+        if values.shape != self.indices.shape:
+            raise ValueError(
+                f"packed values have shape {values.shape}: the pattern has"
+                f" {self.indices.shape[0]} entries in its lower triangle"
+            )
+        kind = scalar_dtype(values.dtype)
+        if dtype is not None:
+            kind = scalar_dtype(dtype)
+        if values.dtype == kind:
+            packed = values.copy()
+        else:
+            with np.errstate(over="ignore"):  # what overflows is refused below
+                packed = values.astype(kind, casting="same_kind")
+        if finite:
+            self._check_finite(packed, True)
+        return packed
+
+    def _check_finite(self, packed, lower) -> None:
+        p = first_nonfinite(packed)
+        if p >= 0:
+            row = int(self.indices[p])
+            column = int(np.searchsorted(self.indptr, p, side="right")) - 1
+            if not lower:
+                row, column = column, row
+            raise ValueError(
+                f"the matrix must not hold infinities or NaNs: entry ({row}, {column}) is"
+                f" {packed[p]}"
+            )
+
+    @cached_property
+    def _both_triangles(self):
+        """Pattern of A and where its entries lie in the packed values."""
+        return symmetric_pattern(self.indptr, self.indices)
+
+    def _symmetric(self, packed: np.ndarray) -> csc_array:
+        """The Hermitian matrix with the given lower triangle."""
+        starts, members, sources = self._both_triangles
+        data = np.empty(sources.shape[0], dtype=packed.dtype)
+        expand(packed, sources, data)
+        return sorted_csc(data, members, starts, self.shape)
+
+
+def sorted_csc(data, indices, indptr, shape) -> csc_array:
+    """csc_array of sorted arrays, with the index type SciPy would choose; nothing is shared."""
+    if indptr[-1] < 2**31:
+        indptr = indptr.astype(np.int32)
+    else:
+        indices = indices.astype(np.int64)
+    matrix = csc_array((data, indices.copy(), indptr), shape=shape)
+    matrix.has_canonical_format = True
+    return matrix

@@ -1,0 +1,358 @@
+"""SymbolicFactor: everything about a factorization that the pattern alone decides."""
+
+import hashlib
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .._core.numeric.factorize import workspace
+from .._core.numeric.operations import Frame, frame_of
+from .._core.numeric.packing import first_nonfinite
+from .._core.ordering import Ordering, order
+from .._core.parallel.threads import thread_count
+from .._core.symbolic.analysis import pattern_of_factor, supernodal_order
+from .._core.symbolic.etree import inverse_permutation
+from .._core.symbolic.patterns import lower_pattern
+from .._core.symbolic.structure import Structure
+from . import cholesky_batch as _batch
+from . import cholesky_factor as _factor
+from .input import as_scipy, check_square, compressed, scalar_dtype
+from .packed_values import PackedPattern
+
+
+class Memory(NamedTuple):
+    """Bytes that a float64 factorization takes.
+
+    Attributes
+    ----------
+    factor : int
+        The stored factor.
+    workspace : int
+        Update matrices alive at the same time on one thread, kept by a factor for its next
+        refactorization.
+    symbolic : int
+        The analysis itself.
+    """
+
+    factor: int
+    workspace: int
+    symbolic: int
+
+
+class SymbolicFactor(PackedPattern):
+    """Analysis of a symmetric pattern: ordering, supernodes, every index that numeric work needs.
+
+    Made by `analyze`. Immutable; equal, hashable and picklable by content, and safe to share
+    between threads.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape of the matrix.
+    perm : (n,) int32 ndarray
+        The fill-reducing permutation: ``L @ L.T == A[perm][:, perm]``.
+    indptr, indices : ndarray
+        The pattern of the packed values: lower triangle by column, sorted, with the whole
+        diagonal (int64 and int32).
+    nnz : int
+        Entries of L.
+    flops : float
+        Sum of the squared column counts of L.
+    ordering : Ordering
+        The ordering that was chosen, why, and the counts of those tried.
+    """
+
+    def __init__(self, indptr, indices, perm, order, first, region, below, nnz, flops, ordering):
+        self.indptr: np.ndarray = _frozen(indptr)
+        self.indices: np.ndarray = _frozen(indices)
+        self.perm: np.ndarray = _frozen(perm)
+        self.nnz: int = nnz
+        self.flops: float = flops
+        self.ordering: Ordering = ordering
+        # Numeric work runs in its own order, a postorder of the user's permutation; `post` says
+        # which place of `perm` stands at each place of that order.
+        self._order = _frozen(order)
+        self._first = _frozen(first)
+        self._region = _frozen(region)
+        self._below = _frozen(below)
+        self._post = _frozen(inverse_permutation(perm)[order])
+        self._structure = Structure(
+            self.indptr, self.indices, self._order, self._first, self._region, self._below
+        )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_structure" in self.__dict__:  # the last that __init__ sets
+            raise AttributeError(f"a SymbolicFactor is immutable: {name!r} cannot be set")
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a SymbolicFactor is immutable: {name!r} cannot be deleted")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return (self.perm.shape[0],) * 2
+
+    @property
+    def memory(self) -> Memory:
+        """Bytes that a float64 factorization takes."""
+        structure = self._structure
+        symbolic = structure.nbytes + self.indptr.nbytes + self.indices.nbytes
+        return Memory(8 * structure.size, 8 * workspace(structure, 1, 1), symbolic)
+
+    @cached_property
+    def digest(self) -> str:
+        """Hexadecimal digest of the content; equal analyses have equal digests."""
+        content = hashlib.blake2b(b"sparsechol 1", digest_size=16)
+        for array in (
+            self.indptr,
+            self.indices,
+            self.perm,
+            self._order,
+            self._first,
+            self._region,
+        ):
+            content.update(np.int64(array.shape[0]).tobytes())
+            content.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+        return content.hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SymbolicFactor):
+            return NotImplemented
+        return self is other or self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __reduce__(self):
+        return SymbolicFactor, (
+            self.indptr,
+            self.indices,
+            self.perm,
+            self._order,
+            self._first,
+            self._region,
+            self._below,
+            self.nnz,
+            self.flops,
+            self.ordering,
+        )
+
+    def __repr__(self) -> str:
+        n = self.shape[0]
+        return (
+            f"<SymbolicFactor of shape {(n, n)}: {self.nnz} entries in L, {self.flops:.3g} flops,"
+            f" {self._first.shape[0] - 1} supernodes, order {self.ordering.method!r}>"
+        )
+
+    def factorize(
+        self, A: Any, lower: bool = True, threads: int | None = None
+    ) -> "_factor.CholeskyFactor":
+        """Factor a matrix of the analyzed pattern.
+
+        Parameters
+        ----------
+        A : (n, n) sparse or dense matrix, or (len(indices),) ndarray of packed values
+        lower : bool, optional
+            Which triangle of a matrix is read; packed values are always the lower one.
+        threads : int, optional
+            Most threads to use, see `cholesky`.
+
+        Returns
+        -------
+        CholeskyFactor
+
+        Raises
+        ------
+        NotPositiveDefiniteError, PatternMismatchError, ValueError, TypeError
+            As for `cholesky`.
+        """
+        return _factor.CholeskyFactor(self, self._packed(A, lower), threads)
+
+    def factorize_batch(
+        self, values: ArrayLike, threads: int | None = None
+    ) -> "_batch.CholeskyBatch":
+        """Factor many matrices of the analyzed pattern at once.
+
+        Parameters
+        ----------
+        values : (k, len(indices)) array_like
+            Packed values of each matrix (see `values`).
+        threads : int, optional
+            Most threads to use, see `cholesky`; they take whole matrices.
+
+        Returns
+        -------
+        CholeskyBatch
+
+        Raises
+        ------
+        NotPositiveDefiniteError
+            If one of the matrices is not positive definite; its attribute ``item`` says which is
+            the first.
+        ValueError, TypeError
+            If the shape does not fit, or a value is NaN, infinite or no number.
+
+        Examples
+        --------
+        >>> import numpy as np, sparsechol as sc
+        >>> S = sc.analyze(np.array([[4.0, 1.0], [1.0, 5.0]]))
+        >>> S.factorize_batch([[4.0, 1.0, 5.0], [2.0, 0.0, 2.0]]).logdet().round(6)
+        array([2.944439, 1.386294])
+        """
+        return _batch.CholeskyBatch(self, self._packed_batch(values), threads)
+
+    def _packed_batch(self, values, dtype=None, count=None, finite=True) -> np.ndarray:
+        """A fresh array of packed values, one row for each matrix."""
+        array = np.asarray(values)
+        fits = array.ndim == 2 and array.shape[1] == self.indices.shape[0]
+        if not fits or count not in (None, array.shape[0]):
+            raise ValueError(
+                f"the packed values of a batch have shape {array.shape}:"
+                f" ({'k' if count is None else count}, {self.indices.shape[0]}) is needed, a row"
+                " for each matrix"
+            )
+        kind = scalar_dtype(array.dtype if dtype is None else dtype)
+        scalar_dtype(array.dtype)
+        with np.errstate(over="ignore"):  # what overflows is refused below
+            packed = np.array(array.astype(kind, casting="same_kind"), order="C")
+        p = first_nonfinite(packed.ravel()) if finite else -1
+        if p >= 0:
+            item, place = divmod(p, self.indices.shape[0])
+            raise ValueError(
+                "the matrices must not hold infinities or NaNs: value"
+                f" {place} of matrix {item} of the batch is {packed[item, place]}"
+            )
+        return packed
+
+    @cached_property
+    def _frame(self) -> Frame:
+        """What the interfaces to other frameworks call."""
+        return frame_of(self)
+
+    def factor_pattern(self) -> tuple[np.ndarray, np.ndarray]:
+        """Exact pattern of L by column, in the order of `perm`.
+
+        Returns
+        -------
+        indptr, indices : ndarray
+            Those of ``F.L``; sorted (int64 and int32).
+
+        Examples
+        --------
+        >>> import numpy as np, sparsechol as sc
+        >>> sc.analyze(np.array([[4.0, 1.0], [1.0, 5.0]])).factor_pattern()
+        (array([0, 2, 3]), array([0, 1, 1], dtype=int32))
+        """
+        return pattern_of_factor(self.indptr, self.indices, self.perm)
+
+
+def analyze(
+    A: Any,
+    ordering: str | ArrayLike = "auto",
+    lower: bool = True,
+    check_symmetric: bool = False,
+    threads: int | None = None,
+) -> SymbolicFactor:
+    """Analyze the pattern of a symmetric matrix for repeated factorization.
+
+    Parameters
+    ----------
+    A : (n, n) sparse array or matrix of any format, or dense array
+        Only the pattern of the triangle named by `lower` counts; every stored entry belongs to
+        it (of a dense array every nonzero), and the whole diagonal always does.
+    ordering : str or (n,) array_like of int, optional
+        Fill-reducing ordering: 'amd', approximate minimum degree; 'nested_dissection'; 'metis',
+        nested dissection by METIS (package pymetis); 'natural', none; or a permutation, which is
+        kept as it is. 'auto' takes minimum degree, and where its fill says that it may pay in
+        some hundred factorizations the better of it and nested dissection; 'best' tries all and
+        keeps the one with the fewest flops.
+    lower : bool, optional
+        Whether the lower triangle is read (default) or the upper one.
+    check_symmetric : bool, optional
+        Test that `A` is symmetric (Hermitian) and raise ValueError where it is not.
+    threads : int, optional
+        Most threads that nested dissection uses, see `cholesky`. The result does not depend on it.
+
+    Returns
+    -------
+    SymbolicFactor
+
+    Raises
+    ------
+    ValueError
+        If `A` is not square, not symmetric with ``check_symmetric=True``, or its index arrays
+        are corrupt.
+    ImportError
+        If ``ordering='metis'`` and pymetis is not installed.
+    OverflowError
+        If the factor is beyond 64-bit addressing.
+
+    Notes
+    -----
+    Elimination tree after Liu (1990), column counts after Gilbert, Ng and Peyton (1994),
+    supernodes relaxed after Ashcraft and Grimes (1989), AMD after Amestoy, Davis and Duff (1996),
+    nested dissection by multilevel vertex separators (Karypis and Kumar 1998; Pellegrini, Roman
+    and Amestoy 2000).
+
+    Examples
+    --------
+    One analysis serves any number of matrices with the same pattern:
+
+    >>> import numpy as np, scipy.sparse as sp, sparsechol as sc
+    >>> A = sp.diags_array([[-1.0] * 4, [4.0] * 5, [-1.0] * 4], offsets=[-1, 0, 1])
+    >>> S = sc.analyze(A)
+    >>> S.nnz
+    9
+    >>> [round(S.factorize(t * A).logdet(), 6) for t in (1.0, 2.0)]
+    [6.659294, 10.12503]
+    """
+    return analyze_for(A, ordering, lower, check_symmetric, reuse=True, threads=threads)
+
+
+def analyze_for(A, ordering, lower, check_symmetric, reuse, threads) -> SymbolicFactor:
+    """`analyze`, for many factorizations or for one."""
+    arrays = compressed(A)
+    check_square(arrays.shape)
+    if arrays.shape[0] >= 2**31 - 1:
+        raise OverflowError(f"matrices of order {arrays.shape[0]} are beyond 32-bit row numbers")
+    if check_symmetric:
+        require_symmetric(arrays)
+    indptr, indices = lower_pattern(
+        np.asarray(arrays.indptr, dtype=np.int64), arrays.indices, (arrays.format == "csc") == lower
+    )
+    return analyze_pattern(indptr, indices, ordering, reuse, thread_count(threads))
+
+
+def analyze_pattern(indptr, indices, method, reuse, threads) -> SymbolicFactor:
+    """Analyze a lower pattern by column, sorted, with the whole diagonal."""
+    tree, ordering = order(indptr, indices, method, reuse, threads)
+    places, first, region, below = supernodal_order(tree)
+    if ordering.method == "natural":
+        perm = np.arange(places.shape[0], dtype=np.int32)
+    elif ordering.method == "given":
+        perm = np.asarray(method).astype(np.int32)
+    else:
+        perm = places
+    return SymbolicFactor(
+        indptr, indices, perm, places, first, region, below, tree.nnz, tree.flops, ordering
+    )
+
+
+def require_symmetric(arrays) -> None:
+    """ValueError naming the first entry that differs from the conjugate of its mirror image."""
+    A = as_scipy(arrays)
+    difference = (A - A.conj().T).tocoo()
+    unequal = np.flatnonzero(~(difference.data == 0))
+    if unequal.size:
+        row, column = (int(index[unequal[0]]) for index in difference.coords)
+        raise ValueError(
+            f"the matrix is not symmetric: entries ({row}, {column}) and ({column}, {row}) differ"
+            f" by {abs(difference.data[unequal[0]]):.3g}"
+        )
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    array.setflags(write=False)
+    return array

@@ -1,0 +1,204 @@
+"""Sparse Jacobians and Hessians by finite differences, all columns of a color at once."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.sparse import csc_array
+
+from . import Coloring, color
+from ._decompression import coordinates
+
+# Steps relative to max(1, |x|), where rounding and truncation balance.
+STEPS = {"2-point": 1 / 2, "3-point": 1 / 3, "cs": 1 / 2}
+
+
+def approx_jacobian(
+    fun,
+    x: ArrayLike,
+    pattern,
+    method: str = "2-point",
+    *,
+    rel_step: ArrayLike | None = None,
+    abs_step: ArrayLike | None = None,
+    f0: ArrayLike | None = None,
+    args: tuple = (),
+) -> csc_array:
+    """Sparse Jacobian of a vector function by finite differences.
+
+    Parameters
+    ----------
+    fun : callable
+        ``fun(x, *args)`` returns an array of shape (m,).
+    x : (n,) array_like, real
+        Where.
+    pattern : (m, n) sparse or dense array, or Coloring
+        Where the Jacobian may have entries; it is colored by columns. What is called often does
+        well to pass a `sparsechol.coloring.Coloring` of structure 'column'.
+    method : {'2-point', '3-point', 'cs'}, optional
+        Forward differences, central ones, or the complex step, which is exact but for rounding
+        where `fun` takes complex arguments and is analytic.
+    rel_step : float or (n,) array_like, optional
+        Steps, relative to ``max(1, abs(x))`` with the sign of x; by default the root of the
+        rounding unit, for '3-point' its third root.
+    abs_step : float or (n,) array_like, optional
+        Absolute steps; `rel_step` is then not used.
+    f0 : (m,) array_like, optional
+        ``fun(x)``, if it is known.
+    args : tuple, optional
+
+    Returns
+    -------
+    (m, n) csc_array of float64
+        With the entries of the pattern.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, a step is zero, or what `fun` returns is not (m,).
+
+    Notes
+    -----
+    One call of `fun` for each color ('3-point': two), and one more for '2-point', whatever n is.
+    Entries of the Jacobian that are not on the pattern spoil others: `pattern` must have all.
+    Curtis, A. R., Powell, M. J. D., Reid, J. K. (1974). On the estimation of sparse Jacobian
+    matrices. IMA J. Appl. Math. 13(1), 117-119.
+
+    Examples
+    --------
+    >>> import numpy as np, scipy.sparse as sp, sparsechol as sc
+    >>> pattern = sp.diags_array([np.ones(3), np.ones(2)], offsets=[0, 1])
+    >>> f = lambda x: x**2 - np.append(x[1:], 0.0)
+    >>> print(sc.approx_jacobian(f, np.array([1.0, 2.0, 3.0]), pattern, "cs").toarray())
+    [[ 2. -1.  0.]
+     [ 0.  4. -1.]
+     [ 0.  0.  6.]]
+    """
+    x, coloring = point(x), colored(pattern, "column")
+    m, n = coloring.pattern.shape
+    check_point(x, n)
+    h = steps(x, method, rel_step, abs_step)
+    products = differences(lambda y: value(fun, y, args, m), x, h, coloring, method, f0)
+    _, columns = coordinates(coloring.pattern)
+    J = coloring.decompress(products)
+    J.data /= h[columns]
+    return J
+
+
+def approx_hessian(
+    grad,
+    x: ArrayLike,
+    pattern,
+    method: str = "2-point",
+    *,
+    rel_step: ArrayLike | None = None,
+    abs_step: ArrayLike | None = None,
+    f0: ArrayLike | None = None,
+    args: tuple = (),
+) -> csc_array:
+    """Sparse Hessian by finite differences of a gradient.
+
+    Parameters
+    ----------
+    grad : callable
+        ``grad(x, *args)`` returns the gradient, (n,).
+    x : (n,) array_like, real
+    pattern : (n, n) sparse or dense array, or Coloring
+        Symmetric; it is star colored. A Coloring has the structure 'symmetric', and is direct.
+    method, rel_step, abs_step, args : optional
+        As for `approx_jacobian`.
+    f0 : (n,) array_like, optional
+        The gradient at x, if it is known.
+
+    Returns
+    -------
+    (n, n) csc_array of float64, symmetric
+        With the entries of the pattern. Each entry off the diagonal is computed once.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsechol as sc
+    >>> from scipy.optimize import rosen_der, rosen_hess
+    >>> x = np.array([1.0, 2.0, 3.0, 4.0])
+    >>> H = sc.approx_hessian(rosen_der, x, rosen_hess(x), "cs")
+    >>> bool(abs(H - rosen_hess(x)).max() < 1e-9)
+    True
+    """
+    x, coloring = point(x), colored(pattern, "symmetric")
+    n = coloring.pattern.shape[0]
+    check_point(x, n)
+    h = steps(x, method, rel_step, abs_step)
+    products = differences(lambda y: value(grad, y, args, n), x, h, coloring, method, f0)
+    rows, columns = coordinates(coloring.pattern)
+    H = coloring.decompress(products)
+    # The column whose difference an entry was found in.
+    H.data /= h[np.where(coloring._recovery.mirrored, rows, columns)]
+    return H
+
+
+def differences(fun, x, h, coloring, method, f0):
+    """``J @ diag(h) @ S``, a column for each color."""
+    colors = coloring.colors
+    products = np.empty((coloring.pattern.shape[0], coloring.num_colors))
+    if method == "2-point" and coloring.num_colors:
+        f0 = fun(x) if f0 is None else np.asarray(f0, float)
+        if f0.shape != products.shape[:1]:
+            raise ValueError(f"f0 has shape {f0.shape}, and the pattern {coloring.pattern.shape}")
+    for k in range(coloring.num_colors):
+        step = np.where(colors == k, h, 0.0)
+        if method == "2-point":
+            products[:, k] = fun(x + step) - f0
+        elif method == "3-point":
+            products[:, k] = (fun(x + step) - fun(x - step)) / 2
+        else:
+            products[:, k] = fun(x + 1j * step).imag
+    return products
+
+
+def point(x):
+    x = np.asarray(x)
+    if x.dtype.kind == "c":
+        raise ValueError("x must be real")
+    return x.astype(float)
+
+
+def check_point(x, n):
+    if x.shape != (n,):
+        raise ValueError(f"x has shape {x.shape}, and the pattern {n} columns: ({n},) is needed")
+    if not np.isfinite(x).all():
+        raise ValueError("x must not hold infinities or NaNs")
+
+
+def colored(pattern, structure):
+    """A direct Coloring of this structure."""
+    if not isinstance(pattern, Coloring):
+        return color(pattern, structure)
+    if pattern.structure != structure or pattern.method != "direct":
+        raise ValueError(
+            f"a direct coloring of structure {structure!r} is needed, not one of structure"
+            f" {pattern.structure!r} by {pattern.method!r}"
+        )
+    return pattern
+
+
+def steps(x, method, rel_step, abs_step):
+    """The step in each variable, as it is between two numbers of the machine."""
+    if method not in STEPS:
+        raise ValueError(f"method must be one of {tuple(STEPS)}, not {method!r}")
+    sign = np.where(x >= 0, 1.0, -1.0)
+    if abs_step is not None:
+        h = np.broadcast_to(np.asarray(abs_step, float), x.shape) * 1.0
+    else:
+        rel_step = np.finfo(float).eps ** STEPS[method] if rel_step is None else rel_step
+        h = np.asarray(rel_step, float) * sign * np.maximum(1.0, abs(x))
+    if method != "cs":
+        h = (x + h) - x
+    if not (np.isfinite(h) & (h != 0)).all():
+        raise ValueError(f"the step in x[{np.argmin(np.isfinite(h) & (h != 0))}] vanishes")
+    return h
+
+
+def value(fun, x, args, m):
+    """``fun(x)``, of the shape that the pattern has."""
+    f = np.atleast_1d(np.asarray(fun(x, *args)))
+    if f.shape != (m,):
+        raise ValueError(f"the function returns the shape {f.shape}, and the pattern has {m} rows")
+    return f

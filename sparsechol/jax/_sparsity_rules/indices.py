@@ -1,0 +1,151 @@
+"""Sparsity rules of slices, gathers and scatters: known indices, and those that may be any."""
+
+import math
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from ..._sparsity import propagate as families
+from .elementwise import rule
+
+
+def starts_of(scope, atoms, shape, sizes):
+    """Where a slice begins, None along an axis where that is not known."""
+    out: list = []
+    for atom, total, size in zip(atoms, shape, sizes, strict=True):
+        value = 0 if total == size else scope.value(atom)
+        out.append(None if value is None else int(np.clip(value, 0, total - size)))
+    return out
+
+
+@rule("dynamic_slice")
+def dynamic_slice(scope, eqn, operands):
+    ids, sizes = operands[0], eqn.params["slice_sizes"]
+    if ids is None:
+        return [None]
+    starts = starts_of(scope, eqn.invars[1:], ids.shape, sizes)
+    moving = [axis for axis, start in enumerate(starts) if start is None]
+    if moving:
+        ids = families.along(scope.sets, ids, moving)
+    pieces = (slice(s or 0, (s or 0) + size) for s, size in zip(starts, sizes, strict=True))
+    return [ids[tuple(pieces)]]
+
+
+@rule("dynamic_update_slice")
+def dynamic_update_slice(scope, eqn, operands):
+    old, new = (
+        families.none(atom.aval.shape) if ids is None else ids
+        for atom, ids in zip(eqn.invars[:2], operands[:2], strict=True)
+    )
+    starts = starts_of(scope, eqn.invars[2:], old.shape, new.shape)
+    moving = [axis for axis, start in enumerate(starts) if start is None]
+    places = tuple(
+        slice(None) if s is None else slice(s, s + size)
+        for s, size in zip(starts, new.shape, strict=True)
+    )
+    out = old.copy()
+    if moving:
+        new = families.merged(scope.sets, new, moving, keepdims=True)
+        out[places] = families.union(scope.sets, out[places], new)
+    else:
+        out[places] = new
+    return [out]
+
+
+# ---- gather and scatter ----
+
+
+def clipped(mode):
+    """Whether indices out of bounds are moved into them; they are dropped otherwise."""
+    return "FILL" not in str(getattr(mode, "name", mode)).upper()
+
+
+def positions(shape, indices, sizes, *, offset, collapsed, index_map, batch, index_batch, clip):
+    """For each element of what a gather returns its place in the flat operand, -1 for none."""
+    rank, batch_shape = len(shape), indices.shape[:-1]
+    start = np.zeros((rank, *batch_shape), np.int64)
+    for k, axis in enumerate(index_map):
+        start[axis] = indices[..., k]
+    for axis, k in zip(batch, index_batch, strict=True):
+        turned = [1] * len(batch_shape)
+        turned[k] = batch_shape[k]
+        start[axis] = np.arange(batch_shape[k]).reshape(turned)
+    last = np.array(shape) - np.array(sizes)
+    last = last.reshape(rank, *[1] * len(batch_shape))
+    outside = ((start < 0) | (start > last)).any(axis=0)
+    start = np.clip(start, 0, np.maximum(last, 0))
+    window = [axis for axis in range(rank) if axis not in collapsed and axis not in batch]
+    strides = [math.prod(shape[axis + 1 :]) for axis in range(rank)]
+    flat = sum((start[axis] * strides[axis] for axis in range(rank)), np.zeros(batch_shape, int))
+    if not clip:
+        flat = np.where(outside, -1, flat)
+    flat = np.reshape(flat, (*batch_shape, *[1] * len(window)))
+    step = np.zeros((1,) * flat.ndim, np.int64)
+    for k, axis in enumerate(window):
+        turned = [1] * flat.ndim
+        turned[len(batch_shape) + k] = sizes[axis]
+        step = step + (np.arange(sizes[axis]) * strides[axis]).reshape(turned)
+    out = np.where(flat < 0, -1, flat + step)
+    return np.moveaxis(out, range(len(batch_shape), out.ndim), offset)
+
+
+@rule("gather")
+def gather(scope, eqn, operands):
+    ids, p = operands[0], eqn.params
+    if ids is None:
+        return [None]
+    d = p["dimension_numbers"]
+    indices, clip = scope.value(eqn.invars[1]), clipped(p["mode"])
+    if indices is None:
+        # Any place along the axes that are indexed.
+        ids = families.along(scope.sets, ids, d.start_index_map)
+        indices, clip = np.zeros(eqn.invars[1].aval.shape, int), True
+    if not ids.size:
+        return [None]
+    places = positions(
+        ids.shape, indices, p["slice_sizes"], offset=d.offset_dims,
+        collapsed=d.collapsed_slice_dims, index_map=d.start_index_map,
+        batch=d.operand_batching_dims, index_batch=d.start_indices_batching_dims, clip=clip,
+    )  # fmt: skip
+    return [families.taken(ids, places)]
+
+
+@rule("scatter", "scatter-add", "scatter_add", "scatter-sub", "scatter_sub", "scatter_mul",
+      "scatter_min", "scatter_max", "scatter-mul", "scatter-min", "scatter-max")  # fmt: skip
+def scatter(scope, eqn, operands):
+    p = eqn.params
+    old, _, new = (
+        families.none(atom.aval.shape) if ids is None else ids
+        for atom, ids in zip(eqn.invars, operands, strict=True)
+    )
+    if not old.size:
+        return [None]
+    d, shape = p["dimension_numbers"], old.shape
+    indices = scope.value(eqn.invars[1])
+    batch = getattr(d, "operand_batching_dims", ())
+    sizes, window = [1] * len(shape), iter(d.update_window_dims)
+    for axis in range(len(shape)):
+        if axis not in d.inserted_window_dims and axis not in batch:
+            sizes[axis] = new.shape[next(window)]
+    known = indices is not None
+    places = positions(
+        shape, indices if known else np.zeros(eqn.invars[1].aval.shape, int), sizes,
+        offset=d.update_window_dims, collapsed=d.inserted_window_dims,
+        index_map=d.scatter_dims_to_operand_dims, batch=batch,
+        index_batch=getattr(d, "scatter_indices_batching_dims", ()),
+        clip=clipped(p["mode"]) or not known,
+    )  # fmt: skip
+    target, source = families.flat(places), families.flat(new)
+    target, source = target[target >= 0].astype(np.int64), source[target >= 0]
+    if known and eqn.primitive.name == "scatter":
+        # One of those that write to a place stays, and nothing else.
+        old = families.flat(old).copy()
+        old[target] = 0
+    members = csr_array(
+        (np.ones(len(target), np.int8), (target, np.arange(len(target)))),
+        shape=(math.prod(shape), len(target)),
+    )
+    added = families.applied(scope.sets, members, source).reshape(shape)
+    if not known:
+        added = families.along(scope.sets, added, d.scatter_dims_to_operand_dims)
+    return [families.union(scope.sets, old.reshape(shape), added)]

@@ -1,0 +1,332 @@
+"""Which elements of the results of a jaxpr depend on which elements of its operands.
+
+The jaxpr is one that differentiation has made, linear in the operands that are followed: what the
+chosen mode runs, so that a custom derivative rule cannot be missed. Values that depend on none of
+them are known if they are constants of the program; they are computed when a rule asks for them,
+for an index or a zero, and not before. What depends on the point is never known.
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+
+from .._sparsity import propagate as families
+from .._sparsity.sets import Sets
+from ._compat import is_concrete, loop_of
+from ._fold import run_eagerly
+from ._sparsity_rules.elementwise import RULES, dense
+
+UNROLLED = 500_000  # equations that are followed in a loop one step at a time
+MUTABLE = {"new_ref", "empty_ref", "get", "swap", "addupdate", "run_state", "freeze", "new_box"}
+
+
+class SparsityWarning(UserWarning):
+    """An operation without a sparsity rule: all that it returns may depend on all that it takes."""
+
+
+class ReverseOnly(TypeError):
+    """There are no forward derivatives."""
+
+
+class Varying(Exception):
+    """A value was asked for that is another one in each step of a loop."""
+
+
+class Unknown:
+    """Stands for a value that is not known."""
+
+
+UNKNOWN = Unknown()
+VARIES = Unknown()  # it would be if the loop were followed step by step
+
+
+class Detection:
+    """One detection: the sets, and what to do about operations that have no rule."""
+
+    def __init__(self, n, on_unknown="dense"):
+        if on_unknown not in ("dense", "raise"):
+            raise ValueError(f"on_unknown must be 'dense' or 'raise', not {on_unknown!r}")
+        self.sets = Sets(n)
+        self.on_unknown = on_unknown
+        self.named: set[str] = set()
+        self._used: dict = {}
+
+    def another(self, n):
+        """One for other inputs, with the same answers to what is not known."""
+        other = Detection(n, self.on_unknown)
+        other.named, other._used = self.named, self._used
+        return other
+
+    def unknown(self, name):
+        """Say that a primitive has no rule, once."""
+        text = f"the JAX primitive '{name}' has no sparsity rule"
+        hint = "see sparsechol.jax.register_sparsity_rule"
+        if self.on_unknown == "raise":
+            raise NotImplementedError(f"{text}: {hint}")
+        if name not in self.named:
+            self.named.add(name)
+            warnings.warn(
+                f"{text}: all that it returns is taken to depend on all that it takes; {hint}",
+                SparsityWarning,
+                stacklevel=2,
+            )
+
+    def used(self, jaxpr):
+        """Whether each equation is used for a result."""
+        if jaxpr not in self._used:
+            wanted = {atom for atom in jaxpr.outvars if not isinstance(atom, Literal)}
+            used = []
+            for eqn in reversed(jaxpr.eqns):
+                used.append(not wanted.isdisjoint(eqn.outvars))
+                if used[-1]:
+                    wanted.update(atom for atom in eqn.invars if not isinstance(atom, Literal))
+            self._used[jaxpr] = used[::-1]
+        return self._used[jaxpr]
+
+    def follow(self, jaxpr, operands):
+        """Sets of the results of a jaxpr; None for one that depends on nothing."""
+        changing = sorted(MUTABLE & names_in(jaxpr))
+        if changing:  # arrays that are written to are not followed
+            self.unknown(changing[0])
+            found = [ids for ids in operands if ids is not None]
+            return [families.everything(self.sets, found, aval.shape) for aval in jaxpr.out_avals]
+        return Scope(self, jaxpr).run(operands, [UNKNOWN] * len(operands))
+
+
+class Scope:
+    """The variables of one jaxpr: their sets, and their values as far as they are known."""
+
+    def __init__(self, detection: Detection, jaxpr: ClosedJaxpr | Jaxpr):
+        self.detection = detection
+        self.sets = detection.sets
+        closed = isinstance(jaxpr, ClosedJaxpr)
+        self.jaxpr = jaxpr.jaxpr if closed else jaxpr
+        self.ids: dict = {}
+        self.maker: dict = {}  # the equation that a variable without sets comes from
+        # Arrays, Unknown, or a function that returns one of them.
+        self.values: dict = {
+            var: const if is_concrete(const) else UNKNOWN
+            for var, const in zip(self.jaxpr.constvars, jaxpr.consts if closed else (), strict=True)
+        }
+
+    def run(self, operands, values):
+        """Sets of the results."""
+        for var, ids, value in zip(self.jaxpr.invars, operands, values, strict=True):
+            self.values[var] = value if ids is None else UNKNOWN
+            if ids is not None:
+                self.ids[var] = ids
+        for eqn, used in zip(self.jaxpr.eqns, self.detection.used(self.jaxpr), strict=True):
+            operands = [self.of(atom) for atom in eqn.invars]
+            if all(ids is None for ids in operands):
+                self.maker.update(dict.fromkeys(eqn.outvars, eqn))
+                continue
+            self.values.update(dict.fromkeys(eqn.outvars, UNKNOWN))
+            if used:
+                for var, ids in zip(eqn.outvars, self.apply(eqn, operands), strict=True):
+                    if ids is not None and ids.any():
+                        self.ids[var] = ids
+        return [self.of(atom) for atom in self.jaxpr.outvars]
+
+    def of(self, atom):
+        """The sets of an atom, None if it depends on nothing."""
+        return None if isinstance(atom, Literal) else self.ids.get(atom)
+
+    def apply(self, eqn, operands):
+        """Sets of the results of an equation."""
+        found = RULES.get(eqn.primitive.name)
+        if found is not None:
+            return found(self, eqn, operands)
+        inner = called(eqn)
+        if inner is not None:
+            return self.call(inner, eqn.invars, operands)
+        self.detection.unknown(eqn.primitive.name)
+        return dense(self, eqn, operands)
+
+    def call(self, jaxpr, atoms, operands):
+        """Sets of the results of a jaxpr that is called with these atoms."""
+        return Scope(self.detection, jaxpr).run(operands, self.later(atoms))
+
+    def later(self, atoms) -> list[Callable]:
+        """Their values, to be asked for."""
+        return [lambda atom=atom: self.lookup(atom) for atom in atoms]
+
+    # ---- values ----
+
+    def known(self, values):
+        """Values of the results as far as they are known, where nothing depends on anything."""
+        self.run([None] * len(values), values)
+        return [self.lookup(atom) for atom in self.jaxpr.outvars]
+
+    def value(self, atom, within_loops=True) -> np.ndarray | None:
+        """The array that an atom is known to be, or None.
+
+        Where it changes in a loop, the loop is followed step by step, or it is None as well.
+        """
+        found = self.lookup(atom)
+        if found is VARIES and within_loops:
+            raise Varying
+        return None if isinstance(found, Unknown) else np.asarray(found)
+
+    def lookup(self, atom):
+        """The same, or UNKNOWN or VARIES."""
+        if isinstance(atom, Literal):
+            return atom.val
+        pending = [atom]
+        while pending:
+            var = pending[-1]
+            if not self.is_settled(var):
+                if var in self.values:
+                    self.values[var] = self.values[var]()
+                elif var not in self.maker:
+                    self.values[var] = UNKNOWN
+                else:
+                    eqn = self.maker[var]
+                    missing = [a for a in eqn.invars if not self.is_settled(a)]
+                    if missing:
+                        pending += missing
+                        continue
+                    self.compute(eqn)
+            pending.pop()
+        return self.values[atom]
+
+    def is_settled(self, atom):
+        if isinstance(atom, Literal):
+            return True
+        return atom in self.values and not callable(self.values[atom])
+
+    def compute(self, eqn):
+        """The values of the results of an equation, of which those of its operands are settled."""
+        inputs = [a.val if isinstance(a, Literal) else self.values[a] for a in eqn.invars]
+        doubts = [x for x in inputs if isinstance(x, Unknown)]
+        # Of a call or a loop some results may be known all the same.
+        inner = called(eqn) if doubts else None
+        if inner is not None:
+            results = Scope(self.detection, inner).known(inputs)
+        elif doubts and eqn.primitive.name == "scan" and is_short(loop_of(eqn)):
+            results = known_of_loop(self, loop_of(eqn), inputs)
+        elif doubts:
+            results = [UNKNOWN if UNKNOWN in doubts else VARIES] * len(eqn.outvars)
+        else:
+            results = run_eagerly(eqn, inputs) or [UNKNOWN] * len(eqn.outvars)
+        self.values.update(zip(eqn.outvars, results, strict=True))
+
+
+def names_in(jaxpr):
+    """Names of all primitives, of inner jaxprs too."""
+    plain = jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr
+    names = {eqn.primitive.name for eqn in plain.eqns}
+    inner = (x for eqn in plain.eqns for value in eqn.params.values() for x in as_tuple(value))
+    return names.union(*(names_in(x) for x in inner if isinstance(x, ClosedJaxpr | Jaxpr)))
+
+
+def as_tuple(value):
+    return value if isinstance(value, tuple | list) else (value,)
+
+
+def called(eqn):
+    """The jaxpr that an equation does nothing but call, or None."""
+    for name in ("jaxpr", "call_jaxpr", "fun_jaxpr", "callee"):
+        inner = eqn.params.get(name)
+        if isinstance(inner, ClosedJaxpr | Jaxpr):
+            plain = inner.jaxpr if isinstance(inner, ClosedJaxpr) else inner
+            if (shapes(plain.invars), shapes(plain.outvars)) == (
+                shapes(eqn.invars),
+                shapes(eqn.outvars),
+            ):
+                return inner
+    return None
+
+
+def shapes(atoms):
+    return [atom.aval.shape for atom in atoms]
+
+
+def register_sparsity_rule(primitive: Any, rule: Any) -> None:
+    """Tell which elements of its results a JAX primitive lets depend on which of its operands.
+
+    Parameters
+    ----------
+    primitive : jax.extend.core.Primitive or str
+        The primitive, or its name.
+    rule : callable
+        ``rule(operands, results, params)`` is given shapes and types of the operands and of the
+        results (`jax.ShapeDtypeStruct`) and the parameters of the equation. It returns a list with
+        one element for each result: a list with one element for each operand, which is a sparse
+        matrix of shape (elements of the result, elements of the operand) with entries where there
+        may be a dependence, None where there is none, or True if everything may depend on
+        everything.
+
+    Notes
+    -----
+    A rule replaces the one that was there before. It is asked about programs that differentiation
+    has made: for a primitive that is linear, about itself, and for others about what their
+    derivative rules are made of.
+
+    Examples
+    --------
+    >>> import scipy.sparse as sp, sparsechol.jax as scj
+    >>> def mirror(operands, results, params):
+    ...     n = operands[0].size
+    ...     return [[sp.eye_array(n).tocsr()[::-1]]]
+    >>> scj.register_sparsity_rule("my_mirror", mirror)
+    """
+    name = primitive if isinstance(primitive, str) else primitive.name
+
+    def apply(scope, eqn, operands):
+        wanted = rule(described(eqn.invars), described(eqn.outvars), eqn.params)
+        if len(wanted) != len(eqn.outvars):
+            raise ValueError(
+                f"the sparsity rule of '{name}' returned {len(wanted)} lists for"
+                f" {len(eqn.outvars)} results"
+            )
+        return [
+            families.connected(scope.sets, matrices, operands, var.aval.shape)
+            for matrices, var in zip(wanted, eqn.outvars, strict=True)
+        ]
+
+    RULES[name] = apply
+
+
+def described(atoms):
+    return [jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype) for atom in atoms]
+
+
+# ---- values in loops ----
+
+
+def is_short(loop):
+    """Whether it can be followed one step at a time."""
+    return loop.length * len(loop.jaxpr.jaxpr.eqns) <= UNROLLED
+
+
+def turns(loop):
+    """The steps in the order in which they are done."""
+    return range(loop.length)[:: -1 if loop.reverse else 1]
+
+
+def at_step(values, t):
+    """What comes into a step of a loop, as far as it is known."""
+    return [x if isinstance(x, Unknown) else np.asarray(x)[t] for x in values]
+
+
+def known_of_loop(scope, loop, inputs):
+    """The values of the results of a loop as far as they are known."""
+    nc, nk = loop.consts, loop.carry
+    state, yields = inputs[nc : nc + nk], [None] * loop.length
+    for t in turns(loop):
+        body = Scope(scope.detection, loop.jaxpr)
+        out = body.known([*inputs[:nc], *state, *at_step(inputs[nc + nk :], t)])
+        state, yields[t] = out[:nk], out[nk:]
+    return [*state, *map(stacked, zip(*yields, strict=True))]
+
+
+def stacked(parts):
+    """One array, if all its parts are known."""
+    doubts = [x for x in parts if isinstance(x, Unknown)]
+    if doubts:
+        return UNKNOWN if UNKNOWN in doubts else VARIES
+    return np.stack([np.asarray(x) for x in parts])

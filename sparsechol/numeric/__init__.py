@@ -1,4 +1,0 @@
-"""Numeric kernels: pure functions of an analysed pattern and flat arrays, without the GIL.
-
-A file for each sweep over the fronts; `operations` is the table by which all faces call them.
-"""

@@ -1,0 +1,366 @@
+"""The `sparsechol` command, run in process; all but the tests at the end need neither extra."""
+
+import gzip
+import io
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from scipy.io import mmwrite
+from scipy.sparse import coo_array, csc_array
+
+import sparsechol as sc
+from sparsechol._cli import main as _cli
+from sparsechol._cli.terminal import column_widths, plain_table
+from sparsechol.models import grid_laplacian, matern_spde
+
+STEPS = (
+    "analysis",
+    "factorization",
+    "solve",
+    "log-determinant",
+    "partial inverse",
+    "refactorization",
+)
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch):
+    """No rich, a wide terminal, nothing that forces colors."""
+    monkeypatch.setitem(sys.modules, "rich", None)
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+
+
+def write(path, A, symmetry="symmetric", field=None):
+    buffer = io.BytesIO()
+    mmwrite(buffer, coo_array(A), symmetry=symmetry, field=field)
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "wb") as file:
+        file.write(buffer.getvalue())
+    return str(path)
+
+
+@pytest.fixture
+def grid(tmp_path):
+    return write(tmp_path / "grid.mtx.gz", grid_laplacian((12, 10)))
+
+
+def refused(capsys, argv):
+    """The one line that a refused command leaves on stderr, after those of progress."""
+    assert _cli.main(argv) == 2
+    lines = capsys.readouterr().err.splitlines()
+    errors = [line for line in lines if not line.endswith(" ...")]
+    assert len(errors) == 1, lines
+    assert errors[0].startswith("sparsechol: error: ")
+    return errors[0]
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as stop:
+        _cli.main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"sparsechol {sc.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "argv", [[], ["nonsense"], ["demo", "--n", "3"], ["demo", "--n", "x"], ["info"]]
+)
+def test_wrong_usage(argv, capsys):
+    with pytest.raises(SystemExit) as stop:
+        _cli.main(argv)
+    assert stop.value.code == 2
+    assert "usage: sparsechol" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("n", [4, 7, 900])
+def test_demo(n, capsys):
+    assert _cli.main(["demo", "--n", str(n)]) == 0
+    out, err = capsys.readouterr()
+    assert int(re.search(r"([\d,]+) unknowns", out)[1].replace(",", "")) >= n
+    for step in STEPS:
+        assert re.search(rf"^{step} ", out, re.MULTILINE)
+    assert out.count(" ok\n") == len(STEPS) - 1
+    assert out.endswith("all checks passed\n")
+    assert err.splitlines()[-1].endswith(_cli.INSTALL)
+    assert "factorization ...\n" in err
+
+
+def test_logdet_is_printed(tmp_path, capsys):
+    A = grid_laplacian((12, 10))
+    assert _cli.main(["info", write(tmp_path / "grid.mtx", A)]) == 0
+    printed = float(re.search(r"log-determinant.* m?s  (\S+)", capsys.readouterr().out)[1])
+    assert printed == pytest.approx(np.linalg.slogdet(A.toarray())[1], rel=1e-8)
+
+
+@pytest.mark.parametrize("step", ["solve", "logdet", "partial_inverse"])
+def test_a_wrong_result_fails_its_check(step, monkeypatch, capsys):
+    right = getattr(sc.CholeskyFactor, step)
+    monkeypatch.setattr(sc.CholeskyFactor, step, lambda *args: 1.001 * right(*args))
+    # The second elimination of the log-determinant uses the same class: leave it right.
+    monkeypatch.setattr(_cli, "shuffled_logdet", lambda A: np.linalg.slogdet(A.toarray())[1])
+    # The condition estimate solves too, which only moves the limits a little.
+    assert _cli.main(["demo", "--n", "400"]) == 1
+    out = capsys.readouterr().out
+    assert out.count("FAILED: >") == 1
+    assert out.endswith("a check FAILED\n")
+
+
+def test_a_wrong_factor_fails_its_check(monkeypatch, capsys):
+    right = sc.CholeskyFactor.L.fget
+    monkeypatch.setattr(sc.CholeskyFactor, "L", property(lambda F: 1.001 * right(F)))
+    assert _cli.main(["demo", "--n", "400"]) == 1
+    assert capsys.readouterr().out.count("FAILED: >") == 2  # factorization and refactorization
+
+
+def test_info_compares_orderings(grid, capsys, monkeypatch):
+    monkeypatch.setattr(_cli, "have_metis", lambda: False)
+    assert _cli.main(["info", grid]) == 0
+    out = capsys.readouterr().out
+    assert "120 rows, 556 entries" in out
+    A = grid_laplacian((12, 10))
+    for method in ("amd", "nested_dissection", "natural"):
+        assert re.search(rf"^{method} +{sc.analyze(A, ordering=method).nnz:,} ", out, re.MULTILINE)
+    assert "auto takes amd: too few flops for nested dissection to pay\n" in out
+    assert "metis" not in out
+
+
+@pytest.mark.parametrize("order", ["amd", "natural"])
+def test_info_order(grid, order, capsys):
+    assert _cli.main(["info", grid, "--ordering", order]) == 0
+    assert re.search(rf"^analysis .* {order}, nnz\(L\)", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_info_of_a_hermitian_matrix(tmp_path, capsys):
+    A = grid_laplacian((5, 5)).toarray() + 0j
+    A[3, 0], A[0, 3] = 0.5j, -0.5j
+    path = str(tmp_path / "hermitian.mtx")
+    mmwrite(path, coo_array(A), symmetry="hermitian")
+    assert _cli.main(["info", path, "--ordering", "natural"]) == 0
+    assert "all checks passed" in capsys.readouterr().out
+
+
+def test_natural_order_only_for_small_matrices(monkeypatch):
+    monkeypatch.setattr(_cli, "have_metis", lambda: True)
+    ours = ["amd", "nested_dissection"]
+    assert _cli.available_orderings(_cli.NATURAL_LIMIT) == [*ours, "metis", "natural"]
+    assert _cli.available_orderings(_cli.NATURAL_LIMIT + 1) == [*ours, "metis"]
+
+
+def test_info_metis(grid, capsys):
+    pytest.importorskip("pymetis", reason="pymetis is not installed")
+    assert _cli.main(["info", grid, "--ordering", "metis"]) == 0
+    assert re.search(r"^analysis .* metis, nnz\(L\)", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_info_metis_missing(grid, capsys, monkeypatch):
+    monkeypatch.setattr(_cli, "have_metis", lambda: False)
+    assert "sparsechol[metis]" in refused(capsys, ["info", grid, "--ordering", "metis"])
+
+
+@pytest.mark.parametrize("field", ["real", "integer"])
+def test_general_file(tmp_path, field, capsys):
+    path = write(tmp_path / "a.mtx", grid_laplacian((4, 4)), "general", field)
+    assert _cli.main(["info", path]) == 0
+    assert "the file holds both triangles: they agree" in capsys.readouterr().out
+
+
+def test_dense_file(tmp_path, capsys):
+    path = tmp_path / "a.mtx"
+    path.write_text("%%MatrixMarket matrix array real general\n2 2\n2\n1\n1\n3\n")
+    assert _cli.main(["info", str(path)]) == 0
+    assert "2 rows, 4 entries" in capsys.readouterr().out
+
+
+def test_warning_of_the_package_is_a_note(tmp_path, capsys):
+    nearly = np.array([[1.0, 1.0], [1.0, 1.0 + 2.0**-47]])
+    # 2^-47 is 32 roundings: accepted, with a warning at more rows than that.
+    A = csc_array(np.kron(np.eye(50), nearly))
+    assert _cli.main(["info", write(tmp_path / "a.mtx", A)]) == 0
+    assert "note: ill-conditioned matrix" in capsys.readouterr().out
+
+
+HEAD = "%%MatrixMarket matrix coordinate "
+BAD_FILES = {
+    "empty file": ("", "cannot be read as a Matrix Market file"),
+    "not the format": ("hello\nworld\n", "cannot be read as a Matrix Market file"),
+    "cut off": (HEAD + "real symmetric\n3 3 2\n1 1 2.0\n", "Truncated"),
+    "index outside": (HEAD + "real symmetric\n3 3 1\n5 5 2.0\n", "out of bounds"),
+    "no number": (HEAD + "real symmetric\n3 3 1\n1 1 abc\n", "cannot be read"),
+    "integer too long": (HEAD + "integer symmetric\n1 1 1\n1 1 " + "9" * 30 + "\n", "cannot be"),
+    "pattern": (HEAD + "pattern symmetric\n2 2 2\n1 1\n2 2\n", "no values (a pattern file)"),
+    "rectangular": (HEAD + "real general\n2 3 1\n1 1 1.0\n", "2 x 3 matrix: it must be square"),
+    "skew": (HEAD + "real skew-symmetric\n2 2 1\n2 1 1.0\n", "skew-symmetric"),
+    "no rows": (HEAD + "real symmetric\n0 0 0\n", "empty matrix"),
+    "not symmetric": (
+        HEAD + "real general\n2 2 3\n1 1 2.0\n2 2 2.0\n2 1 1.0\n",
+        "not symmetric: entries (1, 0) and (0, 1) differ by 1 (rows count from 0)",
+    ),
+    "not finite": (HEAD + "real symmetric\n2 2 2\n1 1 nan\n2 2 1.0\n", "entry (0, 0) is nan"),
+    "indefinite": (
+        HEAD + "real symmetric\n2 2 3\n1 1 1.0\n2 1 2.0\n2 2 1.0\n",
+        "is not positive definite: the pivot at row and column",
+    ),
+    "singular": (HEAD + "real symmetric\n2 2 3\n1 1 1\n2 1 1\n2 2 1\n", "the pivot"),
+    "no diagonal": (HEAD + "real symmetric\n2 2 1\n1 1 1.0\n", "not positive definite"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_file(name, tmp_path, capsys):
+    text, message = BAD_FILES[name]
+    path = tmp_path / "bad.mtx"
+    path.write_text(text)
+    assert message in refused(capsys, ["info", str(path)])
+
+
+def test_missing_file(tmp_path, capsys):
+    for name in ("missing.mtx", "missing.mtx.gz"):
+        path = str(tmp_path / name)
+        assert refused(capsys, ["info", path]).endswith(f"{path}: no such file")
+
+
+@pytest.mark.parametrize("keep", [0, 5, 40, 100])
+def test_damaged_gzip(tmp_path, keep, grid, capsys):
+    with open(grid, "rb") as file:
+        whole = file.read()
+    path = tmp_path / "cut.mtx.gz"
+    path.write_bytes(whole[:keep])
+    assert "cannot be read" in refused(capsys, ["info", str(path)])
+    path.write_bytes(b"junk" * 10)
+    assert "cannot be read" in refused(capsys, ["info", str(path)])
+
+
+def test_directory(tmp_path, capsys):
+    assert "cannot be read" in refused(capsys, ["info", str(tmp_path)])
+
+
+def test_plot_without_matplotlib(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    message = refused(capsys, ["demo", "--n", "100", "--plot", "out.png"])
+    assert message == f"sparsechol: error: --plot needs matplotlib: {_cli.INSTALL}"
+
+
+def test_narrow_terminal(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "62")
+    assert _cli.main(["demo", "--n", "900"]) == 0
+    table = capsys.readouterr().out.split("\n\n")[1].splitlines()[:-2]
+    assert max(map(len, table)) <= 62
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no broken pipes")
+def test_reader_gone():
+    script = "from sparsechol._cli.main import main; raise SystemExit(main())"
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", script, "demo", "--n", "100"],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert done.returncode == 1
+    assert "Error" not in done.stderr
+
+
+def test_table_as_text():
+    header, rows = ("name", "n"), [("one two", "1"), ("three", "22")]
+    text = plain_table(header, rows, "lr", column_widths(header, rows, "lr", 80))
+    assert text.splitlines() == ["name      n", "-------  --", "one two   1", "three    22"]
+    assert column_widths(header, rows, "lr", 10) == [6, 2]
+    assert column_widths(header, rows, "lr", 1) == [5, 2]
+    text = plain_table(header, rows, "lr", [5, 2])
+    assert text.splitlines() == ["name    n", "-----  --", "one     1", "two", "three  22"]
+
+
+@pytest.fixture
+def rich(monkeypatch):
+    """Undo what `plain` did to rich, and pretend to be a terminal."""
+    monkeypatch.delitem(sys.modules, "rich")
+    monkeypatch.delitem(sys.modules, "rich.console")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    return pytest.importorskip("rich", reason="rich is not installed")
+
+
+@pytest.mark.parametrize("columns", [60, 120])
+def test_rich_terminal(rich, columns, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert _cli.main(["demo", "--n", "400"]) == 0
+    out, err = capsys.readouterr()
+    assert "\x1b[" in out
+    assert out.count("e-1") + out.count("0.0e+00") >= len(STEPS) - 1
+    assert "install" not in err
+    assert "factorization ..." not in err
+
+
+def test_rich_without_terminal_is_plain(rich, monkeypatch, capsys):
+    monkeypatch.delenv("FORCE_COLOR")
+    assert _cli.main(["demo", "--n", "100"]) == 0
+    out, err = capsys.readouterr()
+    assert "\x1b[" not in out + err
+    assert "\n---" in out
+    assert "install" not in err
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_plot(tmp_path, grid, suffix, capsys):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    path = tmp_path / f"out{suffix}"
+    assert _cli.main(["info", grid, "--plot", str(path)]) == 0
+    assert f"wrote {path}\n" in capsys.readouterr().out
+    start = {".png": b"\x89PNG", ".svg": b"<?xml"}[suffix]
+    assert path.read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize("name", ["out.nonsense", os.path.join("no", "such", "out.png")])
+def test_plot_that_cannot_be_written(tmp_path, name, capsys):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    message = refused(capsys, ["demo", "--n", "100", "--plot", str(tmp_path / name)])
+    assert "cannot be written" in message
+
+
+@pytest.mark.parametrize("n", [1, 3, 20, 400])
+def test_cells_are_entries_of_small_matrices(n):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    from sparsechol._cli import plot as _plot
+
+    A = grid_laplacian((n,), 1.0) if n < 20 else matern_spde(n // 5, 5)
+    S = sc.analyze(A)
+    n = A.shape[0]
+    L = sc.cholesky(A).L
+    assert_array_equal(_plot.cell_counts(L.indptr, L.indices, n), (L != 0).toarray())
+    widths = _plot.supernode_widths(S, 0)
+    size = np.repeat(np.diff(S._first), np.diff(S._first))
+    assert_array_equal(np.diag(widths), size)
+    # Relaxed supernodes cover L, in the order in which they are visited.
+    place = np.argsort(S._order)
+    pattern = coo_array(A)
+    row, column = place[pattern.coords[0]], place[pattern.coords[1]]
+    lower = row >= column
+    assert np.all(widths[row[lower], column[lower]] == size[column[lower]])
+    start = int(S._first[len(S._first) // 2])
+    if start < n:
+        assert_array_equal(_plot.supernode_widths(S, start), widths[start:, start:])
+
+
+def test_wrong_number_of_threads_in_the_environment(monkeypatch, capsys):
+    from sparsechol._core.parallel import threads as _threads
+
+    monkeypatch.setenv(_threads.VARIABLE, "many")
+    _threads._default.cache_clear()
+    try:
+        message = refused(capsys, ["demo", "--n", "50"])
+    finally:
+        monkeypatch.undo()
+        _threads._default.cache_clear()
+    assert "SPARSECHOL_NUM_THREADS" in message

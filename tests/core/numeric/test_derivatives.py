@@ -1,0 +1,405 @@
+"""The derivative sweeps called directly, against dense formulas and their own identities."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import sparsechol as sc
+from sparsechol._core.numeric import derivatives as sweeps
+from sparsechol._core.numeric import sampled
+from sparsechol._core.numeric.partial_inverse import partial_inverse
+from sparsechol._core.numeric.partial_inverse import workspace as inverse_workspace
+from support.helpers import eps, random_spd
+
+SWEEPS = ["tangent", "outer", "adjoint", "inner", "sandwich"]
+
+
+class Panels:
+    """Flat panels of a structure and dense matrices in its order."""
+
+    def __init__(self, S):
+        self.structure = S._structure
+        a = self.structure.arrays
+        rows, columns = [], []
+        for s in range(len(a["parent"])):
+            own = np.arange(a["first"][s], a["first"][s + 1])
+            below = a["rows"][a["row_start"][s] : a["row_start"][s + 1]]
+            r, c = np.meshgrid(np.concatenate([own, below]), own, indexing="ij")
+            rows.append(r.ravel(order="F"))
+            columns.append(c.ravel(order="F"))
+        self.rows, self.columns = np.concatenate(rows), np.concatenate(columns)
+        self.lower = self.rows >= self.columns
+        self.n = S.shape[0]
+        self.mask = np.zeros((self.n, self.n), bool)
+        self.mask[self.rows[self.lower], self.columns[self.lower]] = True
+
+    def dense(self, flat):
+        """The lower triangle; nothing above the diagonal of a panel."""
+        D = np.zeros((self.n, self.n), flat.dtype)
+        D[self.rows[self.lower], self.columns[self.lower]] = flat[self.lower]
+        return D
+
+    def flat(self, D, above=0):
+        return np.where(self.lower, D[self.rows, self.columns], above).astype(D.dtype)
+
+    def random(self, rng, dtype, above=0):
+        """Lower triangular on the panels with a real diagonal."""
+        D = rng.standard_normal((self.n, self.n))
+        if dtype.kind == "c":
+            D = D + 1j * rng.standard_normal((self.n, self.n))
+        D = np.where(self.mask, D, 0)
+        np.fill_diagonal(D, D.diagonal().real)
+        return self.flat(D.astype(dtype), above)
+
+
+def hermitian(D):
+    """The Hermitian matrix with the lower triangle of D."""
+    lower = np.tril(D, -1)
+    return lower + lower.conj().T + np.diag(D.diagonal().real)
+
+
+def phi(D):
+    return np.tril(D, -1) + np.diag(D.diagonal().real) / 2
+
+
+def weights(panels):
+    return np.where(panels.rows == panels.columns, 1, 2) * panels.lower
+
+
+def dot(x, y):
+    return np.vdot(x, y).real
+
+
+def run(name, structure, *arrays, threads=1, workspace=None):
+    """One sweep on a batch of one."""
+    out = np.full((1, structure.size), np.nan, arrays[0].dtype)
+    length = sweeps.workspace(name, structure, 1, threads)
+    work = np.full(length, np.nan, out.dtype)
+    arrays = [x[None] if isinstance(x, np.ndarray) else x for x in arrays]
+    for x in arrays:
+        if isinstance(x, np.ndarray):
+            x.setflags(write=False)
+    getattr(sweeps, name)(structure, *arrays, out, work, threads)
+    return out[0]
+
+
+def inverse_of(structure, factor):
+    s = np.full((1, structure.size), np.nan, factor.dtype)
+    work = np.empty(inverse_workspace(structure, 1, 1), factor.dtype)
+    partial_inverse(structure, factor[None], s, work, 1)
+    return s[0]
+
+
+class Case:
+    def __init__(self, A, order="amd"):
+        self.S = sc.analyze(A, ordering=order)
+        self.structure = self.S._structure
+        self.panels = Panels(self.S)
+        F = self.S.factorize(A)
+        self.l = F._flat
+        self.dtype = F.dtype
+        self.L = self.panels.dense(self.l).astype(complex)
+        self.s = inverse_of(self.structure, self.l)
+        self.rng = np.random.default_rng(1)
+        # What lies above the diagonal of a panel must not matter.
+        self.x, self.y, self.z = (
+            self.panels.random(self.rng, self.dtype, np.nan) for _ in range(3)
+        )
+
+    def check(self, flat, dense, scale=1):
+        expected = np.where(self.panels.mask, dense, 0)
+        found = self.panels.dense(flat)
+        assert not np.any(flat[~self.panels.lower])
+        bound = 2000 * eps(self.dtype) * max(scale, abs(expected).max())
+        np.testing.assert_allclose(found, expected, rtol=0, atol=bound)
+
+
+@pytest.fixture(params=["random", "dense", "arrow", "chain", "wide"])
+def case(request, dtype):
+    rng = np.random.default_rng(5)
+    if request.param == "wide":  # several blocks of columns in one front, and rows below it
+        A = np.zeros((190, 190), dtype)
+        A[:150, :150] = random_spd(rng, 150, "dense", dtype)
+        A[20:, 20:] += random_spd(rng, 170, "dense", dtype)
+        A[:20, :20] += 40 * np.eye(20)
+        return Case(A, order="natural")
+    if request.param == "chain":  # a region
+        d = rng.standard_normal(40)
+        A = sp.diags_array([d[:-1], np.full(40, 4.0), d[:-1]], offsets=[-1, 0, 1])
+        return Case(A.astype(dtype))
+    n = 40
+    if request.param == "arrow":
+        A = np.diag(np.full(n, 8.0)).astype(dtype)
+        A[-3:] = random_spd(rng, n, "dense", dtype)[-3:]
+        A[:, -3:] = A[-3:].conj().T
+        A[-3:, -3:] += 400 * np.eye(3)
+        return Case(A)
+    return Case(random_spd(rng, n, request.param, dtype))
+
+
+def test_tangent(case):
+    M = hermitian(case.panels.dense(case.x))
+    inner = np.linalg.solve(case.L, np.linalg.solve(case.L, M).conj().T).conj().T
+    case.check(run("tangent", case.structure, case.l, case.x, True), case.L @ phi(inner))
+
+
+def test_tangent_of_stored_values(case):
+    a = case.rng.standard_normal(len(case.S.indices)).astype(case.dtype)
+    if case.dtype.kind == "c":
+        a += 1j * case.rng.standard_normal(len(a)).astype(case.dtype)
+    M = case.S._symmetric(a).toarray()
+    order = case.S._order
+    M = hermitian(M[np.ix_(order, order)])
+    inner = np.linalg.solve(case.L, np.linalg.solve(case.L, M).conj().T).conj().T
+    case.check(run("tangent", case.structure, case.l, a, False), case.L @ phi(inner))
+
+
+def test_adjoint(case):
+    C = case.panels.dense(case.x)
+    P = phi(case.L.conj().T @ C)
+    back = np.linalg.inv(case.L)
+    G = back.conj().T @ (P + P.conj().T) @ back / 2
+    out = run("adjoint", case.structure, case.l, case.x)
+    w = np.where(np.eye(case.panels.n), 1, 2)
+    case.check(out, w * np.tril(G))
+
+
+def test_outer(case):
+    X, Y = case.panels.dense(case.x), case.panels.dense(case.y)
+    out = run("outer", case.structure, case.x, case.y)
+    case.check(out, np.tril(X @ Y.conj().T + Y @ X.conj().T))
+
+
+def test_inner(case):
+    S, Y = hermitian(case.panels.dense(case.x)), case.panels.dense(case.y)
+    out = run("inner", case.structure, case.x, case.y)
+    dense = np.tril(S @ Y)
+    np.fill_diagonal(dense, dense.diagonal().real)
+    case.check(out, dense)
+
+
+def test_sandwich(case):
+    M = hermitian(case.panels.dense(case.x))
+    inverse = np.linalg.inv(case.L @ case.L.conj().T)
+    x = run("tangent", case.structure, case.l, case.x, True)
+    out = run("sandwich", case.structure, case.l, case.s, x)
+    case.check(out, np.tril(inverse @ M @ inverse))
+
+
+def test_partial_inverse_is_an_adjoint(case):
+    c = np.zeros(case.structure.size, case.dtype)
+    diagonal = case.panels.rows == case.panels.columns
+    c[diagonal] = 2 / case.l[diagonal]
+    out = run("adjoint", case.structure, case.l, c)
+    lower = case.panels.lower
+    bound = 1000 * eps(case.dtype) * abs(case.s).max()
+    np.testing.assert_allclose(
+        out[lower] / weights(case.panels)[lower], case.s[lower], rtol=0, atol=bound
+    )
+
+
+def test_adjoint_pairs(case):
+    """The inner product of stored values is the same from both sides."""
+    lower, factor, structure = case.panels.lower, case.l, case.structure
+    w = weights(case.panels)
+    x, y, z = (np.where(lower, v, 0) for v in (case.x, case.y, case.z))
+    half = np.where(lower, 2 / np.maximum(w, 1), 0).astype(factor.real.dtype)
+    pairs = [
+        # adjoint of tangent
+        (
+            dot(run("tangent", structure, factor, x, True), y),
+            dot(x, run("adjoint", structure, factor, y)),
+        ),
+        # adjoint of X -> outer(X, Y)
+        (dot(run("outer", structure, x, y), z), dot(x, run("inner", structure, half * z, y))),
+        # adjoint of Y -> inner(S, Y)
+        (dot(run("inner", structure, x, y), z), dot(y, run("inner", structure, x, z))),
+        # adjoint of S -> inner(S, Y)
+        (
+            dot(run("inner", structure, x, y), z),
+            dot(x, w * run("outer", structure, z, y) / 2),
+        ),
+    ]
+    for left, right in pairs:
+        assert left == pytest.approx(right, rel=2e4 * eps(case.dtype), abs=2e4 * eps(case.dtype))
+
+
+def test_sandwich_is_its_own_adjoint(case):
+    lower, structure, factor, s = case.panels.lower, case.structure, case.l, case.s
+    w = weights(case.panels)
+    x, y = (np.where(lower, v, 0) for v in (case.x, case.y))
+
+    def sandwich(m):
+        return run("sandwich", structure, factor, s, run("tangent", structure, factor, m, True))
+
+    left, right = dot(w * sandwich(x), y), dot(w * x, sandwich(y))
+    assert left == pytest.approx(right, rel=2e4 * eps(case.dtype), abs=2e4 * eps(case.dtype))
+
+
+def test_tangents_of_the_sweeps():
+    """Second derivatives are compositions of sweeps: against differences of the first ones."""
+    rng = np.random.default_rng(2)
+    case = Case(random_spd(rng, 30, "random", np.dtype(float)))
+    structure, lower, h = case.structure, case.panels.lower, 1e-6
+    m, dm, c, dc, da = (np.where(lower, case.panels.random(rng, case.dtype), 0) for _ in range(5))
+    dl = run("tangent", structure, case.l, da, True)
+    forward, backward = (np.where(lower, case.l, 0) + e * dl for e in (h, -h))
+
+    x = run("tangent", structure, case.l, m, True)
+    exact = run("tangent", structure, case.l, dm - run("outer", structure, dl, x), True)
+    difference = (
+        run("tangent", structure, forward, m + h * dm, True)
+        - run("tangent", structure, backward, m - h * dm, True)
+    ) / (2 * h)
+    np.testing.assert_allclose(difference, exact, atol=1e-7 * abs(exact).max())
+
+    a = run("adjoint", structure, case.l, c)
+    half = np.where(lower, 2 / np.maximum(weights(case.panels), 1), 0)
+    exact = run("adjoint", structure, case.l, dc - run("inner", structure, half * a, dl))
+    difference = (
+        run("adjoint", structure, forward, c + h * dc)
+        - run("adjoint", structure, backward, c - h * dc)
+    ) / (2 * h)
+    np.testing.assert_allclose(difference, exact, atol=1e-7 * abs(exact).max())
+
+
+def arguments(name, case):
+    factor, s, x, y = case.l, case.s, case.x, case.y
+    return {
+        "tangent": (factor, x, True),
+        "outer": (x, y),
+        "adjoint": (factor, x),
+        "inner": (s, y),
+        "sandwich": (factor, s, x),
+    }[name]
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_batches_have_the_bits_of_single_matrices(name, dtype):
+    case = Case(random_spd(np.random.default_rng(0), 40, "random", dtype))
+    scaled = [
+        [v * np.array(f, dtype) if isinstance(v, np.ndarray) else v for v in arguments(name, case)]
+        for f in (1.0, 2.0, 0.5)
+    ]
+    single = [run(name, case.structure, *arrays) for arrays in scaled]
+    stacked = [
+        np.stack(column) if isinstance(column[0], np.ndarray) else column[0]
+        for column in zip(*scaled, strict=True)
+    ]
+    out = np.empty((3, case.structure.size), dtype)
+    work = np.empty(sweeps.workspace(name, case.structure, 3, 2), dtype)
+    getattr(sweeps, name)(case.structure, *stacked, out, work, 2)
+    for found, expected in zip(out, single, strict=True):
+        assert np.array_equal(found, expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_nan_spreads_and_nothing_hangs(name, case):
+    arrays = [
+        np.full_like(v, np.nan) if isinstance(v, np.ndarray) else v for v in arguments(name, case)
+    ]
+    out = run(name, case.structure, *arrays)
+    assert np.isnan(out[case.panels.lower]).all()
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_wrong_lengths_are_refused(name, case):
+    structure, arrays = case.structure, arguments(name, case)
+    out = np.empty((1, structure.size), case.dtype)
+    work = np.empty(sweeps.workspace(name, structure, 1, 1), case.dtype)
+    stacked = [v[None] if isinstance(v, np.ndarray) else v for v in arrays]
+    for i, v in enumerate(stacked):
+        if isinstance(v, np.ndarray):
+            wrong = [*stacked]
+            wrong[i] = v[:, :-1].copy()
+            with pytest.raises(ValueError, match="do not belong"):
+                getattr(sweeps, name)(structure, *wrong, out, work, 1)
+    with pytest.raises(ValueError, match="do not belong"):
+        getattr(sweeps, name)(structure, *stacked, out[:, :-1].copy(), work, 1)
+    with pytest.raises(ValueError, match="workspace"):
+        getattr(sweeps, name)(structure, *stacked, out, work[:0], 1)
+
+
+def test_products_with_vectors(dtype):
+    rng = np.random.default_rng(4)
+    A = random_spd(rng, 25, "random", dtype)
+    case = Case(A)
+    n, S = 25, case.S
+
+    def vectors():
+        v = rng.standard_normal((1, n, 3))
+        return (v + 1j * rng.standard_normal(v.shape) if dtype.kind == "c" else v).astype(dtype)
+
+    x, y, out = vectors(), vectors(), np.empty((1, n, 3), dtype)
+    tolerance = {"rtol": 0, "atol": 1000 * eps(dtype)}
+    values = S.values(A)
+    sampled.hermitian_product(S.indptr, S.indices, values[None], x, out)
+    np.testing.assert_allclose(out[0], A @ x[0], atol=100 * eps(dtype) * abs(A).max() * n)
+    entries = np.empty((1, len(S.indices)), dtype)
+    sampled.hermitian_outer(S.indptr, S.indices, x, y, entries)
+    full = x[0] @ y[0].conj().T + y[0] @ x[0].conj().T
+    column = np.repeat(np.arange(n), np.diff(S.indptr))
+    expected = full[S.indices, column] * np.where(S.indices == column, 0.5, 1)
+    np.testing.assert_allclose(entries[0], expected, **tolerance)
+    L = case.L
+    inward, outward = (rng.permutation(n).astype(np.int32) for _ in range(2))
+    sampled.factor_product(case.structure, case.l[None], x, False, inward, outward, out)
+    out, z = out[:, outward], x[:, inward]
+    np.testing.assert_allclose(out[0], L @ z[0], atol=100 * eps(dtype) * abs(L).max() * n)
+    sampled.factor_product(case.structure, case.l[None], x, True, inward, outward, out)
+    out = out[:, outward]
+    np.testing.assert_allclose(out[0], L.conj().T @ z[0], atol=100 * eps(dtype) * abs(L).max() * n)
+    flat = np.empty((1, case.structure.size), dtype)
+    sampled.factor_outer(case.structure, x, y, inward, outward, flat)
+    product = x[0][inward] @ y[0][outward].conj().T
+    np.fill_diagonal(product, product.diagonal().real)
+    case.check(flat[0], product)
+
+
+def test_products_refuse_wrong_shapes():
+    case = Case(np.diag([1.0, 2.0, 3.0]))
+    S, x = case.S, np.ones((1, 3, 1))
+    wrong = np.ones((1, 2, 1))
+    values, flat, rows = np.ones((1, 3)), case.l[None], np.arange(3, dtype=np.int32)
+    structure, few = case.structure, rows[:2]
+    calls = [
+        (sampled.hermitian_product, S.indptr, S.indices, values, wrong, wrong.copy()),
+        (sampled.hermitian_product, S.indptr, S.indices, values, x, wrong.copy()),
+        (sampled.hermitian_outer, S.indptr, S.indices, x, wrong, values.copy()),
+        (sampled.hermitian_outer, S.indptr, S.indices, x, x, values[:, :2].copy()),
+        (sampled.factor_product, structure, flat[:, :2].copy(), x, False, rows, rows, x.copy()),
+        (sampled.factor_product, structure, flat, x, False, rows, rows, wrong.copy()),
+        (sampled.factor_product, structure, flat, x, False, few, rows, x.copy()),
+        (sampled.factor_outer, structure, x, wrong, rows, rows, flat.copy()),
+        (sampled.factor_outer, structure, wrong, wrong, rows, rows, flat.copy()),
+        (sampled.factor_outer, structure, x, x, rows, few, flat.copy()),
+    ]
+    for function, *arguments_ in calls:
+        with pytest.raises(ValueError, match="sampled"):
+            function(*arguments_)
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_nothing_is_swept_of_nothing(name):
+    structure = sc.analyze(np.zeros((0, 0)))._structure
+    empty = np.zeros((1, 0))
+    arrays = {"tangent": (empty, empty, True), "sandwich": (empty,) * 3}.get(name, (empty,) * 2)
+    work = np.empty(sweeps.workspace(name, structure, 1, 1))
+    assert getattr(sweeps, name)(structure, *arrays, empty.copy(), work, 1) is None
+
+
+@pytest.mark.parametrize("nc", [1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17, 31, 65])
+def test_panels_of_every_width_and_height(instruction_set, dtype, nc):
+    """Two blocks of nc columns, each joined to all of the same m last rows, which are dense."""
+    rng = np.random.default_rng(nc)
+    for m in [0, 1, 3, 7, 8, 9, 16, 17, 25]:
+        n = 2 * nc + m
+        A = random_spd(rng, n, "dense", dtype)
+        A[:nc, nc : 2 * nc] = 0
+        A[nc : 2 * nc, :nc] = 0
+        case = Case(A, order="natural")
+        test_tangent(case)
+        test_adjoint(case)
+        test_outer(case)
+        test_inner(case)
+        test_sandwich(case)
