@@ -6,17 +6,17 @@ project = "sparsechol"
 copyright = "2026, the sparsechol developers"
 version = release = sparsechol.__version__
 
-extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc"]
-source_suffix = {".md": "markdown"}
+extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.autosummary"]
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 myst_heading_anchors = 3
+templates_path = ["_templates"]
 
 autodoc_mock_imports = ["mpi4py", "sparsechol.distributed._mumps"]  # which are not everywhere
 autodoc_typehints = "none"  # the docstrings say shapes, which types do not
-numpydoc_show_class_members = False
-autosummary_generate = False  # numpydoc brings it; the reference is one page
+autosummary_generate = True  # a page for each object of the reference
+numpydoc_show_class_members = False  # the template of classes lists them, inherited ones too
 
 html_theme = "pydata_sphinx_theme"
 html_title = "sparsechol"
 html_show_sourcelink = False
-html_sidebars = {"**": []}  # the pages have no pages below them
 html_theme_options = {"header_links_before_dropdown": 3, "secondary_sidebar_items": ["page-toc"]}
