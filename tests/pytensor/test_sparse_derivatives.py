@@ -499,7 +499,7 @@ def test_check_pattern():
             ValueError,
             "direct",
             lambda: sparse_hessian(
-                (x**2).sum(), x, sparsity=color(np.eye(N), "symmetric", "substitution")
+                (x**2).sum(), x, sparsity=color(np.eye(N), "symmetric", method="substitution")
             ),
         ),
         (
