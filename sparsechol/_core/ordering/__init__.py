@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..symbolic.analysis import Tree, compressed_elimination, elimination
+from ..symbolic.analysis import Tree, elimination
 from ..symbolic.patterns import symmetric_pattern
 from .amd import amd
 from .compressed import Compressed
@@ -28,6 +28,25 @@ FACTORIZATION_FLOP = 0.035
 SAVED = 0.4
 # Factorizations that an analysis is made for, unless it is for one.
 REUSES = 500
+
+
+class Ordering(NamedTuple):
+    """An ordering that was chosen, and why.
+
+    Attributes
+    ----------
+    method : str
+        'amd', 'nested_dissection', 'metis', 'natural', or 'given' for a user's permutation.
+    reason : str
+        Why the method was chosen.
+    tried : dict
+        For each method that was tried the entries of L and its flops, the sum of its squared column
+        counts.
+    """
+
+    method: str
+    reason: str
+    tried: dict[str, tuple[int, float]]
 
 
 class Candidates:
@@ -62,36 +81,34 @@ class Candidates:
     def tree(self, name: str) -> Tree:
         """Return elimination tree and column counts of an ordering, in postorder."""
         if name not in self.trees:
-            self.trees[name] = self._tree(ORDERINGS[name].keeps_vertices, self.permutation(name))
+            perm = self.permutation(name)
+            if ORDERINGS[name].keeps_vertices and self.compressed.complete:
+                self.trees[name] = Tree(*self.compressed.tree(perm))
+            else:
+                self.trees[name] = elimination(self.indptr, self.indices, perm)
         return self.trees[name]
 
-    def _tree(self, keeps_vertices, perm) -> Tree:
-        graph = self.compressed if keeps_vertices else None
-        if graph is not None and graph.complete:
-            return compressed_elimination(*graph.arrays(), perm)
-        return elimination(self.indptr, self.indices, perm)
-
-    def choose(self, name: str, reason: str) -> "tuple[Tree, Ordering]":
+    def choose(self, name: str, reason: str) -> tuple[Tree, Ordering]:
         """Return the tree of an ordering, and the reason why it was chosen."""
         tree = self.tree(name)
         tried = {name: (tree.nnz, tree.flops) for name, tree in self.trees.items()}
         return tree, Ordering(name, reason, tried)
 
-    def best_of(self, *names: str) -> "tuple[Tree, Ordering]":
+    def best_of(self, *names: str) -> tuple[Tree, Ordering]:
         """Return the tree with the fewest flops."""
         return self.choose(min(names, key=lambda name: self.tree(name).flops), "fewest flops")
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A row of the table of orderings.
+class Method:
+    """How to compute an ordering.
 
     Attributes
     ----------
     permute : callable
         ``permute(candidates)`` returns the permutation.
     keeps_vertices : bool
-        Whether the rows of each vertex of the compressed graph follow one another in it.
+        Whether the rows of each vertex of the compressed graph follow one another in the result.
     available : callable
         ``available()`` says whether "best" can try it here.
     """
@@ -102,37 +119,18 @@ class Entry:
 
 
 ORDERINGS = {
-    "amd": Entry(lambda c: amd(c.compressed), keeps_vertices=True),
-    "nested_dissection": Entry(
+    "amd": Method(lambda c: amd(c.compressed), keeps_vertices=True),
+    "nested_dissection": Method(
         lambda c: nested_dissection(c.compressed, c.threads), keeps_vertices=True
     ),
-    "metis": Entry(lambda c: metis(*c.adjacency()), available=have_metis),
-    "natural": Entry(lambda c: np.arange(c.indptr.shape[0] - 1, dtype=np.int32)),
+    "metis": Method(lambda c: metis(*c.adjacency()), available=have_metis),
+    "natural": Method(lambda c: np.arange(c.indptr.shape[0] - 1, dtype=np.int32)),
 }
 
 
 def methods() -> tuple[str, ...]:
     """Return the names that ``ordering=`` may have."""
     return ("auto", "best", *ORDERINGS)
-
-
-class Ordering(NamedTuple):
-    """An ordering that was chosen, and why.
-
-    Attributes
-    ----------
-    method : str
-        'amd', 'nested_dissection', 'metis', 'natural', or 'given' for a user's permutation.
-    reason : str
-        Why the method was chosen.
-    tried : dict
-        For each method that was tried the entries of L and its flops, the sum of its squared column
-        counts.
-    """
-
-    method: str
-    reason: str
-    tried: dict[str, tuple[int, float]]
 
 
 def find_ordering(indptr, indices, ordering, reuse=True, threads=1) -> tuple[Tree, Ordering]:
@@ -165,7 +163,9 @@ def find_ordering(indptr, indices, ordering, reuse=True, threads=1) -> tuple[Tre
     if ordering == "auto":
         return automatic(candidates, REUSES if reuse else 1)
     if ordering == "best":
-        return candidates.best_of(*(name for name, row in ORDERINGS.items() if row.available()))
+        return candidates.best_of(
+            *(name for name, method in ORDERINGS.items() if method.available())
+        )
     return candidates.choose(ordering, "asked for")
 
 

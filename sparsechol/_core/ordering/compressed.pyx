@@ -13,11 +13,14 @@ Ashcraft, C. (1995). Compressed graphs and the minimum degree algorithm. SIAM J.
 from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport free
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 import numpy as np
 
 from sparsechol._core.ordering.graph cimport Graph, allocate, release, room
+
+from sparsechol._core.symbolic.analysis import vertex_tree
+from sparsechol._core.symbolic.etree import columns_of
 
 
 cdef enum:
@@ -69,20 +72,51 @@ cdef class Compressed:
         """Whether every row is in a vertex."""
         return self.graph.total == self.group.shape[0]
 
-    def arrays(self):
-        """Return the starts and members of the lists of neighbors, the weights, and the groups."""
+    def tree(self, const int32_t[::1] perm):
+        """Return what `symbolic.analysis.elimination` returns, in the time of the smaller graph.
+
+        The graph must be complete. In `perm` the rows of each vertex must follow one another.
+
+        Returns
+        -------
+        perm, parent, counts : rows in postorder, and parents and counts of the columns of L.
+        """
         cdef int32_t n = self.graph.n
         cdef int64_t entries = self.entries
-        starts, members = np.zeros(n + 1, np.int64), np.empty(entries, np.int32)
-        weight = np.empty(n, np.int32)
-        cdef int64_t[::1] start = starts
-        cdef int32_t[::1] adjacent = members, weights = weight
-        if n > 0:
-            memcpy(&start[0], self.graph.start, (<size_t>n + 1) * sizeof(int64_t))
-            memcpy(&weights[0], self.graph.weight, <size_t>n * sizeof(int32_t))
-        if entries > 0:
-            memcpy(&adjacent[0], self.graph.adjacent, <size_t>entries * sizeof(int32_t))
-        return starts, members, weight, np.asarray(self.group)
+        cdef int32_t k, v = -1, size = 0
+        cdef bint well = self.complete and perm.shape[0] == self.group.shape[0]
+        if not well:
+            raise ValueError("an order of all rows of a complete graph is needed")
+        if n == 0:
+            return tuple(np.empty(0, dtype=kind) for kind in (np.int32, np.int32, np.int64))
+        order_array = np.empty(n, dtype=np.int32)
+        cdef int32_t[::1] order = order_array
+        with nogil:
+            for k in range(perm.shape[0]):
+                well = well and 0 <= perm[k] < perm.shape[0]
+                if well and self.group[perm[k]] != v:
+                    v = self.group[perm[k]]
+                    well = size < n
+                    if well:
+                        order[size] = v
+                        size += 1
+        if not well or size < n:
+            raise ValueError("the rows of a vertex must follow one another")
+        starts = np.asarray(<int64_t[:n + 1]> self.graph.start)
+        weight = np.asarray(<int32_t[:n]> self.graph.weight)
+        members = np.empty(0, dtype=np.int32)
+        if entries:
+            members = np.asarray(<int32_t[:entries]> self.graph.adjacent)
+        post, parent, count, weight = vertex_tree(starts, members, weight, order_array)
+        if n == perm.shape[0]:
+            return order_array[post], parent, count
+        rows_array = np.empty(perm.shape[0], dtype=np.int32)
+        cdef int32_t[::1] rows = rows_array
+        cdef int32_t[::1] place = np.empty(n, dtype=np.int32)
+        order = order_array[post]
+        with nogil:
+            self.expand(&order[0], &place[0], &rows[0])
+        return rows_array, *columns_of(parent, count, weight, perm.shape[0])
 
     cdef int64_t expand(self, const int32_t *order, int32_t *start, int32_t *perm) noexcept nogil:
         """Write the rows in the order of their vertices, dense rows last; return their number.

@@ -7,7 +7,6 @@ import numpy as np
 
 from sparsechol._core.symbolic.etree import (
     column_counts,
-    columns_of,
     elimination_tree,
     inverse_permutation,
     neighbors,
@@ -48,34 +47,6 @@ def elimination(indptr, indices, perm) -> Tree:
     starts, members, _ = symmetric_pattern(indptr, indices)
     post, parent, counts, _ = vertex_tree(starts, members, np.ones_like(perm), perm)
     return Tree(perm[post], parent, counts)
-
-
-def compressed_elimination(starts, members, weight, group, perm) -> Tree:
-    """Return the same as `elimination`, from a graph whose vertices are groups of rows.
-
-    Parameters
-    ----------
-    starts, members : lists of the neighbors of each vertex.
-    weight : number of rows of each vertex.
-    group : vertex of each row.
-    perm : permutation of the rows in which the rows of each vertex follow one another.
-    """
-    if perm.shape != group.shape or group.min(initial=0) < 0:
-        raise ValueError("an order of all rows of a complete graph is needed")
-    rows = perm.shape[0]
-    inside = rows == 0 or (perm.min() >= 0 and perm.max() < rows)
-    owners = group[perm] if inside else group
-    heads = np.flatnonzero(np.diff(owners, prepend=-1))
-    order = owners[heads]
-    together = heads.shape == weight.shape
-    if not (inside and together and np.array_equal(np.diff(heads, append=rows), weight[order])):
-        raise ValueError("the rows of a vertex must follow one another")
-    post, parent, counts, weight = vertex_tree(starts, members, weight, order)
-    if heads.shape[0] == rows:
-        return Tree(perm[post], parent, counts)
-    shift = heads[post] - (np.cumsum(weight) - weight)
-    perm = perm[np.arange(rows) + np.repeat(shift, weight)]
-    return Tree(perm, *columns_of(parent, counts, weight, rows))
 
 
 def vertex_tree(starts, members, weight, order):

@@ -13,7 +13,7 @@ from sparsechol._core.ordering.amd import amd
 from sparsechol._core.ordering.compressed import Compressed
 from sparsechol._core.ordering.dissection import nested_dissection
 from sparsechol._core.ordering.metis import have_metis, metis
-from sparsechol._core.symbolic.analysis import compressed_elimination, elimination
+from sparsechol._core.symbolic.analysis import elimination
 from sparsechol._core.symbolic.patterns import lower_pattern
 from support import documents
 from support.helpers import matrix_names, shared_matrix
@@ -164,10 +164,10 @@ def test_the_tree_of_the_compressed_graph_is_that_of_the_matrix(method, n, densi
     perm = OURS[method](graph)
     whole = elimination(*pattern(A), perm)
     if graph.complete:
-        tree = compressed_elimination(*graph.arrays(), perm)
-        assert np.array_equal(tree.counts, column_counts(A, tree.perm))
-        assert np.array_equal(tree.parent, whole.parent)
-        assert np.array_equal(tree.perm, whole.perm)
+        rows, parent, counts = graph.tree(perm)
+        assert np.array_equal(counts, column_counts(A, rows))
+        assert np.array_equal(parent, whole.parent)
+        assert np.array_equal(rows, whole.perm)
     tree, ordering = find_ordering(*pattern(A), method)
     assert (tree.nnz, tree.flops) == (whole.nnz, whole.flops) == ordering.tried[method]
 
@@ -176,16 +176,16 @@ def test_a_graph_without_its_dense_rows_has_no_tree():
     graph = Compressed(*pattern(star(400)))
     assert not graph.complete
     with pytest.raises(ValueError, match="complete graph"):
-        compressed_elimination(*graph.arrays(), amd(graph))
+        graph.tree(amd(graph))
     whole = Compressed(*pattern(grid(5, 5)))
     with pytest.raises(ValueError, match="order of all rows"):
-        compressed_elimination(*whole.arrays(), np.arange(24, dtype=np.int32))
+        whole.tree(np.arange(24, dtype=np.int32))
     blocks = np.kron((grid(5, 5) + sp.eye_array(25)).toarray(), np.ones((2, 2)))
     pairs = Compressed(*pattern(blocks))
     assert pairs.vertices == 25
     for perm in (np.arange(50)[::-1] + 1, np.roll(np.arange(50), 1), np.zeros(50)):
         with pytest.raises(ValueError, match="must follow one another"):
-            compressed_elimination(*pairs.arrays(), perm.astype(np.int32))
+            pairs.tree(perm.astype(np.int32))
 
 
 @methods
@@ -383,8 +383,8 @@ def test_a_name_that_is_registered_is_used_and_another_one_refused(monkeypatch):
     """Nothing falls through to another ordering."""
     A = grid(12, 12) + 5 * sp.eye_array(144)
     backwards = np.arange(143, -1, -1, dtype=np.int32)
-    entry = orderings.Entry(lambda candidates: backwards)
-    monkeypatch.setitem(orderings.ORDERINGS, "backwards", entry)
+    method = orderings.Method(lambda candidates: backwards)
+    monkeypatch.setitem(orderings.ORDERINGS, "backwards", method)
     S = sc.analyze(A, ordering="backwards")
     assert S.ordering.method == "backwards"
     assert S.flops == elimination(*pattern(A), backwards).flops
