@@ -1,8 +1,9 @@
 """Pass sets of inputs through the kernels of the factorization.
 
-Operations and the letters of their arrays are those of `numeric.operations`. The sets of maps between
-arrays, products, solves, log-determinants and partial inverses are exact, but for numbers that
-cancel. Operations between panels are taken by columns of the elimination tree, or by components.
+Operations and the letters of their arrays are those of `numeric.operations`. For maps between arrays,
+products, solves, log-determinants and partial inverses the sets are exact, but for numbers that
+cancel. Sets may be too large for operations from panels to panels, which are taken by columns of
+the elimination tree or by components.
 """
 
 from functools import partial
