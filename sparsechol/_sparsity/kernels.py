@@ -1,6 +1,6 @@
 """Pass sets of inputs through the kernels of the factorization.
 
-Operations and the letters of their arrays are those of `numeric.operations`. For maps between arrays,
+Operations and the letters of their arrays are those of `numeric.operations`. For maps of arrays,
 products, solves, log-determinants and partial inverses the sets are exact, but for numbers that
 cancel. Sets may be too large for operations from panels to panels, which are taken by columns of
 the elimination tree or by components.
