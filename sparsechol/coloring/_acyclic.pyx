@@ -32,8 +32,8 @@ cdef inline int64_t root(int64_t *parent, int64_t p) noexcept nogil:
 
 
 def acyclic_coloring(const int64_t[::1] starts, const int32_t[::1] members,
-                     const int32_t[::1] order, const int8_t[::1] side, int sides, int32_t max_colors,
-                     bint distance2):
+                     const int32_t[::1] order, const int8_t[::1] side, int sides,
+                     int32_t max_colors, bint distance2):
     """Color vertex by vertex with the smallest color that keeps an acyclic coloring.
 
     A slot is a star of two colors, and an edge joins the two slots that it is in to one tree. If
