@@ -126,7 +126,8 @@ def is_symmetric(A):
 def coloring(A, kind, order="auto", **options):
     from sparsechol.coloring import color
 
-    return color(A, *KINDS[kind], order, **options)
+    structure, method = KINDS[kind]
+    return color(A, structure, method=method, order=order, **options)
 
 
 def fitting(name, kind):

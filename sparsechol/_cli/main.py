@@ -17,7 +17,7 @@ from scipy.linalg import LinAlgWarning
 from scipy.sparse import csc_array, diags_array
 
 from .. import __version__
-from .._core.ordering import METHODS, Ordering
+from .._core.ordering import Ordering, methods
 from .._core.ordering.metis import have_metis
 from .._core.parallel.threads import thread_count
 from .._scipy.cholesky_factor import CholeskyFactor
@@ -138,7 +138,7 @@ def parser() -> argparse.ArgumentParser:
     )
     info.add_argument("file", metavar="FILE", help="FILE.mtx or FILE.mtx.gz")
     info.add_argument(
-        "--ordering", choices=METHODS, default="auto", help="order of the steps (default auto)"
+        "--ordering", choices=methods(), default="auto", help="order of the steps (default auto)"
     )
     info.set_defaults(run=run_info)
     for one in (demo, info):

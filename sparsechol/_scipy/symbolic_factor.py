@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from .._core.numeric.factorize import workspace
 from .._core.numeric.operations import Frame, frame_of
 from .._core.numeric.packing import first_nonfinite
-from .._core.ordering import Ordering, order
+from .._core.ordering import Ordering, find_ordering
 from .._core.parallel.threads import thread_count
 from .._core.symbolic.analysis import pattern_of_factor, supernodal_order
 from .._core.symbolic.etree import inverse_permutation
@@ -327,7 +327,7 @@ def analyze_for(A, ordering, lower, check_symmetric, reuse, threads) -> Symbolic
 
 def analyze_pattern(indptr, indices, method, reuse, threads) -> SymbolicFactor:
     """Analyze a lower pattern by column, sorted, with the whole diagonal."""
-    tree, ordering = order(indptr, indices, method, reuse, threads)
+    tree, ordering = find_ordering(indptr, indices, method, reuse, threads)
     places, first, region, below = supernodal_order(tree)
     if ordering.method == "natural":
         perm = np.arange(places.shape[0], dtype=np.int32)

@@ -1,4 +1,5 @@
-"""Which inputs each output of a program may depend on, found without running it on numbers.
+"""Find the inputs that each output of a program may depend on, without running it on numbers.
 
-Sets of inputs, and what families of operations do to them; the frameworks' own rules are theirs.
+`sets` stores sets of inputs, `propagate` passes them through operations, and `kernels` through the
+kernels of the factorization. The rules for the operations of a framework lie in its own package.
 """

@@ -1,8 +1,9 @@
-"""What the kernels of the factorization make of the sets that their operands depend on.
+"""Pass sets of inputs through the kernels of the factorization.
 
-Operations and the letters of their arrays are those of `numeric.operations`. Maps between arrays,
-products, solves, log-determinants and partial inverses are exact, but for numbers that cancel; what
-stays on the panels is taken column by column of the elimination tree, or of each component.
+Operations and the letters of their arrays are those of `numeric.operations`. For maps of arrays,
+products, solves, log-determinants and partial inverses the sets are exact, but for numbers that
+cancel. Sets may be too large for operations from panels to panels, which are taken by columns of
+the elimination tree or by components.
 """
 
 from functools import partial
@@ -16,7 +17,7 @@ from .sets import Sets
 
 
 def connect(sets: Sets, operation: str, pattern, operands, shape, **options):
-    """Sets of the result of an operation.
+    """Return the sets of the result of an operation.
 
     Parameters
     ----------
@@ -25,11 +26,11 @@ def connect(sets: Sets, operation: str, pattern, operands, shape, **options):
         A name in `numeric.operations.NAMES`.
     pattern : SymbolicFactor or TriangularPattern
     operands : list of arrays of sets or None
-        As the operation takes them, perhaps preceded by others that it moves with.
+        In the order of the operation. Further operands with values of A may come before them.
     shape : tuple of int
-        Of the result.
+        Shape of the result.
     **options
-        `lower` and `permute`.
+        `lower` and `permute` of the operation.
     """
     letters, result = NAMES[operation].split(">")
     letters = "a" * (len(operands) - len(letters)) + letters
@@ -46,20 +47,20 @@ def connect(sets: Sets, operation: str, pattern, operands, shape, **options):
 
 
 def _at(ids, place, rank):
-    """The array at a place of a batch, of which some dimensions may be 1."""
+    """Return the array at a place of a batch, some dimensions of which may be 1."""
     lead = ids.shape[: ids.ndim - rank]
     return ids[tuple(0 if size == 1 else k for k, size in zip(place, lead, strict=True))]
 
 
 class Layout:
-    """Where the entries of A and of L lie in the arrays of the kernels."""
+    """The positions of the entries of A and of L in the arrays of the kernels."""
 
     def __init__(self, pattern):
         self.pattern = pattern
         self.n = pattern.shape[0]
 
     def places(self, operation, source):
-        """Of which element of its operand each element of the result is a copy."""
+        """Return, for each element of the result of a copy, its element of the operand."""
         if operation == "entries":
             self.pattern._frame.know_factor(self.pattern)
         if operation == "unfold":
@@ -71,17 +72,18 @@ class Layout:
         return out.astype(np.int64)
 
     def size(self, letter):
+        """Return the length of an array."""
         return self.pattern._frame.length(letter)
 
     @property
     def rows_and_columns(self):
-        """Of the stored entries of A."""
+        """Rows and columns of the stored entries of A."""
         P = self.pattern
         return P.indices, np.repeat(np.arange(self.n), np.diff(P.indptr))
 
     @property
     def matrix(self):
-        """Where A has entries, in both triangles."""
+        """The pattern of A, both triangles."""
         i, j = self.rows_and_columns
         ones = np.ones(len(i), np.int8)
         L = csc_array((ones, (i, j)), shape=(self.n, self.n))
@@ -89,17 +91,17 @@ class Layout:
 
     @property
     def factor(self):
-        """Rows and columns of the entries of L, in its own order."""
+        """Rows and columns of the entries of L, in the order of L."""
         starts, rows = self.pattern.factor_pattern()
         return rows.astype(np.int64), np.repeat(np.arange(self.n), np.diff(starts))
 
     @property
     def labels(self):
-        """The component of each row of A."""
+        """The connected component of each row of A."""
         return families.components(self.matrix)
 
     def labels_of(self, letter):
-        """The component of each element of an array; those that hold no entry have one more."""
+        """Return the component of each element of an array; padding has a number of its own."""
         labels = self.labels
         if letter == "x":
             return labels
@@ -112,14 +114,14 @@ class Layout:
 
 
 def scattered(places, ids, size):
-    """An array of which the elements at places are given."""
+    """Return an array of sets with the given elements at places, and nothing elsewhere."""
     out = families.none(size)
     out[places] = ids
     return out
 
 
 def by_component(layout, sets, letters, operands):
-    """The union of what belongs to each component, and nothing behind them."""
+    """Return the union of the elements of each component, and behind them nothing."""
     count = int(layout.labels.max(initial=-1)) + 1
     terms = [families.none(count + 1)]
     for letter, ids in zip(letters, operands, strict=True):
@@ -140,6 +142,8 @@ def by_component(layout, sets, letters, operands):
 
 
 def copies(operation, source):
+    """Return the rule of a copy."""
+
     def rule(layout, sets, ids, *, shape):
         return ids[layout.places(operation, source)]
 
@@ -147,7 +151,7 @@ def copies(operation, source):
 
 
 def placed(operation, source):
-    """The adjoint of a copy."""
+    """Return the rule of the adjoint of a copy."""
 
     def rule(layout, sets, ids, *, shape):
         return scattered(layout.places(operation, source), ids, shape)
@@ -172,12 +176,12 @@ def fold(layout, sets, ids, *, shape):
 
 
 def by_columns(apply, x):
-    """A map of vectors applied to each column."""
+    """Apply a map of vectors to each column."""
     return np.stack([apply(x[:, k]) for k in range(x.shape[1])], axis=1)
 
 
 def of_rows(sets, rows, ids, n):
-    """The union of the entries in each row of a matrix: (n, 1)."""
+    """Return the union of the entries in each row of a matrix, (n, 1)."""
     members = csr_array((np.ones(len(rows), np.int8), (rows, np.arange(len(rows)))), (n, len(rows)))
     return families.applied(sets, members, ids)[:, None]
 
@@ -199,14 +203,14 @@ def sampled_outer(layout, sets, *operands, shape):
 
 
 def sampled_product(sets, i, w, j, x):
-    """Rows i of w and rows j of x."""
+    """Return the sets of the products of rows i of w and rows j of x."""
     pairs = ((i, w), (j, x))
     rows = [families.merged(sets, y, (1,))[k] for k, y in pairs if y is not None]
     return families.union(sets, *rows)
 
 
 def triangle(layout, panels, permute):
-    """Rows and columns of L, its sets, and the row of A that each of its rows is."""
+    """Return rows and columns of L, their sets, and the row of A of each row of L."""
     i, j = layout.factor
     order = layout.pattern.perm if permute else np.arange(layout.n)
     if panels is not None:
@@ -215,7 +219,7 @@ def triangle(layout, panels, permute):
 
 
 def times_triangle(sets, i, j, t, x, before, after, shape):
-    """A matrix with entries (i, j) times x; rows of x and of the result are permuted."""
+    """Multiply a matrix with entries (i, j) by x; rows of x and of the result are permuted."""
     n = shape[0]
     out = families.none(shape)
     terms = [out]
@@ -229,7 +233,7 @@ def times_triangle(sets, i, j, t, x, before, after, shape):
 
 
 def solve_triangle(sets, i, j, t, x, before, after, shape):
-    """A triangular system with entries (i, j), solved from the first row on or from the last."""
+    """Solve a triangular system with entries (i, j), from the first row on or from the last."""
     n = shape[0]
     terms = [families.none(shape)]
     if t is not None:
@@ -250,7 +254,7 @@ def solve_triangle(sets, i, j, t, x, before, after, shape):
 
 
 def with_factor(apply):
-    """A product or a solve with L, or with its transpose."""
+    """Return the rule of a product or a solve with L or its transpose."""
 
     def rule(layout, sets, panels, x, *, shape, lower=False, permute=False):
         i, j, entries, order = triangle(layout, panels, permute)
@@ -279,7 +283,7 @@ def plain_outer(layout, sets, w, x, *, shape, lower=False):
 
 
 def with_plain(apply):
-    """A product or a solve with a triangle that is no factor, or with its transpose."""
+    """Return the rule of a product or a solve with a plain triangle or its transpose."""
 
     def rule(layout, sets, t, x, *, shape, lower=False):
         i, j = layout.rows_and_columns
@@ -328,7 +332,7 @@ def logdet(layout, sets, *operands, shape):
 
 
 def by_column(letters, upwards):
-    """Of panels: each column, with the columns below it in the elimination tree or above it."""
+    """Return a rule in which a column of L gets the sets of its descendants or its ancestors."""
 
     def rule(layout, sets, *operands, shape):
         i, j = layout.factor

@@ -1,7 +1,7 @@
-"""What families of operations make of the sets of inputs that their operands depend on.
+"""Pass the sets of inputs that operands depend on through operations.
 
-An operand is an array of sets (see `sets`), of the shape of its values. Each function here is one
-family, whatever a framework calls its members: data is moved by moving the numbers of the sets.
+An operand is an array of sets (see `sets`), of the shape of its values. Each function here serves a
+family of operations, whatever a framework calls them. The rules of the frameworks are made of them.
 """
 
 import math
@@ -14,16 +14,17 @@ from .sets import Sets
 
 
 def none(shape):
-    """Values that depend on nothing."""
+    """Return the sets of values that depend on nothing."""
     return np.zeros(shape, np.int32)
 
 
 def flat(ids):
+    """Return sets as a contiguous vector."""
     return np.ascontiguousarray(ids, np.int32).reshape(-1)
 
 
 def union(sets: Sets, *operands, shape=None):
-    """Element by element, with broadcasting."""
+    """Return the union element by element, with broadcasting."""
     shape = np.broadcast_shapes(*(ids.shape for ids in operands)) if shape is None else shape
     operands = [ids for ids in operands if ids.any()]
     if not operands:
@@ -33,19 +34,19 @@ def union(sets: Sets, *operands, shape=None):
 
 
 def only(ids, mask):
-    """Where a mask that broadcasts is true, and nothing elsewhere."""
+    """Keep the sets where a mask, which is broadcast, is true; nothing elsewhere."""
     return np.where(mask, ids, np.int32(0))
 
 
 def everything(sets: Sets, operands, shape):
-    """All elements of all operands, for every element of the result."""
+    """Let every element of the result depend on all elements of all operands."""
     ids = [flat(x) for x in operands]
     together = np.unique(np.concatenate(ids)) if ids else none(0)
     return np.full(shape, sets.reduce(together[None])[0])
 
 
 def taken(ids, places):
-    """The elements at places in the flat array, nothing where they are negative."""
+    """Take the elements at places in the flat array, nothing where a place is negative."""
     places = np.asarray(places)
     if not ids.size:
         return none(places.shape)
@@ -54,7 +55,7 @@ def taken(ids, places):
 
 
 def merged(sets: Sets, ids, axes, keepdims=False):
-    """The union along axes."""
+    """Return the union along axes."""
     axes = tuple(axis % ids.ndim for axis in axes)
     kept = tuple(axis for axis in range(ids.ndim) if axis not in axes)
     shape = [ids.shape[axis] for axis in kept]
@@ -66,24 +67,24 @@ def merged(sets: Sets, ids, axes, keepdims=False):
 
 
 def running(sets: Sets, ids, axis, reverse=False):
-    """The union of all before each element along an axis, and of itself."""
+    """Return for each element the union along an axis up to it, itself included."""
     lines = np.moveaxis(ids, axis, -1)
     if not lines.size:
         return ids
     if reverse:
         lines = lines[..., ::-1]
-    out = sets.running(np.ascontiguousarray(lines.reshape(-1, lines.shape[-1]), np.int32))
+    out = sets.cumulative_union(np.ascontiguousarray(lines.reshape(-1, lines.shape[-1]), np.int32))
     out = out.reshape(lines.shape)
     return np.moveaxis(out[..., ::-1] if reverse else out, -1, axis)
 
 
 def along(sets: Sets, ids, axes):
-    """The union along axes, for each element along them."""
+    """Return the union along axes, for each element along them."""
     return np.broadcast_to(merged(sets, ids, axes, keepdims=True), ids.shape)
 
 
 def rows_of(matrix):
-    """Starts and members of the rows of a sparse or dense matrix: where it is not zero."""
+    """Return starts and members of the lists of nonzeros in the rows of a matrix."""
     A = csr_array(matrix, copy=True) if issparse(matrix) else csr_array(np.asarray(matrix) != 0)
     A.sum_duplicates()
     A.eliminate_zeros()
@@ -91,7 +92,7 @@ def rows_of(matrix):
 
 
 def applied(sets: Sets, matrix, ids):
-    """``matrix @ x`` for each line x of the last axis; where the matrix is not zero counts."""
+    """Return the sets of ``matrix @ x`` for each line x of the last axis."""
     m, k = matrix.shape
     starts, members = rows_of(matrix)
     lines = np.ascontiguousarray(ids, np.int32).reshape(math.prod(ids.shape[:-1]), k)
@@ -99,10 +100,16 @@ def applied(sets: Sets, matrix, ids):
 
 
 def connected(sets: Sets, matrices, operands, shape):
-    """By one matrix for each operand: (elements of the result, elements of the operand).
+    """Return the sets of a result that depends on each operand by a matrix.
 
-    None is for an operand that the result does not depend on, True for one that all of it depends
-    on, as it is for an operand of which nothing is known.
+    Parameters
+    ----------
+    matrices : list
+        For each operand its (elements of the result, elements of the operand) matrix; None if the
+        result does not depend on the operand, True if every element depends on all of it.
+    operands : list of arrays of sets
+    shape : tuple of int
+        Shape of the result.
     """
     terms = [none(shape)]
     for matrix, ids in zip(matrices, operands, strict=True):
@@ -121,15 +128,15 @@ def connected(sets: Sets, matrices, operands, shape):
 
 
 def multiplied(sets: Sets, a, b, zeros_of_a=None, zeros_of_b=None):
-    """Terms of a product of matrices, ``a @ b``, that broadcast to its shape; to be united.
+    """Return terms of a product of matrices, ``a @ b``, whose union has the sets of the product.
 
     Parameters
     ----------
     a : (..., m, k) array of sets or None
     b : (..., k, n) array of sets or None
-        None depends on nothing.
+        None stands for values that depend on nothing.
     zeros_of_a, zeros_of_b : boolean arrays of the same shapes, optional
-        Where the values of a factor are known to be zero.
+        True where the value of a factor is known to be zero.
     """
     terms = []
     if a is not None:
@@ -141,7 +148,7 @@ def multiplied(sets: Sets, a, b, zeros_of_a=None, zeros_of_b=None):
 
 
 def _times(sets, a, zeros):
-    """(..., m, n) from the (..., m, k) sets of a and the (..., k, n) zeros of a known factor."""
+    """Multiply the (..., m, k) sets of a by a known factor with (..., k, n) zeros."""
     if zeros is None or not zeros.any():
         return merged(sets, a, (-1,), keepdims=True)
     lead = a.shape[:-2]
@@ -153,12 +160,12 @@ def _times(sets, a, zeros):
 
 
 def components(matrix):
-    """The components that the entries of a square matrix join its rows and columns to."""
+    """Return the connected component of each row of a square matrix."""
     return csgraph.connected_components(csr_array(matrix), directed=False)[1]
 
 
 def within(sets: Sets, labels, ids):
-    """The union of all elements with the same label, along the last axis."""
+    """Return the union of all elements with the same label, along the last axis."""
     n = len(labels)
     count = int(labels.max(initial=-1)) + 1
     members = csr_array((np.ones(n, np.int8), (labels, np.arange(n))), (count, n))
@@ -166,7 +173,7 @@ def within(sets: Sets, labels, ids):
 
 
 def closure(sets: Sets, matrix, ids):
-    """What is reached by applying a square matrix any number of times."""
+    """Return the sets after a square matrix has been applied any number of times."""
     A = csr_array(matrix)
     count, labels = csgraph.connected_components(A, directed=True, connection="strong")
     n = len(labels)
@@ -189,7 +196,7 @@ def closure(sets: Sets, matrix, ids):
 
 
 def settled(sets: Sets, matrix, carried, fixed, steps):
-    """The same as ``Sets.repeat`` for a loop of any length: steps may come in any order."""
+    """Return what ``Sets.repeat`` returns, for a loop of any length and steps in any order."""
     c, f = len(carried), len(fixed)
     entering = np.concatenate([carried, fixed, merged(sets, steps, (0,))])
     start = union(sets, carried, applied(sets, matrix[:c], entering))
@@ -200,7 +207,7 @@ def settled(sets: Sets, matrix, carried, fixed, steps):
 
 
 def _sources_first(D):
-    """An order of the rows of an acyclic matrix in which each comes after its columns."""
+    """Order the rows of an acyclic matrix so that each comes after its columns."""
     left = np.diff(D.indptr).astype(np.int64)
     users = csc_array(D)
     order, ready = [], list(np.flatnonzero(left == 0))
@@ -215,7 +222,7 @@ def _sources_first(D):
 
 
 def pattern(sets: Sets, ids):
-    """The sets written out: (elements, inputs) csr_array of int8, not sorted."""
+    """Return the members of the sets as an (elements, inputs) csr_array of int8, not sorted."""
     starts, members = sets.rows(flat(ids))
     ones = np.ones(len(members), np.int8)
     return csr_array((ones, members, starts.astype(np.int32)), shape=(ids.size, sets.n))

@@ -1,9 +1,9 @@
-"""Sets of inputs that a number depends on, each written as the union of two others.
+"""Sets of the inputs that values depend on, each stored as the union of two others.
 
-A set is a number: 0 is the empty one, 1 to n are those of one input each, and every other is the
-union of two with smaller numbers. An array of such numbers, of the shape of an array of values,
-says what each value depends on. To move data is to move the numbers, and the sets themselves are
-written out once, at the end, for what is asked for.
+A set is a number: 0 is the empty set, 1 to n are the sets of one input each, and every other set is
+the union of two sets of smaller numbers. An array of sets has the shape of an array of values, and
+says what each value depends on. An operation that moves data moves the numbers. The members of the
+sets are listed once, at the end.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
@@ -13,12 +13,13 @@ import numpy as np
 
 cdef enum:
     KNOWN = 1 << 18  # unions that are remembered, so as not to be made again
-    MOST = 2147483646  # sets
-    MOST_ENTRIES = 1 << 29  # that are written out
+    MOST = 2147483646  # most sets
+    MOST_ENTRIES = 1 << 29  # most members that are listed
     NO_MEMORY = -1
 
 
 cdef int by_number(const void *a, const void *b) noexcept nogil:
+    """Compare two numbers for qsort."""
     cdef int32_t x = (<const int32_t *>a)[0], y = (<const int32_t *>b)[0]
     return (x > y) - (x < y)
 
@@ -33,9 +34,9 @@ cdef class Sets:
     """
 
     cdef readonly int64_t n
-    cdef int32_t count  # the sets there are, the empty one too
+    cdef int32_t count  # number of sets, with the empty one
     cdef int64_t room
-    cdef int32_t *left  # the two that each is the union of; 0 for those of one input
+    cdef int32_t *left  # the two sets that each set is the union of; 0 for a set of one input
     cdef int32_t *right
     cdef int32_t *known
 
@@ -60,13 +61,13 @@ cdef class Sets:
         return self.count
 
     def inputs(self, shape):
-        """The sets of one input each."""
+        """Return the sets of one input each."""
         return np.arange(1, self.n + 1, dtype=np.int32).reshape(shape)
 
     # ---- making unions ----
 
     cdef int32_t pair(self, int32_t a, int32_t b) noexcept nogil:
-        """The union of two sets; NO_MEMORY if there is none."""
+        """Return the union of two sets, or NO_MEMORY."""
         cdef uint64_t key
         cdef uint32_t place
         cdef int32_t known
@@ -100,9 +101,9 @@ cdef class Sets:
         return self.count - 1
 
     cdef int32_t unite(self, int32_t *some, int64_t k) noexcept nogil:
-        """The union of k sets, which are overwritten: pairs of neighbors, again and again.
+        """Return the union of k sets, which are overwritten by unions of neighboring pairs.
 
-        In order, so that rows with the same sets make the same unions.
+        The sets are sorted, so that rows with the same sets make the same unions.
         """
         cdef int64_t q, kept = 0
         cdef bint sorted = True
@@ -125,6 +126,7 @@ cdef class Sets:
         return some[0] if kept else 0
 
     cdef int check(self, const int32_t[::1] ids) except -1:
+        """Raise ValueError unless all numbers are sets."""
         cdef int64_t q
         cdef bint strange = False
         with nogil:
@@ -135,7 +137,7 @@ cdef class Sets:
         return 0
 
     def union(self, const int32_t[::1] a, const int32_t[::1] b):
-        """Of the elements of two arrays."""
+        """Return the unions of the elements of two arrays."""
         if a.shape[0] != b.shape[0]:
             raise ValueError(f"arrays of {a.shape[0]} and of {b.shape[0]} sets")
         self.check(a)
@@ -155,13 +157,14 @@ cdef class Sets:
 
     def apply(self, const int64_t[::1] starts, const int32_t[::1] members,
               const int32_t[:, ::1] ids):
-        """For each line of sets, and each row of a matrix, the union of those that the row has.
+        """Return, for each line of sets and row of a matrix, the union of the sets in the row.
 
         Parameters
         ----------
         starts, members : arrays
-            Rows of a boolean matrix with k columns.
+            Lists of the entries in each row of a boolean matrix with k columns.
         ids : (lines, k) array
+            Sets.
 
         Returns
         -------
@@ -194,7 +197,7 @@ cdef class Sets:
         return np.asarray(out)
 
     def reduce(self, const int32_t[:, ::1] ids):
-        """The union of each row."""
+        """Return the union of each row."""
         self.check(np.asarray(ids).reshape(-1))
         cdef int64_t rows = ids.shape[0], k = ids.shape[1], r, q
         cdef int32_t[::1] out = np.empty(rows, np.int32)
@@ -215,8 +218,8 @@ cdef class Sets:
             raise MemoryError
         return np.asarray(out)
 
-    def running(self, const int32_t[:, ::1] ids):
-        """The unions of the beginnings of each row, up to each element and with it."""
+    def cumulative_union(self, const int32_t[:, ::1] ids):
+        """Return for each element the union of its row up to the element, itself included."""
         self.check(np.asarray(ids).reshape(-1))
         cdef int64_t r, q
         cdef int32_t[:, ::1] out = np.empty((ids.shape[0], ids.shape[1]), np.int32)
@@ -239,7 +242,7 @@ cdef class Sets:
 
     def substitute(self, const int64_t[::1] starts, const int32_t[::1] members,
                    const int32_t[::1] ids):
-        """What the solution of a triangular system depends on: each row on those before it, too.
+        """Return the sets of the solution of a triangular system with right-hand side `ids`.
 
         Row r of the strict lower triangle is ``members[starts[r]:starts[r + 1]]``.
         """
@@ -270,15 +273,17 @@ cdef class Sets:
     def repeat(self, const int64_t[::1] starts, const int32_t[::1] members,
                const int32_t[::1] carried, const int32_t[::1] fixed, const int32_t[:, ::1] steps,
                bint backwards):
-        """A loop: what is carried and what each step yields, by one and the same matrix.
+        """Return the sets that a loop carries at last and that its steps yield.
 
-        Its columns are what is carried, what is fixed and what comes in at a step; its rows what is
-        carried next, and then what the step yields.
+        One matrix describes every step. Its columns are the values carried in, the fixed values and
+        the inputs of the step. Its rows are the values carried out and the values yielded.
 
         Returns
         -------
         carried : ndarray
+            Sets of the values carried out of the last step.
         yields : (number of steps, rows - len(carried)) ndarray
+            Sets of the values that each step yields.
         """
         cdef int64_t c = carried.shape[0], f = fixed.shape[0], s = steps.shape[1]
         cdef int64_t count = steps.shape[0], rows = starts.shape[0] - 1
@@ -318,15 +323,15 @@ cdef class Sets:
             raise MemoryError
         return np.array(state[:c]), np.asarray(out)
 
-    # ---- writing them out ----
+    # ---- listing the members ----
 
     def rows(self, const int32_t[::1] ids):
-        """The inputs in each set.
+        """Return the inputs in each set.
 
         Returns
         -------
         starts, members : int64 and int32 ndarrays
-            Rows of a boolean matrix with `n` columns, not sorted.
+            Lists of the inputs in each set: rows of a boolean matrix with `n` columns, not sorted.
         """
         self.check(ids)
         cdef int64_t m = ids.shape[0], r, room = 4 * m + 1024, filled = 0, top, size
@@ -409,7 +414,7 @@ cdef class Sets:
 
 
 cdef int check_rows(const int64_t[::1] starts, const int32_t[::1] members, int64_t k) except -1:
-    """Rows of a matrix with k columns."""
+    """Raise ValueError unless these are lists of the rows of a matrix with k columns."""
     cdef int64_t q, rows = starts.shape[0] - 1
     cdef bint strange = rows < 0 or starts[0] != 0 or starts[rows] > members.shape[0]
     with nogil:

@@ -1,6 +1,6 @@
 """Coloring of sparsity patterns: few products determine a sparse Jacobian or Hessian.
 
-`color` chooses the order; a `Coloring` holds the seeds and puts the products back in place.
+`color` finds a `Coloring`, which has the directions of the products and decompresses them.
 """
 
 from ._result import Coloring

@@ -1,4 +1,4 @@
-"""Colorings of columns and of rows that together find every entry.
+"""Bidirectional colorings: colors of columns and of rows that together determine every entry.
 
 References
 ----------
@@ -10,28 +10,29 @@ Montoison, A., Dalle, G., Gebremedhin, A. (2025). Revisiting sparse matrix color
 
 import numpy as np
 
-from . import _star as symmetric
-from ._decompression import coordinates, count, edges_of, recoverable, two_sided
+from ._acyclic import elimination
+from ._decompression import edges_of, recoverable, two_sided
 from ._graphs import Columns
+from ._pattern import coordinates, count
 
 GOOD_ORDERS = ("natural", "largest_first")
-MOST_TRIALS = 64  # of leaving out a color by substitution
-MOST_WORK = 3_000_000  # entries that they look at
+MOST_TRIALS = 64  # trials to leave out a color where entries are substituted
+MOST_WORK = 3_000_000  # entries that all trials look at
 
 
-def by_density(A, most):
-    """Dense rows by products with rows, the entries of the others by products with columns.
+def by_density(A, max_colors):
+    """Yield colorings that find dense rows by rows, and the other entries by columns.
 
-    For some limits between dense and not; and the other way round. None where there would be more
-    than `most()` colors.
+    There is one coloring for each of some limits between dense and sparse rows; then columns and
+    rows change places. None is yielded where more than ``max_colors()`` colors are needed.
     """
     for transposed in (False, True):
         M = A.T.tocsc() if transposed else A
         counts = np.diff(M.tocsr().indptr)
         for limit in limits(counts):
             dense = counts > limit
-            colors = colors_of_columns(M.tocsr()[~dense].tocsc(), most())
-            of_dense = colors_of_columns(M.tocsr()[dense].T.tocsc(), most())
+            colors = colors_of_columns(M.tocsr()[~dense].tocsc(), max_colors())
+            of_dense = colors_of_columns(M.tocsr()[dense].T.tocsc(), max_colors())
             if colors is None or of_dense is None:
                 yield None
                 continue
@@ -42,34 +43,37 @@ def by_density(A, most):
 
 
 def limits(counts, most=6):
-    """Numbers of entries between sparse and dense rows: where they leap most, and none at all."""
+    """Return numbers of entries that part sparse from dense rows.
+
+    The limits are where the numbers of entries leap most; with the last one no row is dense.
+    """
     steps = np.unique(counts)
     leaps = steps[1:] / np.maximum(steps[:-1], 1)
     return [*steps[np.argsort(-leaps, kind="stable")[:most]].tolist(), counts.max(initial=0)]
 
 
-def colors_of_columns(M, most):
-    """A coloring of the columns that have entries, -1 for the others; None above `most`."""
+def colors_of_columns(M, max_colors):
+    """Color the columns that have entries, -1 for the others; return None if that fails."""
     chosen = np.flatnonzero(np.diff(M.indptr))
     colors = np.full(M.shape[1], -1, np.int32)
     graph = Columns(M[:, chosen])
-    if graph.lower_bound > most:
+    if graph.lower_bound > max_colors:
         return None
-    found = [graph.colored(graph.order(name, None), most) for name in GOOD_ORDERS]
-    found = [x for x in (*found, graph.lattice(most)) if x is not None]
+    found = [graph.greedy(graph.order(name, None), max_colors) for name in GOOD_ORDERS]
+    found = [x for x in (*found, graph.lattice(max_colors)) if x is not None]
     if found:
         colors[chosen] = min(found, key=count)
     return colors if found else None
 
 
 def without_unneeded(A, columns, rows, method):
-    """The colors without those by which nothing is found, counted from nought."""
+    """Leave out the colors that find no entry, and renumber the others from zero."""
     drop = drop_direct if method == "direct" else drop_substituted
     return tuple(renumbered(colors) for colors in drop(A, columns, rows))
 
 
 def renumbered(colors):
-    """Without gaps; -1 stays."""
+    """Number colors without gaps; -1 stays."""
     out = np.full(colors.shape, -1, np.int32)
     has = colors >= 0
     out[has] = np.unique(colors[has], return_inverse=True)[1]
@@ -77,11 +81,11 @@ def renumbered(colors):
 
 
 def drop_direct(A, columns, rows):
-    """Leave out classes all of whose entries are found from the other side, small ones first."""
+    """Leave out colors whose entries all are found from the other side, small classes first."""
     i, j = coordinates(A)
     by_column, by_row = recoverable(A, columns, rows)
     kc, kr = count(columns), count(rows)
-    # Classes of rows are counted behind those of columns; the last one is that of no class.
+    # The colors of rows are numbered behind those of columns; the last number is for no color.
     of_column = np.where(columns[j] >= 0, columns[j], kc + kr)
     of_row = np.where(rows[i] >= 0, kc + rows[i], kc + kr)
     needed = np.zeros(kc + kr + 1, bool)
@@ -89,7 +93,7 @@ def drop_direct(A, columns, rows):
     needed[of_row[~by_column]] = True
     sizes = np.bincount(np.concatenate([of_column, of_row]), minlength=kc + kr + 1)
     dropped = np.zeros(kc + kr + 1, bool)
-    # The other class of the entries of each class, class by class.
+    # The color on the other side of each entry, sorted by the color on this side.
     mine = np.concatenate([of_column, of_row])
     others = np.concatenate([of_row, of_column])[np.argsort(mine, kind="stable")]
     ends = np.cumsum(sizes)
@@ -99,13 +103,13 @@ def drop_direct(A, columns, rows):
             needed[others[ends[k] - sizes[k] : ends[k]]] = True
     dropped[-1] = True
     return (
-        np.where(dropped[columns], -1, columns),  # -1 is the last
+        np.where(dropped[columns], -1, columns),  # dropped[-1] is the last
         np.where(dropped[np.where(rows >= 0, kc + rows, -1)], -1, rows),
     )
 
 
 def drop_substituted(A, columns, rows):
-    """Leave out classes as long as substitution finds all entries, small ones first."""
+    """Leave out colors while substitution still finds all entries, small classes first."""
     starts, members, twin = edges_of(two_sided(A))
     colors = [columns, rows]
     sizes = [np.bincount(of[of >= 0]) for of in colors]
@@ -113,7 +117,7 @@ def drop_substituted(A, columns, rows):
     for _, side, k in sorted(classes)[: min(MOST_TRIALS, MOST_WORK // max(A.nnz, 1))]:
         trial = list(colors)
         trial[side] = np.where(colors[side] == k, -1, colors[side])
-        found = symmetric.elimination(starts, members, twin, np.concatenate(trial).astype(np.int32))
+        found = elimination(starts, members, twin, np.concatenate(trial).astype(np.int32))
         if len(found[0]) == A.nnz:
             colors = trial
     return colors

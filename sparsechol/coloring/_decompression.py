@@ -1,7 +1,7 @@
-"""How the entries of a matrix come out of its compressed products: by a gather or substitution.
+"""Decompression: the entries of a matrix from its compressed products, by gather or substitution.
 
-Products are given as one flat array: those with columns row by row, and behind them those with
-rows. Entries are in the order of the pattern, by column.
+The products are one flat array: the products with columns, row by row, and behind them the products
+with rows. Entries are in the order of the pattern, by column.
 """
 
 from dataclasses import dataclass
@@ -9,17 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import block_array, csc_array
 
-from . import _star as symmetric
+from ._acyclic import elimination, substitute
+from ._pattern import coordinates, count
 
 
 @dataclass
 class Direct:
-    """Each entry stands in the products.
+    """Decompression by a gather: each entry is one element of the products.
 
     Attributes
     ----------
     place : (nnz,) ndarray of int64
-        Where; -1 if nowhere.
+        Position of each entry in the products; -1 if the entry is not found.
     mirrored : (nnz,) ndarray of bool
         Whether the entry (i, j) of a symmetric matrix is found as (j, i).
     """
@@ -29,27 +30,29 @@ class Direct:
 
     @property
     def missing(self):
-        """Whether an entry is not found."""
+        """Whether each entry is not found."""
         return self.place < 0
 
     def values(self, flat):
+        """Return the entries from the flat products."""
         return flat[self.place]
 
 
 @dataclass
 class Substitution:
-    """Each entry stands in the products with others that are found before it.
+    """Decompression by substitution: a product holds an entry and entries found before it.
 
     Attributes
     ----------
-    place, source, target : ndarray of int64
-        See `symmetric.elimination`; `place` is that of the product.
-    found : (nnz,) ndarray of int64
-        Number of each entry among those; of one on the diagonal that of its place behind them; -1
-        if it is not found.
+    place, source, target : (edges,) ndarray of int64
+        Position of the product of each edge, and the sums of `_acyclic.elimination`.
     diagonal : ndarray of int64
-        Places of the entries on the diagonal.
+        Positions of the products that hold one diagonal entry each.
+    found : (nnz,) ndarray of int64
+        Number of each entry among the edges and, behind them, the diagonal entries; -1 if the
+        entry is not found.
     sums : int
+        Number of sums.
     """
 
     place: np.ndarray
@@ -61,38 +64,41 @@ class Substitution:
 
     @property
     def missing(self):
+        """Whether each entry is not found."""
         return self.found < 0
 
     def values(self, flat):
+        """Return the entries from the flat products."""
         x = np.empty(len(self.place), flat.dtype)
         sums = np.zeros(self.sums, flat.dtype)
-        symmetric.substitute(flat, self.place, self.source, self.target, x, sums)
+        substitute(flat, self.place, self.source, self.target, x, sums)
         return np.concatenate([x, flat[self.diagonal]])[self.found]
 
 
 def by_columns(A, colors):
-    """Of ``J @ S``."""
+    """Return the decompression of ``J @ S``."""
     i, j = coordinates(A)
     k = count(colors)
     return Direct(i * k + colors[j], np.zeros(A.nnz, bool))
 
 
 def by_rows(A, colors):
-    """Of ``S.T @ J``."""
+    """Return the decompression of ``S.T @ J``."""
     i, j = coordinates(A)
     return Direct(colors[i].astype(np.int64) * A.shape[1] + j, np.zeros(A.nnz, bool))
 
 
 def of_symmetric(A, colors):
-    """Of ``J @ S``, J symmetric with a star coloring: in the row where it is alone.
+    """Return the decompression of ``J @ S`` for a symmetric J with a star coloring.
 
-    An entry and its mirror image come from one place: that of the lower one, if both would do.
+    An entry is read where no other entry of its row has the color of its column. An entry and its
+    mirror image are read from one place: from that of the lower entry, if both would do.
     """
     i, j = coordinates(A)
     k = count(colors)
     here, there = i * k + colors[j], j * k + colors[i]
     alone = is_alone(here, A.shape[0] * k)
-    # The twin of each entry is as many places from the beginning by row as it is by column.
+    # The mirror image of entry q by column is entry q by row.
     alone_there = np.empty_like(alone)
     alone_there[np.lexsort((j, i))] = alone
     lower = i >= j
@@ -103,7 +109,7 @@ def of_symmetric(A, colors):
 
 
 def of_both(A, columns, rows):
-    """Of ``J @ S`` and ``R.T @ J``: from the side where it is alone."""
+    """Return the decompression of ``J @ S`` and ``R.T @ J`` with a star coloring of both sides."""
     by_column, by_row = recoverable(A, columns, rows)
     i, j = coordinates(A)
     kc = count(columns)
@@ -113,7 +119,7 @@ def of_both(A, columns, rows):
 
 
 def recoverable(A, columns, rows):
-    """Whether each entry is alone in a product with columns, and in one with rows."""
+    """Return whether each entry is alone in a product with columns, and with rows."""
     i, j = coordinates(A)
     m, n = A.shape
     kc, kr = count(columns), count(rows)
@@ -124,13 +130,13 @@ def recoverable(A, columns, rows):
 
 
 def substituted_symmetric(A, colors):
-    """Of ``J @ S``, J symmetric with an acyclic coloring."""
+    """Return the decompression of ``J @ S`` for a symmetric J with an acyclic coloring."""
     i, j = coordinates(A)
     off = i != j
     off_diagonal = np.flatnonzero(off)
     edges = csc_array((np.ones(len(off_diagonal), np.int8), (i[off], j[off])), A.shape)
     starts, members, twin = edges_of(edges)
-    entry, source, target = symmetric.elimination(starts, members, twin, colors)
+    entry, source, target = elimination(starts, members, twin, colors)
     k = count(colors)
     found = np.full(A.nnz, -1)
     found[off_diagonal[entry]] = found[off_diagonal[twin[entry]]] = np.arange(len(entry))
@@ -141,11 +147,11 @@ def substituted_symmetric(A, colors):
 
 
 def substituted_both(A, columns, rows):
-    """Of ``J @ S`` and ``R.T @ J``, with an acyclic coloring of columns and rows."""
+    """Return the decompression of ``J @ S`` and ``R.T @ J`` with an acyclic coloring."""
     m, n = A.shape
     starts, members, twin = edges_of(two_sided(A))
     colors = np.concatenate([columns, rows]).astype(np.int32)
-    entry, source, target = symmetric.elimination(starts, members, twin, colors)
+    entry, source, target = elimination(starts, members, twin, colors)
     vertex = np.repeat(np.arange(m + n), np.diff(starts))[entry]
     color = colors[members[entry]].astype(np.int64)
     kc = count(columns)
@@ -157,7 +163,7 @@ def substituted_both(A, columns, rows):
 
 
 def edges_of(H):
-    """Lists of neighbors in a graph, sorted, and for each entry the place of its mirror image."""
+    """Return the sorted lists of neighbors in a graph, and the mirror image of each entry."""
     members = H.indices.astype(np.int32)
     twin = np.empty(len(members), np.int64)
     twin[np.argsort(members, kind="stable")] = np.arange(len(members))
@@ -165,7 +171,7 @@ def edges_of(H):
 
 
 def two_sided(A):
-    """The graph of columns, and behind them rows, that A's entries join."""
+    """Return the graph of columns and, behind them, rows; the entries of A are its edges."""
     m, n = A.shape
     if not A.nnz:
         return csc_array((m + n, m + n), dtype=np.int8)
@@ -174,18 +180,8 @@ def two_sided(A):
     return H
 
 
-def coordinates(A):
-    """Rows and columns of the entries, by column."""
-    return A.indices.astype(np.int64), np.repeat(np.arange(A.shape[1]), np.diff(A.indptr))
-
-
-def count(colors):
-    """Number of colors."""
-    return int(colors.max(initial=-1)) + 1
-
-
 def is_alone(keys, size):
-    """Whether each key occurs once."""
+    """Return whether each key, from 0 to `size` - 1, occurs once."""
     if size <= 16 * len(keys) + 1000:
         return np.bincount(keys, minlength=1)[keys] == 1 if len(keys) else np.empty(0, bool)
     _, inverse, times = np.unique(keys, return_inverse=True, return_counts=True)

@@ -1,4 +1,4 @@
-"""Partial distance-2 coloring: vertices that share a neighbor get different colors.
+"""Greedy partial distance-2 coloring: vertices that share a neighbor get different colors.
 
 The vertices are the columns of a matrix and their neighbors its rows, or the other way round:
 list `v` of `starts`, `members` holds the neighbors of vertex `v`, list `r` of `back`, `vertices`
@@ -22,18 +22,18 @@ cdef extern from *:
     int lowest_bit(uint64_t x) nogil
 
 
-# Each row knows which of the first 64 colors it has, and that is mostly enough. Where they are all
-# taken, a vertex looks at all others of its rows, and of a dense row at the set of its colors
-# instead, 64 at a time. Rows are dense where that is cheaper and the sets need no more memory than
-# the matrix.
+# Each row knows which of the first 64 colors it has, and that is mostly enough. If the rows of a
+# vertex have all 64, the vertex looks at all other vertices of its rows; of a dense row it looks at
+# the set of colors instead, 64 at a time. A row is dense if that is cheaper; the sets need no more
+# memory than the matrix.
 cdef struct DenseRows:
-    uint64_t *sets  # `words` for each
+    uint64_t *sets  # (count, words)
     int64_t count
     int64_t words
 
 
 cdef bint widen(DenseRows *dense, int64_t colors) noexcept nogil:
-    """Room for that many colors in each set; False without memory."""
+    """Make room for that many colors in each set; return False if memory is short."""
     cdef int64_t words = (colors + 63) // 64, old = dense.words, r, k
     cdef uint64_t *sets
     if dense.count == 0 or words <= old:
@@ -54,7 +54,7 @@ cdef bint widen(DenseRows *dense, int64_t colors) noexcept nogil:
 cdef int32_t first_free(DenseRows *dense, const int64_t[::1] place, const int32_t *rows,
                         int64_t count, const int32_t *forbidden, int32_t v,
                         int32_t colors) noexcept nogil:
-    """The smallest color that no dense row has and that is not forbidden for `v`."""
+    """Return the smallest color that no dense row has and that is not forbidden to `v`."""
     cdef int64_t k, q
     cdef uint64_t taken
     cdef int32_t c
@@ -75,11 +75,12 @@ cdef int32_t first_free(DenseRows *dense, const int64_t[::1] place, const int32_
     return c
 
 
-cdef int32_t beyond(DenseRows *dense, const int64_t[::1] starts, const int32_t[::1] members,
-                    const int64_t[::1] back, const int32_t[::1] vertices,
-                    const int64_t[::1] place, const int32_t[::1] color_of, int32_t[::1] forbidden,
-                    int32_t v, int32_t colors) noexcept nogil:
-    """The smallest color for `v`, whose rows have the first 64 all together."""
+cdef int32_t color_beyond_64(DenseRows *dense, const int64_t[::1] starts,
+                             const int32_t[::1] members, const int64_t[::1] back,
+                             const int32_t[::1] vertices, const int64_t[::1] place,
+                             const int32_t[::1] color_of, int32_t[::1] forbidden, int32_t v,
+                             int32_t colors) noexcept nogil:
+    """Return the smallest color for `v`, whose rows together have the first 64 colors."""
     cdef int64_t p, k, r, count = starts[v + 1] - starts[v]
     cdef int32_t c
     cdef bint has_dense = False
@@ -100,13 +101,21 @@ cdef int32_t beyond(DenseRows *dense, const int64_t[::1] starts, const int32_t[:
     return c
 
 
-def color(const int64_t[::1] starts, const int32_t[::1] members, const int64_t[::1] back,
-          const int32_t[::1] vertices, const int32_t[::1] order, int32_t most):
-    """Give each vertex, in this order, the smallest color that no vertex near it has.
+def distance2_coloring(const int64_t[::1] starts, const int32_t[::1] members,
+                       const int64_t[::1] back, const int32_t[::1] vertices,
+                       const int32_t[::1] order, int32_t max_colors):
+    """Color vertex by vertex with the smallest color that no vertex at distance two has.
+
+    Parameters
+    ----------
+    starts, members : lists of the neighbors of each vertex.
+    back, vertices : lists of the vertices of each neighbor.
+    order : (n,) the vertices.
+    max_colors : most colors.
 
     Returns
     -------
-    (n,) ndarray of int32, or None if more than `most` are needed
+    (n,) ndarray of int32, or None if more colors are needed
     """
     cdef Py_ssize_t n = starts.shape[0] - 1, m = back.shape[0] - 1
     cdef int64_t largest = 0, limit, p, r, t
@@ -132,7 +141,7 @@ def color(const int64_t[::1] starts, const int32_t[::1] members, const int64_t[:
                 dense.count += 1
         enough = widen(&dense, 1)
         for t in range(n):
-            if not enough or colors > most:
+            if not enough or colors > max_colors:
                 break
             v = order[t]
             taken = 0
@@ -143,8 +152,8 @@ def color(const int64_t[::1] starts, const int32_t[::1] members, const int64_t[:
                 for p in range(starts[v], starts[v + 1]):
                     few[members[p]] |= (<uint64_t>1) << c
             else:
-                c = beyond(&dense, starts, members, back, vertices, place, color_of, forbidden, v,
-                           colors)
+                c = color_beyond_64(&dense, starts, members, back, vertices, place, color_of,
+                                    forbidden, v, colors)
             color_of[v] = c
             if c == colors:
                 colors += 1
@@ -157,12 +166,15 @@ def color(const int64_t[::1] starts, const int32_t[::1] members, const int64_t[:
         free(dense.sets)
     if not enough:
         raise MemoryError("no memory for the colors of dense rows")
-    return color_array if colors <= most else None
+    return color_array if colors <= max_colors else None
 
 
-def lattice(const int64_t[::1] back, const int32_t[::1] vertices, int64_t modulus, int64_t first,
-            int64_t step, int64_t second, int64_t leap):
-    """Whether `lattice_colors` of these parameters are valid: every row has different ones."""
+def is_lattice_valid(const int64_t[::1] back, const int32_t[::1] vertices, int64_t modulus,
+                     int64_t first, int64_t step, int64_t second, int64_t leap):
+    """Return whether a lattice coloring gives the vertices of each list different colors.
+
+    The color of vertex v is ``(v + step (v // first) + leap (v // second)) % modulus``.
+    """
     cdef Py_ssize_t m = back.shape[0] - 1
     cdef int64_t r, k, c
     cdef bint valid = True

@@ -1,8 +1,8 @@
 """Orders in which a greedy coloring takes the vertices.
 
 Degrees count the neighbors at distance one in a graph (`back` empty), or at distance two in a
-bipartite one, where rows with more than `DENSE` entries are left out: what is in one of them needs
-colors of its own in any order.
+bipartite graph. There rows with more than `DENSE` entries are left out: the vertices of such a row
+all need different colors, whatever the order.
 
 References
 ----------
@@ -23,9 +23,9 @@ SMALLEST_LAST, INCIDENCE_DEGREE, DYNAMIC_LARGEST_FIRST = range(3)
 
 
 cdef int64_t neighbors(int32_t v, const int64_t[::1] starts, const int32_t[::1] members,
-                        const int64_t[::1] back, const int32_t[::1] vertices, int32_t[::1] mark,
-                        int32_t stamp, int32_t[::1] found) noexcept nogil:
-    """Write those of a vertex, each once; how many."""
+                       const int64_t[::1] back, const int32_t[::1] vertices, int32_t[::1] mark,
+                       int32_t stamp, int32_t[::1] found) noexcept nogil:
+    """Write the neighbors of a vertex to `found`, each once; return their number."""
     cdef int64_t p, k, r, count = 0
     cdef int32_t x
     if back.shape[0] == 0:
@@ -49,7 +49,7 @@ cdef int64_t neighbors(int32_t v, const int64_t[::1] starts, const int32_t[::1] 
 
 def degrees(const int64_t[::1] starts, const int32_t[::1] members, const int64_t[::1] back,
             const int32_t[::1] vertices):
-    """Number of neighbors of each vertex."""
+    """Count the neighbors of each vertex."""
     cdef Py_ssize_t n = starts.shape[0] - 1
     cdef int32_t v
     cdef int32_t[::1] mark = np.full(n, -1, np.int32)
@@ -63,13 +63,14 @@ def degrees(const int64_t[::1] starts, const int32_t[::1] members, const int64_t
 
 
 cdef struct Buckets:
-    # Vertices of each key in a doubly linked list, the last one put in first.
+    # A doubly linked list of the vertices of each key, the last one put in first.
     int32_t *head
     int32_t *after
     int32_t *before
 
 
 cdef void put(Buckets *b, int32_t v, int32_t key) noexcept nogil:
+    """Put a vertex into the list of a key."""
     b.after[v], b.before[v] = b.head[key], -1
     if b.head[key] >= 0:
         b.before[b.head[key]] = v
@@ -77,6 +78,7 @@ cdef void put(Buckets *b, int32_t v, int32_t key) noexcept nogil:
 
 
 cdef void take(Buckets *b, int32_t v, int32_t key) noexcept nogil:
+    """Take a vertex out of the list of its key."""
     if b.before[v] >= 0:
         b.after[b.before[v]] = b.after[v]
     else:
@@ -85,13 +87,14 @@ cdef void take(Buckets *b, int32_t v, int32_t key) noexcept nogil:
         b.before[b.after[v]] = b.before[v]
 
 
-def dynamic(const int64_t[::1] starts, const int32_t[::1] members, const int64_t[::1] back,
-            const int32_t[::1] vertices, const int32_t[::1] degree, int kind):
-    """An order by degrees among the vertices that are left, or that have been taken.
+def dynamic_order(const int64_t[::1] starts, const int32_t[::1] members, const int64_t[::1] back,
+                  const int32_t[::1] vertices, const int32_t[::1] degree, int kind):
+    """Order the vertices by degrees among the vertices that are left, or that have been taken.
 
-    Smallest last takes the vertex with fewest neighbors left, and turns the order round; dynamic
-    largest first that with most of them; incidence degree that with most neighbors taken, which
-    on a chordal graph is the reverse of a perfect elimination (maximum cardinality search).
+    SMALLEST_LAST takes the vertex with fewest neighbors left, and reverses the order at the end.
+    DYNAMIC_LARGEST_FIRST takes the vertex with most neighbors left. INCIDENCE_DEGREE takes the
+    vertex with most neighbors taken; on a chordal graph that is the reverse of a perfect
+    elimination order (maximum cardinality search).
     """
     cdef Py_ssize_t n = starts.shape[0] - 1
     cdef int32_t v, x, key, t, largest = 0
@@ -107,7 +110,7 @@ def dynamic(const int64_t[::1] starts, const int32_t[::1] members, const int64_t
     cdef int32_t[::1] order = out
     cdef Buckets buckets
     if degree.shape[0] != n:
-        raise ValueError("the degrees are those of the vertices")
+        raise ValueError("there must be a degree for each vertex")
     for v in range(n):
         largest = max(largest, degree[v])
     head = np.full(<int64_t>largest + 2, -1, np.int32)

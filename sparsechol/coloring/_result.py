@@ -1,91 +1,111 @@
-"""Coloring: which directions determine a matrix, and the matrix from its products with them."""
+"""The class Coloring: directions that determine a matrix, and the matrix from its products."""
 
+from __future__ import annotations
+
+import os
 from functools import cached_property
+from typing import IO, Any
 
 import numpy as np
-from scipy.sparse import csc_array
+from numpy.typing import DTypeLike
+from scipy.sparse import coo_array, csc_array, csr_array
 
 from .._exceptions import PatternMismatchError
-from .._scipy.symbolic_factor import SymbolicFactor
-from . import _decompression as recovery
+from .._scipy.packed_values import PackedPattern
+from . import _decompression as decompression
+from ._pattern import coordinates, count
 
 FORMATS = ("csc", "csr", "coo")
 
 
 class Coloring:
-    """Colors of the columns or rows of a sparsity pattern; made by `color`.
+    """Colors of the columns or rows of a sparsity pattern, made by `color`.
 
     Attributes
     ----------
-    pattern : (m, n) csc_array of int8
-        Ones where the matrix may have entries. Not to be changed.
+    sparsity : (m, n) csc_array of int8
+        Ones where the matrix may have entries. Do not change it.
     structure : {'column', 'row', 'symmetric', 'bidirectional'}
+        What is colored.
     method : {'direct', 'substitution'}
+        How entries are found from the products.
     colors : ndarray of int32, or a pair of them
-        Of the columns, (n,), or of the rows, (m,); of both if the structure is 'bidirectional',
-        where -1 means that a column or row is in no product.
+        Colors of the columns, (n,), or of the rows, (m,) for structure 'row'. For structure
+        'bidirectional' the colors of the columns and those of the rows; a column or row of color -1
+        is in no product.
     num_colors : int
-        Number of products: of both kinds together.
+        Number of products; for structure 'bidirectional' of both kinds together.
     lower_bound : int
         No coloring of this structure has fewer colors.
 
     Notes
     -----
-    Colorings are equal if pattern, structure, method and colors are. They can be pickled.
+    Two colorings are equal if sparsity, structure, method and colors are equal. Colorings can be
+    pickled.
     """
 
-    def __init__(self, pattern, structure, method, colors, lower_bound):
-        self.pattern = pattern
+    def __init__(
+        self,
+        sparsity: csc_array,
+        structure: str,
+        method: str,
+        colors: np.ndarray | tuple[np.ndarray, np.ndarray],
+        lower_bound: int,
+    ):
+        self.sparsity = sparsity
         self.structure = structure
         self.method = method
         self.colors = colors
         self.lower_bound = int(lower_bound)
 
-    def __repr__(self):
-        m, n = self.pattern.shape
+    def __repr__(self) -> str:
+        m, n = self.sparsity.shape
         return (
             f"<Coloring of shape ({m}, {n}), {self.structure}, {self.method}:"
             f" {self.num_colors} colors, at least {self.lower_bound}>"
         )
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         if not isinstance(other, Coloring):
             return NotImplemented
         return self._key == other._key
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash(self._key)
 
     def __reduce__(self):
-        return Coloring, (self.pattern, self.structure, self.method, self.colors, self.lower_bound)
+        return Coloring, (self.sparsity, self.structure, self.method, self.colors, self.lower_bound)
 
     @cached_property
     def _key(self):
-        A = self.pattern
+        A = self.sparsity
         arrays = (A.indptr.astype(np.int64), A.indices.astype(np.int64), *self._both)
         return (self.structure, self.method, A.shape, *(array.tobytes() for array in arrays))
 
     @property
     def _both(self):
-        """Colors of columns, or rows, or both, in a tuple."""
+        """Colors of columns, or rows, or both, as a tuple."""
         return self.colors if self.structure == "bidirectional" else (self.colors,)
 
     @property
-    def num_colors(self):
-        return sum(recovery.count(colors) for colors in self._both)
+    def num_colors(self) -> int:
+        """Number of products."""
+        return sum(count(colors) for colors in self._both)
 
-    def seed(self, dtype=np.float64):
-        """The directions to multiply with.
+    def seed(self, dtype: DTypeLike = np.float64) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Return the directions to multiply with.
 
         Parameters
         ----------
         dtype : dtype, optional
+            Type of the directions.
 
         Returns
         -------
         (n, num_colors) ndarray, or (m, num_colors) if the structure is 'row'
-            One column for each color: ones at the columns, or rows, that have it. If the structure
-            is 'bidirectional', one such array for columns and one for rows.
+            One column for each color, with ones where the columns, or rows, of the matrix have this
+            color. If the structure is 'bidirectional', one such array for the columns and one for
+            the rows.
 
         Examples
         --------
@@ -97,63 +117,64 @@ class Coloring:
                [1.]])
         """
         seeds = tuple(
-            (colors[:, None] == np.arange(recovery.count(colors))).astype(dtype)
-            for colors in self._both
+            (colors[:, None] == np.arange(count(colors))).astype(dtype) for colors in self._both
         )
         return seeds if self.structure == "bidirectional" else seeds[0]
 
     # ---- decompression ----
 
     @property
-    def compressed_shapes(self):
-        """Shape of the products, a pair of shapes if the structure is 'bidirectional'."""
-        m, n = self.pattern.shape
+    def compressed_shapes(self) -> tuple:
+        """Shape of the products; a pair of shapes if the structure is 'bidirectional'."""
+        m, n = self.sparsity.shape
         if self.structure == "row":
             return (self.num_colors, n)
         if self.structure == "bidirectional":
             return tuple(
-                (m, k) if side == 0 else (k, n)
-                for side, k in enumerate(map(recovery.count, self.colors))
+                (m, k) if side == 0 else (k, n) for side, k in enumerate(map(count, self.colors))
             )
         return (m, self.num_colors)
 
     @cached_property
     def _recovery(self):
-        A = self.pattern
+        A = self.sparsity
         if self.structure == "column":
-            return recovery.by_columns(A, self.colors)
+            return decompression.by_columns(A, self.colors)
         if self.structure == "row":
-            return recovery.by_rows(A, self.colors)
+            return decompression.by_rows(A, self.colors)
         direct = self.method == "direct"
         if self.structure == "symmetric":
-            find = recovery.of_symmetric if direct else recovery.substituted_symmetric
+            find = decompression.of_symmetric if direct else decompression.substituted_symmetric
             return find(A, self.colors)
-        find = recovery.of_both if direct else recovery.substituted_both
+        find = decompression.of_both if direct else decompression.substituted_both
         return find(A, *self.colors)
 
-    def decompress(self, products, format="csc"):
-        """The matrix from its products with the directions.
+    def decompress(
+        self, products: Any, *, format: str | PackedPattern = "csc"
+    ) -> csc_array | csr_array | coo_array | np.ndarray:
+        """Compute the matrix from its products with the directions.
 
         Parameters
         ----------
         products : array_like
-            ``J @ seed``, (m, num_colors), for columns and symmetric matrices; ``seed.T @ J``,
-            (num_colors, n), for rows; a pair, ``J @ seed[0]`` and ``seed[1].T @ J``, in both
-            directions. Real or complex.
+            ``J @ seed``, (m, num_colors), for structures 'column' and 'symmetric'; ``seed.T @ J``,
+            (num_colors, n), for 'row'; the pair of ``J @ seed[0]`` and ``seed[1].T @ J`` for
+            'bidirectional'. Real or complex.
         format : {'csc', 'csr', 'coo'} or SymbolicFactor, optional
+            Format of the matrix.
 
         Returns
         -------
         (m, n) csc_array, csr_array or coo_array
-            With the entries of the pattern, zeros too. For a `SymbolicFactor`, the stored values
-            of the matrix on its pattern, an ndarray: what ``factorize`` takes.
+            The matrix, with all entries of `sparsity`, zeros too. For a `SymbolicFactor`, the
+            packed values of the matrix instead, an ndarray that ``factorize`` takes.
 
         Raises
         ------
         ValueError
-            If the products have another shape.
+            If the products have the wrong shape.
         PatternMismatchError
-            If the pattern has an entry that the `SymbolicFactor` does not have.
+            If `sparsity` has an entry that the pattern of the `SymbolicFactor` does not have.
 
         Examples
         --------
@@ -168,26 +189,26 @@ class Coloring:
                [1., 5., 0.],
                [2., 0., 6.]])
         """
-        if not isinstance(format, SymbolicFactor) and format not in FORMATS:
+        if not isinstance(format, PackedPattern) and format not in FORMATS:
             raise ValueError(f"format must be one of {FORMATS} or a SymbolicFactor, not {format!r}")
         values = self._recovery.values(self._flat(products))
-        if isinstance(format, SymbolicFactor):
+        if isinstance(format, PackedPattern):
             return self._packed(values, format)
-        A = self.pattern
+        A = self.sparsity
         out = csc_array((values, A.indices, A.indptr), shape=A.shape)
         return out.asformat(format)
 
     def _flat(self, products):
-        """All products in one array."""
+        """Return all products in one array."""
         both = self.structure == "bidirectional"
         if both and len(products) != 2:
-            raise ValueError("in both directions there are two arrays of products")
+            raise ValueError("structure 'bidirectional' needs a pair: two arrays of products")
         parts = [np.asarray(B) for B in (products if both else (products,))]
         shapes = self.compressed_shapes if both else (self.compressed_shapes,)
         for B, shape in zip(parts, shapes, strict=True):
             if B.shape != shape:
                 raise ValueError(
-                    f"products of shape {B.shape} for a matrix of shape {self.pattern.shape} with"
+                    f"products of shape {B.shape} for a matrix of shape {self.sparsity.shape} with"
                     f" {self.num_colors} colors ({self.structure}): {shape} is needed"
                 )
         dtype = np.result_type(*parts)
@@ -196,7 +217,7 @@ class Coloring:
         return np.concatenate([np.ravel(B).astype(dtype, copy=False) for B in parts])
 
     def _packed(self, values, symbolic):
-        """Stored values on the pattern of a SymbolicFactor."""
+        """Return the packed values on an analyzed pattern."""
         if self._places is None or self._places[0] is not symbolic:
             self._places = symbolic, *self._places_in(symbolic)
         _, lower, place = self._places
@@ -207,14 +228,14 @@ class Coloring:
     _places = None
 
     def _places_in(self, symbolic):
-        """The entries of the lower triangle, and their places among stored values."""
-        A = self.pattern
+        """Return the entries of the lower triangle, and their positions in the packed values."""
+        A = self.sparsity
         if symbolic.shape != A.shape:
             raise ValueError(
                 f"the shapes of the coloring, {A.shape}, and of the analysis, {symbolic.shape},"
                 " differ"
             )
-        i, j = recovery.coordinates(A)
+        i, j = coordinates(A)
         lower = np.flatnonzero(i >= j)
         n = A.shape[0]
         known = np.repeat(np.arange(n), np.diff(symbolic.indptr)) * n + symbolic.indices
@@ -233,16 +254,17 @@ class Coloring:
 
     # ---- validation ----
 
-    def check(self):
-        """Raise ValueError unless every entry is determined by the products.
+    def check(self) -> None:
+        """Raise ValueError unless the products determine every entry.
 
         Notes
         -----
-        By the definition, and not by how the colors were found: of direct methods each entry must
-        be alone in a product; of substitution, two colors at a time must join no cycle.
+        The test follows the definitions, and not how the colors were found. For method 'direct'
+        each entry must be alone in a product. For 'substitution' the vertices of any two colors
+        must form no cycle.
         """
-        A = self.pattern
-        i, j = recovery.coordinates(A)
+        A = self.sparsity
+        i, j = coordinates(A)
         for colors, size in zip(self._both, self._sizes, strict=True):
             if colors.shape != (size,) or (size and colors.min() < -1):
                 raise ValueError(f"there must be a color for each of {size} vertices")
@@ -255,33 +277,35 @@ class Coloring:
 
     @property
     def _sizes(self):
-        m, n = self.pattern.shape
+        m, n = self.sparsity.shape
         return {"row": (m,), "bidirectional": (n, m)}.get(self.structure, (n,))
 
     def _undetermined(self, i, j):
+        """Return whether each entry is not determined by the products."""
         if self.method == "substitution":
             return self._recovery.missing
-        seen = set_of_pairs
+        alone = is_pair_alone
         if self.structure == "row":
-            return ~seen(self.colors[i], j)
+            return ~alone(self.colors[i], j)
         if self.structure == "column":
-            return ~seen(i, self.colors[j])
+            return ~alone(i, self.colors[j])
         if self.structure == "symmetric":
-            return ~(seen(i, self.colors[j]) | seen(j, self.colors[i]))
+            return ~(alone(i, self.colors[j]) | alone(j, self.colors[i]))
         columns, rows = self.colors
-        by_column = (columns[j] >= 0) & seen(i, columns[j])
-        return ~(by_column | ((rows[i] >= 0) & seen(rows[i], j)))
+        by_column = (columns[j] >= 0) & alone(i, columns[j])
+        return ~(by_column | ((rows[i] >= 0) & alone(rows[i], j)))
 
     # ---- files ----
 
-    def save(self, file):
-        """Write to a file of NumPy's format 'npz'; see `Coloring.load`.
+    def save(self, file: str | os.PathLike | IO[bytes]) -> None:
+        """Write the coloring to a file in NumPy's format 'npz'; see `Coloring.load`.
 
         Parameters
         ----------
         file : str, path or file object
+            Where to write; without a suffix '.npz' is added.
         """
-        A = self.pattern
+        A = self.sparsity
         arrays = {f"colors{k}": colors for k, colors in enumerate(self._both)}
         np.savez_compressed(
             file, structure=self.structure, method=self.method, shape=A.shape, indptr=A.indptr,
@@ -289,12 +313,13 @@ class Coloring:
         )  # fmt: skip
 
     @staticmethod
-    def load(file):
-        """Read what `save` wrote.
+    def load(file: str | os.PathLike | IO[bytes]) -> Coloring:
+        """Read a coloring that `save` wrote.
 
         Parameters
         ----------
         file : str, path or file object
+            What to read.
 
         Returns
         -------
@@ -319,7 +344,7 @@ class Coloring:
         return coloring
 
 
-def set_of_pairs(a, b):
-    """Whether each pair occurs once."""
+def is_pair_alone(a, b):
+    """Return whether each pair occurs once."""
     _, inverse, times = np.unique(np.stack([a, b]), axis=1, return_inverse=True, return_counts=True)
     return times[inverse.reshape(-1)] == 1

@@ -1,45 +1,55 @@
 """The search for a coloring with few colors."""
 
+from collections.abc import Iterator
 from time import perf_counter
+from typing import Any
 
 import numpy as np
-from scipy.sparse import csc_array, issparse
+from numpy.typing import ArrayLike
 
-from .._scipy.input import as_scipy, compressed
 from ._bidirectional import by_density, without_unneeded
-from ._decompression import coordinates, two_sided
-from ._graphs import ORDERS, Columns, Vertices
+from ._graphs import GRAPHS, ORDERS, Columns
+from ._pattern import entries_of
 from ._result import Coloring
 
 STRUCTURES = ("column", "row", "symmetric", "bidirectional")
 METHODS = ("direct", "substitution")
-ROUNDS = 100  # of iterated greedy coloring
+ROUNDS = 100  # number of times that the best coloring is recolored
 
 
-def color(pattern, structure="column", method="direct", order="auto", *, budget=1.0, seed=0):
-    """Color a sparsity pattern: few directions that determine a Jacobian or a Hessian.
+def color(
+    sparsity: Any,
+    structure: str = "column",
+    *,
+    method: str = "direct",
+    order: str | ArrayLike = "auto",
+    budget: float = 1.0,
+    seed: int = 0,
+) -> Coloring:
+    """Color a sparsity pattern: find few directions that determine a Jacobian or a Hessian.
 
     Parameters
     ----------
-    pattern : (m, n) sparse or dense array
-        Where the matrix may have entries: what a sparse array stores, explicit zeros too, or where
-        a dense one is not zero. Values do not matter.
+    sparsity : (m, n) sparse or dense array
+        The possible nonzeros of the matrix: the entries that a sparse array stores, explicit zeros
+        too, or the nonzeros of a dense array. Values do not matter.
     structure : {'column', 'row', 'symmetric', 'bidirectional'}, optional
-        Which products with the matrix J are at hand: ``J @ S`` (forward mode), ``S.T @ J``
-        (reverse mode), ``J @ S`` for a symmetric J, or both.
+        The products with the matrix J that can be computed: ``J @ S`` (forward mode), ``S.T @ J``
+        (reverse mode), ``J @ S`` for a symmetric J, or both ``J @ S`` and ``R.T @ J``.
     method : {'direct', 'substitution'}, optional
-        Whether each entry is found in one product alone, or from others that have been found: that
-        takes fewer products of a symmetric matrix, or in both directions, but adds up rounding.
+        With 'direct' each entry is read from one product. With 'substitution' an entry may need
+        entries that were found before it: that takes fewer products, but rounding errors add up.
+        'substitution' needs the structure 'symmetric' or 'bidirectional'.
     order : str or (n,) array_like of int, optional
-        The order in which vertices (columns, rows, or columns and then rows) take their colors:
+        The order in which the vertices (columns, rows, or columns and then rows) take their colors:
         'natural', 'largest_first', 'smallest_last', 'incidence_degree', 'dynamic_largest_first',
-        'perfect_elimination' (on chordal graphs; the same as incidence degree), 'random', or a
-        permutation. 'auto' tries them one after the other, and colorings of grids and repeated
-        colorings of the best, and keeps the one with fewest colors.
+        'perfect_elimination' (optimal on chordal graphs; the same as 'incidence_degree'),
+        'random', or a permutation. 'auto' tries them one after the other, then colorings of grids,
+        then recolors the best coloring, and keeps the coloring with the fewest colors.
     budget : float, optional
-        Seconds after which 'auto' tries no more; one coloring is always found.
+        Seconds after which 'auto' stops trying. At least one coloring is always found.
     seed : int, optional
-        Of the random orders.
+        Seed of the random orders.
 
     Returns
     -------
@@ -48,15 +58,16 @@ def color(pattern, structure="column", method="direct", order="auto", *, budget=
     Raises
     ------
     ValueError
-        If a name is unknown, the method does not fit the structure, the order is no permutation, or
-        the pattern of a symmetric matrix is not symmetric (naming an entry).
+        If a name is unknown, the method does not fit the structure, the order is not a
+        permutation, or the pattern for structure 'symmetric' is not symmetric.
 
     Notes
     -----
-    Columns and rows: greedy partial distance-2 coloring; symmetric: star coloring, or acyclic
-    coloring with substitution (Gebremedhin et al., 2005, 2007); in both directions: the same on
-    the graph of rows and columns, colors that are not needed left out (Montoison, Dalle and
-    Gebremedhin, 2025), or dense rows by products with rows and the others by products with columns.
+    Columns or rows get a greedy partial distance-2 coloring. Symmetric matrices get a star
+    coloring, or an acyclic coloring for substitution (Gebremedhin et al., 2005, 2007). Both
+    directions get a star or acyclic coloring of the graph of rows and columns, without the colors
+    that are not needed (Montoison, Dalle and Gebremedhin, 2025); or dense rows are found by
+    products with rows, and the other rows by products with columns.
 
     Examples
     --------
@@ -76,34 +87,18 @@ def color(pattern, structure="column", method="direct", order="auto", *, budget=
             f"method must be one of {METHODS}, and 'direct' for structure {structure!r};"
             f" not {method!r}"
         )
-    search = Search(entries_of(pattern), structure, method, seed)
+    search = Search(entries_of(sparsity), structure, method, seed)
     if not isinstance(order, str):
-        return search.finished(search.colored(permutation(order, search.graph.n)))
+        return search.as_coloring(search.greedy(checked_permutation(order, search.graph.n)))
     if order == "auto":
-        return search.best_of_all(budget)
+        return search.best_within(budget)
     if order not in ORDERS:
         raise ValueError(f"order must be one of {('auto', *ORDERS)}, not {order!r}")
-    return search.finished(search.colored(order))
-
-
-def entries_of(pattern):
-    """csc_array of ones, sorted, each entry once."""
-    if issparse(pattern):
-        A = compressed(pattern, np.complex128 if pattern.dtype.kind == "c" else np.float64)
-        A = as_scipy(A).tocsc(copy=True)
-        A.data = np.ones(A.data.shape, np.int8)
-    else:
-        dense = np.asarray(pattern)
-        if dense.ndim != 2:
-            raise ValueError(f"a pattern has two dimensions, not {dense.ndim}")
-        A = csc_array(dense != 0)
-    A.sum_duplicates()
-    A.data = np.ones(A.data.shape, np.int8)
-    return A
+    return search.as_coloring(search.greedy(order))
 
 
 class Search:
-    """One search: candidates in a fixed order, and the best so far."""
+    """A search through candidates in a fixed order, and the best coloring so far."""
 
     def __init__(self, A, structure, method, seed):
         self.A, self.structure, self.method = A, structure, method
@@ -111,12 +106,12 @@ class Search:
         self.graph = GRAPHS[structure](A, method)
         self.best = None
 
-    def best_of_all(self, budget):
-        """Candidates until one has as few colors as can be, or the time is over."""
+    def best_within(self, budget: float) -> Coloring:
+        """Try candidates until one has the fewest colors possible or the time is over."""
         deadline = perf_counter() + budget
         for colors in self.candidates():
             if colors is not None:
-                coloring = self.finished(colors)
+                coloring = self.as_coloring(colors)
                 if self.best is None or coloring.num_colors < self.best.num_colors:
                     self.best = coloring
             if self.best is None:
@@ -125,47 +120,54 @@ class Search:
                 break
         return self.best
 
-    def candidates(self):
-        """Colors, found when they are asked for; None where there are too many."""
+    def candidates(self) -> Iterator[Any]:
+        """Yield colors that are found when asked for, or None where there are too many."""
         if self.structure == "bidirectional":
-            yield from by_density(self.A, self.most)
+            yield from by_density(self.A, self.max_colors)
         names = [name for name in ORDERS if name != "perfect_elimination"]  # as incidence degree
         for name in names[:2]:
-            yield self.colored(name)
+            yield self.greedy(name)
         if isinstance(self.graph, Columns):
-            yield self.graph.lattice(self.most())
+            yield self.graph.lattice(self.max_colors())
         else:
-            yield from (self.colored(name, wide=True) for name in names[:2])
+            yield from (self.greedy(name, distance2=True) for name in names[:2])
         for name in names[2:]:
-            yield self.colored(name)
+            yield self.greedy(name)
         for turn in range(ROUNDS):
-            yield self.colored(self.again(turn))
+            yield self.greedy(self.recolor_order(turn))
 
-    def colored(self, order, **options):
-        """Colors given in an order; in both directions of columns and of rows."""
+    def greedy(self, order, **options):
+        """Color the vertices in an order; return None if that takes too many colors.
+
+        The structure 'bidirectional' gives a pair, the colors of the columns and of the rows.
+        """
         if isinstance(order, str):
             order = self.graph.order(order, self.rng)
-        colors = self.graph.colored(order, self.most(), **options)
+        colors = self.graph.greedy(order, self.max_colors(), **options)
         if self.structure != "bidirectional" or colors is None:
             return colors
         n = self.A.shape[1]
         return without_unneeded(self.A, colors[:n] // 2, colors[n:] // 2, self.method)
 
-    def most(self):
-        """Colors that a candidate may have to be better than the best, before some are dropped."""
+    def max_colors(self) -> int:
+        """Return the most colors that a candidate may have to become the best one.
+
+        In both directions some colors are dropped afterwards, so that a candidate may have more.
+        """
         if self.best is None:
             return self.graph.n + 1
         better = self.best.num_colors - 1
         return better if self.structure != "bidirectional" else 2 * better + 8
 
-    def finished(self, colors):
-        """A candidate as a Coloring."""
+    def as_coloring(self, colors) -> Coloring:
+        """Return a candidate as a Coloring."""
         return Coloring(self.A, self.structure, self.method, colors, self.graph.lower_bound)
 
-    def again(self, turn):
-        """Vertices by the classes of the best: last first, largest first, or at random.
+    def recolor_order(self, turn: int) -> np.ndarray:
+        """Order the vertices by the colors of the best: last first, largest first, or at random.
 
-        Partial distance-2 colorings do not get worse by it (Culberson, 1992).
+        Partial distance-2 colorings do not get worse by recoloring in such an order
+        (Culberson, 1992).
         """
         colors = self.best.colors
         if self.structure == "bidirectional":
@@ -181,57 +183,9 @@ class Search:
         return np.lexsort((colors, rank[colors])).astype(np.int32)
 
 
-def permutation(order, n):
-    """An order given by the user."""
+def checked_permutation(order: ArrayLike, n: int) -> np.ndarray:
+    """Return a user's order of n vertices; raise ValueError unless it is a permutation."""
     order = np.asarray(order)
     if order.shape != (n,) or not np.array_equal(np.sort(order), np.arange(n)):
         raise ValueError(f"order must hold each of the {n} vertices from 0 on once")
     return np.ascontiguousarray(order, np.int32)
-
-
-# ---- the graphs ----
-
-
-def columns_of(A, method):
-    return Columns(A)
-
-
-def rows_of(A, method):
-    return Columns(A.T.tocsc())
-
-
-def adjacency(A, method):
-    """The graph of a symmetric pattern."""
-    if A.shape[0] != A.shape[1]:
-        raise ValueError(f"a symmetric matrix is square; the shape is {A.shape}")
-    difference = (A - A.T).tocoo()
-    alone = np.flatnonzero(difference.data)
-    if len(alone):
-        i, j = difference.row[alone[0]], difference.col[alone[0]]
-        raise ValueError(
-            f"the pattern is not symmetric: one of the entries ({i}, {j}) and ({j}, {i}) is missing"
-        )
-    i, j = coordinates(A)
-    off = i != j
-    edges = csc_array((np.ones(int(off.sum()), np.int8), (i[off], j[off])), A.shape)
-    graph = Vertices(edges, method)
-    unknown = A.nnz - edges.nnz // 2
-    # Each product has n elements.
-    graph.lower_bound = max(graph.lower_bound, -(-unknown // max(A.shape[0], 1)))
-    return graph
-
-
-def both_sides(A, method):
-    """The graph of columns and rows."""
-    m, n = A.shape
-    graph = Vertices(two_sided(A), method, np.repeat(np.array([0, 1], np.int8), [n, m]))
-    graph.lower_bound = -(-A.nnz // max(m, n, 1))  # a product has m or n elements
-    return graph
-
-
-GRAPHS = {
-    "column": columns_of,
-    "row": rows_of,
-    "symmetric": adjacency,
-    "bidirectional": both_sides,
-}

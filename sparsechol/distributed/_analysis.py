@@ -11,7 +11,7 @@ from mpi4py import MPI
 from numpy.typing import ArrayLike
 from scipy.sparse import coo_array, csc_array
 
-from .._core.ordering import Ordering, order
+from .._core.ordering import Ordering, find_ordering
 from .._core.parallel.threads import thread_count
 from .._core.symbolic.patterns import lower_pattern
 from .._scipy import symbolic_factor as serial
@@ -197,7 +197,7 @@ def find_order(comm, pattern, method, reuse):
     def ordered():
         if comm.rank != ROOT:
             return np.empty(n, dtype=np.int32), None, None
-        tree, ordering = order(*union(starts, members), method, reuse, thread_count())
+        tree, ordering = find_ordering(*union(starts, members), method, reuse, thread_count())
         return tree.perm, (tree.nnz, tree.flops, ordering), (tree.parent, tree.counts)
 
     perm, counts, tree = everywhere(comm, ordered)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..coloring import color
-from ..coloring._search import entries_of
+from ..coloring._pattern import entries_of
 from ._detect import Flat, jacobian_pattern
 from ._sparse_derivatives import jacobian_shape, require_shape
 

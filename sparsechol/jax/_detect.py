@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import csc_array
 
 from .._sparsity import propagate as families
-from ..coloring._search import entries_of
+from ..coloring._pattern import symmetrized
 from ._sparsity_rules import (  # noqa: F401  (they register rules)
     indices,
     kernels,
@@ -223,4 +223,4 @@ def hessian_pattern(
      [0 0 1 1]]
     """
     P = detect(Flat(f, args, argnums), args, "forward", on_unknown, gradient=True)
-    return entries_of(P + P.T)
+    return symmetrized(P)

@@ -11,19 +11,15 @@ from scipy.sparse import coo_array, csc_array, csr_array
 
 from .._scipy.symbolic_factor import SymbolicFactor, analyze
 from ..coloring import Coloring, color
-from ..coloring._decompression import coordinates
-from ..coloring._search import entries_of
+from ..coloring._modes import BUDGET, MODES, STRUCTURES, cheapest_first, colored_for
+from ..coloring._pattern import coordinates, entries_of, symmetrized
 from ._detect import Flat, abstract, detect
 from ._matrix import SymmetricMatrix
 from ._walk import ReverseOnly
 
-MODES = ("auto", "forward", "reverse", "bidirectional")
-STRUCTURES = {"forward": "column", "reverse": "row", "bidirectional": "bidirectional"}
 HOST = ("csc", "csr", "coo")
 BY_ROW = ("csr", "bcoo", "bcsr")
 FORMATS = (*HOST, "bcoo", "bcsr", "dense")
-REVERSE = 1.5  # what a product with rows costs, in products with columns
-BUDGET = 0.5  # seconds for each search for a coloring
 LARGE = 10_000_000  # elements of directions that are better computed than stored
 
 
@@ -42,7 +38,7 @@ class Prepared:
 
     @property
     def pattern(self) -> csc_array:
-        return self.coloring.pattern
+        return self.coloring.sparsity
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -293,49 +289,24 @@ def jacobian_shape(flat, args):
 
 
 def colored(flat, args, mode, on_unknown) -> Coloring:
-    """The Jacobian's pattern, colored for a mode."""
+    """Find the pattern of a Jacobian, and color it for a mode."""
     find = partial(detect, flat, args, on_unknown=on_unknown)
-    if mode == "forward":
-        return best(find("forward"), "column")
-    if mode == "reverse":
-        return best(find("reverse"), "row")
     if mode == "bidirectional":
-        return best(find("forward") + find("reverse"), "bidirectional")
+        return colored_for(mode, find("forward") + find("reverse"))
+    if mode != "auto":
+        return colored_for(mode, find(mode))
     try:
         P = find("forward")
     except ReverseOnly:
-        return best(find("reverse"), "row")
-    columns = best(P, "column")
-    if cost(columns) <= least_cost_of_others(columns.pattern):
-        return columns
-    try:
-        Q = find("reverse")
-    except ValueError:  # some programs run in forward mode only, loops of unknown length
-        return columns
-    rows = best(Q, "row")
-    both = best(P + Q, "bidirectional")
-    return min((columns, rows, both), key=cost)
+        return colored_for("reverse", find("reverse"))
 
+    def find_reverse():
+        try:
+            return find("reverse")
+        except ValueError:  # some programs run in forward mode only, loops of unknown length
+            return None
 
-def best(P, structure) -> Coloring:
-    return color(P, structure, budget=BUDGET)
-
-
-def cost(coloring: Coloring) -> float:
-    """Of all products, each program run once besides."""
-    shares = [int(colors.max(initial=-1)) + 1 for colors in coloring._both]
-    if coloring.structure == "column":
-        return 1 + shares[0]
-    if coloring.structure == "row":
-        return REVERSE * (1 + shares[0])
-    return 1 + shares[0] + REVERSE * (1 + shares[1])
-
-
-def least_cost_of_others(P) -> float:
-    """What products with rows, or in both directions, cost at least."""
-    in_a_column = int(np.diff(P.indptr).max(initial=0))
-    products = -(-P.nnz // max(*P.shape, 1))  # of as many elements as there are rows or columns
-    return min(REVERSE * (1 + in_a_column), 1 + REVERSE + max(products, 1 + REVERSE))
+    return next(cheapest_first(P, find_reverse))
 
 
 def given(sparsity, mode, shape) -> Coloring:
@@ -347,16 +318,11 @@ def given(sparsity, mode, shape) -> Coloring:
             raise ValueError(
                 f"a coloring of structure {sparsity.structure!r} does not fit mode={mode!r}"
             )
-        require_shape(sparsity.pattern.shape, shape)
+        require_shape(sparsity.sparsity.shape, shape)
         return sparsity
     P = entries_of(sparsity)
     require_shape(P.shape, shape)
-    if mode != "auto":
-        return best(P, STRUCTURES[mode])
-    columns = best(P, "column")
-    if cost(columns) <= least_cost_of_others(P):
-        return columns
-    return min((columns, best(P, "row"), best(P, "bidirectional")), key=cost)
+    return next(cheapest_first(P)) if mode == "auto" else colored_for(mode, P)
 
 
 def require_shape(found, wanted):
@@ -500,7 +466,7 @@ def sparse_hessian(
     else:
         if sparsity is None:
             P = detect(flat, args, "forward", on_unknown, gradient=True)
-            sparsity = P + P.T
+            sparsity = symmetrized(P)
         coloring = color(sparsity, "symmetric", budget=BUDGET)
-    require_shape(coloring.pattern.shape, (flat.size, flat.size))
+    require_shape(coloring.sparsity.shape, (flat.size, flat.size))
     return SparseHessian(flat, coloring, format, chunk_size, ordering)

@@ -11,6 +11,8 @@ from scipy.sparse import csc_array
 
 from .._sparsity import propagate as families
 from .._sparsity.sets import Sets
+from ..coloring._pattern import symmetrized
+from ._sparsity_rules import elementwise, graphs, kernels, sparse  # noqa: F401  (they register rules)
 from ._walk import REGISTERED, Source, Walk, from_matrices, size
 
 ON_UNKNOWN = ("dense", "raise")
@@ -106,7 +108,7 @@ def hessian_pattern(
     """
     wrt = as_inputs(wrt)
     g = gradient(cost, wrt)
-    return symmetric(jacobian_pattern(g, wrt, givens=givens, on_unknown=on_unknown))
+    return symmetrized(jacobian_pattern(g, wrt, givens=givens, on_unknown=on_unknown))
 
 
 def gradient(cost, wrt):
@@ -119,14 +121,6 @@ def gradient(cost, wrt):
         )
     parts = pytensor.grad(cost, wrt, disconnected_inputs="ignore")
     return pt.concatenate([g.ravel() for g in parts])
-
-
-def symmetric(A):
-    """The union of a pattern and its transpose."""
-    both = csc_array(A + A.T)
-    both.data[:] = 1
-    both.sort_indices()
-    return both
 
 
 # ---- what the user passes ----

@@ -15,7 +15,8 @@ from scipy.sparse import csc_array
 
 from .._scipy.symbolic_factor import analyze
 from ..coloring import Coloring, color
-from ..coloring._decompression import count
+from ..coloring._modes import BUDGET, MODES, STRUCTURES, cheapest_first
+from ..coloring._pattern import count, entries_of, symmetrized
 from ._detect import (
     as_inputs,
     check_floats,
@@ -23,15 +24,12 @@ from ._detect import (
     jacobian_pattern,
     shape_of,
     start,
-    symmetric,
 )
 from ._graphs import at_all, dependents, rebuilt
 from ._matrix import SymmetricMatrix, constant
 from ._walk import is_sparse, size
 
-MODES = ("auto", "forward", "reverse", "bidirectional")
 BATCHES = ("vectorize", "scan")
-STRUCTURES = {"forward": "column", "reverse": "row", "bidirectional": "bidirectional"}
 
 
 def sparse_jacobian(
@@ -58,8 +56,7 @@ def sparse_jacobian(
         direct.
     mode : {'auto', 'forward', 'reverse', 'bidirectional'}, optional
         Products with columns, by pushforwards, with rows, by pullbacks, or with some of both.
-        'auto' takes columns or rows, whichever have fewer colors, or else the one that PyTensor
-        can differentiate.
+        'auto' takes the cheapest that PyTensor can differentiate.
     givens : dict, optional
         Examples of variables whose static shapes are not known; see `jacobian_pattern`.
     batch : {'vectorize', 'scan'}, optional
@@ -67,7 +64,7 @@ def sparse_jacobian(
         PyTensor cannot vectorize takes the loop in any case.
     returns : {'sparse', 'data'}, optional
         A sparse variable in format 'csc', or a pair: the vector of its values, in the order of
-        ``coloring.pattern``, and the `Coloring`. JAX has no sparse variables: take 'data' there.
+        ``coloring.sparsity``, and the `Coloring`. JAX has no sparse variables: take 'data' there.
     on_unknown : {'dense', 'raise'}, optional
         See `jacobian_pattern`.
 
@@ -108,7 +105,7 @@ def sparse_jacobian(
     problem = Problem(expr, wrt, givens, batch)
     data, coloring = problem.jacobian(colorings(sparsity, mode, problem.shape))
     data = checked(data, wrt, problem.columns)
-    return (data, coloring) if returns == "data" else as_sparse(data, coloring.pattern)
+    return (data, coloring) if returns == "data" else as_sparse(data, coloring.sparsity)
 
 
 def sparse_hessian(
@@ -134,7 +131,7 @@ def sparse_hessian(
         must be symmetric and direct.
     returns : {'sparse', 'data', 'spd'}, optional
         A sparse variable in format 'csc'; a pair of the vector of its values, in the order of
-        ``coloring.pattern``, and the `Coloring`; or a `SymmetricMatrix`, whose pattern is analyzed
+        ``coloring.sparsity``, and the `Coloring`; or a `SymmetricMatrix`, whose pattern is analyzed
         here, once, for `solve` and `logdet`.
     ordering : optional
         Of the analysis, as for `sparsechol.analyze`.
@@ -166,20 +163,20 @@ def sparse_hessian(
     check_option("returns", returns, ("sparse", "data", "spd"))
     g = gradient(cost, wrt)
     if sparsity is None:
-        sparsity = symmetric(jacobian_pattern(g, wrt, givens=givens, on_unknown=on_unknown))
+        sparsity = symmetrized(jacobian_pattern(g, wrt, givens=givens, on_unknown=on_unknown))
     problem = Problem(cost, wrt, givens, batch)
     n = problem.shape[1]
     [coloring] = colorings(sparsity, "symmetric", (n, n))
     flat = problem.hessian_products(coloring)
     places = places_in(coloring)
     if returns == "spd":
-        pattern = analyze(csc_array(coloring.pattern, dtype=np.float64), ordering=ordering)
+        pattern = analyze(csc_array(coloring.sparsity, dtype=np.float64), ordering=ordering)
         places = packed(coloring, places, pattern, n * coloring.num_colors)
         flat = pt.concatenate([flat, pt.zeros(1, flat.type.dtype)])
     data = checked(taken(flat, places), wrt, problem.columns)
     if returns == "spd":
         return SymmetricMatrix(pattern, data)
-    return (data, coloring) if returns == "data" else as_sparse(data, coloring.pattern)
+    return (data, coloring) if returns == "data" else as_sparse(data, coloring.sparsity)
 
 
 # ---- products ----
@@ -223,7 +220,7 @@ class Problem:
 
     def products(self, coloring):
         """All products in one vector, those with columns first."""
-        if not coloring.pattern.nnz:
+        if not coloring.sparsity.nnz:
             return pt.zeros(0, self.dtype)
         [expr] = rebuilt([self.expr], {x: x for x in self.wrt})
         both = coloring._both
@@ -261,8 +258,8 @@ class Problem:
 
     def hessian_products(self, coloring):
         """Of the Hessian with the sum of all columns of a color, in one vector."""
-        if not coloring.pattern.nnz:
-            return pt.zeros(coloring.pattern.shape[0] * coloring.num_colors, self.dtype)
+        if not coloring.sparsity.nnz:
+            return pt.zeros(coloring.sparsity.shape[0] * coloring.num_colors, self.dtype)
         [cost] = rebuilt([self.expr], {x: x for x in self.wrt})
         g = pytensor.grad(cost, self.wrt, disconnected_inputs="ignore")
         tangents = [x.type() for x in self.wrt]
@@ -312,18 +309,16 @@ def colorings(sparsity, mode, shape):
             f"sparsity has shape {np.shape(sparsity)}, and the matrix of derivatives {shape}"
         )
     if mode != "auto":
-        return [color(sparsity, STRUCTURES.get(mode, mode))]
-    columns = color(sparsity, "column")
-    rows = color(sparsity, "row")
-    return [columns, rows] if columns.num_colors <= rows.num_colors else [rows, columns]
+        return [color(sparsity, STRUCTURES.get(mode, mode), budget=BUDGET)]
+    return cheapest_first(entries_of(sparsity))
 
 
 def fitting(coloring, mode, shape):
     """The coloring of the user, if it can be used."""
     wanted = [STRUCTURES.get(mode, mode)] if mode != "auto" else list(STRUCTURES.values())
-    if coloring.pattern.shape != shape:
+    if coloring.sparsity.shape != shape:
         raise ValueError(
-            f"sparsity is a Coloring of shape {coloring.pattern.shape}, and the matrix of"
+            f"sparsity is a Coloring of shape {coloring.sparsity.shape}, and the matrix of"
             f" derivatives has shape {shape}"
         )
     if coloring.method != "direct" or coloring.structure not in wanted:
@@ -338,7 +333,7 @@ def places_in(coloring):
     place = coloring._recovery.place
     if coloring.structure == "row":
         return place
-    m = coloring.pattern.shape[0]
+    m = coloring.sparsity.shape[0]
     k = count(coloring._both[0])
     return np.where(place < m * k, place % max(k, 1) * m + place // max(k, 1), place)
 
@@ -442,7 +437,7 @@ def check_pattern(
         pattern = jacobian_pattern(expr, wrt, givens=givens)
     probe = Probe(expr, wrt, givens)
     data, coloring = sparse_jacobian(expr, wrt, sparsity=pattern, givens=givens, returns="data")
-    A = coloring.pattern
+    A = coloring.sparsity
     J = csc_array((probe.function([], data)(), A.indices, A.indptr), A.shape)
     suspects = probe.differing(J, probes, np.random.default_rng(seed))
     found = [(i, j) for i in suspects for j in np.flatnonzero(probe.row(i))]

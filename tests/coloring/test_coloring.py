@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 import sparsechol as sc
 from sparsechol.coloring import Coloring, color
-from sparsechol.coloring import _distance2 as greedy
-from sparsechol.coloring import _star as symmetric
+from sparsechol.coloring._acyclic import acyclic_coloring, substitute
+from sparsechol.coloring._distance2 import distance2_coloring
 from sparsechol.coloring._graphs import ORDERS, Columns, Vertices
+from sparsechol.coloring._star import star_coloring
 from support import coloring_reference as reference
 from support.helpers import matrix_names, shared_matrix
 
@@ -61,7 +62,7 @@ def error_of(C, A):
     """Largest error of the decompressed products."""
     C.check()
     D = C.decompress(reference.products(C, A))
-    assert D.nnz == C.pattern.nnz
+    assert D.nnz == C.sparsity.nnz
     return np.max(abs((D - A).toarray() if sp.issparse(A) else D.toarray() - A), initial=0)
 
 
@@ -81,7 +82,7 @@ def test_products_determine_the_matrix(shape, density, seed, kind, order):
     is_symmetric = structure == "symmetric"
     shape = (shape[0], shape[0]) if is_symmetric else shape
     A = pattern(shape, density, seed, is_symmetric)
-    C = color(A, structure, method, order, budget=0.01)
+    C = color(A, structure, method=method, order=order, budget=0.01)
     tolerance = 0 if method == "direct" else 1e-11
     assert error_of(C, A) <= tolerance
     assert reference.determines(C, A)
@@ -119,7 +120,7 @@ def test_greedy_colors_of_symmetric_matrices(method, valid, n, density, seed):
     A = pattern((n, n), density, seed, True)
     adjacent = (A != 0) & ~np.eye(n, dtype=bool)
     order = np.random.default_rng(seed).permutation(n)
-    C = color(A, "symmetric", method, order)
+    C = color(A, "symmetric", method=method, order=order)
     np.testing.assert_array_equal(C.colors, reference.smallest_valid(adjacent, order, valid))
 
 
@@ -203,7 +204,7 @@ def test_bands(half, n):
     P = band(n, half)
     for order in ("natural", "auto"):
         assert color(P, "symmetric", order=order, budget=0.1).num_colors == 2 * half + 1
-        assert color(P, "symmetric", "substitution", order).num_colors == half + 1
+        assert color(P, "symmetric", method="substitution", order=order).num_colors == half + 1
         assert color(P, order=order).num_colors == 2 * half + 1
 
 
@@ -241,9 +242,9 @@ def test_two_dense_rows_and_columns():
     arrow = np.eye(200)
     arrow[0] = arrow[:, 0] = 1
     for method in ("direct", "substitution"):
-        assert color(A, "bidirectional", method).num_colors == 4
-        assert color(arrow, "bidirectional", method).num_colors <= 4
-        assert color(arrow, "symmetric", method).num_colors == 2
+        assert color(A, "bidirectional", method=method).num_colors == 4
+        assert color(arrow, "bidirectional", method=method).num_colors <= 4
+        assert color(arrow, "symmetric", method=method).num_colors == 2
 
 
 def test_dense_borders_take_no_quadratic_time():
@@ -254,7 +255,8 @@ def test_dense_borders_take_no_quadratic_time():
     P = sp.csc_array(band(n, 2) + wide + wide.T)
     C = color(P, "symmetric", order="natural")
     assert C.num_colors <= 16
-    assert color(P, "symmetric", "substitution", "natural").num_colors <= C.num_colors
+    other = color(P, "symmetric", method="substitution", order="natural")
+    assert other.num_colors <= C.num_colors
     x = np.random.default_rng(0).standard_normal(n)
     P.data = x[P.indices] * np.repeat(x, np.diff(P.indptr))
     assert (C.decompress(P @ C.seed()) != P).nnz == 0
@@ -273,13 +275,13 @@ def test_real_matrices(name):
     A = shared_matrix(name)
     for structure, method in KINDS:
         all_candidates = A.nnz < 4000
-        C = color(A, structure, method, budget=60 if all_candidates else 0.05)
+        C = color(A, structure, method=method, budget=60 if all_candidates else 0.05)
         M = with_values(A, symmetric=structure == "symmetric")
         scale = 1e-9 if method == "substitution" else 0
         assert error_of_sparse(C, M) <= scale * abs(M).max()
         if all_candidates:
             for order in ("natural", "largest_first", "smallest_last"):
-                assert C.num_colors <= color(A, structure, method, order).num_colors
+                assert C.num_colors <= color(A, structure, method=method, order=order).num_colors
 
 
 def error_of_sparse(C, M):
@@ -290,7 +292,7 @@ def error_of_sparse(C, M):
 def test_rounding_of_substitution():
     """Errors grow with the length of chains at most: those of a path are sums of n terms."""
     M = with_values(band(3000, 1), symmetric=True)
-    C = color(M, "symmetric", "substitution")
+    C = color(M, "symmetric", method="substitution")
     assert C.num_colors == 2
     assert error_of_sparse(C, M) < 1e-12 * 3000
 
@@ -303,7 +305,7 @@ def test_formats():
     C = color(A)
     B = A @ C.seed()
     for format in ("csc", "csr", "coo"):
-        D = C.decompress(B, format)
+        D = C.decompress(B, format=format)
         assert D.format == format
         np.testing.assert_array_equal(D.toarray(), A)
     for dtype in (np.float32, np.complex64, np.complex128, int):
@@ -317,38 +319,38 @@ def test_formats():
 def test_values_for_a_factorization(method):
     A = sp.csc_array(stencil(12, 12) * -1.0 + 6 * sp.eye_array(144))
     S = sc.analyze(stencil(12, 12) @ stencil(12, 12))  # has more entries
-    C = color(A, "symmetric", method)
+    C = color(A, "symmetric", method=method)
     for _ in range(2):
-        values = C.decompress(A @ C.seed(), S)
+        values = C.decompress(A @ C.seed(), format=S)
         np.testing.assert_array_equal(values, S.values(A))
     np.testing.assert_allclose(S.factorize(values).logdet(), sc.logdet(A), rtol=1e-12)
     other = sc.analyze(A)
-    np.testing.assert_array_equal(C.decompress(A @ C.seed(), other), other.values(A))
+    np.testing.assert_array_equal(C.decompress(A @ C.seed(), format=other), other.values(A))
     with pytest.raises(sc.PatternMismatchError, match="not on the pattern analyzed"):
-        C.decompress(A @ C.seed(), sc.analyze(sp.eye_array(144)))
+        C.decompress(A @ C.seed(), format=sc.analyze(sp.eye_array(144)))
     with pytest.raises(ValueError, match="differ"):
-        C.decompress(A @ C.seed(), sc.analyze(sp.eye_array(3)))
+        C.decompress(A @ C.seed(), format=sc.analyze(sp.eye_array(3)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_files_pickles_and_equality(kind, tmp_path):
     structure, method = kind
     A = pattern((8, 8), 0.4, 5, structure == "symmetric")
-    C = color(A, structure, method)
+    C = color(A, structure, method=method)
     C.save(tmp_path / "coloring.npz")
     for other in (Coloring.load(tmp_path / "coloring.npz"), pickle.loads(pickle.dumps(C))):
         assert other == C
         assert hash(other) == hash(C)
         assert other.lower_bound == C.lower_bound
         assert error_of(other, A) < 1e-12
-    assert color(np.eye(8), structure, method) != C
+    assert color(np.eye(8), structure, method=method) != C
     assert C != "coloring"
     assert f"{C.num_colors} colors" in repr(C)
 
 
 def test_a_file_with_other_colors_is_refused(tmp_path):
     C = color(np.ones((2, 2)))
-    Coloring(C.pattern, "column", "direct", np.zeros(2, np.int32), 1).save(tmp_path / "c.npz")
+    Coloring(C.sparsity, "column", "direct", np.zeros(2, np.int32), 1).save(tmp_path / "c.npz")
     with pytest.raises(ValueError, match="is not determined"):
         Coloring.load(tmp_path / "c.npz")
 
@@ -356,13 +358,13 @@ def test_a_file_with_other_colors_is_refused(tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_check_finds_wrong_colors(kind):
     structure, method = kind
-    C = color(np.ones((4, 4)), structure, method)
+    C = color(np.ones((4, 4)), structure, method=method)
     one = np.zeros(4, np.int32)
     none = np.full(4, -1, np.int32)
     for wrong in (one, none, one[:2]):
         colors = (wrong, none[: len(wrong)]) if structure == "bidirectional" else wrong
         with pytest.raises(ValueError, match=r"not determined|color"):
-            Coloring(C.pattern, structure, method, colors, 1).check()
+            Coloring(C.sparsity, structure, method, colors, 1).check()
 
 
 # ---- wrong input ----
@@ -375,10 +377,10 @@ def test_shapes(kind, shape, value):
     structure, method = kind
     if structure == "symmetric" and shape[0] != shape[1]:
         with pytest.raises(ValueError, match="square"):
-            color(np.full(shape, value), structure, method)
+            color(np.full(shape, value), structure, method=method)
         return
     A = np.full(shape, float(value))
-    C = color(A, structure, method)
+    C = color(A, structure, method=method)
     assert error_of(C, A) < 1e-14
     m, n = shape
     if value and m and n:  # full: every column, or every row, needs a product
@@ -390,7 +392,7 @@ def test_shapes(kind, shape, value):
 def test_explicit_zeros_and_repeated_entries_count_once():
     A = sp.coo_array((np.zeros(4), ([0, 0, 0, 1], [0, 1, 1, 0])), shape=(2, 2))
     C = color(A)
-    assert C.pattern.nnz == 3
+    assert C.sparsity.nnz == 3
     assert C.num_colors == 2
 
 
@@ -406,8 +408,8 @@ def test_types_of_patterns(container, dtype):
     ("call", "message"),
     [
         (lambda: color(np.eye(3), "diagonal"), "structure must be one of"),
-        (lambda: color(np.eye(3), "column", "substitution"), "'direct' for structure 'column'"),
-        (lambda: color(np.eye(3), "symmetric", "magic"), "method must be one of"),
+        (lambda: color(np.eye(3), method="substitution"), "'direct' for structure 'column'"),
+        (lambda: color(np.eye(3), "symmetric", method="magic"), "method must be one of"),
         (lambda: color(np.eye(3), order="best"), "order must be one of"),
         (lambda: color(np.eye(3), order=[0, 1, 1]), "each of the 3 vertices"),
         (lambda: color(np.eye(3), order=[0, 1]), "each of the 3 vertices"),
@@ -417,7 +419,10 @@ def test_types_of_patterns(container, dtype):
         (lambda: color(np.eye(3)).decompress(np.ones(3)), r"\(3, 1\) is needed"),
         (lambda: color(np.eye(3), "row").decompress(np.ones((2, 3))), r"\(1, 3\) is needed"),
         (lambda: color(np.eye(3), "bidirectional").decompress([np.ones((3, 1))]), "two arrays"),
-        (lambda: color(np.eye(3)).decompress(np.ones((3, 1)), "dense"), "format must be one of"),
+        (
+            lambda: color(np.eye(3)).decompress(np.ones((3, 1)), format="dense"),
+            "format must be one of",
+        ),
     ],
 )
 def test_wrong_input(call, message):
@@ -428,15 +433,15 @@ def test_wrong_input(call, message):
 def test_kernels_refuse_arrays_that_do_not_fit():
     starts, members = np.array([0, 1, 2]), np.array([1, 0], np.int32)
     order, side = np.zeros(1, np.int32), np.zeros(2, np.int8)
-    for kernel in (symmetric.star, symmetric.acyclic):
+    for kernel in (star_coloring, acyclic_coloring):
         with pytest.raises(ValueError, match="one element for each vertex"):
             kernel(starts, members, order, side, 1, 2, False)
     with pytest.raises(ValueError, match="each vertex once"):
-        greedy.color(starts, members, starts, members, order, 2)
+        distance2_coloring(starts, members, starts, members, order, 2)
     one, far = np.zeros(1, np.int64), np.full(1, 7)
     x, sums = np.zeros(1), np.zeros(2)
     for place, source, target in [(far, one, one), (one, far, one), (one, one, -far)]:
         with pytest.raises(IndexError):
-            symmetric.substitute(x, place, source, target, x, sums)
+            substitute(x, place, source, target, x, sums)
     with pytest.raises(ValueError, match="for each edge"):
-        symmetric.substitute(x, one, one, np.zeros(2, np.int64), x, sums)
+        substitute(x, one, one, np.zeros(2, np.int64), x, sums)

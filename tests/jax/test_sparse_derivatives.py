@@ -229,7 +229,7 @@ def test_given_colorings():
     with pytest.raises(ValueError, match="'symmetric'"):
         scj.sparse_hessian(rosenbrock, x, sparsity=C)
     with pytest.raises(ValueError, match="'direct'"):
-        scj.sparse_hessian(rosenbrock, x, sparsity=color(H, "symmetric", "substitution"))
+        scj.sparse_hessian(rosenbrock, x, sparsity=color(H, "symmetric", method="substitution"))
 
 
 def test_check_pattern():

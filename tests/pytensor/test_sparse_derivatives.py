@@ -36,7 +36,7 @@ def run(inputs, outputs, points, mode=PYTHON):
 
 def dense_of(result, values):
     """The matrix from the values of a pair (vector, Coloring)."""
-    A = result[1].pattern
+    A = result[1].sparsity
     return sp.csc_array((values, A.indices, A.indptr), A.shape).toarray()
 
 
@@ -117,7 +117,7 @@ def test_hessian(name, batch):
     np.testing.assert_allclose(H.toarray(), wanted, rtol=1e-11, atol=1e-12)
     np.testing.assert_allclose(dense_of(result, data), wanted, rtol=1e-11, atol=1e-12)
     np.testing.assert_array_equal(values, spd.pattern.values(sp.csc_array(H)))
-    assert len(values) == N + (result[1].pattern.nnz - (H.toarray() != 0).trace()) // 2
+    assert len(values) == N + (result[1].sparsity.nnz - (H.toarray() != 0).trace()) // 2
 
 
 def test_few_colors():
@@ -426,7 +426,7 @@ def test_arrays_of_another_length():
 
 def test_stopped_gradients():
     assert jacobian_pattern(disconnected_grad(x[::-1]) * x, x).nnz == N
-    assert sparse_jacobian(disconnected_grad(x), x, returns="data")[1].pattern.nnz == 0
+    assert sparse_jacobian(disconnected_grad(x), x, returns="data")[1].sparsity.nnz == 0
 
 
 def test_a_long_graph():
@@ -499,7 +499,7 @@ def test_check_pattern():
             ValueError,
             "direct",
             lambda: sparse_hessian(
-                (x**2).sum(), x, sparsity=color(np.eye(N), "symmetric", "substitution")
+                (x**2).sum(), x, sparsity=color(np.eye(N), "symmetric", method="substitution")
             ),
         ),
         (

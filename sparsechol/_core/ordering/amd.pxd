@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 
 cdef struct Vertex:
-    # A variable or an element: what is looked at together lies together.
+    # A variable or an element; numbers that are read together lie together.
     int64_t start           # of its list
     int32_t length
     int32_t elements

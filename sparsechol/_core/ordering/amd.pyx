@@ -9,12 +9,12 @@ edge, A_i. Its neighbors are A_i and all L_e, e in E_i.
     list of an element      [ v v v v v ]
 
 Variables with the same neighbors become one *supervariable*, of weight `weight[i]` > 0. While a
-pivot is processed, the variables of its element carry a negative weight. What was swallowed, an
-element by a newer one or a variable by another, has weight 0 and a degree of GONE, and is passed
-over.
+pivot is processed, the variables of its element carry a negative weight. An element absorbed by a
+newer element, or a variable absorbed by another variable, has weight 0 and the degree GONE, and is
+skipped.
 
-Where a part of a larger graph is ordered, the vertices around it that are eliminated later count
-in the degrees but are never pivots: they are *fixed* (the halo of Pellegrini, Roman and Amestoy).
+If a part of a larger graph is ordered, the vertices around it that are eliminated later count in
+the degrees but are never pivots: they are *fixed* (the halo of Pellegrini, Roman and Amestoy).
 
 References
 ----------
@@ -39,20 +39,20 @@ from sparsechol._core.symbolic.forest cimport depth_first
 
 cdef enum:
     IS_ELEMENT = -1         # in place of the number of elements of a variable
-    GONE = -1               # in place of the degree of what was swallowed
+    GONE = -1               # in place of the degree of an absorbed element or variable
 
 
-# Where a branch would go either way, the loops below do without: what is dropped is written too,
-# and the next entry overwrites it; what does not count is masked.
+# The loops below avoid branches that are hard to predict: an entry that is dropped is written too,
+# and the next entry overwrites it; a term that does not count is masked.
 
 
 cdef inline int64_t positive(int64_t x) noexcept nogil:
-    """All bits if x > 0, else none."""
+    """Return all bits set if x > 0, else none."""
     return (-x) >> 63
 
 
 cdef inline void enlist(Quotient *g, int32_t i, int32_t degree) noexcept nogil:
-    """Put variable i at the front of the list of its degree; one that is fixed is its own list."""
+    """Put variable i at the front of the list of its degree; a fixed one is its own list."""
     cdef int32_t end = g.n + min(degree, g.most)
     cdef int32_t front = g.link[end].next
     g.vertex[i].degree = degree
@@ -73,7 +73,7 @@ cdef inline void delist(Quotient *g, int32_t i) noexcept nogil:
 
 
 cdef inline void swallow(Quotient *g, int32_t vertex, int32_t by) noexcept nogil:
-    """An element or variable goes into another one."""
+    """Absorb an element or variable into another one."""
     g.parent[vertex] = by
     g.vertex[vertex].weight = 0
     g.vertex[vertex].degree = GONE
@@ -81,7 +81,7 @@ cdef inline void swallow(Quotient *g, int32_t vertex, int32_t by) noexcept nogil
 
 
 cdef void set_up(Quotient *g) noexcept nogil:
-    """Degree lists; isolated vertices are ordered at once."""
+    """Build the degree lists; order isolated vertices at once."""
     cdef int32_t i, degree
     cdef int64_t p
     for i in range(g.n):
@@ -102,7 +102,7 @@ cdef void set_up(Quotient *g) noexcept nogil:
 
 
 cdef int32_t take_pivot(Quotient *g) noexcept nogil:
-    """A variable of least approximate degree."""
+    """Return a variable of least approximate degree."""
     cdef int32_t pivot
     while g.link[g.n + g.lowest].next == g.n + g.lowest:
         g.lowest += 1
@@ -114,7 +114,7 @@ cdef int32_t take_pivot(Quotient *g) noexcept nogil:
 cdef int64_t collect_garbage(Quotient *g, int64_t keep_from) noexcept nogil:
     """Close the gaps between lists.
 
-    The unfinished list that begins at `keep_from` stays the last; returns where it begins now.
+    The unfinished list that begins at `keep_from` stays the last one. Return its new beginning.
     """
     cdef int32_t v
     cdef int64_t p, q = 0
@@ -146,9 +146,9 @@ cdef int64_t collect_garbage(Quotient *g, int64_t keep_from) noexcept nogil:
 
 cdef inline int32_t claim(Quotient *g, const int32_t *source, int32_t length, int32_t *into,
                           int32_t *degree) noexcept nogil:
-    """Collect the variables of a list that are not claimed or gone; returns how many.
+    """Collect the variables of a list that are not claimed or gone; return their number.
 
-    `into` may be `source`; a claimed variable's weight is negative.
+    `into` may be `source`. A claimed variable gets a negative weight.
     """
     cdef int32_t size = 0, k, i, weight
     for k in range(length):
@@ -164,18 +164,18 @@ cdef inline int32_t claim(Quotient *g, const int32_t *source, int32_t length, in
 
 
 cdef void form_in_place(Quotient *g, int32_t pivot) noexcept nogil:
-    """L_pivot of a pivot without elements: its own list, shrunk."""
+    """Form L_pivot of a pivot without elements from its own list."""
     cdef int32_t *start = g.lists + g.vertex[pivot].start
     g.vertex[pivot].length = claim(
         g, start, g.vertex[pivot].length, start, &g.vertex[pivot].degree)
 
 
 cdef void form_at_end(Quotient *g, int32_t pivot) noexcept nogil:
-    """L_pivot = (A_pivot and all L_e, e in E_pivot) without the pivot, as a new list.
+    """Form L_pivot = (A_pivot and all L_e, e in E_pivot) without the pivot, as a new list.
 
-    Every e is swallowed. What has been read of the pivot's list is cut off before garbage is
-    collected. There is room then: what is live is never more than at the start, and no list is
-    longer than n.
+    Every e is absorbed. The part of the pivot's list that has been read is cut off before garbage
+    is collected. There is room then: the live lists never take more than at the start, and no list
+    is longer than n.
     """
     cdef int64_t begin = g.free
     cdef int32_t k, source, count = g.vertex[pivot].elements
@@ -196,7 +196,7 @@ cdef void form_at_end(Quotient *g, int32_t pivot) noexcept nogil:
 
 
 cdef void measure_inside(Quotient *g, int32_t pivot) noexcept nogil:
-    """stamp[e] - flag <- |L_e and L_pivot| for every element e next to a variable of L_pivot."""
+    """Set stamp[e] - flag to |L_e and L_pivot| for every element e next to L_pivot."""
     cdef int64_t flag = g.flag
     cdef int32_t j, k, weight
     cdef Vertex *vertex = g.vertex
@@ -212,9 +212,9 @@ cdef void measure_inside(Quotient *g, int32_t pivot) noexcept nogil:
 
 
 cdef int32_t update_variables(Quotient *g, int32_t pivot) noexcept nogil:
-    """Lists, degrees and hash values of the variables of L_pivot; weight eliminated with it.
+    """Update the variables of L_pivot: lists, degrees, hash values. Return the eliminated weight.
 
-    Elements inside L_pivot are swallowed (aggressive absorption); a variable with no neighbor
+    Elements inside L_pivot are absorbed (aggressive absorption). A variable with no neighbor
     outside L_pivot is eliminated with the pivot (mass elimination).
     """
     cdef int64_t p
@@ -230,7 +230,7 @@ cdef int32_t update_variables(Quotient *g, int32_t pivot) noexcept nogil:
 
 
 cdef inline bint update_variable(Quotient *g, int32_t i, int32_t pivot) noexcept nogil:
-    """False if variable i has no neighbor outside L_pivot."""
+    """Update variable i; return False if it has no neighbor outside L_pivot."""
     cdef Vertex *vertex = g.vertex
     cdef int32_t *entries = g.lists + vertex[i].start
     cdef int64_t degree = 0, outside, flag = g.flag
@@ -259,7 +259,7 @@ cdef inline bint update_variable(Quotient *g, int32_t i, int32_t pivot) noexcept
     if size == 0 and not g.fixed[i]:
         return False
     vertex[i].degree = <int32_t>min(<int64_t>vertex[i].degree, degree)
-    # The pivot comes first. At least one entry was dropped (the pivot or a swallowed element),
+    # The pivot comes first. At least one entry was dropped (the pivot or an absorbed element),
     # so there is a place for it: the first variable moves to the end, the first element to the
     # place of that variable.
     entries[size] = entries[middle]
@@ -274,7 +274,7 @@ cdef inline bint update_variable(Quotient *g, int32_t i, int32_t pivot) noexcept
 
 
 cdef void find_supervariables(Quotient *g, int32_t pivot) noexcept nogil:
-    """Variables of L_pivot with equal lists become one; only equal hash values are compared."""
+    """Merge variables of L_pivot with equal lists; compare only those of equal hash values."""
     cdef int64_t p, q
     cdef int32_t i, j, before
     for p in range(g.vertex[pivot].start, g.vertex[pivot].start + g.vertex[pivot].length):
@@ -302,7 +302,7 @@ cdef void find_supervariables(Quotient *g, int32_t pivot) noexcept nogil:
 
 
 cdef inline bint same_list(Quotient *g, int32_t i, int32_t j) noexcept nogil:
-    """Whether j has the list of i, whose entries carry the stamp `flag`."""
+    """Return whether j has the list of i, whose entries carry the stamp `flag`."""
     cdef int64_t q
     if (g.vertex[i].length != g.vertex[j].length or g.vertex[i].elements != g.vertex[j].elements
             or g.fixed[i] != g.fixed[j]):
@@ -314,7 +314,7 @@ cdef inline bint same_list(Quotient *g, int32_t i, int32_t j) noexcept nogil:
 
 
 cdef void finish_element(Quotient *g, int32_t pivot, bint at_end) noexcept nogil:
-    """The variables that are left go back to the degree lists; L_pivot lists only them."""
+    """Put the variables that are left back into the degree lists; shrink L_pivot to them."""
     cdef int64_t p, q = g.vertex[pivot].start
     cdef int32_t i, weight
     for p in range(g.vertex[pivot].start, g.vertex[pivot].start + g.vertex[pivot].length):
@@ -334,7 +334,7 @@ cdef void finish_element(Quotient *g, int32_t pivot, bint at_end) noexcept nogil
 
 
 cdef void eliminate(Quotient *g) noexcept nogil:
-    """Eliminate all variables, a supervariable of least approximate degree at a time."""
+    """Eliminate all variables, each time a supervariable of least approximate degree."""
     cdef int32_t pivot, gone, largest = 0
     cdef bint at_end
     while g.waiting > 0:
@@ -360,10 +360,10 @@ cdef void eliminate(Quotient *g) noexcept nogil:
 
 
 cdef int32_t assembly_postorder(Quotient *g, int32_t *perm) noexcept nogil:
-    """Postorder of the forest of who swallowed whom, fixed variables left out.
+    """List the forest of absorptions in postorder, without fixed variables; return its size.
 
-    Below an element, the elements it swallowed come first: its own variables are eliminated
-    together with it, after them. Returns how many vertices are listed.
+    Below an element, the elements that it absorbed come first. The variables of the element follow,
+    because they are eliminated together with it.
     """
     cdef int32_t *child = g.bucket
     cdef int32_t *sibling = g.sibling
@@ -382,12 +382,14 @@ cdef int32_t assembly_postorder(Quotient *g, int32_t *perm) noexcept nogil:
     return place
 
 
-# ---- Memory, and what is called ----
+# ---- Memory and interface ----
 
 
 cdef bint open_quotient(Quotient *g, int32_t n, int64_t entries, int64_t total) noexcept nogil:
-    """Memory for a graph of n vertices of this weight; the caller fills `start`, `length`,
-    `lists`, `weight` and `fixed`. False where memory is short."""
+    """Allocate a graph of n vertices of this total weight; return False if memory is short.
+
+    The caller fills `start`, `length`, `lists`, `weight` and `fixed`.
+    """
     cdef int32_t v
     cdef int64_t links
     memset(g, 0, sizeof(Quotient))
@@ -396,7 +398,7 @@ cdef bint open_quotient(Quotient *g, int32_t n, int64_t entries, int64_t total) 
     g.free = entries
     g.most = <int32_t>min(total, <int64_t>INT32_MAX - n - 1)
     links = <int64_t>n + g.most + 1
-    # One block, for which large pages are worth while.
+    # One block, large enough for large pages to pay.
     g.vertex = <Vertex *>room(
         n * <int64_t>(sizeof(Vertex) + 3 * sizeof(int32_t) + 1)
         + links * <int64_t>sizeof(Link) + g.room * <int64_t>sizeof(int32_t), 1)
@@ -422,20 +424,21 @@ cdef bint open_quotient(Quotient *g, int32_t n, int64_t entries, int64_t total) 
 
 
 cdef void close_quotient(Quotient *g) noexcept nogil:
+    """Free the memory of a quotient graph."""
     free(g.vertex)
 
 
 cdef int32_t minimum_degree(Quotient *g, int32_t *perm) noexcept nogil:
-    """Order all vertices but the fixed ones; returns their number. Uses up the graph."""
+    """Order all vertices but the fixed ones; return their number. The graph is used up."""
     set_up(g)
     eliminate(g)
     return assembly_postorder(g, perm)
 
 
 def amd(Compressed graph):
-    """Approximate minimum degree ordering.
+    """Return an approximate minimum degree ordering.
 
-    Quotient graph with element absorption, approximate external degrees, mass elimination,
+    The quotient graph has element absorption, approximate external degrees, mass elimination,
     supervariables found by hashing, and aggressive absorption (Amestoy, Davis, Duff 1996, 2004).
 
     Parameters
@@ -471,7 +474,7 @@ def amd(Compressed graph):
 
 
 cdef void fill(Quotient *g, const Graph *whole) noexcept nogil:
-    """All vertices of a graph."""
+    """Fill a quotient graph with all vertices of a graph."""
     cdef int32_t v
     memcpy(g.lists, whole.adjacent, <size_t>whole.start[whole.n] * sizeof(int32_t))
     for v in range(whole.n):

@@ -1,8 +1,8 @@
 """Coarsening: vertices joined in pairs, so that a smaller graph keeps the shape of a large one.
 
-Each vertex takes the free neighbor to which its edge is heaviest. Where too many stay alone, as
-the leaves of a star do, two of them that have the same heaviest neighbor are joined: they are two
-steps apart.
+Each vertex takes the free neighbor with the heaviest edge. If too many vertices stay alone, as the
+leaves of a star do, two of them with the same heaviest neighbor are joined: they are two steps
+apart.
 
 References
 ----------
@@ -27,11 +27,11 @@ cdef enum:
 
 cdef int32_t match(const Graph *g, int64_t heaviest, uint64_t *state, int32_t *mate,
                    int32_t *wait) noexcept nogil:
-    """Fill `mate`: the partner of each vertex, itself if it has none; returns how many pairs.
+    """Write to `mate` the partner of each vertex, or the vertex itself; return the number of pairs.
 
-    Vertices alone count as well. No pair weighs more than `heaviest`. `wait` is workspace for n
-    vertices. The vertices choose in random order within windows: pairs must not line up, and near
-    vertices lie near in memory.
+    A vertex alone counts as a pair. No pair weighs more than `heaviest`. `wait` is workspace for n
+    vertices. The vertices choose in random order within windows, so that pairs do not line up, and
+    neighbors lie near in memory.
     """
     cdef int32_t v, u, best, alone = 0, count = 0
     cdef int64_t k, window = 1
@@ -63,7 +63,7 @@ cdef int32_t match(const Graph *g, int64_t heaviest, uint64_t *state, int32_t *m
 
 cdef inline int32_t partner(const Graph *g, int32_t v, int64_t heaviest, const int32_t *mate,
                             bint last) noexcept nogil:
-    """The free neighbor with the heaviest edge, of equals the lightest, the first or the last."""
+    """Return the free neighbor with the heaviest edge; of equal ones the lightest."""
     cdef int32_t u, edge, best = FREE, best_edge = 0, best_weight = 0
     cdef int64_t p, most = heaviest - g.weight[v]
     for p in range(g.start[v], g.start[v + 1]):
@@ -81,7 +81,7 @@ cdef inline int32_t partner(const Graph *g, int32_t v, int64_t heaviest, const i
 
 cdef void match_two_steps(const Graph *g, int64_t heaviest, int32_t *mate,
                           int32_t *wait) noexcept nogil:
-    """Join free vertices with the same heaviest neighbor, and those without a neighbor."""
+    """Join free vertices with the same heaviest neighbor, and vertices without neighbors."""
     cdef int32_t v, u, hub, edge, best_edge, lonely = FREE
     cdef int64_t p
     for v in range(g.n):
@@ -111,9 +111,9 @@ cdef void match_two_steps(const Graph *g, int64_t heaviest, int32_t *mate,
 
 cdef bint contract(const Graph *g, const int32_t *mate, int32_t count, int32_t *coarse,
                    Graph *into) noexcept nogil:
-    """The graph whose `count` vertices are the pairs; False where memory is short.
+    """Make the graph whose `count` vertices are the pairs; return False if memory is short.
 
-    `coarse` tells for each vertex the pair that it is in.
+    `coarse` is written: the pair of each vertex.
     """
     cdef int32_t v, u, c, k, _, edge
     cdef int64_t p, q = 0, begin

@@ -1,8 +1,8 @@
 """The graph of a symmetric pattern: rows with equal neighbors are one vertex, dense rows are out.
 
 Two rows are twins if they are neighbors and have the same other neighbors, as the unknowns at
-one node of a mesh do: eliminating one makes nothing of the other worse, so that they may stand side
-by side in any good order. A row with very many neighbors comes last in any order.
+one node of a mesh have. The elimination of one twin causes no fill in the other, so that twins may
+stand side by side in any good ordering. A row with very many neighbors comes last in any ordering.
 
 References
 ----------
@@ -59,23 +59,27 @@ cdef class Compressed:
 
     @property
     def vertices(self) -> int:
-        """Vertices that are left."""
+        """Number of vertices; dense rows are in none."""
         return self.graph.n
 
     @property
     def entries(self) -> int:
-        """Neighbors of all of them."""
+        """Number of neighbors of all vertices together."""
         return self.graph.start[self.graph.n] if self.graph.start != NULL else 0
 
     @property
     def complete(self) -> bool:
-        """Whether no row is left out."""
+        """Whether every row is in a vertex."""
         return self.graph.total == self.group.shape[0]
 
     def tree(self, const int32_t[::1] perm):
-        """Rows in postorder, parents and counts of the columns of L; the graph must be complete.
+        """Return what `symbolic.analysis.elimination` returns, in the time of the smaller graph.
 
-        In `perm` the rows of each vertex must follow one another, as they do in orders of vertices.
+        The graph must be complete. In `perm` the rows of each vertex must follow one another.
+
+        Returns
+        -------
+        perm, parent, counts : rows in postorder, and parents and counts of the columns of L.
         """
         cdef int32_t n = self.graph.n
         cdef int64_t entries = self.entries
@@ -115,9 +119,9 @@ cdef class Compressed:
         return rows_array, *columns_of(parent, count, weight, perm.shape[0])
 
     cdef int64_t expand(self, const int32_t *order, int32_t *start, int32_t *perm) noexcept nogil:
-        """The rows in the order of their vertices, dense ones last; how many are not dense.
+        """Write the rows in the order of their vertices, dense rows last; return their number.
 
-        `start` is workspace for all vertices.
+        The number does not count dense rows. `start` is workspace, (vertices).
         """
         cdef int64_t v, place = 0, dense
         cdef int32_t k
@@ -138,14 +142,17 @@ cdef class Compressed:
 
 cdef bint mirror(const int64_t[::1] indptr, const int32_t[::1] indices,
                  Graph *into) noexcept nogil:
-    """Both triangles of a lower pattern, without the diagonal. False where memory is short."""
+    """Write both triangles of a lower pattern, without the diagonal.
+
+    Return False if memory is short.
+    """
     cdef int32_t n = <int32_t>(indptr.shape[0] - 1)
     cdef int32_t i, j
     cdef int64_t p, total = 0, length
     cdef int64_t *head
     if not allocate(into, n, 2 * (indptr[n] - n), False):
         return False
-    # The list of j begins where its head says; the heads end up where the lists end.
+    # Each head is the place in its list that is filled next; at last it is the end of the list.
     head = into.start + 1
     memset(into.start, 0, (<size_t>n + 1) * sizeof(int64_t))
     for j in range(n):
@@ -156,7 +163,7 @@ cdef bint mirror(const int64_t[::1] indptr, const int32_t[::1] indices,
         length = head[j]
         head[j] = total
         total += length
-    # Column by column: what stands above the diagonal of column j came from columns before j.
+    # The entries of list j above the diagonal came from the columns before j.
     for j in range(n):
         for p in range(indptr[j] + 1, indptr[j + 1]):
             i = indices[p]
@@ -170,7 +177,7 @@ cdef bint mirror(const int64_t[::1] indptr, const int32_t[::1] indices,
 
 
 cdef inline bint twins(const Graph *g, int32_t u, int32_t v) noexcept nogil:
-    """Whether two rows are neighbors and have no other neighbor that differs."""
+    """Return whether two neighboring rows have the same other neighbors."""
     cdef int64_t p = g.start[u], q = g.start[v]
     cdef int64_t end = g.start[u + 1], last = g.start[v + 1]
     if end - p != last - q:
@@ -189,10 +196,10 @@ cdef inline bint twins(const Graph *g, int32_t u, int32_t v) noexcept nogil:
 
 
 cdef bint find_twins(const Graph *g, int32_t *twin) noexcept nogil:
-    """Fill `twin`: the first row with the same neighbors, where it is not DENSE already.
+    """Write to `twin` the first row with the same neighbors; a DENSE row stays DENSE.
 
-    Only neighbors are compared whose own neighbors, themselves included, have equal sums. False
-    where memory is short.
+    Two neighbors are compared only if the numbers of their neighbors, themselves included, have
+    equal sums. Return False if memory is short.
     """
     cdef int64_t p, total
     cdef int32_t u, v
@@ -219,9 +226,9 @@ cdef bint find_twins(const Graph *g, int32_t *twin) noexcept nogil:
 
 
 cdef bint compress(Graph *whole, int32_t *group, Graph *into) noexcept nogil:
-    """The graph whose vertices are sets of twins; `group` says which. False: no memory.
+    """Make the graph whose vertices are sets of twins; write the vertex of each row to `group`.
 
-    Where there is nothing to do the graph moves as it is.
+    A graph without twins and dense rows moves as it is. Return False if memory is short.
     """
     cdef int32_t v, u, n = whole.n, count = 0
     cdef int64_t p, q = 0

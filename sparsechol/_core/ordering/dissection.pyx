@@ -1,10 +1,10 @@
-"""Nested dissection: separators last, what they cut apart before them, and so on down.
+"""Nested dissection: a separator is ordered last, before it the two sides, each the same way.
 
         [ side 0            S ]
-        [         side 1    S ]         the rows and columns of a separator S, and of what it cuts
+        [         side 1    S ]         the rows and columns of a separator S and of its two sides
         [   S       S       S ]
 
-Parts that are small enough are ordered by minimum degree, with the separators around them in sight.
+Small parts are ordered by minimum degree; the separators around them count in the degrees.
 
 References
 ----------
@@ -38,30 +38,31 @@ cdef enum:
 
 
 cdef struct Part:
-    # Some of the vertices, and their places in the order: `place` and those that follow.
+    # Some of the vertices. In the order they take `place` and the places behind it.
     Graph graph
-    int32_t *vertex             # which vertices they are
+    int32_t *vertex             # their numbers in the whole graph
     int32_t place
     uint64_t state              # of its random numbers
 
 
 cdef struct Space:
-    # Workspace of a thread, opened when it has something to do.
+    # Workspace of a thread, opened when the thread gets work.
     bint opened
     Split split
     int32_t *halo               # (n) numbers of the vertices around a leaf, or -1
 
 
 cdef struct Dissection:
-    const Graph *graph          # of all
+    const Graph *graph          # the whole graph
     int32_t *order              # vertex at each place
     int32_t *local              # (n) its number in its leaf, or -1
     Space *spaces               # one for each thread
-    Part *parts                 # one for each task; those of tasks that have run are free again
-    pool_least failed           # 0 where memory was short
+    Part *parts                 # one for each task; parts of tasks that have run are freed
+    pool_least failed           # 0 if memory was short
 
 
 cdef void drop(Part *part) noexcept nogil:
+    """Free a part."""
     release(&part.graph)
     free(part.vertex)
     part.vertex = NULL
@@ -69,9 +70,9 @@ cdef void drop(Part *part) noexcept nogil:
 
 cdef bint cut_out(const Part *whole, const int8_t *side, int8_t which, int32_t count,
                   int64_t entries, int32_t *local, Part *part) noexcept nogil:
-    """The part on one side, with all edges inside it. False where memory is short.
+    """Copy the part on one side, with all edges inside it; return False if memory is short.
 
-    `local` is workspace, by vertex of `whole`.
+    `local` is workspace, one for each vertex of `whole`.
     """
     cdef const Graph *g = &whole.graph
     cdef Graph *h = &part.graph
@@ -105,7 +106,7 @@ cdef bint cut_out(const Part *whole, const int8_t *side, int8_t which, int32_t c
 
 
 cdef bint split_components(const Graph *g, int32_t *queue, int8_t *side) noexcept nogil:
-    """Fill `side` where the graph is in several pieces: each goes to the side that weighs less."""
+    """Put each component on the side that weighs less; return whether there are several."""
     cdef int64_t weight[2]
     cdef int32_t v, u, head = 0, tail = 0, seed = 0
     cdef int64_t p
@@ -133,9 +134,9 @@ cdef bint split_components(const Graph *g, int32_t *queue, int8_t *side) noexcep
 
 
 cdef bint split(Dissection *d, Space *space, Part *part, Part *halves) noexcept nogil:
-    """Cut a part in two, and put its separator last; False where it cannot be cut.
+    """Cut a part in two, and put its separator last; return False if it cannot be cut.
 
-    Then the part is as before. Otherwise it is used up. Memory that is short is noted.
+    A part that is cut is used up; otherwise it is unchanged. Short memory is noted in `failed`.
     """
     cdef const Graph *g = &part.graph
     cdef int8_t *side = <int8_t *>room(g.n, 1)
@@ -175,9 +176,9 @@ cdef bint split(Dissection *d, Space *space, Part *part, Part *halves) noexcept 
 
 
 cdef void order_leaf(Dissection *d, Space *space, Part *part) noexcept nogil:
-    """Order a part by minimum degree; the separators around it are fixed. Uses it up.
+    """Order a part by minimum degree; the separators around it are fixed. The part is used up.
 
-    The lists are those of the whole graph: what is not in the part has been ordered to come later.
+    The lists are those of the whole graph: neighbors outside the part have later places.
     """
     cdef const Graph *g = d.graph
     cdef const Graph *h = &part.graph
@@ -256,7 +257,7 @@ cdef struct Stack:
 
 
 cdef bint put(Stack *stack, const Part *part) noexcept nogil:
-    """Put a part on a stack; False where memory is short."""
+    """Put a part on a stack; return False if memory is short."""
     cdef Part *parts
     if stack.count == stack.room:
         parts = <Part *>realloc(stack.parts, <size_t>(2 * stack.room + 64) * sizeof(Part))
@@ -270,7 +271,7 @@ cdef bint put(Stack *stack, const Part *part) noexcept nogil:
 
 
 cdef void dissect(Dissection *d, Space *space, Part *part) noexcept nogil:
-    """Order a part, down to the leaves. Uses it up."""
+    """Order a part down to the leaves. The part is used up."""
     cdef Stack stack
     cdef Part halves[2]
     cdef Part now
@@ -296,7 +297,7 @@ cdef void dissect(Dissection *d, Space *space, Part *part) noexcept nogil:
 
 
 cdef bint open_space(Space *space, int32_t n) noexcept nogil:
-    """Open the workspace if it is not; False where memory is short."""
+    """Open the workspace if it is not open yet; return False if memory is short."""
     if space.opened:
         return True
     space.opened = True
@@ -308,7 +309,7 @@ cdef bint open_space(Space *space, int32_t n) noexcept nogil:
 
 
 cdef void run(void *context, int32_t task, pool_worker *worker) noexcept nogil:
-    """One node of the upper levels: its halves go to the two tasks below; the lowest do all."""
+    """Cut a part for the two tasks below; a task of the lowest level orders its part."""
     cdef Dissection *d = <Dissection *>context
     cdef int32_t tasks = (1 << TASK_LEVELS) - 1
     cdef int32_t node = tasks - 1 - task
@@ -326,7 +327,7 @@ cdef void run(void *context, int32_t task, pool_worker *worker) noexcept nogil:
 
 
 cdef bint dissect_all(const Graph *g, uint64_t seed, int threads, int32_t *order) noexcept nogil:
-    """Order a graph with at least one vertex. False where memory is short."""
+    """Order a graph with at least one vertex; return False if memory is short."""
     cdef int32_t tasks = (1 << TASK_LEVELS) - 1
     cdef int32_t parent[(1 << TASK_LEVELS) - 1]
     cdef Part parts[(1 << TASK_LEVELS) - 1]
@@ -367,7 +368,7 @@ cdef bint dissect_all(const Graph *g, uint64_t seed, int threads, int32_t *order
 
 
 cdef bint copied(const Graph *g, Graph *into) noexcept nogil:
-    """A copy of an unweighted graph's arrays; False where memory is short."""
+    """Copy the arrays of an unweighted graph; return False if memory is short."""
     if not allocate(into, g.n, g.start[g.n], False):
         return False
     memcpy(into.start, g.start, (<size_t>g.n + 1) * sizeof(int64_t))
@@ -378,15 +379,15 @@ cdef bint copied(const Graph *g, Graph *into) noexcept nogil:
 
 
 def nested_dissection(Compressed graph, int threads=1, uint64_t seed=0):
-    """Nested dissection by vertex separators that are found on several levels.
+    """Return a nested dissection ordering, by multilevel vertex separators.
 
     Parameters
     ----------
     graph : Compressed
     threads : int, optional
-        Most threads that work on it. The order does not depend on their number.
+        Most threads that work on it. The result does not depend on their number.
     seed : int, optional
-        Where the random numbers start: equal seeds give equal orders.
+        Seed of the random numbers: equal seeds give equal results.
 
     Returns
     -------

@@ -1,7 +1,7 @@
-"""Weighted graphs of the orderings, in memory of their own, and random numbers for them.
+"""Weighted graphs, which own their memory, and random numbers for the orderings.
 
-The vertices next to v are ``adjacent[start[v]:start[v + 1]]``, v not among them, each with the
-weight of its edge. Where all edges weigh the same, `edge` is NULL.
+The neighbors of v are ``adjacent[start[v]:start[v + 1]]``, without v, each with the weight
+of its edge. If all edges weigh the same, `edge` is NULL.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
@@ -23,7 +23,7 @@ cdef struct Graph:
 
 
 cdef inline void *room(int64_t count, size_t size) noexcept nogil:
-    """Memory for an array, never of length 0; NULL where there is none."""
+    """Allocate an array, never of length 0; return NULL if memory is short."""
     cdef void *memory
     if count < 0 or <uint64_t>count > (<uint64_t>1 << 62) // size:
         return NULL
@@ -33,7 +33,10 @@ cdef inline void *room(int64_t count, size_t size) noexcept nogil:
 
 
 cdef inline bint allocate(Graph *g, int32_t n, int64_t entries, bint weighted) noexcept nogil:
-    """Arrays of a graph; False where memory is short. `release` frees what there is."""
+    """Allocate the arrays of a graph; return False if memory is short.
+
+    `release` frees them in either case.
+    """
     memset(g, 0, sizeof(Graph))
     g.n = n
     g.start = <int64_t *>room(<int64_t>n + 1, sizeof(int64_t))
@@ -46,7 +49,7 @@ cdef inline bint allocate(Graph *g, int32_t n, int64_t entries, bint weighted) n
 
 
 cdef inline void release(Graph *g) noexcept nogil:
-    """Free a graph; it may be one that is not there."""
+    """Free a graph, allocated or zero."""
     free(g.start)
     free(g.adjacent)
     free(g.edge)
@@ -55,7 +58,7 @@ cdef inline void release(Graph *g) noexcept nogil:
 
 
 cdef inline uint64_t random_number(uint64_t *state) noexcept nogil:
-    """The next of a sequence of 64-bit numbers (splitmix64; Steele, Lea, Flood 2014)."""
+    """Return the next of a sequence of 64-bit numbers (splitmix64; Steele, Lea, Flood 2014)."""
     cdef uint64_t z
     state[0] += <uint64_t>0x9E3779B97F4A7C15
     z = state[0]

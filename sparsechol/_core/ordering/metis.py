@@ -6,14 +6,21 @@ import numpy as np
 
 
 def have_metis() -> bool:
-    """Whether pymetis can be imported."""
+    """Return whether pymetis can be imported."""
     return importlib.util.find_spec("pymetis") is not None
 
 
 def metis(indptr, indices):
-    """Nested dissection of an adjacency structure without diagonal (Karypis and Kumar 1998).
+    """Return METIS's nested dissection ordering of a graph (Karypis and Kumar 1998).
 
-    Raises ImportError where pymetis is not installed.
+    Parameters
+    ----------
+    indptr, indices : lists of the neighbors of each vertex, without the vertex itself.
+
+    Raises
+    ------
+    ImportError
+        If pymetis is not installed.
     """
     if not have_metis():
         raise ImportError(

@@ -9,20 +9,20 @@ cdef enum:
 
 
 cdef struct Split:
-    # A separator at work, and workspace. What is not in use is zero in `place` and `listed`.
+    # A separator and its workspace. In `place` and `listed` all that is not in use is zero.
     const Graph *graph
     int8_t *side
     int64_t weight[3]           # of each side and of the separator
-    int64_t most                # that a side may weigh
+    int64_t most                # most that a side may weigh
     int to                      # the side to which vertices move
     int64_t *gain               # (n) what the separator gains by a move
     int32_t *heap               # (n) the separator, greatest gain first
     int32_t size
-    int32_t *place              # (n) where in the heap, from 1 on
-    int32_t *members            # (n) the separator, and what has left it
+    int32_t *place              # (n) position in the heap, from 1 on
+    int32_t *members            # (n) the separator, and vertices that have left it
     int32_t count
-    uint8_t *listed             # (n) in members
-    int32_t *moved              # (2 n + 2) changes of side, to be taken back
+    uint8_t *listed             # (n) whether in `members`
+    int32_t *moved              # (2 n + 2) changes of side, for undoing them
     int8_t *came_from
     int64_t changes
     int32_t *mate               # (n)

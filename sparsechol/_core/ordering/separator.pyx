@@ -1,11 +1,11 @@
-"""A small set of vertices that cuts a graph into two sides of about the same weight.
+"""Vertex separators: few vertices that cut a graph into two sides of about the same weight.
 
     side 0  |  separator  |  side 1           no edge joins the two sides
 
-The graph is coarsened until few vertices are left; a separator is found there by growing one side
-from a single vertex, and is then carried back level by level and improved at each. To grow and to
-improve take the same step, that of Fiduccia and Mattheyses for separators: a vertex of the
-separator moves to one side, and its neighbors on the other side take its place.
+The graph is coarsened until few vertices are left. There one side is grown from a single vertex;
+the separator is then carried back level by level and improved at each. Growing and improving take
+the same step, that of Fiduccia and Mattheyses for separators: a vertex of the separator moves to
+one side, and its neighbors on the other side take its place.
 
     gain of moving v to side 0  =  weight of v  -  weight of its neighbors on side 1
 
@@ -28,29 +28,29 @@ from sparsechol._core.ordering.graph cimport Graph, random_number, release, room
 
 
 cdef enum:
-    COARSEST = 100          # vertices that are not coarsened any more
-    SEVERAL = 3000          # vertices from which several ways to the coarsest graph are tried,
-    MIDDLE = 200            # from a graph of so many,
+    COARSEST = 100          # a graph of so many vertices is not coarsened any more
+    SEVERAL = 3000          # above so many vertices several coarsest graphs are tried,
+    MIDDLE = 200            # from a graph of so many vertices,
     MIDDLE_PART = 30        # or of this part of the vertices
-    WAYS = 5
-    GROWTHS = 4             # vertices from which a side is grown, each time
-    SWEEPS = 16             # through a separator at each level, if they all help
+    WAYS = 5                # coarsest graphs that are tried
+    GROWTHS = 4             # random vertices from which a side is grown
+    SWEEPS = 16             # sweeps through a separator at each level, if they all help
     PATIENCE = 200          # moves without gain before a sweep is given up
     LEVELS = 64
 
-# No side may weigh more than this part of all.
+# A side weighs at most this part of the graph.
 cdef double HEAVIEST_SIDE = 0.7
-# A pair of vertices weighs at most this part of all.
+# A pair of vertices weighs at most this part of the graph.
 cdef double HEAVIEST_PAIR = 1 / 30.0
-# Separators of no weight are compared by the sides.
+# Weight of an empty separator, so that two of them are compared by their sides.
 cdef double NOTHING = 0.01
 
 
-# ---- Gains, and a heap of them ----
+# ---- Gains and their heap ----
 
 
 cdef inline void rise(Split *s, int32_t v) noexcept nogil:
-    """Put v in its place in the heap, from where it is towards the top."""
+    """Move v up the heap to its place."""
     cdef int32_t *heap = s.heap
     cdef int32_t *place = s.place
     cdef const int64_t *gains = s.gain
@@ -68,7 +68,7 @@ cdef inline void rise(Split *s, int32_t v) noexcept nogil:
 
 
 cdef inline void sink(Split *s, int32_t v) noexcept nogil:
-    """Put v in its place in the heap, from where it is towards the bottom."""
+    """Move v down the heap to its place."""
     cdef int32_t *heap = s.heap
     cdef int32_t *place = s.place
     cdef const int64_t *gains = s.gain
@@ -114,7 +114,7 @@ cdef inline void take_out(Split *s, int32_t v) noexcept nogil:
 
 
 cdef inline void change(Split *s, int32_t v, int8_t to) noexcept nogil:
-    """Note where v was, and that it is elsewhere now."""
+    """Change the side of v, and note its old side."""
     cdef int32_t weight = s.graph.weight[v]
     s.moved[s.changes] = v
     s.came_from[s.changes] = s.side[v]
@@ -139,7 +139,7 @@ cdef inline void line_up(Split *s, int32_t v) noexcept nogil:
 
 
 cdef inline void pull(Split *s, int32_t v) noexcept nogil:
-    """A vertex of the side that shrinks goes into the separator."""
+    """Move a vertex of the shrinking side into the separator."""
     cdef const int32_t *adjacent = s.graph.adjacent
     cdef const int32_t *weight = s.graph.weight
     cdef const int8_t *side = s.side
@@ -163,7 +163,7 @@ cdef inline void pull(Split *s, int32_t v) noexcept nogil:
 
 
 cdef void move(Split *s, int32_t v) noexcept nogil:
-    """A vertex of the separator goes to the side; its neighbors on the other take its place."""
+    """Move a vertex of the separator to a side; its neighbors on the other take its place."""
     cdef const int32_t *adjacent = s.graph.adjacent
     cdef int64_t p, end = s.graph.start[v + 1]
     cdef int8_t other = 1 - s.to
@@ -175,7 +175,7 @@ cdef void move(Split *s, int32_t v) noexcept nogil:
 
 
 cdef void take_back(Split *s, int64_t until) noexcept nogil:
-    """Undo all changes but the first `until`."""
+    """Undo all changes of sides but the first `until`."""
     cdef int32_t v, weight
     while s.changes > until:
         s.changes -= 1
@@ -187,7 +187,7 @@ cdef void take_back(Split *s, int64_t until) noexcept nogil:
 
 
 cdef void settle(Split *s) noexcept nogil:
-    """Empty the heap, and list only those that are in the separator."""
+    """Empty the heap, and list only the vertices of the separator."""
     cdef int32_t k, v, count = 0
     for k in range(s.size):
         s.place[s.heap[k]] = 0
@@ -204,7 +204,7 @@ cdef void settle(Split *s) noexcept nogil:
 
 
 cdef void look(Split *s) noexcept nogil:
-    """List the separator and weigh everything, from the sides of all vertices."""
+    """List the separator and sum the weights, from the sides of all vertices."""
     cdef int32_t v
     s.weight[0] = s.weight[1] = s.weight[2] = 0
     s.count = 0
@@ -228,9 +228,10 @@ cdef void forget(Split *s) noexcept nogil:
 
 
 cdef inline bint better(const int64_t *one, const int64_t *other, int64_t most) noexcept nogil:
-    """Whether the first separator is to be preferred: allowed, and light for what it cuts.
+    """Return whether the first of two separators is better: allowed, and of the smaller measure.
 
-    The measure is separator / (side 0 * side 1)^(3/2): one in the middle may be heavier.
+    The measure is separator / (side 0 * side 1)^(3/2), so that a separator in the middle may be
+    heavier.
     """
     cdef int64_t side = max(one[0], one[1]), other_side = max(other[0], other[1])
     if side > most or other_side > most:
@@ -248,7 +249,7 @@ cdef inline double cube(double x) noexcept nogil:
 
 
 cdef bint sweep(Split *s, int to) noexcept nogil:
-    """Move vertices to one side until it has long not helped; keep the best. Whether it helped."""
+    """Move vertices to one side while that helps; keep the best, return whether it is better."""
     cdef int64_t best[3]
     cdef int64_t at = 0
     cdef int32_t k, v, idle = 0, patience = min(<int32_t>PATIENCE, s.count)
@@ -272,7 +273,7 @@ cdef bint sweep(Split *s, int to) noexcept nogil:
 
 
 cdef void improve(Split *s) noexcept nogil:
-    """Move the separator towards one side and the other, until neither helps."""
+    """Move the separator towards one side, then the other, until neither helps."""
     cdef int _, failures = 0
     cdef int to = 1 if s.weight[0] < s.weight[1] else 0
     for _ in range(SWEEPS):
@@ -283,10 +284,10 @@ cdef void improve(Split *s) noexcept nogil:
 
 
 cdef void grow(Split *s, int32_t seed, bint in_layers) noexcept nogil:
-    """Side 0 from a single vertex, as long as it may grow; keep the best.
+    """Grow side 0 from a single vertex as long as it may grow; keep the best separator.
 
-    What joins it next is the vertex with the greatest gain, or that which is longest in the
-    separator.
+    The next vertex is the one with the greatest gain or, in layers, the one that has been in the
+    separator longest.
     """
     cdef int64_t best[3]
     cdef int64_t at = 0
@@ -319,7 +320,10 @@ cdef void grow(Split *s, int32_t seed, bint in_layers) noexcept nogil:
 
 
 cdef bint open_split(Split *s, int32_t n) noexcept nogil:
-    """Workspace for graphs of up to n vertices; `close_split` frees what there is of it."""
+    """Allocate workspace for graphs of up to n vertices; return False if memory is short.
+
+    `close_split` frees it in either case.
+    """
     memset(s, 0, sizeof(Split))
     s.gain = <int64_t *>room(n, sizeof(int64_t))
     s.heap = <int32_t *>room(n, sizeof(int32_t))
@@ -350,14 +354,14 @@ cdef void close_split(Split *s) noexcept nogil:
 
 
 cdef void take(Split *s, const Graph *g, int8_t *side) noexcept nogil:
-    """Work on this graph."""
+    """Set the graph to work on."""
     s.graph = g
     s.side = side
     s.most = max(<int64_t>(HEAVIEST_SIDE * g.total), g.total // 2 + 1)
 
 
 cdef void improve_on(Split *s, const Graph *g, int8_t *side) noexcept nogil:
-    """Improve a separator that is known by the sides of the vertices."""
+    """Improve the separator that the sides of the vertices tell."""
     take(s, g, side)
     look(s)
     improve(s)
@@ -365,7 +369,7 @@ cdef void improve_on(Split *s, const Graph *g, int8_t *side) noexcept nogil:
 
 
 cdef void start_separator(Split *s, const Graph *g, uint64_t *state, int8_t *side) noexcept nogil:
-    """The best of a few that grow from random vertices."""
+    """Find the best of a few separators, each grown from a random vertex."""
     cdef int64_t best[3]
     cdef int k
     memset(best, 0, 3 * sizeof(int64_t))
@@ -386,9 +390,9 @@ cdef struct Level:
 
 
 cdef int coarsen(Split *s, Level *levels, int top, int32_t target, uint64_t *state) noexcept nogil:
-    """Add levels above `top` until one has at most `target` vertices; the last, -1: no memory.
+    """Add coarser levels above `top` until one has at most `target` vertices.
 
-    Stops as well where the graph hardly gets smaller.
+    Stop as well if the graph hardly gets smaller. Return the last level, or -1 if memory is short.
     """
     cdef int32_t count
     cdef int64_t heaviest = <int64_t>(HEAVIEST_PAIR * levels[top].graph.total) + 1
@@ -433,7 +437,7 @@ cdef void refine(Split *s, Level *levels, int top, int bottom) noexcept nogil:
 
 cdef bint several_ways(Split *s, Level *levels, int middle, int ways,
                        uint64_t *state) noexcept nogil:
-    """The best separator of level `middle` in several ways through coarser graphs."""
+    """Find the best separator of level `middle` by several series of coarser graphs."""
     cdef Level *level = &levels[middle]
     cdef int64_t best[3]
     cdef int64_t found[3]
@@ -464,9 +468,9 @@ cdef bint several_ways(Split *s, Level *levels, int middle, int ways,
 
 
 cdef bint separate(Split *s, const Graph *g, uint64_t *state, int8_t *side) noexcept nogil:
-    """A separator of a graph with at least one vertex: fill `side`. False: no memory.
+    """Find a separator of a graph with at least one vertex; return False if memory is short.
 
-    A side may be empty, where the graph is a clique for instance.
+    The side of each vertex is written to `side`. A side may be empty, as in a clique.
     """
     cdef Level levels[LEVELS]
     cdef int middle = 0, ways = 1

@@ -1,24 +1,25 @@
 /* The pool of workers (see pool.h).
  *
- * Who waits has a seat: a token that any thread may set (`call`) and only the thread that sits
- * there takes (`await_call`). A call that comes before the wait is not lost, and one that comes
- * for nothing does no harm, because every wait stands in a loop that looks at its condition again.
- * Seats are never freed, so that a late call cannot touch memory that has gone.
+ * Each waiting thread owns a parker: `unpark` sets its token from any thread; `park` blocks the
+ * owner until the token is set, and consumes it. An unpark before the park is not lost. An unpark
+ * for nothing does no harm, because every park stands in a loop that checks its condition again.
+ * Parkers are never freed, so that a late unpark cannot touch freed memory.
  *
- * Idle workers lie on a stack and know of no jobs. Whoever takes work and leaves some `invites`:
- * takes up to two workers off the stack, puts the job in their post and calls them; they do the
- * same in their turn. A worker that finds nothing more to do leaves the job, looks once through
- * the list of jobs, and goes back to the stack.
+ * Idle workers lie on a stack and know of no jobs. A thread that takes work and leaves some calls
+ * `wake_workers`: it takes up to two workers off the stack, puts the job into their mailboxes and
+ * unparks them; each of them does the same in its turn. A worker that finds no more work in a job
+ * leaves the job, searches the list of jobs once, and goes back to the stack.
  *
- * Two kinds of mutex: pool.mutex guards the list of jobs, the stack, all posts and the numbers of
- * the workers in each job. The mutex of a job guards its heap of ready tasks and its list of
- * shared loops. No thread holds two at a time.
+ * There are two kinds of mutex. pool.mutex guards the list of jobs, the stack, all mailboxes and
+ * the numbers of the workers in each job. The mutex of a job, which lies in its caller's parker,
+ * guards its heap of ready tasks and its list of shared loops. No thread holds two at a time.
  *
- * All atomics are sequentially consistent, and once that is needed: whoever offers work writes
- * `ready` or `loops` and then reads `absent`, `helpers` and `idle`; whoever stops working writes
- * one of these and then looks for work. One of the two sees the other, so that no work stays
- * without a thread that could take it. A job or a loop ends when its counters, `unfinished` and
- * `helpers`, fall to zero: who reads the zero sees all that was written before.
+ * All atomics are sequentially consistent. One place needs it: a thread that offers work writes
+ * `ready` or `loops` and then reads `caller_idle`, `helpers` and `idle`; a thread that stops
+ * working writes one of these three and then looks for work. One of the two threads sees what the
+ * other wrote, so that no work is left without a thread that could take it. A job or a loop ends
+ * when its counters `unfinished` and `helpers` fall to zero: the thread that reads the zero sees
+ * all that was written before.
  */
 #include <Python.h>
 
@@ -38,24 +39,24 @@
 
 enum {
     TRIES = 100,        /* attempts at a mutex before its thread sleeps */
-    SPINS = 1000,       /* pauses, then */
-    YIELDS = 10,        /* offers of the core to others before a waiting thread sleeps */
-    INVITED = 2,        /* workers that one thread calls: all are awake after log2(threads) steps */
+    SPINS = 1000,       /* pauses before a parking thread offers its core to others */
+    YIELDS = 10,        /* offers of the core before a parking thread sleeps */
+    WAKE_AT_ONCE = 2,   /* workers that one thread wakes: all are awake after log2(threads) steps */
 };
 
-enum { QUIET, CALLED, ASLEEP };
+enum { EMPTY, NOTIFIED, PARKED };
 
 typedef struct job job;
 
-typedef struct seat {
+typedef struct parker {
     atomic_int state;
-    PyThread_type_lock bell;    /* its thread sleeps on this lock, which is held otherwise */
-    PyThread_type_lock mutex;   /* of the job whose caller sits here */
-    struct seat *below;         /* in the stack of idle workers, or of free seats */
-    struct seat *next;          /* of all workers */
-    _Atomic(job *) post;        /* the job that this worker is to join, */
+    PyThread_type_lock signal;  /* the owner sleeps on this lock, which is held otherwise */
+    PyThread_type_lock mutex;   /* of the job that the owner called for */
+    struct parker *below;       /* in the stack of idle workers, or of free parkers */
+    struct parker *next;        /* in the list of all workers */
+    _Atomic(job *) mailbox;     /* the job that this worker is to join, */
     int number;                 /* under this number */
-} seat;
+} parker;
 
 /* Tasks or pieces that come one after the other. */
 typedef struct {
@@ -65,41 +66,41 @@ typedef struct {
     void *context;
 } sequence;
 
-/* A loop that a task shares; it lies on the stack of its owner, who waits for all helpers. */
+/* A loop that a task shares. It lies on the call stack of its owner, who waits for all helpers. */
 typedef struct loop {
     sequence pieces;
     atomic_int helpers;
-    seat *owner;
+    parker *owner;
     struct loop *next;
 } loop;
 
 struct job {
     sequence tasks;             /* `next` stays at the end where the tasks are a forest */
     _Atomic int32_t unfinished; /* tasks */
-    seat *caller;
-    atomic_int absent;          /* the caller found nothing to do */
+    parker *caller;
+    atomic_int caller_idle;     /* the caller found nothing to do */
 
     const int32_t *parent, *rank;
     int order;
     int32_t *heap;              /* ready tasks of a forest, the least rank on top */
-    _Atomic int32_t ready;      /* how many */
+    _Atomic int32_t ready;      /* number of ready tasks */
     int32_t *pending;           /* UP: children that have not run */
     int32_t *child, *sibling;   /* DOWN: lists of children */
-    _Atomic(loop *) loops;      /* with pieces to take */
+    _Atomic(loop *) loops;      /* loops with pieces to take */
 
     job *next;                  /* in the list of jobs */
     int threads;
     atomic_int helpers;         /* workers that joined, or are about to */
-    int32_t *numbers;           /* threads - 1 of them; the first `helpers` are in use */
+    int32_t *numbers;           /* (threads - 1) of workers; the first `helpers` are in use */
 };
 
 static struct {
     PyThread_type_lock mutex;
     job *jobs;
-    seat *stack;                /* of idle workers */
-    atomic_int idle;            /* how many */
-    seat *all;                  /* workers */
-    seat *free;                 /* seats for callers */
+    parker *stack;              /* idle workers */
+    atomic_int idle;            /* number of idle workers */
+    parker *all;                /* all workers */
+    parker *free;               /* parkers for callers */
     atomic_int workers;
     atomic_int closed;
 } pool;
@@ -144,45 +145,45 @@ static void release(PyThread_type_lock mutex)
     PyThread_release_lock(mutex);
 }
 
-static void call(seat *s)
+static void unpark(parker *p)
 {
-    if (atomic_exchange(&s->state, CALLED) == ASLEEP)
-        PyThread_release_lock(s->bell);
+    if (atomic_exchange(&p->state, NOTIFIED) == PARKED)
+        PyThread_release_lock(p->signal);
 }
 
-static void await_call(seat *s)
+static void park(parker *p)
 {
-    int quiet = QUIET;
-    for (int i = 0; i < SPINS && atomic_load(&s->state) == QUIET; i++)
+    int empty = EMPTY;
+    for (int i = 0; i < SPINS && atomic_load(&p->state) == EMPTY; i++)
         pause_briefly();
-    for (int i = 0; i < YIELDS && atomic_load(&s->state) == QUIET; i++)
+    for (int i = 0; i < YIELDS && atomic_load(&p->state) == EMPTY; i++)
         offer_core();
-    if (atomic_compare_exchange_strong(&s->state, &quiet, ASLEEP))
-        PyThread_acquire_lock(s->bell, WAIT_LOCK);
-    atomic_store(&s->state, QUIET);
+    if (atomic_compare_exchange_strong(&p->state, &empty, PARKED))
+        PyThread_acquire_lock(p->signal, WAIT_LOCK);
+    atomic_store(&p->state, EMPTY);
 }
 
-static seat *new_seat(void)
+static parker *new_parker(void)
 {
-    seat *s = calloc(1, sizeof *s);
-    if (!s)
+    parker *p = calloc(1, sizeof *p);
+    if (!p)
         return NULL;
-    s->bell = PyThread_allocate_lock();
-    s->mutex = PyThread_allocate_lock();
-    if (s->bell && s->mutex) {
-        PyThread_acquire_lock(s->bell, WAIT_LOCK);
-        return s;
+    p->signal = PyThread_allocate_lock();
+    p->mutex = PyThread_allocate_lock();
+    if (p->signal && p->mutex) {
+        PyThread_acquire_lock(p->signal, WAIT_LOCK);
+        return p;
     }
-    if (s->bell)
-        PyThread_free_lock(s->bell);
-    if (s->mutex)
-        PyThread_free_lock(s->mutex);
-    free(s);
+    if (p->signal)
+        PyThread_free_lock(p->signal);
+    if (p->mutex)
+        PyThread_free_lock(p->mutex);
+    free(p);
     return NULL;
 }
 
 
-/* ---- who works where ------------------------------------------------------------------------ */
+/* ---- which worker joins which job ----------------------------------------------------------- */
 
 static int has_work(job *j)
 {
@@ -195,68 +196,68 @@ static int has_room(job *j)
     return atomic_load(&j->helpers) < j->threads - 1;
 }
 
-/* With pool.mutex: make the job the next one of a worker. */
-static void assign(job *j, seat *s)
+/* Make the job the next one of a worker. The caller holds pool.mutex. */
+static void assign(job *j, parker *p)
 {
-    s->number = j->numbers[atomic_fetch_add(&j->helpers, 1)];
-    atomic_store(&s->post, j);
+    p->number = j->numbers[atomic_fetch_add(&j->helpers, 1)];
+    atomic_store(&p->mailbox, j);
 }
 
-/* With pool.mutex: a job for a worker that has none, else its place on the stack. */
-static void find_job(seat *s)
+/* Give a worker a job, or put it on the stack of idle workers. The caller holds pool.mutex. */
+static void next_job_or_idle(parker *p)
 {
     atomic_fetch_add(&pool.idle, 1);
     for (job *j = pool.jobs; j; j = j->next) {
         if (has_room(j) && has_work(j)) {
             atomic_fetch_sub(&pool.idle, 1);
-            assign(j, s);
+            assign(j, p);
             return;
         }
     }
-    s->below = pool.stack;
-    pool.stack = s;
+    p->below = pool.stack;
+    pool.stack = p;
 }
 
-/* A thread of the job has left work for `most` others. */
-static void invite(job *j, int32_t most)
+/* Wake threads for a job in which there is work for `most` more. */
+static void wake_workers(job *j, int32_t most)
 {
-    seat *guests[INVITED];
+    parker *woken[WAKE_AT_ONCE];
     int count = 0;
-    if (most > 0 && atomic_load(&j->absent) && atomic_exchange(&j->absent, 0)) {
-        call(j->caller);
+    if (most > 0 && atomic_load(&j->caller_idle) && atomic_exchange(&j->caller_idle, 0)) {
+        unpark(j->caller);
         most--;
     }
     if (most <= 0 || atomic_load(&pool.idle) == 0 || !has_room(j))
         return;
     acquire(pool.mutex);
-    while (count < INVITED && count < most && pool.stack && has_room(j) && has_work(j)) {
-        seat *s = guests[count++] = pool.stack;
-        pool.stack = s->below;
+    while (count < WAKE_AT_ONCE && count < most && pool.stack && has_room(j) && has_work(j)) {
+        parker *p = woken[count++] = pool.stack;
+        pool.stack = p->below;
         atomic_fetch_sub(&pool.idle, 1);
-        assign(j, s);
+        assign(j, p);
     }
     release(pool.mutex);
     while (count > 0)
-        call(guests[--count]);
+        unpark(woken[--count]);
 }
 
-/* A worker has found nothing more to do in a job. */
-static void leave(job *j, seat *s)
+/* Take a worker that found nothing more to do out of its job. */
+static void leave(job *j, parker *p)
 {
-    seat *caller = j->caller;
+    parker *caller = j->caller;
     int last;
     acquire(pool.mutex);
     last = atomic_load(&j->unfinished) == 0 && atomic_load(&j->helpers) == 1;
-    j->numbers[atomic_load(&j->helpers) - 1] = s->number;
+    j->numbers[atomic_load(&j->helpers) - 1] = p->number;
     atomic_fetch_sub(&j->helpers, 1);   /* from here on the job may be gone */
-    find_job(s);
+    next_job_or_idle(p);
     release(pool.mutex);
     if (last)
-        call(caller);
+        unpark(caller);
 }
 
-/* Whether a thread goes on with the tasks of its job: a worker goes when the pool is closed. */
-static int stays(const pool_worker *worker)
+/* Return whether a thread may take another task: a worker may not once the pool is closed. */
+static int may_go_on(const pool_worker *worker)
 {
     return worker->number == 0 || !atomic_load(&pool.closed);
 }
@@ -264,7 +265,7 @@ static int stays(const pool_worker *worker)
 
 /* ---- sequences and shared loops ------------------------------------------------------------- */
 
-/* Run what this thread can take of a sequence; how many that were. */
+/* Run what this thread can take of a sequence; return the number of tasks or pieces. */
 static int32_t run_sequence(sequence *q, pool_worker *worker, int to_the_end)
 {
     int32_t ran = 0;
@@ -273,7 +274,7 @@ static int32_t run_sequence(sequence *q, pool_worker *worker, int to_the_end)
         if (k >= q->count)
             break;
         if (ran++ == 0)
-            invite(worker->job, (int32_t)(q->count - 1 - k));
+            wake_workers(worker->job, (int32_t)(q->count - 1 - k));
         q->run(q->context, (int32_t)k, worker);
     }
     return ran;
@@ -287,7 +288,7 @@ static void open_loop(job *j, loop *l)
     release(j->caller->mutex);
 }
 
-/* Nothing is left to take: no more helpers. The owner and every helper come here. */
+/* Take a loop without pieces left off the list. The owner and every helper call this. */
 static void close_loop(job *j, loop *l)
 {
     acquire(j->caller->mutex);
@@ -303,12 +304,12 @@ static void close_loop(job *j, loop *l)
     release(j->caller->mutex);
 }
 
-/* Help with a loop, the one opened last; 0 where there is none. */
+/* Help with the loop opened last; return 0 if there is none. */
 static int help(job *j, pool_worker *worker)
 {
     loop *l;
-    seat *owner;
-    if (!atomic_load(&j->loops) || !stays(worker))
+    parker *owner;
+    if (!atomic_load(&j->loops) || !may_go_on(worker))
         return 0;
     acquire(j->caller->mutex);
     l = atomic_load(&j->loops);
@@ -321,7 +322,7 @@ static int help(job *j, pool_worker *worker)
     close_loop(j, l);
     owner = l->owner;
     if (atomic_fetch_sub(&l->helpers, 1) == 1)  /* from here on the loop may be gone */
-        call(owner);
+        unpark(owner);
     return 1;
 }
 
@@ -334,12 +335,12 @@ void pool_share(pool_worker *worker, int32_t count, pool_task piece, void *conte
         return;
     }
     loop l = {.pieces = {.count = count, .run = piece, .context = context},
-              .owner = worker->seat};
+              .owner = worker->parker};
     open_loop(j, &l);
     run_sequence(&l.pieces, worker, 1);
     close_loop(j, &l);
     while (atomic_load(&l.helpers) > 0)
-        await_call(worker->seat);
+        park(worker->parker);
 }
 
 
@@ -360,7 +361,7 @@ static void push(job *j, int32_t task)
     heap[at] = task;
 }
 
-/* The ready task of least rank, or -1. */
+/* Remove and return the ready task of least rank; -1 if there is none. */
 static int32_t pop(job *j)
 {
     int32_t *heap = j->heap, size = atomic_load(&j->ready), at = 0, top, last;
@@ -381,8 +382,9 @@ static int32_t pop(job *j)
     return top;
 }
 
-/* Children that each task waits for (UP), or lists of those that wait for it (DOWN). */
-static void plant(job *j)
+/* Count the children that each task waits for (UP) or list those that wait for it (DOWN); push
+ * the tasks that wait for none. */
+static void init_forest(job *j)
 {
     int32_t n = j->tasks.count;
     for (int32_t t = 0; t < n; t++) {
@@ -407,7 +409,7 @@ static void plant(job *j)
             push(j, t);
 }
 
-/* A task has run: what waited for it alone is ready. */
+/* Push the tasks that waited for this one alone. */
 static void free_dependents(job *j, int32_t task)
 {
     int32_t p = j->parent ? j->parent[task] : -1;
@@ -420,13 +422,14 @@ static void free_dependents(job *j, int32_t task)
     }
 }
 
-static void settle(job *j, int32_t ran)
+/* Count tasks that have run; the last one ends the wait of the caller. */
+static void count_finished(job *j, int32_t ran)
 {
     if (ran > 0 && atomic_fetch_sub(&j->unfinished, ran) == ran)
-        call(j->caller);
+        unpark(j->caller);
 }
 
-/* Run ready tasks until there is none. */
+/* Run ready tasks until there are none. */
 static void run_forest(job *j, pool_worker *worker)
 {
     int32_t task = -1, left;
@@ -434,11 +437,11 @@ static void run_forest(job *j, pool_worker *worker)
         acquire(j->caller->mutex);
         if (task >= 0)
             free_dependents(j, task);
-        settle(j, task >= 0);
-        task = stays(worker) ? pop(j) : -1;
+        count_finished(j, task >= 0);
+        task = may_go_on(worker) ? pop(j) : -1;
         left = atomic_load(&j->ready);
         release(j->caller->mutex);
-        invite(j, left);
+        wake_workers(j, left);
         if (task < 0)
             return;
         j->tasks.run(j->tasks.context, task, worker);
@@ -448,30 +451,31 @@ static void run_forest(job *j, pool_worker *worker)
 
 /* ---- jobs ----------------------------------------------------------------------------------- */
 
-static void work(job *j, pool_worker *worker)
+/* Run tasks of a job and pieces of its loops until there are none to take. */
+static void work_on(job *j, pool_worker *worker)
 {
     do {
         if (j->heap)
             run_forest(j, worker);
         else
-            settle(j, run_sequence(&j->tasks, worker, worker->number == 0));
+            count_finished(j, run_sequence(&j->tasks, worker, worker->number == 0));
     } while (help(j, worker));
 }
 
-/* A seat for a caller; NULL where there is no memory. */
-static seat *take_seat(void)
+/* Return a parker for a caller, or NULL if memory is short. */
+static parker *take_parker(void)
 {
-    seat *s;
+    parker *p;
     acquire(pool.mutex);
-    s = pool.free;
-    if (s)
-        pool.free = s->below;
+    p = pool.free;
+    if (p)
+        pool.free = p->below;
     release(pool.mutex);
-    /* Not under the mutex: an allocator of Python's may want the global lock. */
-    return s ? s : new_seat();
+    /* Not under the mutex: Python's allocator may want the global lock. */
+    return p ? p : new_parker();
 }
 
-static void enter(job *j)
+static void list_job(job *j)
 {
     acquire(pool.mutex);
     j->next = pool.jobs;
@@ -479,21 +483,22 @@ static void enter(job *j)
     release(pool.mutex);
 }
 
-/* With pool.mutex: no worker that is only on its way to the job needs to come any more. */
-static void retract(job *j)
+/* Empty the mailboxes that hold the job: these workers need not come any more. The caller holds
+ * pool.mutex. */
+static void cancel_pending(job *j)
 {
-    for (seat *s = pool.all; s && atomic_load(&j->helpers) > 0; s = s->next) {
-        job *posted = j;
-        if (atomic_compare_exchange_strong(&s->post, &posted, NULL)) {
+    for (parker *p = pool.all; p && atomic_load(&j->helpers) > 0; p = p->next) {
+        job *pending = j;
+        if (atomic_compare_exchange_strong(&p->mailbox, &pending, NULL)) {
             atomic_fetch_sub(&j->helpers, 1);
-            find_job(s);
-            if (atomic_load(&s->post))
-                call(s);
+            next_job_or_idle(p);
+            if (atomic_load(&p->mailbox))
+                unpark(p);
         }
     }
 }
 
-/* All tasks have run: let the workers go and take the job out of the list. */
+/* Wait until no worker is in the job, and take it off the list. All tasks have run. */
 static void finish(job *j)
 {
     job **link = &pool.jobs;
@@ -501,10 +506,10 @@ static void finish(job *j)
     while (*link != j)
         link = &(*link)->next;
     *link = j->next;
-    retract(j);
+    cancel_pending(j);
     while (atomic_load(&j->helpers) > 0) {
         release(pool.mutex);
-        await_call(j->caller);
+        park(j->caller);
         acquire(pool.mutex);
     }
     j->caller->below = pool.free;
@@ -524,8 +529,8 @@ size_t pool_scratch(int32_t tasks, int threads)
     return sizeof(int32_t) * (3 * (size_t)tasks + (size_t)threads);
 }
 
-/* Share out the workspace. */
-static void lay_out(job *j, int32_t *space)
+/* Divide the workspace among the arrays of a job and fill them. */
+static void init_job(job *j, int32_t *space)
 {
     int32_t tasks = j->tasks.count;
     j->numbers = space;
@@ -536,21 +541,21 @@ static void lay_out(job *j, int32_t *space)
         j->pending = j->child = j->heap + tasks;
         j->sibling = j->child + tasks;
         atomic_store(&j->tasks.next, tasks);
-        plant(j);
+        init_forest(j);
     }
 }
 
-/* The caller's part: it works while there is something to do, and waits while others work. */
-static void serve(job *j)
+/* Work as the caller: run tasks while there are any to take, and park while others work. */
+static void run_as_caller(job *j)
 {
     pool_worker self = {0, j, j->caller};
-    work(j, &self);
+    work_on(j, &self);
     while (atomic_load(&j->unfinished) > 0) {
-        atomic_store(&j->absent, 1);
+        atomic_store(&j->caller_idle, 1);
         if (!has_work(j) && atomic_load(&j->unfinished) > 0)
-            await_call(j->caller);
-        atomic_store(&j->absent, 0);
-        work(j, &self);
+            park(j->caller);
+        atomic_store(&j->caller_idle, 0);
+        work_on(j, &self);
     }
 }
 
@@ -558,7 +563,7 @@ void pool_run(int threads, int32_t tasks, const int32_t *parent, int order, cons
               pool_task run, void *context, void *workspace)
 {
     int serial = threads <= 1 || tasks <= 0 || (tasks == 1 && pool_workers() == 0);
-    seat *caller = serial ? NULL : take_seat();
+    parker *caller = serial ? NULL : take_parker();
     if (!caller) {
         run_alone(tasks, parent && order == POOL_DOWN, run, context);
         return;
@@ -566,9 +571,9 @@ void pool_run(int threads, int32_t tasks, const int32_t *parent, int order, cons
     job j = {.tasks = {.count = tasks, .run = run, .context = context}, .unfinished = tasks,
              .caller = caller, .parent = parent, .rank = rank, .order = order,
              .threads = threads};
-    lay_out(&j, workspace);
-    enter(&j);
-    serve(&j);
+    init_job(&j, workspace);
+    list_job(&j);
+    run_as_caller(&j);
     finish(&j);
 }
 
@@ -589,23 +594,23 @@ int pool_open(void)
 
 void pool_work(void)
 {
-    seat *s = new_seat();
-    if (!s)
+    parker *p = new_parker();
+    if (!p)
         return;
     acquire(pool.mutex);
-    s->next = pool.all;
-    pool.all = s;
+    p->next = pool.all;
+    pool.all = p;
     atomic_fetch_add(&pool.workers, 1);
-    find_job(s);
+    next_job_or_idle(p);
     release(pool.mutex);
     while (!atomic_load(&pool.closed)) {
-        job *j = atomic_exchange(&s->post, NULL);
+        job *j = atomic_exchange(&p->mailbox, NULL);
         if (j) {
-            pool_worker self = {s->number, j, s};
-            work(j, &self);
-            leave(j, s);
+            pool_worker self = {p->number, j, p};
+            work_on(j, &self);
+            leave(j, p);
         } else {
-            await_call(s);
+            park(p);
         }
     }
     atomic_fetch_sub(&pool.workers, 1);
@@ -620,7 +625,7 @@ void pool_close(void)
 {
     acquire(pool.mutex);
     atomic_store(&pool.closed, 1);
-    for (seat *s = pool.all; s; s = s->next)
-        call(s);
+    for (parker *p = pool.all; p; p = p->next)
+        unpark(p);
     release(pool.mutex);
 }

@@ -1,4 +1,4 @@
-"""Threads that work on the tasks of whoever calls (see pool.h)."""
+"""Pool of worker threads that run the tasks of a caller (see pool.h)."""
 
 from libc.stdint cimport int32_t
 

@@ -1,7 +1,7 @@
-"""The one pool of the process, for all modules with kernels, and the threads that work in it.
+"""The one worker pool of the process, which all modules with kernels share, and its threads.
 
-The workers are daemon threads of Python, started when first wanted, so that a task may call
-Python. They spend their lives outside the interpreter.
+The workers are daemon threads of Python, so that a task may call Python. They are started when
+first wanted, and wait and work outside the interpreter.
 """
 
 import atexit
@@ -24,7 +24,7 @@ cdef extern from "pool.h" nogil:
 
 
 cdef size_t pool_scratch(int32_t tasks, int threads) noexcept nogil:
-    """Bytes of workspace for pool_run."""
+    """Return the bytes of workspace for pool_run."""
     return scratch(tasks, threads)
 
 
@@ -37,44 +37,45 @@ cdef void pool_run(int threads, int32_t tasks, const int32_t *parent, int order,
 
 cdef void pool_share(pool_worker *worker, int32_t count, pool_task piece,
                      void *context) noexcept nogil:
-    """Inside a task: run the pieces of a loop, with the help of idle threads of the job."""
+    """Run the pieces of a loop inside a task, with the help of idle threads of the job."""
     share(worker, count, piece, context)
 
 
-cdef int started = 0        # threads that no one has to start any more
+cdef int started = 0        # number of threads that have been started or refused
 
 
 def start_workers(int count):
-    """Have at least `count` workers, as far as the system gives threads."""
+    """Start workers until there are `count`, or the system gives no more threads."""
     global started
     if count <= started:
         return
     with lock:
-        # Where an interrupt came between, a thread is in the list that never started.
+        # An interrupt may have left a thread in the list that never started.
         threads[:] = [thread for thread in threads if thread.is_alive()]
         while len(threads) < count and not closed:
             thread = threading.Thread(target=_live, name="sparsechol", daemon=True)
             threads.append(thread)
             try:
                 thread.start()
-            except RuntimeError:        # no more threads to be had: do not ask again
+            except RuntimeError:        # the system gives no more threads: do not ask again
                 threads.pop()
                 break
         started = count
 
 
 def workers():
-    """Number of workers that are ready for work or at it."""
+    """Return the number of workers, idle or at work."""
     return pool_workers()
 
 
 def _live():
+    """Work in the pool until it is closed."""
     with nogil:
         pool_work()
 
 
 def _begin():
-    """A new pool without workers."""
+    """Open a new pool without workers."""
     global lock, threads, started, closed
     lock = threading.Lock()
     threads = []
@@ -85,7 +86,7 @@ def _begin():
 
 
 def _end():
-    """Send the workers home; one that is deep in a long task is not waited for."""
+    """Close the pool and wait at most a second for its workers to end."""
     global closed
     closed = True
     with nogil:

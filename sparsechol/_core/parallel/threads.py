@@ -1,4 +1,4 @@
-"""How many threads a call may use."""
+"""The number of threads that a call uses."""
 
 import os
 from functools import cache
@@ -11,14 +11,29 @@ import numpy as np
 from .pool import start_workers
 
 VARIABLE = "SPARSECHOL_NUM_THREADS"
-MOST_PER_CORE = 4  # more workers than that would only wait for each other
+MOST_PER_CORE = 4  # more workers would only wait for each other
 
 
 def thread_count(threads: int | None = None) -> int:
-    """Threads that a call uses, with the workers for them started.
+    """Return the number of threads that a call uses, and start the workers for them.
 
-    None stands for the variable SPARSECHOL_NUM_THREADS, read once, and without it for every core
-    that this process may use. Far more threads than cores are as good as fewer: the number is cut.
+    Parameters
+    ----------
+    threads : int, optional
+        By default the value of the variable SPARSECHOL_NUM_THREADS, which is read once. If the
+        variable is not set, the number of cores that this process may use.
+
+    Returns
+    -------
+    int
+        At most four times the number of cores, and one more.
+
+    Raises
+    ------
+    TypeError
+        If `threads` is not an integer.
+    ValueError
+        If `threads` or the variable is not positive.
     """
     if threads is None:
         threads = _default()
@@ -30,6 +45,7 @@ def thread_count(threads: int | None = None) -> int:
 
 
 def _checked(threads: int) -> int:
+    """Return `threads` as an int; raise an error unless it is a positive integer."""
     if isinstance(threads, (bool, np.bool_)):
         raise TypeError(f"threads must be an integer or None, not {threads!r}")
     try:
@@ -43,6 +59,7 @@ def _checked(threads: int) -> int:
 
 @cache
 def _default() -> int:
+    """Return the number of threads of a call that names none."""
     text = os.environ.get(VARIABLE, "").strip()
     if not text:
         return cores()
@@ -53,12 +70,13 @@ def _default() -> int:
 
 @cache
 def _most() -> int:
+    """Return the largest number of threads that a call may use."""
     return MOST_PER_CORE * cores() + 1
 
 
 @cache
 def cores() -> int:
-    """Cores that this process may use: its affinity, and the quota of its container."""
+    """Count the cores that this process may use, by its affinity and its container's quota."""
     if hasattr(os, "process_cpu_count"):
         count = os.process_cpu_count() or 1
     elif hasattr(os, "sched_getaffinity"):
@@ -70,7 +88,7 @@ def cores() -> int:
 
 
 def _quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """Processor time per time that Linux grants to a container; None where it sets no limit."""
+    """Return the number of cores that Linux grants to a container; None if it sets no limit."""
     try:
         if (root / "cpu.max").exists():
             granted, period = (root / "cpu.max").read_text().split()

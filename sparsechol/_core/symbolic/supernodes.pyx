@@ -27,7 +27,8 @@ from sparsechol._core.symbolic.forest cimport depth_first
 
 
 # Predicted nanoseconds of one front (see front_time): least squares of the relative error of 60
-# measured factorizations. Doubling or halving one of them changes times by a few per cent.
+# measured factorizations. Doubling or halving one of them changes times by a few per cent. FLOP is
+# the arithmetic alone; FACTORIZATION_FLOP in `ordering` is a whole factorization for each flop.
 cdef double FRONT_OVERHEAD = 450.0
 cdef double PANEL_ENTRY = 0.7
 cdef double UPDATE_ENTRY = 1.25

@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sparsechol as sc
-from sparsechol._core.ordering import REUSES, Orders, adjacency, automatic, order
+from sparsechol._core import ordering as orderings
+from sparsechol._core.ordering import REUSES, Candidates, automatic, find_ordering
 from sparsechol._core.ordering.amd import amd
 from sparsechol._core.ordering.compressed import Compressed
 from sparsechol._core.ordering.dissection import nested_dissection
-from sparsechol._core.ordering.metis import have_metis
+from sparsechol._core.ordering.metis import have_metis, metis
 from sparsechol._core.symbolic.analysis import elimination
 from sparsechol._core.symbolic.patterns import lower_pattern
 from support import documents
@@ -167,7 +168,7 @@ def test_the_tree_of_the_compressed_graph_is_that_of_the_matrix(method, n, densi
         assert np.array_equal(counts, column_counts(A, rows))
         assert np.array_equal(parent, whole.parent)
         assert np.array_equal(rows, whole.perm)
-    tree, ordering = order(*pattern(A), method)
+    tree, ordering = find_ordering(*pattern(A), method)
     assert (tree.nnz, tree.flops) == (whole.nnz, whole.flops) == ordering.tried[method]
 
 
@@ -291,7 +292,7 @@ def test_flops_next_to_those_of_metis():
     problems |= {name: shared_matrix(name) for name in names}
     ratios = {}
     for name, A in problems.items():
-        other = Orders(*pattern(A), 1).tree("metis").flops
+        other = Candidates(*pattern(A), 1).tree("metis").flops
         graph = Compressed(*pattern(A))
         ours = [flops(A, nested_dissection(graph, 2, seed)) for seed in range(3)]
         ratios[name] = np.median(ours) / other
@@ -356,26 +357,61 @@ def test_auto_weighs_what_dissection_costs():
 @pytest.mark.parametrize("name", matrix_names())
 def test_auto_for_many_is_near_the_best(name):
     """Where another order of ours would leave far fewer flops, there are too few to matter."""
-    orders = Orders(*pattern(shared_matrix(name)), 1)
-    _, chosen = automatic(orders, REUSES)
-    least = min(orders.tree(method).flops for method in OURS)
-    flops = orders.tree(chosen.method).flops
-    assert flops <= least or flops < 200 * max(1, orders.compressed().entries)
+    candidates = Candidates(*pattern(shared_matrix(name)), 1)
+    _, chosen = automatic(candidates, REUSES)
+    least = min(candidates.tree(method).flops for method in OURS)
+    flops = candidates.tree(chosen.method).flops
+    assert flops <= least or flops < 200 * max(1, candidates.compressed.entries)
 
 
 @pytest.mark.parametrize("A", [grid(1), grid(2), np.zeros((3, 3)), star(400)])
 @pytest.mark.parametrize("method", ["auto", "best", "amd", "nested_dissection"])
 def test_small_and_odd_graphs_through_the_front_door(A, method):
-    tree, ordering = order(*pattern(A), method)
+    tree, ordering = find_ordering(*pattern(A), method)
     assert is_permutation(tree.perm, A.shape[0])
     assert ordering.method in ordering.tried
 
 
 def test_the_graph_that_metis_gets():
     """Both triangles, no diagonal."""
-    starts, members = adjacency(*pattern(grid(3) + sp.eye_array(3)))
+    starts, members = Candidates(*pattern(grid(3) + sp.eye_array(3)), 1).adjacency()
     assert starts.tolist() == [0, 1, 3, 4]
     assert members.tolist() == [1, 0, 2, 1]
+
+
+def test_a_name_that_is_registered_is_used_and_another_one_refused(monkeypatch):
+    """Nothing falls through to another ordering."""
+    A = grid(12, 12) + 5 * sp.eye_array(144)
+    backwards = np.arange(143, -1, -1, dtype=np.int32)
+    method = orderings.Method(lambda candidates: backwards)
+    monkeypatch.setitem(orderings.ORDERINGS, "backwards", method)
+    S = sc.analyze(A, ordering="backwards")
+    assert S.ordering.method == "backwards"
+    assert S.flops == elimination(*pattern(A), backwards).flops
+    assert sc.analyze(A, ordering=backwards) == S
+    assert "backwards" in orderings.methods()
+    assert "backwards" in sc.analyze(A, ordering="best").ordering.tried
+    monkeypatch.delitem(orderings.ORDERINGS, "backwards")
+    with pytest.raises(ValueError, match="ordering must be one of"):
+        sc.analyze(A, ordering="backwards")
+    with pytest.raises(KeyError):
+        Candidates(*pattern(A), 1).permutation("backwards")
+
+
+@pytest.mark.parametrize("name", orderings.ORDERINGS)
+def test_every_registered_name_is_its_own_ordering(name):
+    """The table leads from each name to the function of that name."""
+    if not orderings.ORDERINGS[name].available():
+        pytest.skip("pymetis is not installed")
+    A = grid(20, 20)
+    candidates = Candidates(*pattern(A), 1)
+    known = {
+        **{name: permute(candidates.compressed) for name, permute in OURS.items()},
+        "natural": np.arange(400),
+    }
+    if have_metis():
+        known["metis"] = metis(*candidates.adjacency())
+    assert np.array_equal(candidates.permutation(name), known[name])
 
 
 def test_the_document_says_what_is_printed():
