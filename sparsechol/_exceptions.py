@@ -43,3 +43,7 @@ class PatternMismatchError(ValueError):
 
     def __reduce__(self):
         return type(self), (str(self), self.row, self.column)
+
+
+class SparsityWarning(UserWarning):
+    """An operation has no sparsity rule: its results are taken to depend on all its operands."""

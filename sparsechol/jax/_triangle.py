@@ -1,22 +1,29 @@
-"""Plain sparse triangles of any pattern: solves and products."""
+"""Solve and multiply with plain sparse triangles of any pattern."""
 
 import hashlib
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from scipy.sparse import csc_array
 
 from .._core.numeric.operations import Frame, frame_of
+from .._exceptions import PatternMismatchError
 from .._scipy.input import as_scipy, check_square, compressed
 from . import _primitives as primitives
-from ._matrix import MADE_OUTSIDE, Stored, as_vectors, is_traced
+from ._compat import is_concrete
+from ._matrix import PackedMatrix, as_vectors
+from ._sparse import MADE_OUTSIDE
+from ._typing import SparsityLike, Trans
 
 
 class TriangularPattern:
-    """Pattern of a sparse triangle; made by `analyze_triangle`. Immutable, equal by content.
+    """Pattern of a sparse triangle; made by `analyze_triangle`.
+
+    It is immutable, and equal by content.
 
     Attributes
     ----------
@@ -37,6 +44,7 @@ class TriangularPattern:
 
     @cached_property
     def digest(self) -> str:
+        """Hexadecimal digest of the content; equal patterns have equal digests."""
         content = hashlib.blake2b(b"sparsechol triangle 1", digest_size=16)
         content.update(bytes([self.lower]))
         for array in (self.indptr, self.indices):
@@ -58,29 +66,47 @@ class TriangularPattern:
 
     @cached_property
     def _frame(self) -> Frame:
+        """The handle by which kernels know the pattern."""
         return frame_of(self)
 
-    def values(self, T: Any) -> np.ndarray:
-        """Values of a SciPy or dense triangle in the order of `indices`.
+    def values(self, T: SparsityLike) -> np.ndarray:
+        """Return the values of a SciPy or dense triangle in the order of `indices`.
+
+        Parameters
+        ----------
+        T : (n, n) SciPy sparse array or dense array
+            Entries of the other triangle are left out. Entries of the pattern that `T` lacks are
+            zero.
+
+        Returns
+        -------
+        values : (len(indices),) ndarray
 
         Raises
         ------
+        PatternMismatchError
+            If an entry of this triangle is outside the pattern.
         ValueError
-            If the shape differs, or an entry of this triangle is outside the pattern.
+            If the shape differs.
         """
         row, column, data = _entries(T, self.lower)
         n = self.shape[0]
         if _shape(T) != self.shape:
             raise ValueError(f"the matrix has shape {_shape(T)}, the pattern {self.shape}")
         keys = np.repeat(np.arange(n), np.diff(self.indptr)) * n + self.indices
-        place = np.searchsorted(keys, column * n + row)
-        stray = np.append(keys, -1)[place] != column * n + row
+        position = np.searchsorted(keys, column * n + row)
+        stray = np.append(keys, -1)[position] != column * n + row
         if stray.any():
-            i, j = row[stray][0], column[stray][0]
+            i, j = int(row[stray][0]), int(column[stray][0])
             i, j = (i, j) if self.lower else (j, i)
-            raise ValueError(f"entry ({i}, {j}) of the matrix is outside the pattern")
+            raise PatternMismatchError(
+                f"entry ({i}, {j}) of the matrix is outside the pattern: analyze a pattern that"
+                " has it",
+                i,
+                j,
+            )
         values = np.zeros(keys.shape[0], dtype=data.dtype)
-        values[place] = data
+        values[position] = data
         return values
 
 
@@ -89,7 +115,7 @@ def _shape(T):
 
 
 def _entries(T, lower):
-    """Row, column and value of the entries of the triangle, of an upper one transposed."""
+    """Return row, column and value of the entries of a triangle; an upper one is transposed."""
     arrays = compressed(T)
     check_square(arrays.shape)
     entries = csc_array(as_scipy(arrays))
@@ -102,15 +128,15 @@ def _entries(T, lower):
     return row[inside], column[inside], entries.data[inside]
 
 
-def analyze_triangle(T: Any, lower: bool = True) -> TriangularPattern:
-    """Pattern of a triangle, outside of any transformation.
+def analyze_triangle(T: SparsityLike, *, lower: bool = True) -> TriangularPattern:
+    """Analyze the pattern of a triangle, outside of any transformation.
 
     Parameters
     ----------
     T : (n, n) SciPy sparse array or dense array
-        Only where it has entries counts.
+        Only the positions of the entries count.
     lower : bool, optional
-        Which triangle is read.
+        The triangle that is read: the lower one by default.
 
     Returns
     -------
@@ -124,7 +150,7 @@ def analyze_triangle(T: Any, lower: bool = True) -> TriangularPattern:
     >>> P.values(np.array([[2.0, 0.0], [1.0, 4.0]]))
     array([2., 1., 4.])
     """
-    if is_traced(T):
+    if not is_concrete(T):
         raise TypeError(MADE_OUTSIDE)
     row, column, _ = _entries(T, lower)
     n = _shape(T)[0]
@@ -136,8 +162,10 @@ def analyze_triangle(T: Any, lower: bool = True) -> TriangularPattern:
 
 
 @jax.tree_util.register_pytree_with_keys_class
-class TriangularMatrix(Stored):
-    """Sparse triangle: values on a static pattern. A pytree with one leaf.
+class TriangularMatrix(PackedMatrix):
+    """Sparse triangle: values on a static pattern.
+
+    It is a pytree with one leaf, the values.
 
     Parameters
     ----------
@@ -153,7 +181,7 @@ class TriangularMatrix(Stored):
     [2. 5.]
     """
 
-    def __init__(self, pattern: TriangularPattern, values: Any):
+    def __init__(self, pattern: TriangularPattern, values: ArrayLike):
         if not isinstance(pattern, TriangularPattern):
             raise TypeError(
                 f"the pattern is what analyze_triangle returns, not {type(pattern).__name__}"
@@ -165,11 +193,14 @@ class TriangularMatrix(Stored):
         side = "lower" if self.pattern.lower else "upper"
         return f"<TriangularMatrix of shape {self.shape}, {side}, {jax.typeof(self.values)}>"
 
-    def __matmul__(self, x: Any) -> jax.Array:
-        """T x for x of shape (n,) or (n, k)."""
-        return self._apply(primitives.plain_product, self.checked(), x, "N", "x")
+    def __matmul__(self, x: ArrayLike) -> jax.Array:
+        """Return T x for x of shape (n,) or (n, k)."""
+        return self._apply(primitives.plain_product_call, self.checked(), x, "N", "x")
 
-    def _apply(self, operation, values, x, trans, name) -> jax.Array:
+    def _apply(
+        self, operation: Callable, values: jax.Array, x: ArrayLike, trans: Trans, name: str
+    ) -> jax.Array:
+        """Apply the kernel of a product or of a solve to T, its transpose or its adjoint."""
         x = as_vectors(x, self.shape, name)
         kind = jnp.result_type(values, x)
         columns = (x[:, None] if x.ndim == 1 else x).astype(kind)
@@ -184,16 +215,16 @@ class TriangularMatrix(Stored):
 
 
 def solve_triangular(
-    T: TriangularMatrix, b: Any, trans: Any = 0, unit_diagonal: bool = False
+    T: TriangularMatrix, b: ArrayLike, *, trans: Trans = "N", unit_diagonal: bool = False
 ) -> jax.Array:
-    """Solve ``T x = b``, ``T^T x = b`` or ``T^H x = b`` with a sparse triangle.
+    """Solve a sparse triangular system ``T x = b``, ``T^T x = b`` or ``T^H x = b``.
 
     Parameters
     ----------
     T : TriangularMatrix
     b : (n,) or (n, k) array_like
-    trans : {0, 1, 2, 'N', 'T', 'C'}, optional
-        Which of the three.
+    trans : {'N', 'T', 'C', 0, 1, 2}, optional
+        The system: ``T x = b`` (default), ``T^T x = b`` or ``T^H x = b``.
     unit_diagonal : bool, optional
         Take the diagonal as ones.
 
@@ -221,4 +252,4 @@ def solve_triangular(
     values = T.checked()
     if unit_diagonal:
         values = values.at[T.pattern.indptr[:-1]].set(1)
-    return T._apply(primitives.plain_solve, values, b, trans, "b")
+    return T._apply(primitives.plain_solve_call, values, b, trans, "b")

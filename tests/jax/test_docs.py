@@ -16,10 +16,12 @@ MODULES = [
     "_factor",
     "_functions",
     "_gaussian",
+    "_laplace",
     "_matrix",
     "_newton",
     "_detect",
-    "_walk",
+    "_rule_registry",
+    "_sparse",
     "_triangle",
     "lineax_solver",
 ]

@@ -48,15 +48,15 @@ def test_logpdf_derivatives():
 def test_samples():
     M, mu = SYSTEM.matrix(a), jnp.arange(7.0)
     key = jax.random.key(1)
-    draws = scj.gmrf_sample(key, mu, M, 20_000)
+    draws = scj.gmrf_sample(key, mu, M, shape=20_000)
     assert draws.shape == (20_000, 7)
     np.testing.assert_allclose(draws.mean(0), mu, atol=0.05)
     covariance = np.linalg.inv(SYSTEM.A)
     np.testing.assert_allclose(np.cov(draws.T), covariance, atol=0.05 * abs(covariance).max())
     assert scj.gmrf_sample(key, 0.0, M).shape == (7,)
     np.testing.assert_allclose(
-        scj.gmrf_sample(key, mu, SYSTEM.factor(a), (2, 3)),
-        mu + SYSTEM.factor(a).sample(key, (2, 3)),
+        scj.gmrf_sample(key, mu, SYSTEM.factor(a), shape=(2, 3)),
+        mu + SYSTEM.factor(a).sample(key, shape=(2, 3)),
     )
 
 
@@ -210,14 +210,14 @@ def test_no_large_constants_in_programs():
 
 
 def test_abstract_evaluation_refuses_wrong_shapes():
-    l = _primitives.cholesky(P, a)  # noqa: E741
+    l = _primitives.cholesky_call(P, a)  # noqa: E741
     for wrong in (
-        lambda: _primitives.cholesky(P, a[:-1]),
-        lambda: _primitives.tangent(P, l, l[:-1]),
-        lambda: _primitives.tangent(P, l, a.astype(np.float32)),
-        lambda: _primitives.product(P, a, jnp.ones((6, 2))),
-        lambda: _primitives.product(P, a, jnp.ones((3,))),
-        lambda: _primitives.solve(P, jnp.stack([a, a]), jnp.stack([l] * 3), jnp.ones((3, 7, 1))),
+        lambda: _primitives.cholesky_call(P, a[:-1]),
+        lambda: _primitives.tangent_call(P, l, l[:-1]),
+        lambda: _primitives.tangent_call(P, l, a.astype(np.float32)),
+        lambda: _primitives.product_call(P, a, jnp.ones((6, 2))),
+        lambda: _primitives.product_call(P, a, jnp.ones((3,))),
+        lambda: _primitives.solve_call(P, jnp.stack([a, a]), jnp.stack([l] * 3), jnp.ones((3, 7, 1))),
     ):
         with pytest.raises((TypeError, ValueError)):
             wrong()

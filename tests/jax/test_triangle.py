@@ -32,7 +32,7 @@ def op(T, trans):
 @pytest.mark.parametrize(("lower", "dtype", "trans"), CASES)
 def test_against_dense(backend, lower, dtype, trans):
     T, b, dt = draw(lower, dtype)
-    pattern = scj.analyze_triangle(sp.csr_array(T), lower)
+    pattern = scj.analyze_triangle(sp.csr_array(T), lower=lower)
     t = jnp.asarray(pattern.values(T))
     dt = jnp.asarray(dt[: len(t)])
     column = np.repeat(np.arange(7), np.diff(pattern.indptr))
@@ -74,7 +74,7 @@ def test_many_right_hand_sides_of_one_triangle():
 def test_patterns():
     T, _, _ = draw(True, float)
     pattern = scj.analyze_triangle(T)
-    assert pattern == scj.analyze_triangle(sp.coo_array(T)) != scj.analyze_triangle(T.T, False)
+    assert pattern == scj.analyze_triangle(sp.coo_array(T)) != scj.analyze_triangle(T.T, lower=False)
     assert hash(pattern) == hash(scj.analyze_triangle(sp.csc_array(T)))
     assert pattern != 3
     assert "lower" in repr(pattern)
