@@ -32,11 +32,12 @@ class PatternMismatchError(ValueError):
 
     Attributes
     ----------
-    row, column : int
-        The first such entry, in the user's numbering.
+    row, column : int or None
+        The first such entry, in the user's numbering; None where a compiled function of PyTensor
+        does not tell.
     """
 
-    def __init__(self, message: str, row: int, column: int):
+    def __init__(self, message: str, row: int | None = None, column: int | None = None):
         super().__init__(message)
         self.row = row
         self.column = column
@@ -46,4 +47,4 @@ class PatternMismatchError(ValueError):
 
 
 class SparsityWarning(UserWarning):
-    """An operation has no sparsity rule: its results are taken to depend on all its operands."""
+    """Nothing is known about the sparsity of an operation, and it is taken to be dense."""

@@ -11,14 +11,13 @@ except ImportError as error:
 
 from .._exceptions import SparsityWarning
 from ._check import check_pattern
-from ._detect import hessian_pattern, jacobian_pattern
+from ._detect import hessian_pattern, jacobian_pattern, register_sparsity_rule
 from ._factor import Factor, cholesky
 from ._functions import diag_inverse, logdet, partial_inverse, slogdet, solve
 from ._gaussian import gmrf_logpdf, gmrf_sample, marginal_variances
 from ._laplace import Laplace, laplace
 from ._matrix import SymmetricMatrix
 from ._newton import Minimum, newton
-from ._rule_registry import register_sparsity_rule
 from ._sparse import analyze, from_sparse, to_bcoo
 from ._sparse_derivatives import SparseHessian, SparseJacobian, sparse_hessian, sparse_jacobian
 from ._triangle import TriangularMatrix, TriangularPattern, analyze_triangle, solve_triangular

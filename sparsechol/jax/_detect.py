@@ -1,17 +1,19 @@
-"""Find the sparsity patterns of Jacobians and Hessians of functions of pytrees."""
+"""Find the sparsity patterns of Jacobians and Hessians, with the rules that users register."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import Primitive
 from scipy.sparse import csc_array
 
 from .._sparsity import propagate
 from ..coloring._search import entries_of
 from . import _sparsity_rules  # noqa: F401  (registers the rules)
+from ._registry import RULES
 from ._typing import OnUnknown, Pytree
 from ._walk import Detection, ReverseOnly
 
@@ -233,3 +235,59 @@ def hessian_pattern(
     """
     P = detect(RaveledFunction(f, args, argnums), args, "forward", on_unknown, gradient=True)
     return entries_of(P + P.T)
+
+
+# ---- rules of users ----
+
+
+def register_sparsity_rule(
+    primitive: Primitive | str, rule: Callable[[list, list, dict[str, Any]], list]
+) -> None:
+    """Register the sparsity of a JAX primitive: which results depend on which operands.
+
+    Parameters
+    ----------
+    primitive : jax.extend.core.Primitive or str
+        The primitive, or its name.
+    rule : callable
+        ``rule(operands, results, params)`` is called with the shapes and types of the operands and
+        of the results (`jax.ShapeDtypeStruct`), and with the parameters of the equation. It returns
+        a list with one element for each result. Each element is a list with one element for each
+        operand: a sparse matrix of shape (elements of the result, elements of the operand) with
+        entries where there may be a dependence, None where there is none, or True if everything may
+        depend on everything.
+
+    Notes
+    -----
+    A rule replaces an earlier one of the same primitive. Detection follows programs that
+    differentiation has made. It therefore asks for the rule of a linear primitive itself; of
+    another primitive it sees the primitives in the derivative rules.
+
+    Examples
+    --------
+    >>> import scipy.sparse as sp, sparsechol.jax as scj
+    >>> def mirror(operands, results, params):
+    ...     n = operands[0].size
+    ...     return [[sp.eye_array(n).tocsr()[::-1]]]
+    >>> scj.register_sparsity_rule("my_mirror", mirror)
+    """
+    name = primitive if isinstance(primitive, str) else primitive.name
+
+    def apply(scope, eqn, operands):
+        wanted = rule(_described(eqn.invars), _described(eqn.outvars), eqn.params)
+        if len(wanted) != len(eqn.outvars):
+            raise ValueError(
+                f"the sparsity rule of '{name}' returned {len(wanted)} lists for"
+                f" {len(eqn.outvars)} results"
+            )
+        return [
+            propagate.connected(scope.sets, matrices, operands, var.aval.shape)
+            for matrices, var in zip(wanted, eqn.outvars, strict=True)
+        ]
+
+    RULES[name] = apply
+
+
+def _described(atoms):
+    """Return the shapes and types of atoms."""
+    return [jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype) for atom in atoms]

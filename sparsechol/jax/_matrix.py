@@ -167,22 +167,18 @@ class SymmetricMatrix(PackedMatrix):
         return self.with_values(self.values / factor)
 
     def _check_pattern(self, other):
-        """Raise PatternMismatchError, a ValueError, if another matrix has another pattern."""
+        """Raise PatternMismatchError if another matrix has another pattern."""
         P, Q = self.pattern, other.pattern
         if P == Q:
             return
         text = f"the matrices have different patterns: {P} and {Q}"
-        if P.shape != Q.shape:
-            raise ValueError(text)
-        n = P.shape[0]
-        entries = [R.indices + n * np.repeat(np.arange(n), np.diff(R.indptr)) for R in (P, Q)]
-        alone = np.setxor1d(*entries)
+        alone = np.setxor1d(_keys(P), _keys(Q)) if P.shape == Q.shape else np.empty(0)
         if not alone.size:
-            raise ValueError(f"{text}, with different orderings: analyze the pattern once")
-        column, row = divmod(int(alone[0]), n)
+            raise PatternMismatchError(f"{text}: analyze one pattern for both")
+        column, row = divmod(int(alone[0]), P.shape[0])
         raise PatternMismatchError(
-            f"{text}; entry ({row}, {column}) is in one of them only: analyze one pattern with the"
-            " entries of both matrices",
+            f"{text}; entry ({row}, {column}) is in one of them only: analyze one pattern that has"
+            " the entries of both matrices",
             row,
             column,
         )
@@ -202,6 +198,12 @@ class SymmetricMatrix(PackedMatrix):
         )
         strict = jnp.tril(lower, -1)
         return strict + strict.conj().T + jnp.diag(jnp.diag(lower).real).astype(self.dtype)
+
+
+def _keys(P):
+    """Return one number for each entry of a pattern."""
+    n = P.shape[0]
+    return P.indices + n * np.repeat(np.arange(n), np.diff(P.indptr))
 
 
 def as_values(values: ArrayLike) -> jax.Array:

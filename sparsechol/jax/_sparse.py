@@ -12,7 +12,6 @@ from scipy.sparse import coo_array, issparse
 
 from .._scipy import symbolic_factor as _symbolic
 from .._scipy.entry_map import EntryMap
-from .._scipy.input import as_scipy, compressed
 from .._scipy.symbolic_factor import SymbolicFactor
 from . import _primitives as primitives
 from ._compat import is_concrete
@@ -89,12 +88,13 @@ def from_sparse(
     Parameters
     ----------
     A : (n, n) BCOO, BCSR or SciPy sparse array
-        Both triangles, or one of them. Of both triangles each entry counts half, so that the matrix
-        is ``(A + A^H) / 2``. Repeated entries are summed, and padding is left out. The indices must
-        be known; the data may be traced.
+        A BCOO or BCSR holds both triangles, or one of them. Of both triangles each entry counts
+        half, so that the matrix is ``(A + A^H) / 2``. Repeated entries are summed, and padding is
+        left out. The indices must be known; the data may be traced. Of a SciPy array the lower
+        triangle is read.
     pattern : SymbolicFactor, optional
-        An analyzed pattern that has all entries of `A`. By default the indices are analyzed here,
-        and the analysis is kept for the next matrix with the same indices.
+        An analyzed pattern that has all entries of `A`. By default the entries of `A` are analyzed.
+        The analysis of a BCOO or BCSR is kept for the next one with the same indices.
     ordering : optional
         See `sparsechol.analyze`.
 
@@ -121,15 +121,14 @@ def from_sparse(
     [4. 1. 5.]
     """
     if issparse(A):
-        A = coo_array(as_scipy(compressed(A)))
-        row, column = (index.astype(np.int64) for index in A.coords)
-    elif isinstance(A, (BCOO, BCSR)):
-        row, column = _indices(A)
-    else:
+        P = analyze(A, ordering=ordering) if pattern is None else pattern
+        return SymmetricMatrix(P, P.values(A))
+    if not isinstance(A, (BCOO, BCSR)):
         raise TypeError(
             f"from_sparse takes a BCOO, a BCSR or a SciPy sparse array, not {type(A).__name__}: for"
             " a dense array A use SymmetricMatrix(P, P.values(A)) with P = analyze(A)"
         )
+    row, column = _indices(A)
     found = _map_of(row, column, A.shape, ordering if pattern is None else pattern)
     return SymmetricMatrix(found.pattern, _packed(found, as_values(A.data)))
 
@@ -212,8 +211,6 @@ _maps_lock = Lock()
 
 def _map_of(row, column, shape, ordering: OrderingLike | SymbolicFactor) -> EntryMap:
     """Return the map of these entries, and keep it for the next matrix with the same indices."""
-    if shape[0] != shape[1]:
-        raise ValueError(f"a square matrix is needed, not shape {shape}")
     digest = blake2b(repr((shape, _key(ordering))).encode())
     digest.update(np.ascontiguousarray(row))
     digest.update(np.ascontiguousarray(column))

@@ -20,7 +20,6 @@ MODULES = [
     "_matrix",
     "_newton",
     "_detect",
-    "_rule_registry",
     "_sparse",
     "_triangle",
     "lineax_solver",

@@ -217,7 +217,9 @@ def test_abstract_evaluation_refuses_wrong_shapes():
         lambda: _primitives.tangent_call(P, l, a.astype(np.float32)),
         lambda: _primitives.product_call(P, a, jnp.ones((6, 2))),
         lambda: _primitives.product_call(P, a, jnp.ones((3,))),
-        lambda: _primitives.solve_call(P, jnp.stack([a, a]), jnp.stack([l] * 3), jnp.ones((3, 7, 1))),
+        lambda: _primitives.solve_call(
+            P, jnp.stack([a, a]), jnp.stack([l] * 3), jnp.ones((3, 7, 1))
+        ),
     ):
         with pytest.raises((TypeError, ValueError)):
             wrong()

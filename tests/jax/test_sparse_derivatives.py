@@ -9,7 +9,7 @@ from jax.experimental.sparse import BCOO, BCSR
 
 import sparsechol.jax as scj
 from sparsechol.coloring import color
-from sparsechol.jax._rule_registry import RULES
+from sparsechol.jax._registry import RULES
 
 MODES = ["forward", "reverse", "bidirectional"]
 

@@ -74,7 +74,9 @@ def test_many_right_hand_sides_of_one_triangle():
 def test_patterns():
     T, _, _ = draw(True, float)
     pattern = scj.analyze_triangle(T)
-    assert pattern == scj.analyze_triangle(sp.coo_array(T)) != scj.analyze_triangle(T.T, lower=False)
+    assert (
+        pattern == scj.analyze_triangle(sp.coo_array(T)) != scj.analyze_triangle(T.T, lower=False)
+    )
     assert hash(pattern) == hash(scj.analyze_triangle(sp.csc_array(T)))
     assert pattern != 3
     assert "lower" in repr(pattern)

@@ -4,7 +4,7 @@ from functools import partial
 
 from ..._core.numeric.operations import NAMES
 from ..._sparsity import kernels
-from .._rule_registry import RULES, out_shape, rule
+from .._registry import RULES, out_shape, rule
 
 
 def kernel(operation, scope, eqn, operands):
