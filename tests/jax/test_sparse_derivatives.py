@@ -8,6 +8,7 @@ import scipy.sparse as sp
 from jax.experimental.sparse import BCOO, BCSR
 
 import sparsechol.jax as scj
+from sparsechol import _exceptions
 from sparsechol.coloring import color
 from sparsechol.jax._registry import RULES
 
@@ -418,6 +419,7 @@ def test_unknown_operations():
 
     solved.defjvp(lambda p, t: (solved(*p), solved(*t)))
     g = lambda x: jnp.concatenate([x[:2], solved(x[2:5])])  # noqa: E731
+    assert scj.SparsityWarning is _exceptions.SparsityWarning  # the one of all frameworks
     with pytest.warns(scj.SparsityWarning, match="'pure_callback' has no sparsity rule"):
         P = scj.jacobian_pattern(g, point(6))
     wanted = np.zeros((5, 6))

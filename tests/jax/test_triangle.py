@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+import sparsechol as sc
 import sparsechol.jax as scj
 from support.jax_systems import differ
 
@@ -90,8 +91,10 @@ def test_wrong_input():
     T, b, _ = draw(True, float)
     pattern = scj.analyze_triangle(T)
     M = scj.TriangularMatrix(pattern, pattern.values(T))
-    with pytest.raises(ValueError, match=r"entry \(\d, \d\) of the matrix is outside the pattern"):
+    outside = r"entry \(\d, \d\) of the matrix is outside the pattern"
+    with pytest.raises(sc.PatternMismatchError, match=outside) as caught:
         pattern.values(np.ones((7, 7)))
+    assert T[caught.value.row, caught.value.column] == 0
     with pytest.raises(ValueError, match="the matrix has shape"):
         pattern.values(np.ones((3, 3)))
     with pytest.raises(ValueError, match="square"):
