@@ -54,7 +54,7 @@ class PackedMatrix:
 
 @jax.tree_util.register_pytree_with_keys_class
 class SymmetricMatrix(PackedMatrix):
-    """Symmetric (Hermitian) positive definite matrix: packed values on an analyzed pattern.
+    """Symmetric (Hermitian) matrix: packed values on an analyzed pattern.
 
     It is a pytree with one leaf, the values; the pattern is static.
 

@@ -25,6 +25,11 @@ Format = Literal["csc", "csr", "coo", "bcoo", "bcsr", "dense"]
 
 MODES = ("auto", "forward", "reverse", "bidirectional")
 STRUCTURES = {"forward": "column", "reverse": "row", "bidirectional": "bidirectional"}
+MODE_OF: dict[str, Mode] = {
+    "column": "forward",
+    "row": "reverse",
+    "bidirectional": "bidirectional",
+}
 HOST = ("csc", "csr", "coo")
 BY_ROW = ("csr", "bcoo", "bcsr")
 FORMATS = (*HOST, "bcoo", "bcsr", "dense")
@@ -159,7 +164,7 @@ class CompressedDerivative:
             self._entries(args, self._format_place) if traced else self._compiled(args)
         )
 
-    def _formatted(self, values):
+    def _formatted(self, values: jax.Array) -> Matrix | SymmetricMatrix:
         """Return the matrix with these entries."""
         A = self.sparsity
         rows, columns = coordinates(A)
@@ -205,9 +210,9 @@ class SparseJacobian(CompressedDerivative):
     """
 
     @property
-    def mode(self) -> Literal["forward", "reverse", "bidirectional"]:
+    def mode(self) -> Mode:
         """The products that are made: with columns, with rows, or both."""
-        return {structure: mode for mode, structure in STRUCTURES.items()}[self.coloring.structure]
+        return MODE_OF[self.coloring.structure]
 
     def _products(self, args):
         vector, f = self._raveled.split(args)
@@ -357,8 +362,7 @@ def least_cost_of_others(P) -> float:
 def given(sparsity, mode, shape) -> Coloring:
     """Return the coloring of a pattern that the user gives, or the coloring that the user gives."""
     if isinstance(sparsity, Coloring):
-        modes = {structure: name for name, structure in STRUCTURES.items()}
-        known = modes.get(sparsity.structure)
+        known = MODE_OF.get(sparsity.structure)
         if known is None or mode not in ("auto", known):
             raise ValueError(
                 f"a coloring of structure {sparsity.structure!r} does not fit mode={mode!r}"
@@ -453,7 +457,7 @@ class SparseHessian(CompressedDerivative):
     def _format_place(self):
         return self._packed_place if self.format == "symmetric" else super()._format_place
 
-    def _formatted(self, values):
+    def _formatted(self, values: jax.Array) -> Matrix | SymmetricMatrix:
         if self.format == "symmetric":
             return SymmetricMatrix(self.pattern, values)
         return super()._formatted(values)
