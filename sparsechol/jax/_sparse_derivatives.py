@@ -59,7 +59,7 @@ class CompressedDerivative:
 
     @property
     def sparsity(self) -> csc_array:
-        """Where there may be entries: ones."""
+        """Pattern of the matrix: a csc_array of ones where there may be entries."""
         return self.coloring.pattern
 
     @property

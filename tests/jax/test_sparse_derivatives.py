@@ -230,7 +230,7 @@ def test_given_colorings():
     with pytest.raises(ValueError, match="'symmetric'"):
         scj.sparse_hessian(rosenbrock, x, sparsity=C)
     with pytest.raises(ValueError, match="'direct'"):
-        scj.sparse_hessian(rosenbrock, x, sparsity=color(H, "symmetric", "substitution"))
+        scj.sparse_hessian(rosenbrock, x, sparsity=color(H, "symmetric", method="substitution"))
 
 
 def test_check_pattern():
@@ -368,7 +368,7 @@ def test_types():
 
 def test_shapes_that_change():
     J = scj.sparse_jacobian(bratu, point(25))
-    with pytest.raises(ValueError, match=r"shapes \[\(36,\)\]: it was prepared for \[\(25,\)\]"):
+    with pytest.raises(ValueError, match=r"shapes \[\(36,\)\], and .* for \[\(25,\)\]: call"):
         J(point(36))
     with pytest.raises(ValueError, match="prepared for"):
         J.values(point(25), 1.0)
@@ -392,7 +392,7 @@ def test_names_and_numbers():
         scj.sparse_jacobian(arrow, x, argnums=1)
     with pytest.raises(ValueError, match="on_unknown"):
         scj.jacobian_pattern(arrow, x, on_unknown="ignore")
-    with pytest.raises(ValueError, match="one number, not of 4"):
+    with pytest.raises(ValueError, match="one number, not 4"):
         scj.sparse_hessian(arrow, x)
 
 
