@@ -25,11 +25,7 @@ Format = Literal["csc", "csr", "coo", "bcoo", "bcsr", "dense"]
 
 MODES = ("auto", "forward", "reverse", "bidirectional")
 STRUCTURES = {"forward": "column", "reverse": "row", "bidirectional": "bidirectional"}
-MODE_OF: dict[str, Mode] = {
-    "column": "forward",
-    "row": "reverse",
-    "bidirectional": "bidirectional",
-}
+MODE_OF = {structure: mode for mode, structure in STRUCTURES.items()}
 HOST = ("csc", "csr", "coo")
 BY_ROW = ("csr", "bcoo", "bcsr")
 FORMATS = (*HOST, "bcoo", "bcsr", "dense")
@@ -210,7 +206,7 @@ class SparseJacobian(CompressedDerivative):
     """
 
     @property
-    def mode(self) -> Mode:
+    def mode(self) -> str:
         """The products that are made: with columns, with rows, or both."""
         return MODE_OF[self.coloring.structure]
 
