@@ -69,7 +69,7 @@ def branch(E, H, u, strengths):
         u, converged, height, slope = follow(u, strength)
         if not converged:
             raise ValueError(f"no solution was found for lambda = {strength}")
-        rows.append((height, slope, smallest_eigenvalue(H.symbolic, packed(u, strength))))
+        rows.append((height, slope, smallest_eigenvalue(H.pattern, packed(u, strength))))
     return u, np.array(rows)
 
 
@@ -122,7 +122,7 @@ def main(figure="bratu.png", N=127):
         return energy(u, strength, N)
 
     H, u, residuals = newton_by_hand(E, jnp.zeros(N * N), 6.0)
-    print(f"{H}, {H.symbolic.nnz} entries in L")
+    print(f"{H}, {H.pattern.nnz} entries in L")
     print("largest residuals for lambda = 6:", *(f"{r:.0e}" for r in residuals))
 
     strengths = np.array([0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.2, 6.5, 6.7, 6.75, 6.78, 6.8])

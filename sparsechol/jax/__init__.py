@@ -1,7 +1,7 @@
-"""Sparse Cholesky factorization in JAX: jit, vmap, and derivatives of every order, in both modes.
+"""Factorize sparse matrices in JAX: jit, vmap, and derivatives of every order, in both modes.
 
-The pattern of a matrix is analyzed once, outside of any transformation, and static from there on;
-its values are an ordinary array.
+The pattern of a matrix is analyzed once, outside of any transformation, and static from there on.
+Its values are an ordinary array.
 """
 
 try:
@@ -9,16 +9,18 @@ try:
 except ImportError as error:
     raise ImportError("sparsechol.jax needs JAX: pip install 'sparsechol[jax]'") from error
 
+from .._exceptions import SparsityWarning
 from ._check import check_pattern
-from ._detect import hessian_pattern, jacobian_pattern
+from ._detect import hessian_pattern, jacobian_pattern, register_sparsity_rule
 from ._factor import Factor, cholesky
-from ._functions import logdet, partial_inverse, solve
-from ._gaussian import gmrf_logpdf, gmrf_sample
-from ._matrix import SymmetricMatrix, analyze, from_bcoo, from_bcsr, to_bcoo
-from ._newton import Laplace, Minimum, laplace, newton
+from ._functions import diag_inverse, logdet, partial_inverse, slogdet, solve
+from ._gaussian import gmrf_logpdf, gmrf_sample, marginal_variances
+from ._laplace import Laplace, laplace
+from ._matrix import SymmetricMatrix
+from ._newton import Minimum, newton
+from ._sparse import analyze, from_sparse, to_bcoo
 from ._sparse_derivatives import SparseHessian, SparseJacobian, sparse_hessian, sparse_jacobian
 from ._triangle import TriangularMatrix, TriangularPattern, analyze_triangle, solve_triangular
-from ._walk import SparsityWarning, register_sparsity_rule
 
 __all__ = [
     "Factor",
@@ -34,17 +36,19 @@ __all__ = [
     "analyze_triangle",
     "check_pattern",
     "cholesky",
-    "from_bcoo",
-    "from_bcsr",
+    "diag_inverse",
+    "from_sparse",
     "gmrf_logpdf",
     "gmrf_sample",
     "hessian_pattern",
     "jacobian_pattern",
     "laplace",
     "logdet",
+    "marginal_variances",
     "newton",
     "partial_inverse",
     "register_sparsity_rule",
+    "slogdet",
     "solve",
     "solve_triangular",
     "sparse_hessian",

@@ -1,6 +1,6 @@
-"""Whether a sparsity pattern has all entries of a Jacobian: by products with random directions."""
+"""Check by products with random directions that a pattern has all entries of a Jacobian."""
 
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -8,89 +8,88 @@ import numpy as np
 
 from ..coloring import color
 from ..coloring._pattern import entries_of
-from ._detect import Flat, jacobian_pattern
+from ._detect import RaveledFunction, jacobian_pattern
 from ._sparse_derivatives import jacobian_shape, require_shape
+from ._typing import Pytree, SparsityLike
 
-LINES = 32  # rows that are looked at one by one, most
+LINES = 32  # most rows that are computed in full
 
 
 def check_pattern(
-    f: Any,
-    *args: Any,
-    pattern: Any = None,
-    argnums: int | tuple = 0,
+    f: Callable[..., Pytree],
+    *args: Pytree,
+    sparsity: SparsityLike | None = None,
+    argnums: int | Sequence[int] = 0,
     probes: int = 3,
     seed: int = 0,
 ) -> np.ndarray:
-    """Entries of a Jacobian that a sparsity pattern lacks, as far as random directions find them.
+    """Find entries of a Jacobian that a sparsity pattern lacks, by products with random directions.
 
     Parameters
     ----------
     f : callable
-        ``f(*args)``; for the pattern of a Hessian its gradient, ``jax.grad(f)``.
+        ``f(*args)``. To check the pattern of a Hessian pass the gradient, ``jax.grad(f)``.
     *args : pytrees of arrays
-        The point. An entry that is zero there is not missed.
-    pattern : (m, n) sparse or dense array, optional
-        By default the one that `jacobian_pattern` finds.
+        The point of evaluation. An entry that is zero at this point is not reported.
+    sparsity : (m, n) sparse or dense array, optional
+        The pattern to check. By default the one that `jacobian_pattern` finds.
     argnums : int or tuple of int, optional
         The arguments to differentiate.
     probes : int, optional
         Number of random directions.
     seed : int, optional
-        Of the directions.
+        Seed of the random directions.
 
     Returns
     -------
     missed : (k, 2) ndarray of int
-        Rows and columns; empty if nothing is missed. If entries are missed in more than 32 rows,
-        those of 32 of them.
+        Rows and columns of the missing entries. At most 32 rows are reported.
 
     Notes
     -----
-    The matrix that the compressed products give with this pattern is multiplied with directions
-    that `seed` chooses, and the products are compared with those of the Jacobian itself: they
-    differ in each row that misses an entry, but for a set of directions of measure zero. Such rows
-    are then computed in full.
+    The matrix that compressed products give with this pattern is multiplied by the random
+    directions, and so is the Jacobian itself. The two products differ in every row with a missing
+    entry, unless the directions are in a set of measure zero. These rows are computed in full.
 
     Examples
     --------
     >>> import numpy as np, jax.numpy as jnp, sparsechol.jax as scj
-    >>> scj.check_pattern(lambda x: x * x[0], jnp.array([1.0, 2.0, 3.0]), pattern=np.eye(3))
+    >>> scj.check_pattern(lambda x: x * x[0], jnp.array([1.0, 2.0, 3.0]), sparsity=np.eye(3))
     array([[1, 0],
            [2, 0]])
     """
-    flat = Flat(f, args, argnums)
-    if pattern is None:
-        pattern = jacobian_pattern(f, *args, argnums=argnums)
-    P = entries_of(pattern)
-    require_shape(P.shape, jacobian_shape(flat, args))
-    forward, backward = products(*flat.split(args))
+    raveled = RaveledFunction(f, args, argnums)
+    if sparsity is None:
+        sparsity = jacobian_pattern(f, *args, argnums=argnums)
+    P = entries_of(sparsity)
+    require_shape(P.shape, jacobian_shape(raveled, args))
+    forward, backward = products(*raveled.split(args))
     rng = np.random.default_rng(seed)
     if forward is not None:
-        return missed_rows(P, forward, backward, rng, probes)
-    return missed_rows(P.T.tocsc(), backward, None, rng, probes)[:, ::-1]
+        return missed_entries(P, forward, backward, rng, probes)
+    return missed_entries(P.T.tocsc(), backward, None, rng, probes)[:, ::-1]
 
 
 def products(vector, f):
-    """Products with the Jacobian and with its transpose, None where they are not possible."""
+    """Return products with the Jacobian and with its transpose; None for an impossible one."""
     forward = backward = None
     try:
         push = jax.linearize(f, vector)[1]
         push(jnp.zeros_like(vector))
         forward = push
-    except TypeError:  # a custom rule for reverse mode
+    except TypeError:  # f has a custom rule for reverse mode
         pass
     try:
         out, pull = jax.vjp(f, vector)
         pull(jnp.zeros_like(out))
         backward = lambda ct: pull(ct)[0]  # noqa: E731
-    except ValueError:  # a loop of unknown length
+    except ValueError:  # f has a loop of unknown length
         pass
     return forward, backward
 
 
-def missed_rows(P, multiply, transposed, rng, probes):
-    """Missed entries of a matrix, given products with it and perhaps with its transpose."""
+def missed_entries(P, multiply, transposed, rng, probes):
+    """Find the missing entries of a matrix, given products with it and perhaps its transpose."""
     m, n = P.shape
     coloring = color(P, order="natural")
     apply = jax.jit(jax.vmap(multiply))
@@ -107,7 +106,7 @@ def missed_rows(P, multiply, transposed, rng, probes):
 
 
 def full_rows(rows, shape, apply, transposed):
-    """Some rows of a matrix, (len(rows), n): by one product each, or by all columns."""
+    """Compute rows of a matrix, (len(rows), n), by one product each or by all columns."""
     m, n = shape
     if transposed is not None and len(rows):
         units = jnp.asarray(rows[:, None] == np.arange(m), float)

@@ -1,11 +1,11 @@
-"""What differs between versions of JAX, and what is not quite public in them: all in one place."""
+"""Collect everything that differs between versions of JAX, or is not quite public in them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 from jax.core import ShapedArray
-from jax.extend.core import Primitive
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Primitive
 from jax.interpreters import ad, batching, mlir, xla
 
 try:
@@ -34,24 +34,28 @@ __all__ = [
 ]
 
 Zero = ad.Zero
-evaluate = xla.apply_primitive  # what a primitive does outside of jit
-is_linear = ad.is_undefined_primal  # whether a transpose rule is asked about this operand
+evaluate = xla.apply_primitive  # runs a primitive outside of jit
+is_linear = ad.is_undefined_primal  # true of the operand that a transpose rule is asked about
 lower_function = mlir.lower_fun
 
 
-def define_jvp(primitive: Primitive, rule) -> None:
+def define_jvp(primitive: Primitive, rule: Callable) -> None:
+    """Register the forward derivative of a primitive."""
     ad.primitive_jvps[primitive] = rule
 
 
-def define_transpose(primitive: Primitive, rule) -> None:
+def define_transpose(primitive: Primitive, rule: Callable) -> None:
+    """Register the transpose of a primitive."""
     ad.primitive_transposes[primitive] = rule
 
 
-def define_batching(primitive: Primitive, rule) -> None:
+def define_batching(primitive: Primitive, rule: Callable) -> None:
+    """Register how `jax.vmap` batches a primitive."""
     batching.primitive_batchers[primitive] = rule
 
 
-def define_lowering(primitive: Primitive, rule, platform: str | None = None) -> None:
+def define_lowering(primitive: Primitive, rule: Callable, platform: str | None = None) -> None:
+    """Register how a primitive is compiled, on one platform or on all others."""
     mlir.register_lowering(primitive, rule, platform=platform)
 
 
@@ -59,50 +63,54 @@ _forever: list = []
 
 
 def kept_alive(context: mlir.LoweringRuleContext) -> list:
-    """What the compiled program holds, to add to; held for ever where JAX has no such list."""
+    """Return the list of objects that a program keeps alive; a global list if JAX has none."""
     return getattr(context.module_context, "keepalives", _forever)
 
 
-def zero_like(x) -> ad.Zero:
-    """The tangent of something that does not move."""
+def zero_like(x: jax.Array) -> ad.Zero:
+    """Return the tangent of a constant."""
     return ad.Zero(jax.typeof(x).to_tangent_aval())
 
 
-def bind_arguments(eqn) -> tuple:
-    """Functions and parameters with which the primitive of an equation is bound again."""
+def bind_arguments(eqn: JaxprEqn) -> tuple:
+    """Return functions and parameters to bind the primitive of an equation again."""
     found = eqn.primitive.get_bind_params(eqn.params)
     return found if isinstance(found, tuple) else ((), found)
 
 
-def is_concrete(x) -> bool:
-    """Whether this is a value, and not something of a transformation."""
+def is_concrete(x: object) -> bool:
+    """Tell whether this is a value, and not a tracer of a transformation."""
     return not isinstance(x, jax.core.Tracer)
 
 
 @dataclass
 class Loop:
-    """What the parameters of `scan` say.
+    """Parameters of `scan`.
 
     Attributes
     ----------
-    jaxpr : of one step: of constants, what is carried, and what comes in
-    consts, carry : how many of them there are
-    length : number of steps
-    reverse : whether the last is the first
+    jaxpr : ClosedJaxpr
+        The program of one step, of constants, carried values and inputs.
+    consts, carry : int
+        Numbers of constants and of carried values.
+    length : int
+        Number of steps.
+    reverse : bool
+        Whether the steps run from the last to the first.
     """
 
-    jaxpr: Any
+    jaxpr: ClosedJaxpr
     consts: int
     carry: int
     length: int
     reverse: bool
 
 
-def loop_of(eqn) -> Loop:
-    """The loop of an equation whose primitive is `scan`.
+def loop_of(eqn: JaxprEqn) -> Loop:
+    """Return the loop of an equation whose primitive is `scan`.
 
-    Counts are not among the parameters of every version: a step has one dimension less of what
-    comes in and of what it yields.
+    Not every version of JAX has the counts among the parameters. They are found by dimensions: the
+    inputs and outputs of a step have one dimension less than those of the loop.
     """
     jaxpr = eqn.params["jaxpr"]
     inner = jaxpr.jaxpr

@@ -1,38 +1,37 @@
-"""Functions of pytrees as functions of one vector, and the patterns of their derivatives."""
+"""Find the sparsity patterns of Jacobians and Hessians, with the rules that users register."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import Primitive
 from scipy.sparse import csc_array
 
-from .._sparsity import propagate as families
+from .._sparsity import propagate
 from ..coloring._pattern import symmetrized
-from ._sparsity_rules import (  # noqa: F401  (they register rules)
-    indices,
-    kernels,
-    loops,
-    products,
-    sparse,
-    windows,
-)
+from . import _sparsity_rules  # noqa: F401  (registers the rules)
+from ._registry import RULES
+from ._typing import OnUnknown, Pytree
 from ._walk import Detection, ReverseOnly
 
 
-class Flat:
-    """A function of pytrees as one of vectors: of those of its arguments that are differentiated.
+class RaveledFunction:
+    """A function of pytrees as a function of one vector.
+
+    The vector holds the arguments that are differentiated, each leaf raveled.
 
     Attributes
     ----------
     shapes : list of tuple
-        Of all leaves of all arguments.
+        Shapes of all leaves of all arguments.
     size : int
-        Number of elements of those that are differentiated.
+        Number of elements of the vector.
     """
 
-    def __init__(self, f, args, argnums):
+    def __init__(self, f: Callable[..., Pytree], args: tuple, argnums: int | Sequence[int]):
         self.f = f
         numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
         if not args or any(not -len(args) <= k < len(args) for k in numbers):
@@ -54,13 +53,13 @@ class Flat:
         self.size = sum(int(np.prod(self.shapes[k])) for k in self.chosen)
 
     def split(self, args):
-        """The vector, and the function of it."""
+        """Return the vector of arguments, and the function of this vector."""
         leaves, tree = jax.tree.flatten(args)
         found = [np.shape(leaf) for leaf in leaves]
         if tree != self.tree or found != self.shapes:
             raise ValueError(
-                f"arguments of shapes {found}: it was prepared for {self.shapes}; another"
-                " sparse_jacobian or sparse_hessian is needed for other shapes"
+                f"the arguments have shapes {found}, and the derivative was prepared for"
+                f" {self.shapes}: call sparse_jacobian or sparse_hessian for the other shapes"
             )
         parts = [jnp.asarray(leaves[k]) for k in self.chosen]
         for part in parts:
@@ -70,7 +69,7 @@ class Flat:
         return vector, partial(self.at, leaves, [part.dtype for part in parts])
 
     def at(self, leaves, dtypes, vector):
-        """All results in one vector."""
+        """Return all results in one vector."""
         leaves, start = list(leaves), 0
         for k, dtype in zip(self.chosen, dtypes, strict=True):
             stop = start + int(np.prod(self.shapes[k]))
@@ -89,32 +88,37 @@ class Flat:
         return jnp.concatenate([y.ravel() for y in results]) if results else jnp.zeros(0)
 
     def gradient(self, leaves, dtypes, vector):
-        """Of a function with one number as its result."""
+        """Return the gradient of a function whose result is one number."""
 
         def scalar(vector):
             out = self.at(leaves, dtypes, vector)
             if out.shape != (1,):
-                raise ValueError(f"a Hessian is that of one number, not of {out.shape[0]}")
+                raise ValueError(
+                    f"a Hessian needs a function that returns one number, not {out.shape[0]}"
+                )
             return out[0]
 
         return jax.grad(scalar)(vector)
 
 
 def abstract(args):
-    """Shapes and types of arguments."""
+    """Return the shapes and types of arguments."""
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), jnp.result_type(x)), args)
 
 
 # ---- detection ----
 
 
-def detect(flat: Flat, args, mode, on_unknown, gradient=False) -> csc_array:
-    """Pattern of the Jacobian, or of the gradient's, from the program of a mode: (m, n)."""
+def detect(raveled: RaveledFunction, args, mode, on_unknown, gradient=False) -> csc_array:
+    """Find the (m, n) pattern of the Jacobian from the program of a mode.
+
+    With `gradient` it is the Jacobian of the gradient.
+    """
 
     def prepare(args):
-        vector, f = flat.split(args)
+        vector, f = raveled.split(args)
         if gradient:
-            f = partial(flat.gradient, *f.args)
+            f = partial(raveled.gradient, *f.args)
         return vector, f
 
     def forward(args, direction):
@@ -138,15 +142,19 @@ def detect(flat: Flat, args, mode, on_unknown, gradient=False) -> csc_array:
     operands[-1] = detection.sets.inputs((direction.size,))
     [found] = detection.follow(jaxpr, operands)
     if found is None:
-        found = families.none(jaxpr.out_avals[0].shape)
-    P = families.pattern(detection.sets, found)
+        found = propagate.none(jaxpr.out_avals[0].shape)
+    P = propagate.pattern(detection.sets, found)
     return P.tocsc() if mode == "forward" else P.T.tocsr().tocsc()  # sorted
 
 
 def jacobian_pattern(
-    f: Any, *args: Any, argnums: int | tuple = 0, mode: str = "auto", on_unknown: str = "dense"
+    f: Callable[..., Pytree],
+    *args: Pytree,
+    argnums: int | Sequence[int] = 0,
+    mode: Literal["auto", "forward", "reverse"] = "auto",
+    on_unknown: OnUnknown = "dense",
 ) -> csc_array:
-    """Where the Jacobian of a function may have entries, whatever the numbers.
+    """Find where the Jacobian of a function may have entries, at any point.
 
     Parameters
     ----------
@@ -157,24 +165,24 @@ def jacobian_pattern(
     argnums : int or tuple of int, optional
         The arguments to differentiate, real floating point numbers.
     mode : {'auto', 'forward', 'reverse'}, optional
-        The program to look at: products with columns, or with rows. 'auto' takes the first that
-        there is.
+        The program to follow: products with columns or with rows of the Jacobian. 'auto' follows
+        the first of them that is possible.
     on_unknown : {'dense', 'raise'}, optional
-        What to do about an operation without a sparsity rule: take all that it returns to depend
-        on all that it takes, with a warning that names it, or raise NotImplementedError.
+        How to treat an operation without a sparsity rule. 'dense': its results are taken to depend
+        on all its operands, and a `SparsityWarning` names it. 'raise': NotImplementedError.
 
     Returns
     -------
     (m, n) csc_array of int8
-        Ones; rows are the elements of all results, columns those of all arguments that are
+        Ones. Rows are the elements of all results, and columns those of all arguments that are
         differentiated, in the order of `jax.tree.leaves`, each of them raveled.
 
     Notes
     -----
     The pattern holds for all points: branches that depend on the point are united, and an index
-    that depends on it may be any. Constants of the program, those of its closure too, are known;
-    other arguments are not. Derivative rules that are given for a function by `jax.custom_jvp` or
-    `jax.custom_vjp` are what is looked at, not the function itself.
+    that depends on the point may take any value. Constants of the program and of its closure are
+    known; other arguments are not. Of a function with `jax.custom_jvp` or `jax.custom_vjp` the
+    derivative rule is followed, and not the function itself.
 
     Examples
     --------
@@ -186,7 +194,7 @@ def jacobian_pattern(
     """
     if mode not in ("auto", "forward", "reverse"):
         raise ValueError(f"mode must be 'auto', 'forward' or 'reverse', not {mode!r}")
-    find = partial(detect, Flat(f, args, argnums), args, on_unknown=on_unknown)
+    find = partial(detect, RaveledFunction(f, args, argnums), args, on_unknown=on_unknown)
     if mode != "auto":
         return find(mode)
     try:
@@ -196,9 +204,12 @@ def jacobian_pattern(
 
 
 def hessian_pattern(
-    f: Any, *args: Any, argnums: int | tuple = 0, on_unknown: str = "dense"
+    f: Callable[..., jax.Array],
+    *args: Pytree,
+    argnums: int | Sequence[int] = 0,
+    on_unknown: OnUnknown = "dense",
 ) -> csc_array:
-    """Where the Hessian of a function may have entries; see `jacobian_pattern`.
+    """Find where the Hessian of a function may have entries, at any point.
 
     Parameters
     ----------
@@ -210,7 +221,7 @@ def hessian_pattern(
     Returns
     -------
     (n, n) csc_array of int8
-        Symmetric.
+        Ones, at symmetric positions.
 
     Examples
     --------
@@ -222,5 +233,61 @@ def hessian_pattern(
      [0 1 1 1]
      [0 0 1 1]]
     """
-    P = detect(Flat(f, args, argnums), args, "forward", on_unknown, gradient=True)
+    P = detect(RaveledFunction(f, args, argnums), args, "forward", on_unknown, gradient=True)
     return symmetrized(P)
+
+
+# ---- rules of users ----
+
+
+def register_sparsity_rule(
+    primitive: Primitive | str, rule: Callable[[list, list, dict[str, Any]], list]
+) -> None:
+    """Register the sparsity of a JAX primitive: which results depend on which operands.
+
+    Parameters
+    ----------
+    primitive : jax.extend.core.Primitive or str
+        The primitive, or its name.
+    rule : callable
+        ``rule(operands, results, params)`` is called with the shapes and types of the operands and
+        of the results (`jax.ShapeDtypeStruct`), and with the parameters of the equation. It returns
+        a list with one element for each result. Each element is a list with one element for each
+        operand: a sparse matrix of shape (elements of the result, elements of the operand) with
+        entries where there may be a dependence, None where there is none, or True if everything may
+        depend on everything.
+
+    Notes
+    -----
+    A rule replaces an earlier one of the same primitive. Detection follows programs that
+    differentiation has made. It therefore asks for the rule of a linear primitive itself; of
+    another primitive it sees the primitives in the derivative rules.
+
+    Examples
+    --------
+    >>> import scipy.sparse as sp, sparsechol.jax as scj
+    >>> def mirror(operands, results, params):
+    ...     n = operands[0].size
+    ...     return [[sp.eye_array(n).tocsr()[::-1]]]
+    >>> scj.register_sparsity_rule("my_mirror", mirror)
+    """
+    name = primitive if isinstance(primitive, str) else primitive.name
+
+    def apply(scope, eqn, operands):
+        wanted = rule(_described(eqn.invars), _described(eqn.outvars), eqn.params)
+        if len(wanted) != len(eqn.outvars):
+            raise ValueError(
+                f"the sparsity rule of '{name}' returned {len(wanted)} lists for"
+                f" {len(eqn.outvars)} results"
+            )
+        return [
+            propagate.connected(scope.sets, matrices, operands, var.aval.shape)
+            for matrices, var in zip(wanted, eqn.outvars, strict=True)
+        ]
+
+    RULES[name] = apply
+
+
+def _described(atoms):
+    """Return the shapes and types of atoms."""
+    return [jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype) for atom in atoms]

@@ -1,29 +1,31 @@
-"""Factor: a factorization as a pytree."""
+"""Define Factor, a Cholesky factorization as a pytree, and `cholesky`, which makes it."""
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from .._scipy.symbolic_factor import SymbolicFactor
 from . import _primitives as primitives
-from ._matrix import SymmetricMatrix, as_vectors, is_traced
+from ._compat import is_concrete
+from ._matrix import SymmetricMatrix, as_vectors
+from ._typing import Trans
 
-stop = jax.lax.stop_gradient
 
-
-def cholesky(M: SymmetricMatrix, check: bool = False) -> "Factor":
-    """Factor a matrix.
+def cholesky(M: SymmetricMatrix, *, check: bool = False) -> "Factor":
+    """Factorize a symmetric (Hermitian) positive definite matrix.
 
     Parameters
     ----------
     M : SymmetricMatrix
     check : bool, optional
-        Outside of transformations: raise where `M` is not positive definite. By default, and in
-        every transformation, the factor is then NaN, with all that is computed from it, and
-        ``Factor.ok`` is False.
+        Raise if `M` is not positive definite; possible outside of transformations. By default the
+        factor of such a matrix is NaN, everything computed from it is NaN, and ``Factor.ok`` is
+        False.
 
     Returns
     -------
@@ -32,7 +34,7 @@ def cholesky(M: SymmetricMatrix, check: bool = False) -> "Factor":
     Raises
     ------
     NotPositiveDefiniteError
-        With ``check=True``; it names the row and column of the matrix.
+        With ``check=True``; the error names the row and column of the matrix.
     ValueError, TypeError
         If the values do not fit the pattern, or ``check=True`` inside a transformation.
 
@@ -45,13 +47,13 @@ def cholesky(M: SymmetricMatrix, check: bool = False) -> "Factor":
     [1. 1.] True
     """
     a, P = M.checked(), M.pattern
-    if check and is_traced(a):
+    if check and not is_concrete(a):
         raise ValueError(
             "check=True needs values that are known: inside jit, grad or vmap look at Factor.ok"
         )
-    F = Factor(P, a, stop(primitives.cholesky(P, stop(a))))
+    F = Factor(P, a, primitives.cholesky_call(P, jax.lax.stop_gradient(a)))
     if check and not F.ok:
-        P.factorize(np.asarray(a))  # says what is wrong, and where
+        P.factorize(np.asarray(a))  # raises, and says what is wrong and where
     return F
 
 
@@ -59,10 +61,9 @@ def cholesky(M: SymmetricMatrix, check: bool = False) -> "Factor":
 class Factor:
     """Cholesky factor of a `SymmetricMatrix`, ``P A P^T = L L^H``; made by `cholesky`.
 
-    A pytree with two leaves, the values of A and the factor; the pattern is static. All methods
-    are differentiable any number of times in the values of A (and in b), in both modes, and are
-    batched by `jax.vmap`; nothing is factored again. The factor itself has no derivative but
-    through A.
+    It is a pytree with two leaves, the values of A and the factor; the pattern is static. Every
+    method is differentiable any number of times in the values of A (and in b), in both modes, and
+    `jax.vmap` batches it. No derivative factors a matrix again.
 
     Attributes
     ----------
@@ -72,13 +73,14 @@ class Factor:
     """
 
     def __init__(self, pattern: SymbolicFactor, values: jax.Array, factor: jax.Array):
+        # The factor has no derivative of its own: `_l` stops it, `attach` gives it one through A.
         self.pattern = pattern
         self._a = values
-        self._l = factor
+        self._leaf = factor
 
     def tree_flatten_with_keys(self):
         keys = map(jax.tree_util.GetAttrKey, ("values", "factor"))
-        return tuple(zip(keys, (self._a, self._l), strict=True)), self.pattern
+        return tuple(zip(keys, (self._a, self._leaf), strict=True)), self.pattern
 
     @classmethod
     def tree_unflatten(cls, pattern, leaves):
@@ -89,7 +91,7 @@ class Factor:
         return self.pattern.shape
 
     @property
-    def dtype(self):
+    def dtype(self) -> np.dtype:
         return self._a.dtype
 
     def __repr__(self) -> str:
@@ -97,22 +99,28 @@ class Factor:
 
     @property
     def matrix(self) -> SymmetricMatrix:
-        """What was factored."""
+        """The matrix that was factored."""
         return SymmetricMatrix(self.pattern, self._a)
 
     @property
     def ok(self) -> jax.Array:
-        """Whether the matrix is positive definite, a boolean; of a batch one for each matrix."""
+        """True where the matrix is positive definite; one boolean for each matrix of a batch."""
         if self.shape[0] == 0:
             return jnp.ones(self._l.shape[:-1], bool)
         return jnp.isfinite(self._l[..., 0])
 
     @property
+    def _l(self) -> jax.Array:
+        """The flat panels of L, as a constant."""
+        return jax.lax.stop_gradient(self._leaf)
+
+    @property
     def _attached(self) -> jax.Array:
-        """The factor as a function of A."""
-        return primitives.attach(self.pattern, self._checked(), stop(self._l))
+        """The flat panels of L, as a function of A."""
+        return primitives.attach_call(self.pattern, self._checked(), self._l)
 
     def _checked(self) -> jax.Array:
+        """Return the values of A, or raise ValueError if this is a batch."""
         if self._a.ndim != 1:
             raise ValueError(
                 f"the factor is a batch of shape {self._a.shape[:-1]}: use its methods under"
@@ -120,31 +128,33 @@ class Factor:
             )
         return self._a
 
-    def solve(self, b: Any) -> jax.Array:
+    def solve(self, b: ArrayLike) -> jax.Array:
         """Solve ``A x = b``.
 
         Parameters
         ----------
         b : (n,) or (n, k) array_like
-            Real or complex. The precision is that of the factor.
+            Real or complex. The solution has the precision of the factor.
 
         Returns
         -------
         x : jax.Array of the shape of `b`
         """
-        a, l = self._checked(), stop(self._l)
-        return on_columns(b, self, lambda x: primitives.solve(self.pattern, a, l, x))
+        a, l = self._checked(), self._l
+        return on_columns(b, self, lambda x: primitives.solve_call(self.pattern, a, l, x))
 
-    def solve_triangular(self, b: Any, trans: Any = "N", permute: bool = True) -> jax.Array:
-        """Solve with L, L^T or L^H.
+    def solve_triangular(
+        self, b: ArrayLike, *, trans: Trans = "N", permute: bool = True
+    ) -> jax.Array:
+        """Solve with the factor L, its transpose L^T or its adjoint L^H.
 
         Parameters
         ----------
         b : (n,) or (n, k) array_like
         trans : {'N', 'T', 'C', 0, 1, 2}, optional
-            ``L y = P b`` (default), ``L^T P x = b``, or ``L^H P x = b``.
+            The system: ``L y = P b`` (default), ``L^T P x = b``, or ``L^H P x = b``.
         permute : bool, optional
-            Whether P is applied; without it all is in the order of ``pattern.perm``.
+            Apply the permutation P. Without it vectors are in the order of ``pattern.perm``.
 
         Returns
         -------
@@ -158,51 +168,64 @@ class Factor:
         def apply(x):
             if plain:
                 x = jnp.conj(x)
-            x = primitives.solve_triangular(self.pattern, l, x, lower, bool(permute))
+            x = primitives.solve_triangular_call(self.pattern, l, x, lower, bool(permute))
             return jnp.conj(x) if plain else x
 
         return on_columns(b, self, apply)
 
     def logdet(self) -> jax.Array:
-        """log det A, a real scalar."""
-        return primitives.logdet(self.pattern, self._checked(), stop(self._l))
+        """Return log det A, a real scalar."""
+        return primitives.logdet_call(self.pattern, self._checked(), self._l)
 
-    def partial_inverse(self, pattern: str = "matrix") -> jax.Array:
-        """Entries of A^-1 where A, or L, has some.
+    def slogdet(self) -> tuple[jax.Array, jax.Array]:
+        """Return the sign of det A and log abs(det A).
+
+        Returns
+        -------
+        sign : jax.Array
+            One, of the type of A; NaN where A is not positive definite.
+        logabsdet : jax.Array
+            A real scalar.
+        """
+        return with_sign(self.logdet(), self.dtype)
+
+    def partial_inverse(self, *, entries: Literal["matrix", "factor"] = "matrix") -> jax.Array:
+        """Compute entries of A^-1 where A, or L, has entries.
 
         Parameters
         ----------
-        pattern : {'matrix', 'factor'}, optional
+        entries : {'matrix', 'factor'}, optional
+            The entries to return, those of A or those of L.
 
         Returns
         -------
         values : jax.Array
-            'matrix': the lower triangle, packed as the values of A are. 'factor': in the order of
-            ``pattern.factor_pattern()``, rows and columns permuted as those of L.
+            'matrix': the lower triangle, packed like the values of A. 'factor': the entries in the
+            order of ``pattern.factor_pattern()``, with rows and columns permuted like those of L.
         """
-        if pattern not in ("matrix", "factor"):
-            raise ValueError(f"pattern must be 'matrix' or 'factor', not {pattern!r}")
-        s = primitives.partial_inverse(self.pattern, self._attached)
-        read = primitives.gather if pattern == "matrix" else primitives.entries
+        if entries not in ("matrix", "factor"):
+            raise ValueError(f"entries must be 'matrix' or 'factor', not {entries!r}")
+        s = primitives.partial_inverse_call(self.pattern, self._attached)
+        read = primitives.gather_call if entries == "matrix" else primitives.entries_call
         return read(self.pattern, s)
 
     def diag_inverse(self) -> jax.Array:
-        """Diagonal of A^-1, (n,) and real: marginal variances."""
-        s = primitives.partial_inverse(self.pattern, self._attached)
-        return primitives.diagonal(self.pattern, s)
+        """Compute the diagonal of A^-1, (n,) and real."""
+        s = primitives.partial_inverse_call(self.pattern, self._attached)
+        return primitives.diagonal_call(self.pattern, s)
 
     @property
     def L(self) -> jax.Array:
         """Entries of L by column, in the order of ``pattern.factor_pattern()``."""
-        return primitives.entries(self.pattern, self._attached)
+        return primitives.entries_call(self.pattern, self._attached)
 
-    def sample(self, key: jax.Array, shape: tuple[int, ...] | int = ()) -> jax.Array:
+    def sample(self, key: jax.Array, *, shape: tuple[int, ...] | int = ()) -> jax.Array:
         """Draw from the normal distribution with mean zero and precision matrix A.
 
         Parameters
         ----------
         key : random key
-        shape : tuple of int, optional
+        shape : int or tuple of int, optional
             Shape of the draws.
 
         Returns
@@ -213,11 +236,19 @@ class Factor:
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         n = self.shape[0]
         z = jax.random.normal(key, (math.prod(shape), n), self.dtype)
-        return self.solve_triangular(z.T, "C").T.reshape(*shape, n)
+        return self.solve_triangular(z.T, trans="C").T.reshape(*shape, n)
 
 
-def on_columns(b: Any, A: "SymmetricMatrix | Factor", apply: Any) -> jax.Array:
-    """A linear map of (n, k) arrays of A's type on b of shape (n,) or (n, k), real or complex."""
+def with_sign(logdet: jax.Array, dtype: np.dtype) -> tuple[jax.Array, jax.Array]:
+    """Return the sign of a determinant beside its logarithm: one, or NaN where that is NaN."""
+    sign = jnp.where(jnp.isnan(logdet), jnp.nan, 1.0).astype(dtype)
+    return jax.lax.stop_gradient(sign), logdet
+
+
+def on_columns(
+    b: ArrayLike, A: "SymmetricMatrix | Factor", apply: Callable[[jax.Array], jax.Array]
+) -> jax.Array:
+    """Apply a linear map of (n, k) arrays of A's type to b of shape (n,) or (n, k)."""
     b = as_vectors(b, A.shape, "b")
     columns = b[:, None] if b.ndim == 1 else b
     if columns.dtype.kind == "c" and A.dtype.kind != "c":

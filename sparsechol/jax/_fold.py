@@ -1,19 +1,19 @@
-"""Values of the constant equations of a jaxpr: with NumPy where that is the same, else with JAX."""
-
-from typing import Any
+"""Compute the constant equations of a jaxpr, with NumPy where it gives the same as JAX."""
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Literal
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
 
 from ._compat import bind_arguments
 
 
-def run_eagerly(eqn: Any, inputs: list) -> list | None:
-    """The results of an equation with these inputs; None if it cannot be run by itself."""
+def run_eagerly(eqn: JaxprEqn, inputs: list) -> list | None:
+    """Return the results of an equation with these inputs; None if it cannot run by itself."""
     try:
         return _run(eqn, inputs)
-    except Exception:  # whatever a primitive does where it is not meant to be: nothing is known
+    except (
+        Exception
+    ):  # a primitive may fail in any way outside of its program: nothing is known then
         return None
 
 
@@ -32,7 +32,7 @@ def _run(eqn, inputs):
 
 
 def _run_all(closed, inputs):
-    """The results of a jaxpr."""
+    """Return the results of a jaxpr."""
     jaxpr = closed.jaxpr
     values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*closed.consts, *inputs], strict=True))
 
@@ -71,6 +71,7 @@ def _slice(x, *, start_indices, limit_indices, strides):
 
 
 def _plain(function):
+    """Return a function that ignores the parameters of an equation."""
     return lambda *x, **_: function(*x)
 
 

@@ -1,16 +1,19 @@
-"""One call each: for a single use of a matrix. Under jit equal factorizations are merged."""
+"""Solve, take determinants or invert with one call, for a single use of a matrix.
 
-from typing import Any
+Under `jax.jit` equal factorizations are merged into one.
+"""
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from . import _primitives as primitives
-from ._factor import cholesky, on_columns
+from ._factor import cholesky, on_columns, with_sign
 from ._matrix import SymmetricMatrix
+from ._typing import ComputeDtype
 
 
-def solve(M: SymmetricMatrix, b: Any, compute_dtype: Any = None) -> jax.Array:
+def solve(M: SymmetricMatrix, b: ArrayLike, *, compute_dtype: ComputeDtype = None) -> jax.Array:
     """Solve ``A x = b``.
 
     Parameters
@@ -18,8 +21,8 @@ def solve(M: SymmetricMatrix, b: Any, compute_dtype: Any = None) -> jax.Array:
     M : SymmetricMatrix
     b : (n,) or (n, k) array_like
     compute_dtype : {None, 'float64'}, optional
-        Precision of the work on values in single precision: their own, or double precision,
-        whether JAX has its 64-bit types enabled or not. What comes out is in single precision.
+        With 'float64' values in single precision are factored in double precision, and the result
+        is rounded. It does not matter whether JAX has its 64-bit types enabled.
 
     Returns
     -------
@@ -35,14 +38,14 @@ def solve(M: SymmetricMatrix, b: Any, compute_dtype: Any = None) -> jax.Array:
     >>> print(np.asarray(jax.grad(f)(jnp.array([4.0, 1.0, 5.0]))).round(4))
     [-0.2105 -0.3684 -0.1579]
     """
-    if not _wide(M, compute_dtype):
+    if not _promoted(M, compute_dtype):
         return cholesky(M).solve(b)
     a = M.checked()
-    return on_columns(b, M, lambda x: primitives.wide_solve(M.pattern, a, x))
+    return on_columns(b, M, lambda x: primitives.wide_solve_call(M.pattern, a, x))
 
 
-def logdet(M: SymmetricMatrix, compute_dtype: Any = None) -> jax.Array:
-    """log det A.
+def logdet(M: SymmetricMatrix, *, compute_dtype: ComputeDtype = None) -> jax.Array:
+    """Compute log det A.
 
     Parameters
     ----------
@@ -63,13 +66,42 @@ def logdet(M: SymmetricMatrix, compute_dtype: Any = None) -> jax.Array:
     >>> print(np.asarray(jax.grad(f)(jnp.array([4.0, 1.0, 5.0]))).round(4))
     [ 0.2632 -0.1053  0.2105]
     """
-    if not _wide(M, compute_dtype):
+    if not _promoted(M, compute_dtype):
         return cholesky(M).logdet()
-    return primitives.wide_logdet(M.pattern, M.checked())
+    return primitives.wide_logdet_call(M.pattern, M.checked())
 
 
-def partial_inverse(M: SymmetricMatrix, compute_dtype: Any = None) -> jax.Array:
-    """Entries of A^-1 on the pattern of A.
+def slogdet(
+    M: SymmetricMatrix, *, compute_dtype: ComputeDtype = None
+) -> tuple[jax.Array, jax.Array]:
+    """Compute the sign of det A and log abs(det A).
+
+    Parameters
+    ----------
+    M : SymmetricMatrix
+    compute_dtype : {None, 'float64'}, optional
+        See `solve`.
+
+    Returns
+    -------
+    sign : jax.Array
+        One, of the type of A; NaN where A is not positive definite.
+    logabsdet : jax.Array
+        See `logdet`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, numpy as np, sparsechol.jax as scj
+    >>> P = scj.analyze(np.array([[4.0, 1.0], [1.0, 5.0]]))
+    >>> sign, logabsdet = scj.slogdet(scj.SymmetricMatrix(P, jnp.array([4.0, 1.0, 5.0])))
+    >>> print(f"{sign:.0f} {logabsdet:.4f}")
+    1 2.9444
+    """
+    return with_sign(logdet(M, compute_dtype=compute_dtype), M.dtype)
+
+
+def partial_inverse(M: SymmetricMatrix, *, compute_dtype: ComputeDtype = None) -> jax.Array:
+    """Compute the entries of A^-1 on the pattern of A.
 
     Parameters
     ----------
@@ -80,7 +112,7 @@ def partial_inverse(M: SymmetricMatrix, compute_dtype: Any = None) -> jax.Array:
     Returns
     -------
     values : (len(M.pattern.indices),) jax.Array
-        The lower triangle, packed as the values of A are; NaN where A is not positive definite.
+        The lower triangle, packed like the values of A; NaN where A is not positive definite.
 
     Examples
     --------
@@ -89,13 +121,40 @@ def partial_inverse(M: SymmetricMatrix, compute_dtype: Any = None) -> jax.Array:
     >>> print(scj.partial_inverse(scj.SymmetricMatrix(P, jnp.array([2.0, 1.0, 2.0]))).round(4))
     [ 0.6667 -0.3333  0.6667]
     """
-    if not _wide(M, compute_dtype):
+    if not _promoted(M, compute_dtype):
         return cholesky(M).partial_inverse()
-    return primitives.wide_partial_inverse(M.pattern, M.checked())
+    return primitives.wide_partial_inverse_call(M.pattern, M.checked())
 
 
-def _wide(M: SymmetricMatrix, compute_dtype: Any) -> bool:
-    """Whether values are in single precision and the work is to be in double precision."""
+def diag_inverse(M: SymmetricMatrix, *, compute_dtype: ComputeDtype = None) -> jax.Array:
+    """Compute the diagonal of A^-1; see `marginal_variances` for a precision matrix.
+
+    Parameters
+    ----------
+    M : SymmetricMatrix
+    compute_dtype : {None, 'float64'}, optional
+        See `solve`. First derivatives are computed in this precision too.
+
+    Returns
+    -------
+    (n,) jax.Array
+        Real; NaN where A is not positive definite.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, numpy as np, sparsechol.jax as scj
+    >>> P = scj.analyze(np.array([[2.0, 1.0], [1.0, 2.0]]))
+    >>> print(scj.diag_inverse(scj.SymmetricMatrix(P, jnp.array([2.0, 1.0, 2.0]))).round(4))
+    [0.6667 0.6667]
+    """
+    if not _promoted(M, compute_dtype):
+        return cholesky(M).diag_inverse()
+    values = primitives.wide_partial_inverse_call(M.pattern, M.checked())
+    return values[M.pattern.indptr[:-1]].real
+
+
+def _promoted(M: SymmetricMatrix, compute_dtype: ComputeDtype) -> bool:
+    """Tell whether values in single precision are to be factored in double precision."""
     if compute_dtype is not None and jnp.dtype(compute_dtype) != "float64":
         raise ValueError(f"compute_dtype must be None or 'float64', not {compute_dtype!r}")
     return compute_dtype is not None and M.dtype in ("float32", "complex64")

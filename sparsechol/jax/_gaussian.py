@@ -1,17 +1,16 @@
-"""Gaussian Markov random fields: the density and draws."""
-
-from typing import Any
+"""Compute densities, draws and variances of Gaussian Markov random fields."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from ._factor import Factor, cholesky
 from ._matrix import SymmetricMatrix
 
 
-def gmrf_logpdf(x: Any, mu: Any, M: SymmetricMatrix | Factor) -> jax.Array:
-    """Log-density of the normal distribution with mean `mu` and precision matrix `M`.
+def gmrf_logpdf(x: ArrayLike, mu: ArrayLike, Q: SymmetricMatrix | Factor) -> jax.Array:
+    """Compute the log-density of the normal distribution with mean `mu` and precision matrix `Q`.
 
     Parameters
     ----------
@@ -19,23 +18,23 @@ def gmrf_logpdf(x: Any, mu: Any, M: SymmetricMatrix | Factor) -> jax.Array:
         Points.
     mu : array_like that broadcasts with `x`
         Mean.
-    M : SymmetricMatrix or Factor
+    Q : SymmetricMatrix or Factor
         Precision matrix, real.
 
     Returns
     -------
     (...) jax.Array
-        NaN where the matrix is not positive definite. Differentiable any number of times in
-        everything.
+        NaN where the matrix is not positive definite. Differentiable any number of times in all
+        operands.
 
     Examples
     --------
     >>> import jax.numpy as jnp, numpy as np, sparsechol.jax as scj
-    >>> M = scj.SymmetricMatrix(scj.analyze(np.eye(2)), jnp.ones(2))
-    >>> round(float(scj.gmrf_logpdf(jnp.zeros(2), 0.0, M)), 4)
+    >>> Q = scj.SymmetricMatrix(scj.analyze(np.eye(2)), jnp.ones(2))
+    >>> round(float(scj.gmrf_logpdf(jnp.zeros(2), 0.0, Q)), 4)
     -1.8379
     """
-    F = _factor_of(M)
+    F = _factor_of(Q)
     n = F.shape[0]
     r = _residual(x, mu, n)
     rows = r.reshape(-1, n)
@@ -44,43 +43,74 @@ def gmrf_logpdf(x: Any, mu: Any, M: SymmetricMatrix | Factor) -> jax.Array:
 
 
 def gmrf_sample(
-    key: jax.Array, mu: Any, M: SymmetricMatrix | Factor, shape: tuple[int, ...] | int = ()
+    key: jax.Array,
+    mu: ArrayLike,
+    Q: SymmetricMatrix | Factor,
+    *,
+    shape: tuple[int, ...] | int = (),
 ) -> jax.Array:
-    """Draw from the normal distribution with mean `mu` and precision matrix `M`.
+    """Draw from the normal distribution with mean `mu` and precision matrix `Q`.
 
     Parameters
     ----------
     key : random key
     mu : array_like that broadcasts with ``(*shape, n)``
-    M : SymmetricMatrix or Factor
-    shape : tuple of int, optional
+    Q : SymmetricMatrix or Factor
+    shape : int or tuple of int, optional
         Shape of the draws.
 
     Returns
     -------
     x : ``(*shape, n)`` jax.Array
-        With pathwise derivatives: a smooth function of `mu` and of the values of `M`.
+        A smooth function of `mu` and of the values of `Q`, with pathwise derivatives.
 
     Examples
     --------
     >>> import jax, jax.numpy as jnp, numpy as np, sparsechol.jax as scj
-    >>> M = scj.SymmetricMatrix(scj.analyze(np.eye(2)), jnp.array([1.0, 100.0]))
-    >>> print(scj.gmrf_sample(jax.random.key(0), 0.0, M, (1000,)).std(axis=0).round(1))
+    >>> Q = scj.SymmetricMatrix(scj.analyze(np.eye(2)), jnp.array([1.0, 100.0]))
+    >>> print(scj.gmrf_sample(jax.random.key(0), 0.0, Q, shape=1000).std(axis=0).round(1))
     [1.  0.1]
     """
-    F = _factor_of(M)
-    draws = F.sample(key, shape)
+    F = _factor_of(Q)
+    draws = F.sample(key, shape=shape)
     return _residual(draws, -jnp.asarray(mu), F.shape[0])
 
 
-def _factor_of(M) -> Factor:
-    F = M if isinstance(M, Factor) else cholesky(M)
+def marginal_variances(Q: SymmetricMatrix | Factor) -> jax.Array:
+    """Compute the variance of each element of a field with precision matrix `Q`.
+
+    This is the statisticians' name of `diag_inverse`, the diagonal of the inverse.
+
+    Parameters
+    ----------
+    Q : SymmetricMatrix or Factor
+        Precision matrix, real.
+
+    Returns
+    -------
+    (n,) jax.Array
+        NaN where the matrix is not positive definite. Differentiable any number of times.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, numpy as np, sparsechol.jax as scj
+    >>> P = scj.analyze(np.array([[2.0, 1.0], [1.0, 2.0]]))
+    >>> print(scj.marginal_variances(scj.SymmetricMatrix(P, jnp.array([2.0, 1.0, 2.0]))).round(4))
+    [0.6667 0.6667]
+    """
+    return _factor_of(Q).diag_inverse()
+
+
+def _factor_of(Q) -> Factor:
+    """Return the factor of a precision matrix; raise TypeError if it is complex."""
+    F = Q if isinstance(Q, Factor) else cholesky(Q)
     if F.dtype.kind == "c":
         raise TypeError(f"the precision matrix holds {F.dtype}: it must be real")
     return F
 
 
 def _residual(x, mu, n) -> jax.Array:
+    """Return ``x - mu``, of the shape of `x`; raise ValueError if shapes do not fit."""
     x = jnp.asarray(x)
     if x.ndim == 0 or x.shape[-1] != n:
         raise ValueError(f"x has shape {x.shape}: its last dimension must be {n}, as the matrix's")

@@ -1,11 +1,11 @@
-"""How a compiled program reaches the kernels.
+"""Lower primitives to calls of the kernels, in one of three ways.
 
     ffi         XLA calls the handler in `_ffi`: no interpreter, no copy
     buffer      XLA calls Python with views of its buffers
     callback    `jax.pure_callback`: copies, and works wherever JAX does
 
-SPARSECHOL_JAX_BACKEND names one of them for the CPU; by default it is the fastest that registers.
-On other devices it is always the last, through the host.
+SPARSECHOL_JAX_BACKEND names the way for the CPU; by default it is the fastest that registers. Other
+devices always take the last, through the host.
 """
 
 import os
@@ -33,7 +33,7 @@ _chosen: str | None = None
 
 
 def backend() -> str:
-    """The lowering for the CPU, chosen when first asked for."""
+    """Return the lowering for the CPU, chosen at the first call."""
     global _chosen
     if _chosen is None:
         wanted = os.environ.get(VARIABLE, "").strip().lower() or "ffi"
@@ -44,7 +44,7 @@ def backend() -> str:
 
 
 def use_backend(name: str) -> None:
-    """Compile for another lowering from now on; what is compiled already stays as it is."""
+    """Choose the lowering of programs that are compiled from now on."""
     global _chosen
     if name == "ffi" and not _register():
         name = "buffer"
@@ -55,8 +55,8 @@ def use_backend(name: str) -> None:
 
 
 def _register() -> bool:
-    # A handler that is registered before the backend is up, and then refused, would take the whole
-    # backend down with it.
+    """Register the handler with XLA, and tell whether XLA takes it."""
+    # The backend must be up before: if it refuses a handler while it starts, it fails as a whole.
     devices = len(jax.devices("cpu"))
     _Hold.released = deque(_Hold.released, maxlen=64 * devices)
     try:
@@ -70,18 +70,19 @@ def _register() -> bool:
 
 
 def _warn(reason: str) -> None:
+    """Warn that calls will be slower."""
     warnings.warn(
-        f"sparsechol: calls from this JAX will be slower, as {reason}", RuntimeWarning, stacklevel=2
+        f"sparsechol: calls from this JAX will be slower: {reason}", RuntimeWarning, stacklevel=2
     )
 
 
 def options_of(lower=False, permute=False, diagonal=1.0, below=1.0):
-    """Flags and weights as `numeric.operations` takes them."""
+    """Return flags and weights as `numeric.operations` takes them."""
     return LOWER * lower + PERMUTE * permute, float(diagonal), float(below)
 
 
 def lower_for_cpu(context, *operands, operation, pattern, options):
-    """Lowering rule of one operation on the CPU."""
+    """Lower one operation on the CPU."""
     chosen = backend()
     if chosen == "ffi":
         high, low = _hold(context, pattern)
@@ -104,10 +105,10 @@ def lower_for_cpu(context, *operands, operation, pattern, options):
 
 
 class _Hold:
-    """Held by a compiled program, for its pattern to live.
+    """Keep a pattern alive while a compiled program may still use it.
 
-    The program may still wait to be run when Python has dropped it, so that the pattern lives on
-    for as long as that can be: JAX's CPU client has up to 32 programs in flight on a device.
+    XLA can run a program after Python has dropped it. JAX's CPU client has up to 32 programs in
+    flight on a device, so the last 64 patterns for each device are kept.
     """
 
     released: ClassVar[deque] = deque(maxlen=64)
@@ -120,7 +121,7 @@ class _Hold:
 
 
 def _hold(context, pattern) -> tuple[int, int]:
-    """Have the program that is being compiled hold a pattern, once; returns its name."""
+    """Let the program that is being compiled hold a pattern, and return the pattern's name."""
     held, frame = kept_alive(context), pattern._frame
     if not any(isinstance(hold, _Hold) and hold.frame is frame for hold in held):
         held.append(_Hold(frame))
@@ -128,7 +129,7 @@ def _hold(context, pattern) -> tuple[int, int]:
 
 
 def lower_with(function, context, *operands, **parameters):
-    """Lower as a traceable function of the operands and the result's aval."""
+    """Lower as a traceable function of the operands and the aval of the result."""
     [aval] = context.avals_out
     out = jax.ShapeDtypeStruct(aval.shape, aval.dtype)
     rule = lower_function(partial(function, out=out, **parameters), multiple_results=False)
@@ -136,6 +137,8 @@ def lower_with(function, context, *operands, **parameters):
 
 
 def through_buffers(*operands, out, operation, pattern, options):
+    """Call the kernel from Python on views of XLA's buffers."""
+
     def call(_, result, *arrays):
         perform(operation, pattern, options, map(np.asarray, arrays), np.asarray(result))
 
@@ -143,6 +146,8 @@ def through_buffers(*operands, out, operation, pattern, options):
 
 
 def through_callback(*operands, out, operation, pattern, options):
+    """Call the kernel from Python on copies of the operands."""
+
     def call(*arrays):
         result = np.empty(out.shape, out.dtype)
         perform(operation, pattern, options, map(np.asarray, arrays), result)
@@ -152,7 +157,7 @@ def through_callback(*operands, out, operation, pattern, options):
 
 
 def perform(operation, pattern, options, arrays, result) -> None:
-    """One call on the host."""
+    """Call a kernel on the host."""
     flags, diagonal, below = options
     arrays = tuple(np.asarray(x, order="C") for x in arrays)
     pattern._frame.perform(CODES[operation], arrays, result, thread_count(), flags, diagonal, below)

@@ -1,6 +1,7 @@
-"""Newton's method and Laplace's approximation on sparse Hessians, with implicit derivatives."""
+"""Minimize by Newton's method on sparse Hessians, with derivatives of the implicit function."""
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,51 +11,35 @@ from jax.flatten_util import ravel_pytree
 from ._factor import cholesky
 from ._matrix import SymmetricMatrix
 from ._sparse_derivatives import SparseHessian, sparse_hessian
+from ._typing import OrderingLike, Pytree
 
-HALVINGS = 30  # of a step
-SHIFTS = 12  # of the diagonal
+HALVINGS = 30  # most halvings of a step
+SHIFTS = 12  # most shifts of the diagonal
 
 
 class Minimum(NamedTuple):
-    """What `newton` returns.
+    """Result of `newton`.
 
     Attributes
     ----------
     x : pytree of arrays
-        The minimizer, like `x0`.
+        The minimizer, a pytree like `x0`.
     converged : bool array
     iterations : int array
     """
 
-    x: Any
+    x: Pytree
     converged: jax.Array
     iterations: jax.Array
 
 
-class Laplace(NamedTuple):
-    """What `laplace` returns.
-
-    Attributes
-    ----------
-    log_marginal : jax.Array
-    mode : pytree of arrays
-        Like `x0`.
-    precision : SymmetricMatrix
-        Of the normal approximation of the latent values: the Hessian of ``-logjoint`` at the mode.
-    """
-
-    log_marginal: jax.Array
-    mode: Any
-    precision: SymmetricMatrix
-
-
 def newton(
-    f: Any,
-    x0: Any,
-    *args: Any,
+    f: Callable[..., jax.Array],
+    x0: Pytree,
+    *args: Pytree,
     tol: float | None = None,
     maxiter: int = 100,
-    ordering: Any = "auto",
+    ordering: OrderingLike = "auto",
 ) -> Minimum:
     """Minimize a convex function with a sparse Hessian by damped Newton steps.
 
@@ -63,28 +48,29 @@ def newton(
     f : callable
         ``f(x, *args)`` returns a real floating point number, twice differentiable in x.
     x0 : pytree of arrays
-        Where to start.
+        The starting point.
     *args : pytrees of arrays
-        What else `f` takes; the minimizer is differentiable in them, and in what `f` takes from its
-        closure.
+        Further arguments of `f`. The minimizer is differentiable in them, and in the variables of
+        the closure of `f`.
     tol : float, optional
-        The method has converged where a step promises to lower f by less than ``tol * (1 + |f|)``;
-        one more step is taken then. By default the rounding unit.
+        The iteration stops after a step that promised to lower f by at most ``tol * (1 + |f|)``.
+        By default the rounding unit.
     maxiter : int, optional
+        Most steps.
     ordering : optional
-        The fill-reducing ordering of the Hessian, as for `analyze`.
+        The fill-reducing ordering of the Hessian, see `sparsechol.analyze`.
 
     Returns
     -------
     Minimum
-        ``(x, converged, iterations)``. Derivatives of x of every order, in both modes, are those of
-        the implicit function, and cost a solve each.
+        ``(x, converged, iterations)``. The derivatives of x, of every order and in both modes, are
+        those of the implicit function; each costs a solve.
 
     Notes
     -----
-    The pattern of the Hessian is found, colored and analyzed once for each trace: compile what is
-    called often. Steps are halved until f decreases enough (Armijo). Where the Hessian is not
-    positive definite, its diagonal is raised until it is.
+    The pattern of the Hessian is found, colored and analyzed once for each trace: use `jax.jit` for
+    a function that is called often. Each step is halved until f decreases enough (Armijo's rule). A
+    Hessian that is not positive definite is replaced by one with a larger diagonal.
 
     Examples
     --------
@@ -97,15 +83,18 @@ def newton(
     >>> print(np.asarray(slopes).round(3))
     [0.574 0.51  0.448]
     """
-    problem = Problem(f, x0, args, ordering)
-    x, converged, iterations = problem.minimum(tol, maxiter)
+    problem = Minimization(f, x0, args, ordering)
+    x, converged, iterations = problem.solve(tol, maxiter)
     return Minimum(problem.unravel(x), converged, iterations)
 
 
-class Problem:
-    """A function of one vector and of arguments, those of its closure too, and its Hessian."""
+class Minimization:
+    """A function of one vector and of arguments, with its sparse Hessian.
 
-    def __init__(self, f, x0, args, ordering):
+    The variables of the function's closure are among the arguments.
+    """
+
+    def __init__(self, f: Callable, x0: Pytree, args: tuple, ordering: OrderingLike):
         x, self.unravel = ravel_pytree(x0)
         if not jnp.issubdtype(x.dtype, jnp.floating):
             raise TypeError(f"x0 has type {x.dtype}: real floating point numbers are needed")
@@ -116,14 +105,14 @@ class Problem:
         self.args = (*args, *consts)
         self.hessian = sparse_hessian(self.f, self.start, *self.args, ordering=ordering)
 
-    def minimum(self, tol, maxiter):
-        """Where it is, whether it was found, and in how many steps."""
+    def solve(self, tol: float | None, maxiter: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Return the minimizer, whether it was found, and the number of steps."""
         tol = float(jnp.finfo(self.start.dtype).eps if tol is None else tol)
         return _implicit(self.f, self.hessian, tol, int(maxiter))(self.start, self.args)
 
 
 def _implicit(f, hessian: SparseHessian, tol, maxiter):
-    """The minimizer as a function of the arguments, with its derivative."""
+    """Return the minimizer as a function of the arguments, with its derivative."""
 
     @jax.custom_jvp
     def minimize(start, args):
@@ -142,7 +131,7 @@ def _implicit(f, hessian: SparseHessian, tol, maxiter):
 
 
 def _iterate(f, hessian, start, args, tol, maxiter):
-    """Damped steps until one of them promises next to nothing, and that one."""
+    """Take damped steps, the last of which promised next to nothing."""
 
     def step(state):
         x, value, _, count = state
@@ -163,9 +152,9 @@ def _iterate(f, hessian, start, args, tol, maxiter):
 
 
 def _direction(M: SymmetricMatrix, gradient):
-    """Newton's, with as much added to the diagonal as it takes for it to be one of descent.
+    """Return Newton's direction, and whether the Hessian is positive definite.
 
-    And whether nothing was added.
+    If it is not, multiples of the identity are added until the direction is one of descent.
     """
     diagonal = M.pattern.indptr[:-1]
     unit = 1e-6 * (1 + jnp.max(jnp.abs(M.values[diagonal]), initial=0.0))
@@ -185,7 +174,7 @@ def _direction(M: SymmetricMatrix, gradient):
 
 
 def _search(f, args, x, value, direction, promised):
-    """Half the step until f decreases by a part of what the step promises."""
+    """Halve the step until f decreases by a part of what the step promises."""
     rounding = 10 * jnp.finfo(x.dtype).eps * (1 + jnp.abs(value))
 
     def too_high(state):
@@ -203,62 +192,3 @@ def _search(f, args, x, value, direction, promised):
 
     _, y, there, _ = jax.lax.while_loop(too_high, half, at(jnp.ones_like(value), 0))
     return y, there
-
-
-def laplace(
-    logjoint: Any,
-    x0: Any,
-    *theta: Any,
-    tol: float | None = None,
-    maxiter: int = 100,
-    ordering: Any = "auto",
-) -> Laplace:
-    """Laplace's approximation of the log of an integral: the marginal density of a latent model.
-
-    Parameters
-    ----------
-    logjoint : callable
-        ``logjoint(x, *theta)``, the log of the joint density of data and latent x: a real number,
-        concave in x, with a sparse Hessian.
-    x0 : pytree of arrays
-        Where the search for the mode starts.
-    *theta : pytrees of arrays
-        Parameters.
-    tol, maxiter, ordering : optional
-        See `newton`.
-
-    Returns
-    -------
-    Laplace
-        ``(log_marginal, mode, precision)``: the log of the integral of ``exp(logjoint(x, *theta))``
-        over x, exact where `logjoint` is quadratic in x, and the normal approximation of x. NaN
-        where no mode is found.
-
-    Notes
-    -----
-    With the mode x and H, the Hessian of ``-logjoint`` there, it is ``logjoint(x) + n/2 log(2 pi) -
-    logdet(H)/2`` (Tierney and Kadane, 1986). All of it is differentiable any number of times in
-    theta: derivatives go through the mode, by the implicit function theorem, and through H
-    (Kristensen et al., 2016. TMB: automatic differentiation and Laplace approximation. J. Stat.
-    Softw. 70(5)).
-
-    Examples
-    --------
-    Counts on a chain, given the log of the precision of its steps:
-
-    >>> import jax, jax.numpy as jnp, sparsechol.jax as scj
-    >>> y = jnp.array([1.0, 0.0, 2.0, 3.0])
-    >>> def logjoint(x, t):
-    ...     walk = 1.5 * t - 0.5 * jnp.exp(t) * jnp.sum((x[1:] - x[:-1]) ** 2)
-    ...     return walk + jnp.sum(y * x - jnp.exp(x))
-    >>> marginal = lambda t: scj.laplace(logjoint, jnp.zeros(4), t).log_marginal
-    >>> value, slope = jax.value_and_grad(marginal)(0.5)
-    >>> print(f"{value:.3f} {slope:.3f}")
-    -0.698 0.141
-    """
-    problem = Problem(lambda x, *theta: -logjoint(x, *theta), x0, theta, ordering)
-    x, converged, _ = problem.minimum(tol, maxiter)
-    x = jnp.where(converged, x, jnp.nan)
-    H = problem.hessian.matrix(x, *problem.args)
-    volume = 0.5 * (x.size * np.log(2 * np.pi) - cholesky(H).logdet())
-    return Laplace(volume - problem.f(x, *problem.args), problem.unravel(x), H)

@@ -1,15 +1,18 @@
-"""The kernels as JAX primitives, with the rules that differentiate, transpose and batch them.
+"""Define the kernels as JAX primitives, with rules to differentiate, transpose and batch them.
 
 Each primitive is one operation of `numeric.operations`, with the same shapes: stored values `a`,
-flat panels `l`, vectors `x` of shape (n, k), each with as many leading dimensions of a batch, of
-which some may be 1. The factor is an ordinary array, the analyzed pattern a static parameter.
+flat panels `l`, vectors `x` of shape (n, k). Every operand may have leading dimensions of a batch;
+they broadcast, and some of them may be 1. The factor is an ordinary array, and the analyzed pattern
+is a static parameter. An operation NAME has a primitive `NAME_p` and a function `NAME_call`.
 
-Two things are functions of A though they are computed from L: `solve` and `logdet` take both and
-move with A alone, at the cost of A's pattern. `attach` makes of a factor that is at hand one that
-moves with A, so that nothing is factored twice. In this module a rule in terms of adjoints is one
-for the inner product ``Re sum(conj(x) y)`` of stored numbers; a transpose in JAX has the conjugates
-on both sides. The sweeps are closed under differentiation (see numeric.derivatives), so that every
-rule here is made of the functions of this module again, for derivatives of every order.
+`solve` and `logdet` are functions of A, though the kernels compute them from L. Their primitives
+take both and move with A alone, so that a derivative costs no more than the pattern of A. `attach`
+turns a factor that is at hand into one that moves with A, so that no matrix is factored twice.
+
+A rule in terms of adjoints is one for the inner product ``Re sum(conj(x) y)`` of stored numbers; a
+transpose in JAX has the conjugates on both sides. The sweeps are closed under differentiation (see
+numeric.derivatives). Every rule here is therefore made of the functions of this module again, and
+gives derivatives of every order.
 """
 
 from functools import partial, reduce
@@ -38,13 +41,13 @@ from ._lowering import lower_for_cpu, lower_with, options_of, through_callback
 
 
 def _core(pattern, letter, columns):
-    """Shape of one array, see numeric.operations."""
+    """Return the shape of one array, see numeric.operations."""
     length = pattern._frame.length(letter)
     return {0: (), 1: (length,), 2: (length, columns)}[CORE_RANK[letter]]
 
 
 def _lead(aval, letter):
-    """Dimensions of the batch."""
+    """Return the dimensions of the batch."""
     return aval.shape[: len(aval.shape) - CORE_RANK[letter]]
 
 
@@ -56,7 +59,11 @@ def _real(dtype):
 
 
 def _define(name, operation=None, unused=""):
-    """A primitive of an operation, preceded by operands that it moves with but does not read."""
+    """Return the primitive of an operation.
+
+    `unused` names operands that stand before the others: the result moves with them, and the kernel
+    does not read them.
+    """
     operation = name if operation is None else operation
     letters, result = NAMES[operation].split(">")
     letters = unused + letters
@@ -96,12 +103,12 @@ def _define(name, operation=None, unused=""):
 
 
 def _bind(primitive, pattern, *operands, **options):
-    """Call a primitive whose type is that of the operands that are not real by nature."""
+    """Call a primitive on values of the type of the first operand."""
     return primitive.bind(*operands, pattern=pattern, dtype=np.dtype(operands[0].dtype), **options)
 
 
 def _batch(primitive, args, dims, **parameters):
-    """One more leading dimension, of length 1 where an operand has none."""
+    """Add a leading dimension to each operand, of length 1 where it is not batched."""
     args = [
         jnp.expand_dims(x, 0) if d is None else jnp.moveaxis(x, d, 0)
         for x, d in zip(args, dims, strict=True)
@@ -110,7 +117,7 @@ def _batch(primitive, args, dims, **parameters):
 
 
 def _batch_columns(primitive, args, dims, **parameters):
-    """Vectors of one and the same matrix are taken side by side."""
+    """Put vectors side by side where the matrix is the same for all of them."""
     *matrix, x = args
     if any(d is not None for d in dims[:-1]):
         return _batch(primitive, args, dims, **parameters)
@@ -121,6 +128,7 @@ def _batch_columns(primitive, args, dims, **parameters):
 
 
 def _moves(tangent):
+    """Tell whether a tangent or cotangent is more than a symbolic zero."""
     return type(tangent) is not Zero
 
 
@@ -129,13 +137,16 @@ def _sum(terms):
 
 
 def _unbroadcast(x, aval):
-    """Sum over the dimensions of a batch along which an operand is the same."""
+    """Sum over the batch dimensions along which an operand is the same."""
     axes = tuple(i for i, (s, t) in enumerate(zip(x.shape, aval.shape, strict=True)) if s != t)
     return x.sum(axes, keepdims=True) if axes else x
 
 
 def _transposes(primitive, **rules):
-    """Transposes from adjoints: rules[_q](pattern, ct, *others, **options) for operand q."""
+    """Define transposes by adjoints.
+
+    ``rules["_q"](pattern, ct, *others, **options)`` is the adjoint in operand q.
+    """
 
     def transpose(ct, *args, pattern, dtype, **options):
         out: list = [None] * len(args)
@@ -152,7 +163,7 @@ def _transposes(primitive, **rules):
 
 
 def _multilinear(primitive, **rules):
-    """Derivatives of a primitive that is linear in each operand; `rules` as for `_transposes`."""
+    """Define the derivatives of a primitive that is linear in each operand; see `_transposes`."""
 
     def jvp(primals, tangents, **parameters):
         out = primitive.bind(*primals, **parameters)
@@ -170,236 +181,236 @@ def _multilinear(primitive, **rules):
 # ---- maps between arrays: linear ----
 
 
-_gather = _define("gather")
-_scatter = _define("scatter")
-_weigh = _define("weigh")
-_diagonal = _define("diagonal")
-_place_diagonal = _define("place_diagonal")
-_entries = _define("entries")
-_place_entries = _define("place_entries")
-_fold = _define("fold")
-_unfold = _define("unfold")
+gather_p = _define("gather")
+scatter_p = _define("scatter")
+weigh_p = _define("weigh")
+diagonal_p = _define("diagonal")
+place_diagonal_p = _define("place_diagonal")
+entries_p = _define("entries")
+place_entries_p = _define("place_entries")
+fold_p = _define("fold")
+unfold_p = _define("unfold")
 
 
-def gather(pattern, flat, diagonal=1.0, below=1.0):
-    """Stored values from flat panels, with weights on and below the diagonal."""
-    return _bind(_gather, pattern, flat, diagonal=diagonal, below=below)
+def gather_call(pattern, flat, diagonal=1.0, below=1.0):
+    """Gather stored values from flat panels, with weights on and below the diagonal."""
+    return _bind(gather_p, pattern, flat, diagonal=diagonal, below=below)
 
 
-def scatter(pattern, a, diagonal=1.0, below=1.0):
-    """Flat panels from stored values; the adjoint of `gather`."""
-    return _bind(_scatter, pattern, a, diagonal=diagonal, below=below)
+def scatter_call(pattern, a, diagonal=1.0, below=1.0):
+    """Scatter stored values into flat panels; the adjoint of `gather`."""
+    return _bind(scatter_p, pattern, a, diagonal=diagonal, below=below)
 
 
-def weigh(pattern, flat, diagonal, below):
-    """Flat panels with weights on and below the diagonal."""
-    return _bind(_weigh, pattern, flat, diagonal=diagonal, below=below)
+def weigh_call(pattern, flat, diagonal, below):
+    """Multiply flat panels by weights on and below the diagonal."""
+    return _bind(weigh_p, pattern, flat, diagonal=diagonal, below=below)
 
 
-def diagonal(pattern, flat):
-    """Diagonal of flat panels in the order of A, real."""
-    return _bind(_diagonal, pattern, flat)
+def diagonal_call(pattern, flat):
+    """Return the real diagonal of flat panels, in the order of A."""
+    return _bind(diagonal_p, pattern, flat)
 
 
-def place_diagonal(pattern, rows, dtype):
-    """Flat panels with this diagonal, in the order of A; the adjoint of `diagonal`."""
-    return _place_diagonal.bind(rows, pattern=pattern, dtype=np.dtype(dtype))
+def place_diagonal_call(pattern, rows, dtype):
+    """Return flat panels with a diagonal given in the order of A; the adjoint of `diagonal`."""
+    return place_diagonal_p.bind(rows, pattern=pattern, dtype=np.dtype(dtype))
 
 
-def entries(pattern, flat):
-    """Entries of L by column from flat panels."""
+def entries_call(pattern, flat):
+    """Return the entries of L by column from flat panels."""
     pattern._frame.know_factor(pattern)
-    return _bind(_entries, pattern, flat)
+    return _bind(entries_p, pattern, flat)
 
 
-def place_entries(pattern, values):
-    """Flat panels from entries of L; the adjoint of `entries`."""
+def place_entries_call(pattern, values):
+    """Return flat panels from the entries of L; the adjoint of `entries`."""
     pattern._frame.know_factor(pattern)
-    return _bind(_place_entries, pattern, values)
+    return _bind(place_entries_p, pattern, values)
 
 
-def fold(pattern, full, diagonal=1.0, below=1.0):
-    """Stored values from both triangles, by column: their weighed sum."""
+def fold_call(pattern, full, diagonal=1.0, below=1.0):
+    """Return stored values as the weighted sum of both triangles, given by column."""
     pattern._frame.know_both_triangles(pattern)
-    return _bind(_fold, pattern, full, diagonal=diagonal, below=below)
+    return _bind(fold_p, pattern, full, diagonal=diagonal, below=below)
 
 
-def unfold(pattern, a, diagonal=1.0, below=1.0):
-    """Both triangles, by column, from stored values; the adjoint of `fold`."""
+def unfold_call(pattern, a, diagonal=1.0, below=1.0):
+    """Return both triangles, by column, from stored values; the adjoint of `fold`."""
     pattern._frame.know_both_triangles(pattern)
-    return _bind(_unfold, pattern, a, diagonal=diagonal, below=below)
+    return _bind(unfold_p, pattern, a, diagonal=diagonal, below=below)
 
 
-_multilinear(_gather, _0=scatter)
-_multilinear(_scatter, _0=gather)
-_multilinear(_weigh, _0=weigh)
-_multilinear(_entries, _0=place_entries)
-_multilinear(_place_entries, _0=entries)
-_multilinear(_fold, _0=unfold)
-_multilinear(_unfold, _0=fold)
+_multilinear(gather_p, _0=scatter_call)
+_multilinear(scatter_p, _0=gather_call)
+_multilinear(weigh_p, _0=weigh_call)
+_multilinear(entries_p, _0=place_entries_call)
+_multilinear(place_entries_p, _0=entries_call)
+_multilinear(fold_p, _0=unfold_call)
+_multilinear(unfold_p, _0=fold_call)
 
 
 # ---- products: linear in each operand ----
 
 
-_outer = _define("outer")
-_inner = _define("inner")
-_product = _define("product")
-_sampled_outer = _define("sampled_outer")
-_factor_product = _define("factor_product")
-_factor_outer = _define("factor_outer")
+outer_p = _define("outer")
+inner_p = _define("inner")
+product_p = _define("product")
+sampled_outer_p = _define("sampled_outer")
+factor_product_p = _define("factor_product")
+factor_outer_p = _define("factor_outer")
 
 
-def outer(pattern, x, y):
-    """Lower triangle of X Y^H + Y X^H on the panels."""
-    return _bind(_outer, pattern, x, y)
+def outer_call(pattern, x, y):
+    """Return the lower triangle of X Y^H + Y X^H on the panels."""
+    return _bind(outer_p, pattern, x, y)
 
 
-def inner(pattern, s, y):
-    """Lower triangle of S Y on the panels, S Hermitian from its lower triangle."""
-    return _bind(_inner, pattern, s, y)
+def inner_call(pattern, s, y):
+    """Return the lower triangle of S Y on the panels; S is Hermitian, kept by its lower half."""
+    return _bind(inner_p, pattern, s, y)
 
 
-def product(pattern, a, x):
-    """A x."""
-    return _bind(_product, pattern, a, x)
+def product_call(pattern, a, x):
+    """Return A x."""
+    return _bind(product_p, pattern, a, x)
 
 
-def sampled_outer(pattern, x, y):
-    """Gradient of Re(x^H A y) in the stored values of A."""
-    return _bind(_sampled_outer, pattern, x, y)
+def sampled_outer_call(pattern, x, y):
+    """Return the gradient of Re(x^H A y) in the stored values of A."""
+    return _bind(sampled_outer_p, pattern, x, y)
 
 
-def factor_product(pattern, l, x, lower, permute):
-    """The triangle that `solve_triangular` solves with times x."""
-    return _bind(_factor_product, pattern, l, x, lower=lower, permute=permute)
+def factor_product_call(pattern, l, x, lower, permute):
+    """Multiply x by the triangle that `solve_triangular` solves with."""
+    return _bind(factor_product_p, pattern, l, x, lower=lower, permute=permute)
 
 
-def factor_outer(pattern, w, x, lower, permute):
-    """Gradient of Re(w^H K x) in L, where K is the triangle that `solve_triangular` solves with."""
-    return _bind(_factor_outer, pattern, w, x, lower=lower, permute=permute)
+def factor_outer_call(pattern, w, x, lower, permute):
+    """Return the gradient in L of Re(w^H K x), for the triangle K of `solve_triangular`."""
+    return _bind(factor_outer_p, pattern, w, x, lower=lower, permute=permute)
 
 
 def _outer_adjoint(pattern, m, y):
-    return inner(pattern, weigh(pattern, m, 2.0, 1.0), y)
+    return inner_call(pattern, weigh_call(pattern, m, 2.0, 1.0), y)
 
 
-_multilinear(_outer, _0=_outer_adjoint, _1=_outer_adjoint)
+_multilinear(outer_p, _0=_outer_adjoint, _1=_outer_adjoint)
 _multilinear(
-    _inner,
-    _0=lambda pattern, z, y: weigh(pattern, outer(pattern, z, y), 0.5, 1.0),
-    _1=lambda pattern, z, s: inner(pattern, s, z),
+    inner_p,
+    _0=lambda pattern, z, y: weigh_call(pattern, outer_call(pattern, z, y), 0.5, 1.0),
+    _1=lambda pattern, z, s: inner_call(pattern, s, z),
 )
 _multilinear(
-    _product,
-    _0=sampled_outer,
-    _1=lambda pattern, w, a: product(pattern, a, w),
+    product_p,
+    _0=sampled_outer_call,
+    _1=lambda pattern, w, a: product_call(pattern, a, w),
 )
-_multilinear(_sampled_outer, _0=product, _1=product)
-define_batching(_product, partial(_batch_columns, _product))
+_multilinear(sampled_outer_p, _0=product_call, _1=product_call)
+define_batching(product_p, partial(_batch_columns, product_p))
 
 
 def _diagonal_jvp(primals, tangents, **parameters):
-    return _diagonal.bind(*primals, **parameters), _diagonal.bind(*tangents, **parameters)
+    return diagonal_p.bind(*primals, **parameters), diagonal_p.bind(*tangents, **parameters)
 
 
 def _diagonal_transpose(ct, flat, *, pattern, dtype):
     if not _moves(ct):
         return [Zero(flat.aval)]
-    return [_unbroadcast(place_diagonal(pattern, ct, dtype), flat.aval)]
+    return [_unbroadcast(place_diagonal_call(pattern, ct, dtype), flat.aval)]
 
 
 def _place_diagonal_jvp(primals, tangents, **parameters):
-    values = _place_diagonal.bind(*primals, **parameters)
-    return values, _place_diagonal.bind(*tangents, **parameters)
+    values = place_diagonal_p.bind(*primals, **parameters)
+    return values, place_diagonal_p.bind(*tangents, **parameters)
 
 
 def _place_diagonal_transpose(ct, rows, *, pattern, dtype):
     if not _moves(ct):
         return [Zero(rows.aval)]
-    return [_unbroadcast(diagonal(pattern, ct), rows.aval)]
+    return [_unbroadcast(diagonal_call(pattern, ct), rows.aval)]
 
 
-define_jvp(_diagonal, _diagonal_jvp)
-define_transpose(_diagonal, _diagonal_transpose)
-define_jvp(_place_diagonal, _place_diagonal_jvp)
-define_transpose(_place_diagonal, _place_diagonal_transpose)
+define_jvp(diagonal_p, _diagonal_jvp)
+define_transpose(diagonal_p, _diagonal_transpose)
+define_jvp(place_diagonal_p, _place_diagonal_jvp)
+define_transpose(place_diagonal_p, _place_diagonal_transpose)
 
 
 # ---- the factorization and its tangent ----
 
 
-_cholesky = _define("cholesky")
-_tangent = _define("tangent")
-_tangent_panels = _define("tangent_panels")
-_adjoint = _define("adjoint")
+cholesky_p = _define("cholesky")
+tangent_p = _define("tangent")
+tangent_panels_p = _define("tangent_panels")
+adjoint_p = _define("adjoint")
 
 
-def cholesky(pattern, a):
-    """Flat panels of L; all NaN where A is not positive definite."""
-    return _bind(_cholesky, pattern, a)
+def cholesky_call(pattern, a):
+    """Return the flat panels of L; all of them are NaN where A is not positive definite."""
+    return _bind(cholesky_p, pattern, a)
 
 
-def tangent(pattern, l, da):
-    """Change of L that a change of the stored values of A makes."""
-    return _bind(_tangent, pattern, l, da)
+def tangent_call(pattern, l, da):
+    """Return the change of L for a change of the stored values of A."""
+    return _bind(tangent_p, pattern, l, da)
 
 
-def tangent_panels(pattern, l, m):
-    """The same from the change of A on the panels."""
-    return _bind(_tangent_panels, pattern, l, m)
+def tangent_panels_call(pattern, l, m):
+    """Return the change of L for a change of A on the panels."""
+    return _bind(tangent_panels_p, pattern, l, m)
 
 
-def adjoint(pattern, l, c):
-    """Gradient in entries of A on the panels from one in those of L."""
-    return _bind(_adjoint, pattern, l, c)
+def adjoint_call(pattern, l, c):
+    """Return the gradient in the entries of A, on the panels, from the gradient in those of L."""
+    return _bind(adjoint_p, pattern, l, c)
 
 
 def _cholesky_jvp(primals, tangents, *, pattern, dtype):
     [a], [da] = primals, tangents
-    l = cholesky(pattern, a)
-    return l, tangent(pattern, l, da)
+    l = cholesky_call(pattern, a)
+    return l, tangent_call(pattern, l, da)
 
 
 def _tangent_jvp(from_values, primals, tangents, *, pattern, dtype):
     (l, m), (dl, dm) = primals, tangents
-    apply = tangent if from_values else tangent_panels
+    apply = tangent_call if from_values else tangent_panels_call
     x = apply(pattern, l, m)
     if not _moves(dl):
         return x, apply(pattern, l, dm)
-    change = -outer(pattern, dl, x)
+    change = -outer_call(pattern, dl, x)
     if _moves(dm):
-        change = change + (scatter(pattern, dm) if from_values else dm)
-    return x, tangent_panels(pattern, l, change)
+        change = change + (scatter_call(pattern, dm) if from_values else dm)
+    return x, tangent_panels_call(pattern, l, change)
 
 
 def _adjoint_jvp(primals, tangents, *, pattern, dtype):
     (l, c), (dl, dc) = primals, tangents
-    a = adjoint(pattern, l, c)
+    a = adjoint_call(pattern, l, c)
     terms = [dc] if _moves(dc) else []
     if _moves(dl):
-        terms.append(-inner(pattern, weigh(pattern, a, 2.0, 1.0), dl))
-    return a, adjoint(pattern, l, _sum(terms))
+        terms.append(-inner_call(pattern, weigh_call(pattern, a, 2.0, 1.0), dl))
+    return a, adjoint_call(pattern, l, _sum(terms))
 
 
-define_jvp(_cholesky, _cholesky_jvp)
-define_jvp(_tangent, partial(_tangent_jvp, True))
-define_jvp(_tangent_panels, partial(_tangent_jvp, False))
-define_jvp(_adjoint, _adjoint_jvp)
-_transposes(_tangent, _1=lambda pattern, c, l: gather(pattern, adjoint(pattern, l, c)))
-_transposes(_tangent_panels, _1=lambda pattern, c, l: adjoint(pattern, l, c))
-_transposes(_adjoint, _1=lambda pattern, m, l: tangent_panels(pattern, l, m))
+define_jvp(cholesky_p, _cholesky_jvp)
+define_jvp(tangent_p, partial(_tangent_jvp, True))
+define_jvp(tangent_panels_p, partial(_tangent_jvp, False))
+define_jvp(adjoint_p, _adjoint_jvp)
+_transposes(tangent_p, _1=lambda pattern, c, l: gather_call(pattern, adjoint_call(pattern, l, c)))
+_transposes(tangent_panels_p, _1=lambda pattern, c, l: adjoint_call(pattern, l, c))
+_transposes(adjoint_p, _1=lambda pattern, m, l: tangent_panels_call(pattern, l, m))
 
 
 # ---- a factor that moves with A ----
 
 
-_attach = Primitive("sparsechol_attach")
+attach_p = Primitive("sparsechol_attach")
 
 
-def attach(pattern, a, l):
-    """l, the factor of A, as a function of a."""
-    return _attach.bind(a, l, pattern=pattern)
+def attach_call(pattern, a, l):
+    """Return l, the factor of A, as a function of a."""
+    return attach_p.bind(a, l, pattern=pattern)
 
 
 def _attached(a, l, *, pattern):
@@ -413,9 +424,9 @@ def _attach_abstract(a, l, *, pattern):
 
 
 def _attach_jvp(primals, tangents, *, pattern):
-    out = attach(pattern, *primals)
+    out = attach_call(pattern, *primals)
     da, _ = tangents
-    return out, tangent(pattern, out, da) if _moves(da) else zero_like(out)
+    return out, tangent_call(pattern, out, da) if _moves(da) else zero_like(out)
 
 
 def _lower_attach(context, *operands, pattern):
@@ -424,100 +435,118 @@ def _lower_attach(context, *operands, pattern):
     )
 
 
-_attach.def_impl(_attached)
-_attach.def_abstract_eval(_attach_abstract)
-define_lowering(_attach, _lower_attach)
-define_batching(_attach, partial(_batch, _attach))
-define_jvp(_attach, _attach_jvp)
+attach_p.def_impl(_attached)
+attach_p.def_abstract_eval(_attach_abstract)
+define_lowering(attach_p, _lower_attach)
+define_batching(attach_p, partial(_batch, attach_p))
+define_jvp(attach_p, _attach_jvp)
 
 
 # ---- what is computed from a factor ----
 
 
-_partial_inverse = _define("partial_inverse")
-_sandwich = _define("sandwich")
-_logdet = _define("logdet", unused="a")
-_solve = _define("solve", unused="a")
-_solve_triangular = _define("solve_triangular")
+partial_inverse_p = _define("partial_inverse")
+sandwich_p = _define("sandwich")
+logdet_p = _define("logdet", unused="a")
+solve_p = _define("solve", unused="a")
+solve_triangular_p = _define("solve_triangular")
 
 
-def partial_inverse(pattern, l):
-    """A^-1 on the panels; their squares are full."""
-    return _bind(_partial_inverse, pattern, l)
+def partial_inverse_call(pattern, l):
+    """Return A^-1 on the panels; the diagonal blocks are full."""
+    return _bind(partial_inverse_p, pattern, l)
 
 
-def sandwich(pattern, l, s, x):
-    """A^-1 M A^-1 on the panels from s = `partial_inverse` and x = `tangent` of M."""
-    return _bind(_sandwich, pattern, l, s, x)
+def sandwich_call(pattern, l, s, x):
+    """Return A^-1 M A^-1 on the panels, from s = `partial_inverse` and x = `tangent` of M."""
+    return _bind(sandwich_p, pattern, l, s, x)
 
 
-def logdet(pattern, a, l):
-    """log det A."""
-    return _bind(_logdet, pattern, a, l)
+def logdet_call(pattern, a, l):
+    """Return log det A."""
+    return _bind(logdet_p, pattern, a, l)
 
 
-def solve(pattern, a, l, b):
-    """A^-1 b."""
-    return _bind(_solve, pattern, a, l, b)
+def solve_call(pattern, a, l, b):
+    """Return A^-1 b."""
+    return _bind(solve_p, pattern, a, l, b)
 
 
-def solve_triangular(pattern, l, b, lower, permute):
-    """L^-1 P b, or P^T L^-H b; without `permute` all in the order of L."""
-    return _bind(_solve_triangular, pattern, l, b, lower=lower, permute=permute)
+def solve_triangular_call(pattern, l, b, lower, permute):
+    """Return L^-1 P b, or P^T L^-H b; without `permute` all is in the order of L."""
+    return _bind(solve_triangular_p, pattern, l, b, lower=lower, permute=permute)
 
 
 def _partial_inverse_jvp(primals, tangents, *, pattern, dtype):
     [l], [dl] = primals, tangents
-    s = partial_inverse(pattern, l)
-    return s, -sandwich(pattern, l, s, dl)
+    s = partial_inverse_call(pattern, l)
+    return s, -sandwich_call(pattern, l, s, dl)
 
 
 def _sandwich_jvp(primals, tangents, *, pattern, dtype):
     (l, s, x), (dl, ds, dx) = primals, tangents
-    h = sandwich(pattern, l, s, x)
-    out = [sandwich(pattern, l, s, dx)] if _moves(dx) else []
-    terms = [inner(pattern, 2 * ds, x)] if _moves(ds) else []
+    h = sandwich_call(pattern, l, s, x)
+    out = [sandwich_call(pattern, l, s, dx)] if _moves(dx) else []
+    terms = [inner_call(pattern, 2 * ds, x)] if _moves(ds) else []
     if _moves(dl):
-        root, change = diagonal(pattern, l), diagonal(pattern, x) * diagonal(pattern, dl)
-        terms.append(-place_diagonal(pattern, 4 * change / root**3, dtype))
-        terms.append(-inner(pattern, 2 * h, dl))
+        root = diagonal_call(pattern, l)
+        change = diagonal_call(pattern, x) * diagonal_call(pattern, dl)
+        terms.append(-place_diagonal_call(pattern, 4 * change / root**3, dtype))
+        terms.append(-inner_call(pattern, 2 * h, dl))
     if terms:
-        out.append(weigh(pattern, adjoint(pattern, l, _sum(terms)), 1.0, 0.5))
+        out.append(weigh_call(pattern, adjoint_call(pattern, l, _sum(terms)), 1.0, 0.5))
     return h, _sum(out)
 
 
 def _sandwich_adjoint(pattern, m, l, s):
-    z = tangent_panels(pattern, l, weigh(pattern, m, 1.0, 0.5))
-    root = diagonal(pattern, l)
-    ends = place_diagonal(pattern, 2 * diagonal(pattern, z) / root**2, m.dtype)
-    return ends + inner(pattern, 2 * s, z)
+    z = tangent_panels_call(pattern, l, weigh_call(pattern, m, 1.0, 0.5))
+    root = diagonal_call(pattern, l)
+    ends = place_diagonal_call(pattern, 2 * diagonal_call(pattern, z) / root**2, m.dtype)
+    return ends + inner_call(pattern, 2 * s, z)
 
 
-def _logdet_jvp(primals, tangents, *, pattern, dtype):
-    (a, l), (da, _) = primals, tangents
-    value = logdet(pattern, a, l)
-    if not _moves(da):
-        return value, zero_like(value)
-    gradient = gather(pattern, partial_inverse(pattern, attach(pattern, a, l)), 1.0, 2.0)
-    return value, jnp.sum(jnp.conj(gradient) * da, axis=-1).real
+def _differentiate_logdet(primitive, gradient):
+    """Define the derivative of log det A, given its gradient in the stored values of A."""
+
+    def jvp(primals, tangents, **parameters):
+        value, da = primitive.bind(*primals, **parameters), tangents[0]
+        if not _moves(da):
+            return value, zero_like(value)
+        g = gradient(parameters["pattern"], *primals)
+        return value, jnp.sum(jnp.conj(g) * da, axis=-1).real
+
+    define_jvp(primitive, jvp)
 
 
-def _solve_jvp(primals, tangents, *, pattern, dtype):
-    (a, l, b), (da, _, db) = primals, tangents
-    x = solve(pattern, a, l, b)
-    terms = [db] if _moves(db) else []
-    if _moves(da):
-        terms.append(-product(pattern, da, x))
-    return x, solve(pattern, a, l, _sum(terms)) if terms else zero_like(x)
+def _logdet_gradient(pattern, a, l):
+    s = partial_inverse_call(pattern, attach_call(pattern, a, l))
+    return gather_call(pattern, s, 1.0, 2.0)
+
+
+def _differentiate_solve(primitive):
+    """Define the rules of A^-1 b, where b is the last operand and the values of A are the first."""
+
+    def jvp(primals, tangents, **parameters):
+        (*matrix, _), (da, *_, db) = primals, tangents
+        x = primitive.bind(*primals, **parameters)
+        terms = [db] if _moves(db) else []
+        if _moves(da):
+            terms.append(-product_call(parameters["pattern"], da, x))
+        if not terms:
+            return x, zero_like(x)
+        return x, primitive.bind(*matrix, _sum(terms), **parameters)
+
+    define_jvp(primitive, jvp)
+    define_batching(primitive, partial(_batch_columns, primitive))
 
 
 def _other(form):
-    """The other triangle: that of the adjoint."""
+    """Return the options of the other triangle, that of the adjoint."""
     return form | {"lower": not form["lower"]}
 
 
-def _triangular(solve, product, outer):
-    """Rules of solves with a triangle, of products with it and of gradients in its entries."""
+def _differentiate_triangle(solve, product, outer):
+    """Define the rules of solves with a triangle, of products with it, and of its gradients."""
 
     def jvp(primals, tangents, *, pattern, dtype, **form):
         (t, b), (dt, db) = primals, tangents
@@ -543,116 +572,102 @@ def _triangular(solve, product, outer):
     define_batching(product, partial(_batch_columns, product))
 
 
-define_jvp(_partial_inverse, _partial_inverse_jvp)
-define_jvp(_sandwich, _sandwich_jvp)
-define_jvp(_logdet, _logdet_jvp)
-define_jvp(_solve, _solve_jvp)
-_transposes(_sandwich, _2=_sandwich_adjoint)
-_transposes(_solve, _2=lambda pattern, c, a, l: solve(pattern, a, l, c))
-define_batching(_solve, partial(_batch_columns, _solve))
-_triangular(_solve_triangular, _factor_product, _factor_outer)
+define_jvp(partial_inverse_p, _partial_inverse_jvp)
+define_jvp(sandwich_p, _sandwich_jvp)
+_transposes(sandwich_p, _2=_sandwich_adjoint)
+_transposes(solve_p, _2=lambda pattern, c, a, l: solve_call(pattern, a, l, c))
+_differentiate_logdet(logdet_p, _logdet_gradient)
+_differentiate_solve(solve_p)
+_differentiate_triangle(solve_triangular_p, factor_product_p, factor_outer_p)
 
 
 # ---- triangles that are no factors ----
 
 
-_plain_solve = _define("plain_solve")
-_plain_product = _define("plain_product")
-_plain_outer = _define("plain_outer")
+plain_solve_p = _define("plain_solve")
+plain_product_p = _define("plain_product")
+plain_outer_p = _define("plain_outer")
 
 
-def plain_solve(pattern, t, b, lower):
-    """T^-1 b, or T^-H b, for a lower triangle T by column."""
-    return _bind(_plain_solve, pattern, t, b, lower=lower)
+def plain_solve_call(pattern, t, b, lower):
+    """Return T^-1 b, or T^-H b, for a lower triangle T by column."""
+    return _bind(plain_solve_p, pattern, t, b, lower=lower)
 
 
-def plain_product(pattern, t, x, lower):
-    """T x, or T^H x."""
-    return _bind(_plain_product, pattern, t, x, lower=lower)
+def plain_product_call(pattern, t, x, lower):
+    """Return T x, or T^H x."""
+    return _bind(plain_product_p, pattern, t, x, lower=lower)
 
 
-def plain_outer(pattern, w, x, lower):
-    """Gradient of Re(w^H T x), or Re(w^H T^H x), in the entries of T."""
-    return _bind(_plain_outer, pattern, w, x, lower=lower)
+def plain_outer_call(pattern, w, x, lower):
+    """Return the gradient of Re(w^H T x), or Re(w^H T^H x), in the entries of T."""
+    return _bind(plain_outer_p, pattern, w, x, lower=lower)
 
 
-_triangular(_plain_solve, _plain_product, _plain_outer)
+_differentiate_triangle(plain_solve_p, plain_product_p, plain_outer_p)
 
 
 # ---- single precision in, double precision inside ----
 
 
-_wide_logdet = _define("wide_logdet")
-_wide_solve = _define("wide_solve")
-_wide_partial_inverse = _define("wide_partial_inverse")
-_wide_sandwich = _define("wide_sandwich")
+wide_logdet_p = _define("wide_logdet")
+wide_solve_p = _define("wide_solve")
+wide_partial_inverse_p = _define("wide_partial_inverse")
+wide_sandwich_p = _define("wide_sandwich")
 
 
-def wide_logdet(pattern, a):
-    """log det A."""
-    return _bind(_wide_logdet, pattern, a)
+def wide_logdet_call(pattern, a):
+    """Return log det A."""
+    return _bind(wide_logdet_p, pattern, a)
 
 
-def wide_solve(pattern, a, b):
-    """A^-1 b."""
-    return _bind(_wide_solve, pattern, a, b)
+def wide_solve_call(pattern, a, b):
+    """Return A^-1 b."""
+    return _bind(wide_solve_p, pattern, a, b)
 
 
-def wide_partial_inverse(pattern, a, diagonal=1.0, below=1.0):
-    """A^-1 on the pattern of A, with weights on and below the diagonal."""
-    return _bind(_wide_partial_inverse, pattern, a, diagonal=diagonal, below=below)
+def wide_partial_inverse_call(pattern, a, diagonal=1.0, below=1.0):
+    """Return A^-1 on the pattern of A, with weights on and below the diagonal."""
+    return _bind(wide_partial_inverse_p, pattern, a, diagonal=diagonal, below=below)
 
 
-def wide_sandwich(pattern, a, m, diagonal=1.0, below=1.0):
-    """A^-1 M A^-1 on the pattern of A, weighed; derivatives in A are in single precision."""
-    return _bind(_wide_sandwich, pattern, a, m, diagonal=diagonal, below=below)
+def wide_sandwich_call(pattern, a, m, diagonal=1.0, below=1.0):
+    """Return A^-1 M A^-1 on the pattern of A, with weights.
 
-
-def _wide_logdet_jvp(primals, tangents, *, pattern, dtype):
-    [a], [da] = primals, tangents
-    gradient = wide_partial_inverse(pattern, a, 1.0, 2.0)
-    return wide_logdet(pattern, a), jnp.sum(jnp.conj(gradient) * da, axis=-1).real
-
-
-def _wide_solve_jvp(primals, tangents, *, pattern, dtype):
-    (a, b), (da, db) = primals, tangents
-    x = wide_solve(pattern, a, b)
-    terms = [db] if _moves(db) else []
-    if _moves(da):
-        terms.append(-product(pattern, da, x))
-    return x, wide_solve(pattern, a, _sum(terms))
+    Derivatives in A are in single precision.
+    """
+    return _bind(wide_sandwich_p, pattern, a, m, diagonal=diagonal, below=below)
 
 
 def _wide_partial_inverse_jvp(primals, tangents, *, pattern, dtype, **weights):
     [a], [da] = primals, tangents
-    s = wide_partial_inverse(pattern, a, **weights)
-    return s, -wide_sandwich(pattern, a, da, **weights)
+    s = wide_partial_inverse_call(pattern, a, **weights)
+    return s, -wide_sandwich_call(pattern, a, da, **weights)
 
 
 def _wide_sandwich_jvp(primals, tangents, *, pattern, dtype, **weights):
     (a, m), (da, dm) = primals, tangents
-    h = wide_sandwich(pattern, a, m, **weights)
-    terms = [wide_sandwich(pattern, a, dm, **weights)] if _moves(dm) else []
+    h = wide_sandwich_call(pattern, a, m, **weights)
+    terms = [wide_sandwich_call(pattern, a, dm, **weights)] if _moves(dm) else []
     if _moves(da):
         terms.append(jax.jvp(lambda a: _sandwiched(pattern, a, m, **weights), (a,), (da,))[1])
     return h, _sum(terms)
 
 
 def _sandwiched(pattern, a, m, **weights):
-    l = cholesky(pattern, a)
-    h = sandwich(pattern, l, partial_inverse(pattern, l), tangent(pattern, l, m))
-    return gather(pattern, h, **weights)
+    l = cholesky_call(pattern, a)
+    h = sandwich_call(pattern, l, partial_inverse_call(pattern, l), tangent_call(pattern, l, m))
+    return gather_call(pattern, h, **weights)
 
 
 def _wide_sandwich_adjoint(pattern, c, a, diagonal, below):
-    m = gather(pattern, scatter(pattern, c, diagonal, below), 1.0, 0.5)
-    return wide_sandwich(pattern, a, m, 1.0, 2.0)
+    m = gather_call(pattern, scatter_call(pattern, c, diagonal, below), 1.0, 0.5)
+    return wide_sandwich_call(pattern, a, m, 1.0, 2.0)
 
 
-define_jvp(_wide_logdet, _wide_logdet_jvp)
-define_jvp(_wide_solve, _wide_solve_jvp)
-define_jvp(_wide_partial_inverse, _wide_partial_inverse_jvp)
-define_jvp(_wide_sandwich, _wide_sandwich_jvp)
-_transposes(_wide_solve, _1=lambda pattern, c, a: wide_solve(pattern, a, c))
-_transposes(_wide_sandwich, _1=_wide_sandwich_adjoint)
-define_batching(_wide_solve, partial(_batch_columns, _wide_solve))
+define_jvp(wide_partial_inverse_p, _wide_partial_inverse_jvp)
+define_jvp(wide_sandwich_p, _wide_sandwich_jvp)
+_transposes(wide_solve_p, _1=lambda pattern, c, a: wide_solve_call(pattern, a, c))
+_transposes(wide_sandwich_p, _1=_wide_sandwich_adjoint)
+_differentiate_logdet(wide_logdet_p, partial(wide_partial_inverse_call, diagonal=1.0, below=2.0))
+_differentiate_solve(wide_solve_p)

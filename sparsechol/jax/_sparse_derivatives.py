@@ -1,7 +1,8 @@
-"""Sparse Jacobians and Hessians: detected, colored, and evaluated by few products."""
+"""Evaluate sparse Jacobians and Hessians by few products: find the pattern, color it, compress."""
 
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from typing import Any
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -13,42 +14,57 @@ from .._scipy.symbolic_factor import SymbolicFactor, analyze
 from ..coloring import Coloring, color
 from ..coloring._modes import BUDGET, MODES, STRUCTURES, cheapest_first, colored_for
 from ..coloring._pattern import coordinates, entries_of, symmetrized
-from ._detect import Flat, abstract, detect
+from ._compat import is_concrete
+from ._detect import RaveledFunction, abstract, detect
 from ._matrix import SymmetricMatrix
+from ._typing import Mode, OnUnknown, OrderingLike, Pytree, SparsityLike
 from ._walk import ReverseOnly
 
+Matrix = csc_array | csr_array | coo_array | BCOO | BCSR | jax.Array
+Format = Literal["csc", "csr", "coo", "bcoo", "bcsr", "dense"]
+
+MODE_OF = {structure: mode for mode, structure in STRUCTURES.items()}
 HOST = ("csc", "csr", "coo")
 BY_ROW = ("csr", "bcoo", "bcsr")
 FORMATS = (*HOST, "bcoo", "bcsr", "dense")
-LARGE = 10_000_000  # elements of directions that are better computed than stored
+LARGE = 10_000_000  # elements of seeds that are better computed in each call than stored
 
 
-class Prepared:
-    """What Jacobians and Hessians have in common: a pattern, its colors, and the products."""
+class CompressedDerivative:
+    """A sparse matrix of derivatives, evaluated by compressed products.
 
-    def __init__(self, flat: Flat, coloring: Coloring, format, chunk_size):
+    The columns (or rows) of one color share a product. `SparseJacobian` and `SparseHessian` say how
+    products are made.
+    """
+
+    def __init__(
+        self, raveled: RaveledFunction, coloring: Coloring, format: str, chunk_size: int | None
+    ):
         if chunk_size is not None and chunk_size < 1:
             raise ValueError(f"chunk_size must be positive, not {chunk_size}")
         if coloring.method != "direct":
             raise ValueError("a coloring whose method is 'direct' is needed")
-        self._flat = flat
+        self._raveled = raveled
         self.coloring = coloring
         self.format = format
         self._chunk_size = chunk_size
 
     @property
-    def pattern(self) -> csc_array:
+    def sparsity(self) -> csc_array:
+        """Pattern of the matrix: a csc_array of ones where there may be entries."""
         return self.coloring.sparsity
 
     @property
     def shape(self) -> tuple[int, int]:
-        return self.pattern.shape
+        """Shape of the matrix."""
+        return self.sparsity.shape
 
     @cached_property
     def _place(self):
-        """Of each entry in the products: those with columns one by one, and then those with rows.
+        """Position of each entry among the products.
 
-        The coloring has the products with columns side by side.
+        Products with columns come one by one, then those with rows. In the coloring the products
+        with columns are side by side.
         """
         place = self.coloring._recovery.place
         m, k = self.shape[0], self._colors_of_columns
@@ -65,74 +81,72 @@ class Prepared:
 
     @cached_property
     def _by_row(self):
-        """Where the entries in the order of rows stand in the order of columns."""
-        i, j = coordinates(self.pattern)
+        """Positions of the entries in the order of rows among those in the order of columns."""
+        i, j = coordinates(self.sparsity)
         return np.lexsort((j, i))
 
     def _products(self, args):
+        """Return all compressed products in one vector."""
         raise NotImplementedError
 
     def _mapped(self, apply, colors, dtype):
-        """Products with the sums of the unit vectors of each color."""
+        """Apply a product to the sum of the unit vectors of each color."""
         every = np.arange(int(colors.max(initial=-1)) + 1, dtype=colors.dtype)[:, None]
         if every.size * colors.size <= LARGE:
             seeds = jnp.asarray((colors == every).astype(dtype))
         else:
-            seeds = (jnp.asarray(colors) == every).astype(dtype)  # computed again in each call
+            seeds = (jnp.asarray(colors) == every).astype(dtype)
         if self._chunk_size is not None and every.size > self._chunk_size:
             return jax.lax.map(apply, seeds, batch_size=self._chunk_size).ravel()
         return jax.vmap(apply)(seeds).ravel()
 
-    def values(self, *args: Any) -> jax.Array:
-        """The entries of the pattern, by column.
+    def values(self, *args: Pytree) -> jax.Array:
+        """Compute the entries by column.
 
         Parameters
         ----------
-        *args
-            Where, with the shapes that it was prepared for.
+        *args : pytrees of arrays
+            The point of evaluation, with the shapes of the example arguments.
 
         Returns
         -------
-        (pattern.nnz,) jax.Array
-            In the order of ``pattern.indices``. Can be compiled, batched and differentiated.
+        (sparsity.nnz,) jax.Array
+            The entries in the order of ``sparsity.indices``. They can be compiled, batched and
+            differentiated.
         """
         return self._entries(args, self._place)
 
     def _entries(self, args, place):
-        """Entries at places among the products, zero where they are negative."""
-        flat = self._products(args)
-        if not flat.size:
-            return jnp.zeros(place.shape, flat.dtype)
-        if place.size and place.min() < 0:
-            found = flat.at[np.maximum(place, 0)].get(mode="promise_in_bounds")
-            return (
-                jnp.where(place < 0, 0, found) if flat.size else jnp.zeros(place.size, flat.dtype)
-            )
-        return flat.at[place].get(mode="promise_in_bounds")
+        """Return entries at positions among the products, zero where a position is negative."""
+        products = self._products(args)
+        if not products.size:
+            return jnp.zeros(place.shape, products.dtype)
+        found = products.at[np.maximum(place, 0)].get(mode="promise_in_bounds")
+        return jnp.where(place < 0, 0, found) if place.min(initial=0) < 0 else found
 
     @property
     def _format_place(self):
-        """Where the entries are in the order of the format."""
+        """Positions of the entries in the order of the format."""
         return self._place[self._by_row] if self.format in BY_ROW else self._place
 
     @cached_property
     def _compiled(self):
         return jax.jit(lambda args: self._entries(args, self._format_place))
 
-    def __call__(self, *args: Any) -> Any:
-        """The matrix in the format that was asked for.
+    def __call__(self, *args: Pytree) -> Matrix | SymmetricMatrix:
+        """Compute the matrix in the format that was asked for.
 
         Parameters
         ----------
-        *args
-            As for `values`.
+        *args : pytrees of arrays
+            See `values`.
 
         Returns
         -------
-        csc_array, csr_array, coo_array, BCOO, BCSR or jax.Array
-            SciPy's outside of transformations only.
+        csc_array, csr_array, coo_array, BCOO, BCSR, jax.Array or SymmetricMatrix
+            SciPy's formats are possible outside of transformations only.
         """
-        traced = any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(args))
+        traced = not all(map(is_concrete, jax.tree.leaves(args)))
         if traced and self.format in HOST:
             raise TypeError(
                 f"a SciPy array (format={self.format!r}) cannot be made inside jit, grad or vmap:"
@@ -142,10 +156,10 @@ class Prepared:
             self._entries(args, self._format_place) if traced else self._compiled(args)
         )
 
-    def _formatted(self, values):
-        """The matrix with these entries."""
-        rows, columns = coordinates(self.pattern)
-        A = self.pattern
+    def _formatted(self, values: jax.Array) -> Matrix | SymmetricMatrix:
+        """Return the matrix with these entries."""
+        A = self.sparsity
+        rows, columns = coordinates(A)
         if self.format == "csc":
             return csc_array((np.array(values), A.indices, A.indptr), shape=A.shape)
         if self.format == "coo":
@@ -168,20 +182,20 @@ class Prepared:
         m, n = self.shape
         k = self.coloring.num_colors
         return (
-            f"<{type(self).__name__} of shape ({m}, {n}): {self.pattern.nnz} entries, {k} colors>"
+            f"<{type(self).__name__} of shape ({m}, {n}): {self.sparsity.nnz} entries, {k} colors>"
         )
 
 
 @jax.tree_util.register_static
-class SparseJacobian(Prepared):
+class SparseJacobian(CompressedDerivative):
     """The Jacobian of a function, ready to be evaluated; made by `sparse_jacobian`.
 
     Attributes
     ----------
-    pattern : (m, n) csc_array of int8
+    sparsity : (m, n) csc_array of int8
         Ones where there may be entries.
     coloring : sparsechol.coloring.Coloring
-        ``coloring.num_colors`` products with the Jacobian are made.
+        The groups of columns or rows; an evaluation takes ``coloring.num_colors`` products.
     mode : {'forward', 'reverse', 'bidirectional'}
     shape : tuple of int
     format : str
@@ -189,10 +203,11 @@ class SparseJacobian(Prepared):
 
     @property
     def mode(self) -> str:
-        return {structure: mode for mode, structure in STRUCTURES.items()}[self.coloring.structure]
+        """The products that are made: with columns, with rows, or both."""
+        return MODE_OF[self.coloring.structure]
 
     def _products(self, args):
-        vector, f = self._flat.split(args)
+        vector, f = self._raveled.split(args)
         parts = []
         both = self.coloring._both
         if self.mode != "reverse":
@@ -205,14 +220,14 @@ class SparseJacobian(Prepared):
 
 
 def sparse_jacobian(
-    f: Any,
-    *args: Any,
-    argnums: int | tuple = 0,
-    sparsity: Any = None,
-    mode: str = "auto",
+    f: Callable[..., Pytree],
+    *args: Pytree,
+    argnums: int | Sequence[int] = 0,
+    sparsity: SparsityLike | Coloring | None = None,
+    mode: Mode = "auto",
     chunk_size: int | None = None,
-    format: str = "csc",
-    on_unknown: str = "dense",
+    format: Format = "csc",
+    on_unknown: OnUnknown = "dense",
 ) -> SparseJacobian:
     """Prepare the sparse Jacobian of a function: find its pattern, and color it.
 
@@ -225,38 +240,39 @@ def sparse_jacobian(
     argnums : int or tuple of int, optional
         The arguments to differentiate.
     sparsity : (m, n) sparse or dense array, or Coloring, optional
-        Where the Jacobian may have entries, instead of the pattern that is found: a promise, which
-        `check_pattern` can examine. An entry that it lacks spoils others.
+        Where the Jacobian may have entries. By default the pattern is found. A given pattern must
+        have every entry: a missing one corrupts others. `check_pattern` looks for missing entries.
     mode : {'auto', 'forward', 'reverse', 'bidirectional'}, optional
-        Products with the Jacobian (`jax.linearize`), with its transpose (`jax.vjp`), or some of
-        both. 'auto' takes the cheapest that is possible.
+        Products with the Jacobian (`jax.linearize`), with its transpose (`jax.vjp`), or both.
+        'auto' takes the cheapest that is possible.
     chunk_size : int, optional
         Most products to be made at the same time; by default all.
     format : {'csc', 'csr', 'coo', 'bcoo', 'bcsr', 'dense'}, optional
-        What is returned: an array of SciPy, of `jax.experimental.sparse`, or a dense one.
+        Format of the matrix: an array of SciPy, of `jax.experimental.sparse`, or a dense one.
     on_unknown : {'dense', 'raise'}, optional
         See `jacobian_pattern`.
 
     Returns
     -------
     J : SparseJacobian
-        ``J(*args)`` is the matrix, ``J.values(*args)`` its entries by column, which can be
-        compiled, batched and differentiated; ``J.pattern`` and ``J.coloring``. It is static: it can
-        be an argument of a compiled function.
+        ``J(*args)`` is the matrix. ``J.values(*args)`` are its entries by column, which can be
+        compiled, batched and differentiated. ``J.sparsity`` and ``J.coloring`` say where they are
+        and how they are computed. J is static: it can be an argument of a compiled function.
 
     Raises
     ------
     TypeError
         If an argument or a result is not real and floating point.
     ValueError
-        If the shape of `sparsity` differs from that of the Jacobian, a name is unknown; in calls if
-        shapes are not those that it was prepared for.
+        If the shape of `sparsity` differs from that of the Jacobian, or a name is unknown. In later
+        calls, if the shapes of the arguments differ from those of the examples.
 
     Notes
     -----
-    Rows are the elements of all results, columns those of all arguments that are differentiated,
-    in the order of `jax.tree.leaves`, each of them raveled. Curtis, A. R., Powell, M. J. D.,
-    Reid, J. K. (1974). On the estimation of sparse Jacobian matrices. IMA J. Appl. Math. 13(1).
+    Rows are the elements of all results, and columns those of all arguments that are
+    differentiated, in the order of `jax.tree.leaves`, each of them raveled. For the
+    method see Curtis, A. R., Powell, M. J. D., Reid, J. K. (1974). On the estimation of sparse
+    Jacobian matrices. IMA J. Appl. Math. 13(1).
 
     Examples
     --------
@@ -274,23 +290,23 @@ def sparse_jacobian(
         raise ValueError(f"mode must be one of {MODES}, not {mode!r}")
     if format not in FORMATS:
         raise ValueError(f"format must be one of {FORMATS}, not {format!r}")
-    flat = Flat(f, args, argnums)
+    raveled = RaveledFunction(f, args, argnums)
     if sparsity is None:
-        coloring = colored(flat, args, mode, on_unknown)
+        coloring = colored(raveled, args, mode, on_unknown)
     else:
-        coloring = given(sparsity, mode, jacobian_shape(flat, args))
-    return SparseJacobian(flat, coloring, format, chunk_size)
+        coloring = given(sparsity, mode, jacobian_shape(raveled, args))
+    return SparseJacobian(raveled, coloring, format, chunk_size)
 
 
-def jacobian_shape(flat, args):
-    """Number of results and of arguments."""
-    out = jax.eval_shape(lambda args: (lambda v, f: f(v))(*flat.split(args)), abstract(args))
-    return out.size, flat.size
+def jacobian_shape(raveled, args):
+    """Return the numbers of results and of arguments."""
+    out = jax.eval_shape(lambda args: (lambda v, f: f(v))(*raveled.split(args)), abstract(args))
+    return out.size, raveled.size
 
 
-def colored(flat, args, mode, on_unknown) -> Coloring:
+def colored(raveled, args, mode, on_unknown) -> Coloring:
     """Find the pattern of a Jacobian, and color it for a mode."""
-    find = partial(detect, flat, args, on_unknown=on_unknown)
+    find = partial(detect, raveled, args, on_unknown=on_unknown)
     if mode == "bidirectional":
         return colored_for(mode, find("forward") + find("reverse"))
     if mode != "auto":
@@ -310,10 +326,9 @@ def colored(flat, args, mode, on_unknown) -> Coloring:
 
 
 def given(sparsity, mode, shape) -> Coloring:
-    """The coloring of a pattern that the user knows, or their coloring."""
+    """Return the coloring of a pattern that the user gives, or the coloring that the user gives."""
     if isinstance(sparsity, Coloring):
-        modes = {structure: name for name, structure in STRUCTURES.items()}
-        known = modes.get(sparsity.structure)
+        known = MODE_OF.get(sparsity.structure)
         if known is None or mode not in ("auto", known):
             raise ValueError(
                 f"a coloring of structure {sparsity.structure!r} does not fit mode={mode!r}"
@@ -326,87 +341,98 @@ def given(sparsity, mode, shape) -> Coloring:
 
 
 def require_shape(found, wanted):
+    """Raise ValueError if a sparsity pattern has another shape than the derivative."""
     if tuple(found) != tuple(wanted):
-        raise ValueError(f"the sparsity has shape {tuple(found)}, and the derivative {wanted}")
+        raise ValueError(
+            f"the sparsity has shape {tuple(found)}, and the derivative {tuple(wanted)}"
+        )
 
 
 @jax.tree_util.register_static
-class SparseHessian(Prepared):
+class SparseHessian(CompressedDerivative):
     """The Hessian of a function, ready to be evaluated; made by `sparse_hessian`.
 
     Attributes
     ----------
-    pattern : (n, n) csc_array of int8
-        Ones where there may be entries; symmetric.
+    sparsity : (n, n) csc_array of int8
+        Ones where there may be entries, at symmetric positions.
     coloring : sparsechol.coloring.Coloring
-        Of structure 'symmetric': ``coloring.num_colors`` products with the Hessian are made.
-    symbolic : SymbolicFactor
-        The same pattern analyzed for the Cholesky factorization, once.
+        The groups of columns, of structure 'symmetric'; an evaluation takes
+        ``coloring.num_colors`` products.
+    pattern : SymbolicFactor
+        The pattern of the Hessian, analyzed once for the Cholesky factorization.
     shape : tuple of int
     format : str
     """
 
-    def __init__(self, flat, coloring, format, chunk_size, ordering):
-        super().__init__(flat, coloring, format, chunk_size)
-        self._order = ordering
+    def __init__(
+        self,
+        raveled: RaveledFunction,
+        coloring: Coloring,
+        format: str,
+        chunk_size: int | None,
+        ordering: OrderingLike,
+    ):
+        super().__init__(raveled, coloring, format, chunk_size)
+        self._ordering = ordering
 
     def _products(self, args):
-        vector, f = self._flat.split(args)
-        _, push = jax.linearize(partial(self._flat.gradient, *f.args), vector)
+        vector, f = self._raveled.split(args)
+        _, push = jax.linearize(partial(self._raveled.gradient, *f.args), vector)
         return self._mapped(push, self.coloring.colors, vector.dtype)
 
     @cached_property
-    def symbolic(self) -> SymbolicFactor:
-        return analyze(self.pattern, ordering=self._order)
+    def pattern(self) -> SymbolicFactor:
+        """The pattern of the Hessian, analyzed for the Cholesky factorization."""
+        return analyze(self.sparsity, ordering=self._ordering)
 
     @cached_property
     def _packed_place(self):
-        """Of the entries of `symbolic` in the products; -1 if they are not on the pattern."""
-        lower, where = self.coloring._places_in(self.symbolic)
-        place = np.full(len(self.symbolic.indices), -1, self._place.dtype)
+        """Positions of the packed values among the products; -1 for a diagonal that is zero."""
+        lower, where = self.coloring._places_in(self.pattern)
+        place = np.full(len(self.pattern.indices), -1, self._place.dtype)
         place[where] = self._place[lower]
         return place
 
-    def packed(self, *args: Any) -> jax.Array:
-        """The lower triangle as the factorization takes it.
+    def packed(self, *args: Pytree) -> jax.Array:
+        """Compute the lower triangle as packed values.
 
         Parameters
         ----------
-        *args
-            As for `values`.
+        *args : pytrees of arrays
+            See `values`.
 
         Returns
         -------
-        (len(symbolic.indices),) jax.Array
-            What ``symbolic.factorize`` takes in NumPy, and `SymmetricMatrix` with ``symbolic`` in
-            JAX.
-            Diagonal entries that are not on the pattern are zero.
+        (len(pattern.indices),) jax.Array
+            The values that ``pattern.factorize`` takes in NumPy, and `SymmetricMatrix` with
+            ``pattern`` in JAX. Diagonal entries that `sparsity` lacks are zero.
         """
         return self._entries(args, self._packed_place)
 
-    def matrix(self, *args: Any) -> SymmetricMatrix:
-        """The Hessian as a matrix to factorize; see `packed`."""
-        return SymmetricMatrix(self.symbolic, self.packed(*args))
+    def matrix(self, *args: Pytree) -> SymmetricMatrix:
+        """Compute the Hessian as a matrix to factorize; see `packed`."""
+        return SymmetricMatrix(self.pattern, self.packed(*args))
 
     @property
     def _format_place(self):
-        return self._packed_place if self.format == "spd" else super()._format_place
+        return self._packed_place if self.format == "symmetric" else super()._format_place
 
-    def _formatted(self, values):
-        if self.format == "spd":
-            return SymmetricMatrix(self.symbolic, values)
+    def _formatted(self, values: jax.Array) -> Matrix | SymmetricMatrix:
+        if self.format == "symmetric":
+            return SymmetricMatrix(self.pattern, values)
         return super()._formatted(values)
 
 
 def sparse_hessian(
-    f: Any,
-    *args: Any,
-    argnums: int | tuple = 0,
-    sparsity: Any = None,
+    f: Callable[..., jax.Array],
+    *args: Pytree,
+    argnums: int | Sequence[int] = 0,
+    sparsity: SparsityLike | Coloring | None = None,
     chunk_size: int | None = None,
-    format: str = "csc",
-    ordering: Any = "auto",
-    on_unknown: str = "dense",
+    format: Format | Literal["symmetric"] = "csc",
+    ordering: OrderingLike = "auto",
+    on_unknown: OnUnknown = "dense",
 ) -> SparseHessian:
     """Prepare the sparse Hessian of a function: find its pattern, color it, analyze it.
 
@@ -417,19 +443,19 @@ def sparse_hessian(
     *args, argnums, chunk_size, on_unknown
         See `sparse_jacobian`.
     sparsity : (n, n) sparse or dense array, or Coloring of structure 'symmetric', optional
-        Where the Hessian may have entries; both triangles.
-    format : {'csc', 'csr', 'coo', 'bcoo', 'bcsr', 'dense', 'spd'}, optional
-        As for `sparse_jacobian`, both triangles; or 'spd', a `SymmetricMatrix` to factorize, with
-        no conversion in between.
+        Where the Hessian may have entries, in both triangles.
+    format : {'csc', 'csr', 'coo', 'bcoo', 'bcsr', 'dense', 'symmetric'}, optional
+        Format of the matrix. 'symmetric' is a `SymmetricMatrix` to factorize, without any
+        conversion. The others have both triangles, see `sparse_jacobian`.
     ordering : optional
-        The fill-reducing ordering, as for `analyze`.
+        The fill-reducing ordering, see `sparsechol.analyze`.
 
     Returns
     -------
     H : SparseHessian
-        Besides what `sparse_jacobian` returns, ``H.symbolic`` is the pattern analyzed for the
-        Cholesky factorization, ``H.packed(*args)`` the values in its order, and
-        ``H.matrix(*args)`` both of them.
+        H has the methods of `SparseJacobian`, and three more: ``H.pattern`` is the pattern analyzed
+        for the Cholesky factorization, ``H.packed(*args)`` are the values in its order, and
+        ``H.matrix(*args)`` is the `SymmetricMatrix` of both.
 
     Raises
     ------
@@ -454,9 +480,9 @@ def sparse_hessian(
     >>> print(scj.solve(H.matrix(x), jnp.array([13.0, 50.0, 109.0])).round(4))
     [1. 1. 1.]
     """
-    if format not in (*FORMATS, "spd"):
-        raise ValueError(f"format must be one of {(*FORMATS, 'spd')}, not {format!r}")
-    flat = Flat(f, args, argnums)
+    if format not in (*FORMATS, "symmetric"):
+        raise ValueError(f"format must be one of {(*FORMATS, 'symmetric')}, not {format!r}")
+    raveled = RaveledFunction(f, args, argnums)
     if isinstance(sparsity, Coloring):
         if sparsity.structure != "symmetric":
             raise ValueError(
@@ -465,8 +491,8 @@ def sparse_hessian(
         coloring = sparsity
     else:
         if sparsity is None:
-            P = detect(flat, args, "forward", on_unknown, gradient=True)
+            P = detect(raveled, args, "forward", on_unknown, gradient=True)
             sparsity = symmetrized(P)
         coloring = color(sparsity, "symmetric", budget=BUDGET)
-    require_shape(coloring.sparsity.shape, (flat.size, flat.size))
-    return SparseHessian(flat, coloring, format, chunk_size, ordering)
+    require_shape(coloring.sparsity.shape, (raveled.size, raveled.size))
+    return SparseHessian(raveled, coloring, format, chunk_size, ordering)

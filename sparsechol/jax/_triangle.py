@@ -1,116 +1,28 @@
-"""Plain sparse triangles of any pattern: solves and products."""
+"""Solve and multiply with plain sparse triangles of any pattern."""
 
-import hashlib
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from scipy.sparse import csc_array
+from jax.typing import ArrayLike
 
-from .._core.numeric.operations import Frame, frame_of
-from .._scipy.input import as_scipy, check_square, compressed
+from .._scipy.triangular_pattern import TriangularPattern
 from . import _primitives as primitives
-from ._matrix import MADE_OUTSIDE, Stored, as_vectors, is_traced
+from ._compat import is_concrete
+from ._matrix import PackedMatrix, as_vectors
+from ._sparse import MADE_OUTSIDE
+from ._typing import SparsityLike, Trans
 
 
-class TriangularPattern:
-    """Pattern of a sparse triangle; made by `analyze_triangle`. Immutable, equal by content.
-
-    Attributes
-    ----------
-    shape : tuple of int
-    lower : bool
-    indptr, indices : int64 ndarray
-        The lower triangle by column, or the upper one by row, sorted, with the whole diagonal.
-    """
-
-    def __init__(self, indptr: np.ndarray, indices: np.ndarray, lower: bool):
-        self.indptr, self.indices, self.lower = indptr, indices, lower
-        for array in (indptr, indices):
-            array.setflags(write=False)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return (self.indptr.shape[0] - 1,) * 2
-
-    @cached_property
-    def digest(self) -> str:
-        content = hashlib.blake2b(b"sparsechol triangle 1", digest_size=16)
-        content.update(bytes([self.lower]))
-        for array in (self.indptr, self.indices):
-            content.update(np.int64(array.shape[0]).tobytes())
-            content.update(array.tobytes())
-        return content.hexdigest()
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, TriangularPattern):
-            return NotImplemented
-        return self is other or self.digest == other.digest
-
-    def __hash__(self) -> int:
-        return hash(self.digest)
-
-    def __repr__(self) -> str:
-        side = "lower" if self.lower else "upper"
-        return f"<TriangularPattern of shape {self.shape}: {self.indices.shape[0]} {side} entries>"
-
-    @cached_property
-    def _frame(self) -> Frame:
-        return frame_of(self)
-
-    def values(self, T: Any) -> np.ndarray:
-        """Values of a SciPy or dense triangle in the order of `indices`.
-
-        Raises
-        ------
-        ValueError
-            If the shape differs, or an entry of this triangle is outside the pattern.
-        """
-        row, column, data = _entries(T, self.lower)
-        n = self.shape[0]
-        if _shape(T) != self.shape:
-            raise ValueError(f"the matrix has shape {_shape(T)}, the pattern {self.shape}")
-        keys = np.repeat(np.arange(n), np.diff(self.indptr)) * n + self.indices
-        place = np.searchsorted(keys, column * n + row)
-        stray = np.append(keys, -1)[place] != column * n + row
-        if stray.any():
-            i, j = row[stray][0], column[stray][0]
-            i, j = (i, j) if self.lower else (j, i)
-            raise ValueError(f"entry ({i}, {j}) of the matrix is outside the pattern")
-        values = np.zeros(keys.shape[0], dtype=data.dtype)
-        values[place] = data
-        return values
-
-
-def _shape(T):
-    return tuple(np.shape(T)) if not hasattr(T, "shape") else tuple(T.shape)
-
-
-def _entries(T, lower):
-    """Row, column and value of the entries of the triangle, of an upper one transposed."""
-    arrays = compressed(T)
-    check_square(arrays.shape)
-    entries = csc_array(as_scipy(arrays))
-    entries.sum_duplicates()
-    entries = entries.tocoo()
-    row, column = (c.astype(np.int64) for c in entries.coords)
-    if not lower:
-        row, column = column, row
-    inside = row >= column
-    return row[inside], column[inside], entries.data[inside]
-
-
-def analyze_triangle(T: Any, lower: bool = True) -> TriangularPattern:
-    """Pattern of a triangle, outside of any transformation.
+def analyze_triangle(T: SparsityLike, *, lower: bool = True) -> TriangularPattern:
+    """Analyze the pattern of a triangle, outside of any transformation.
 
     Parameters
     ----------
     T : (n, n) SciPy sparse array or dense array
-        Only where it has entries counts.
+        Only the positions of the entries count.
     lower : bool, optional
-        Which triangle is read.
+        The triangle that is read: the lower one by default.
 
     Returns
     -------
@@ -124,20 +36,16 @@ def analyze_triangle(T: Any, lower: bool = True) -> TriangularPattern:
     >>> P.values(np.array([[2.0, 0.0], [1.0, 4.0]]))
     array([2., 1., 4.])
     """
-    if is_traced(T):
+    if not is_concrete(T):
         raise TypeError(MADE_OUTSIDE)
-    row, column, _ = _entries(T, lower)
-    n = _shape(T)[0]
-    keys = np.unique(np.concatenate([column * n + row, np.arange(n) * (n + 1)]))
-    column, row = np.divmod(keys, max(n, 1))
-    indptr = np.zeros(n + 1, np.int64)
-    np.cumsum(np.bincount(column, minlength=n), out=indptr[1:])
-    return TriangularPattern(indptr, row, bool(lower))
+    return TriangularPattern.of(T, lower)
 
 
 @jax.tree_util.register_pytree_with_keys_class
-class TriangularMatrix(Stored):
-    """Sparse triangle: values on a static pattern. A pytree with one leaf.
+class TriangularMatrix(PackedMatrix):
+    """Sparse triangle: values on a static pattern.
+
+    It is a pytree with one leaf, the values.
 
     Parameters
     ----------
@@ -153,7 +61,7 @@ class TriangularMatrix(Stored):
     [2. 5.]
     """
 
-    def __init__(self, pattern: TriangularPattern, values: Any):
+    def __init__(self, pattern: TriangularPattern, values: ArrayLike):
         if not isinstance(pattern, TriangularPattern):
             raise TypeError(
                 f"the pattern is what analyze_triangle returns, not {type(pattern).__name__}"
@@ -165,11 +73,14 @@ class TriangularMatrix(Stored):
         side = "lower" if self.pattern.lower else "upper"
         return f"<TriangularMatrix of shape {self.shape}, {side}, {jax.typeof(self.values)}>"
 
-    def __matmul__(self, x: Any) -> jax.Array:
-        """T x for x of shape (n,) or (n, k)."""
-        return self._apply(primitives.plain_product, self.checked(), x, "N", "x")
+    def __matmul__(self, x: ArrayLike) -> jax.Array:
+        """Return T x for x of shape (n,) or (n, k)."""
+        return self._apply(primitives.plain_product_call, self.checked(), x, "N", "x")
 
-    def _apply(self, operation, values, x, trans, name) -> jax.Array:
+    def _apply(
+        self, operation: Callable, values: jax.Array, x: ArrayLike, trans: Trans, name: str
+    ) -> jax.Array:
+        """Apply the kernel of a product or of a solve to T, its transpose or its adjoint."""
         x = as_vectors(x, self.shape, name)
         kind = jnp.result_type(values, x)
         columns = (x[:, None] if x.ndim == 1 else x).astype(kind)
@@ -184,16 +95,16 @@ class TriangularMatrix(Stored):
 
 
 def solve_triangular(
-    T: TriangularMatrix, b: Any, trans: Any = 0, unit_diagonal: bool = False
+    T: TriangularMatrix, b: ArrayLike, *, trans: Trans = "N", unit_diagonal: bool = False
 ) -> jax.Array:
-    """Solve ``T x = b``, ``T^T x = b`` or ``T^H x = b`` with a sparse triangle.
+    """Solve a sparse triangular system ``T x = b``, ``T^T x = b`` or ``T^H x = b``.
 
     Parameters
     ----------
     T : TriangularMatrix
     b : (n,) or (n, k) array_like
-    trans : {0, 1, 2, 'N', 'T', 'C'}, optional
-        Which of the three.
+    trans : {'N', 'T', 'C', 0, 1, 2}, optional
+        The system: ``T x = b`` (default), ``T^T x = b`` or ``T^H x = b``.
     unit_diagonal : bool, optional
         Take the diagonal as ones.
 
@@ -221,4 +132,4 @@ def solve_triangular(
     values = T.checked()
     if unit_diagonal:
         values = values.at[T.pattern.indptr[:-1]].set(1)
-    return T._apply(primitives.plain_solve, values, b, trans, "b")
+    return T._apply(primitives.plain_solve_call, values, b, trans, "b")

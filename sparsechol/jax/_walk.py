@@ -1,51 +1,47 @@
-"""Which elements of the results of a jaxpr depend on which elements of its operands.
+"""Find which elements of the results of a jaxpr depend on which elements of its operands.
 
-The jaxpr is one that differentiation has made, linear in the operands that are followed: what the
-chosen mode runs, so that a custom derivative rule cannot be missed. Values that depend on none of
-them are known if they are constants of the program; they are computed when a rule asks for them,
-for an index or a zero, and not before. What depends on the point is never known.
+The jaxpr is one that differentiation has made, linear in the operands that are followed. It is the
+program that the chosen mode runs, so that no custom derivative rule is missed. Values that depend
+on none of the followed operands are known if they are constants of the program. They are computed
+when a rule asks for an index or a zero, and not before. A value that depends on the point is never
+known.
 """
 
 import warnings
 from collections.abc import Callable
-from typing import Any
 
-import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from .._sparsity import propagate as families
+from .._exceptions import SparsityWarning
+from .._sparsity import propagate
 from .._sparsity.sets import Sets
 from ._compat import is_concrete, loop_of
 from ._fold import run_eagerly
-from ._sparsity_rules.elementwise import RULES, dense
+from ._registry import RULES, dense
 
-UNROLLED = 500_000  # equations that are followed in a loop one step at a time
+UNROLLED = 500_000  # most equations of a loop that is followed step by step
 MUTABLE = {"new_ref", "empty_ref", "get", "swap", "addupdate", "run_state", "freeze", "new_box"}
 
 
-class SparsityWarning(UserWarning):
-    """An operation without a sparsity rule: all that it returns may depend on all that it takes."""
-
-
 class ReverseOnly(TypeError):
-    """There are no forward derivatives."""
+    """A program has no forward derivatives."""
 
 
 class Varying(Exception):
-    """A value was asked for that is another one in each step of a loop."""
+    """A rule asked for a value that changes from step to step of a loop."""
 
 
 class Unknown:
-    """Stands for a value that is not known."""
+    """A mark in place of a value that is not known."""
 
 
 UNKNOWN = Unknown()
-VARIES = Unknown()  # it would be if the loop were followed step by step
+VARIES = Unknown()  # known only if the loop is followed step by step
 
 
 class Detection:
-    """One detection: the sets, and what to do about operations that have no rule."""
+    """One detection: its sets, and its policy for operations without a rule."""
 
     def __init__(self, n, on_unknown="dense"):
         if on_unknown not in ("dense", "raise"):
@@ -56,13 +52,13 @@ class Detection:
         self._used: dict = {}
 
     def another(self, n):
-        """One for other inputs, with the same answers to what is not known."""
+        """Return a detection for other inputs with the same policy."""
         other = Detection(n, self.on_unknown)
         other.named, other._used = self.named, self._used
         return other
 
     def unknown(self, name):
-        """Say that a primitive has no rule, once."""
+        """Warn once, or raise NotImplementedError, because a primitive has no rule."""
         text = f"the JAX primitive '{name}' has no sparsity rule"
         hint = "see sparsechol.jax.register_sparsity_rule"
         if self.on_unknown == "raise":
@@ -70,13 +66,13 @@ class Detection:
         if name not in self.named:
             self.named.add(name)
             warnings.warn(
-                f"{text}: all that it returns is taken to depend on all that it takes; {hint}",
+                f"{text}: its results are taken to depend on all its operands; {hint}",
                 SparsityWarning,
                 stacklevel=2,
             )
 
     def used(self, jaxpr):
-        """Whether each equation is used for a result."""
+        """Tell for each equation of a jaxpr whether a result needs it."""
         if jaxpr not in self._used:
             wanted = {atom for atom in jaxpr.outvars if not isinstance(atom, Literal)}
             used = []
@@ -88,17 +84,17 @@ class Detection:
         return self._used[jaxpr]
 
     def follow(self, jaxpr, operands):
-        """Sets of the results of a jaxpr; None for one that depends on nothing."""
+        """Return the sets of the results of a jaxpr; None for one that depends on nothing."""
         changing = sorted(MUTABLE & names_in(jaxpr))
         if changing:  # arrays that are written to are not followed
             self.unknown(changing[0])
             found = [ids for ids in operands if ids is not None]
-            return [families.everything(self.sets, found, aval.shape) for aval in jaxpr.out_avals]
+            return [propagate.everything(self.sets, found, aval.shape) for aval in jaxpr.out_avals]
         return Scope(self, jaxpr).run(operands, [UNKNOWN] * len(operands))
 
 
 class Scope:
-    """The variables of one jaxpr: their sets, and their values as far as they are known."""
+    """The variables of one jaxpr: their sets, and the values that are known."""
 
     def __init__(self, detection: Detection, jaxpr: ClosedJaxpr | Jaxpr):
         self.detection = detection
@@ -106,7 +102,7 @@ class Scope:
         closed = isinstance(jaxpr, ClosedJaxpr)
         self.jaxpr = jaxpr.jaxpr if closed else jaxpr
         self.ids: dict = {}
-        self.maker: dict = {}  # the equation that a variable without sets comes from
+        self.maker: dict = {}  # the equation that makes a variable without sets
         # Arrays, Unknown, or a function that returns one of them.
         self.values: dict = {
             var: const if is_concrete(const) else UNKNOWN
@@ -114,7 +110,7 @@ class Scope:
         }
 
     def run(self, operands, values):
-        """Sets of the results."""
+        """Return the sets of the results."""
         for var, ids, value in zip(self.jaxpr.invars, operands, values, strict=True):
             self.values[var] = value if ids is None else UNKNOWN
             if ids is not None:
@@ -132,11 +128,11 @@ class Scope:
         return [self.of(atom) for atom in self.jaxpr.outvars]
 
     def of(self, atom):
-        """The sets of an atom, None if it depends on nothing."""
+        """Return the sets of an atom; None if it depends on nothing."""
         return None if isinstance(atom, Literal) else self.ids.get(atom)
 
     def apply(self, eqn, operands):
-        """Sets of the results of an equation."""
+        """Return the sets of the results of an equation."""
         found = RULES.get(eqn.primitive.name)
         if found is not None:
             return found(self, eqn, operands)
@@ -147,24 +143,25 @@ class Scope:
         return dense(self, eqn, operands)
 
     def call(self, jaxpr, atoms, operands):
-        """Sets of the results of a jaxpr that is called with these atoms."""
+        """Return the sets of the results of a jaxpr that is called with these atoms."""
         return Scope(self.detection, jaxpr).run(operands, self.later(atoms))
 
     def later(self, atoms) -> list[Callable]:
-        """Their values, to be asked for."""
+        """Return functions that look up the values of atoms."""
         return [lambda atom=atom: self.lookup(atom) for atom in atoms]
 
     # ---- values ----
 
     def known(self, values):
-        """Values of the results as far as they are known, where nothing depends on anything."""
+        """Return the values of the results, where no operand depends on anything."""
         self.run([None] * len(values), values)
         return [self.lookup(atom) for atom in self.jaxpr.outvars]
 
     def value(self, atom, within_loops=True) -> np.ndarray | None:
-        """The array that an atom is known to be, or None.
+        """Return the array that an atom is known to be, or None.
 
-        Where it changes in a loop, the loop is followed step by step, or it is None as well.
+        If the value changes in a loop, raise Varying to have the loop followed step by step, or
+        return None with ``within_loops=False``.
         """
         found = self.lookup(atom)
         if found is VARIES and within_loops:
@@ -172,7 +169,7 @@ class Scope:
         return None if isinstance(found, Unknown) else np.asarray(found)
 
     def lookup(self, atom):
-        """The same, or UNKNOWN or VARIES."""
+        """Return the array that an atom is known to be, or UNKNOWN or VARIES."""
         if isinstance(atom, Literal):
             return atom.val
         pending = [atom]
@@ -194,15 +191,16 @@ class Scope:
         return self.values[atom]
 
     def is_settled(self, atom):
+        """Tell whether `lookup` can return at once."""
         if isinstance(atom, Literal):
             return True
         return atom in self.values and not callable(self.values[atom])
 
     def compute(self, eqn):
-        """The values of the results of an equation, of which those of its operands are settled."""
+        """Compute the results of an equation with settled operands."""
         inputs = [a.val if isinstance(a, Literal) else self.values[a] for a in eqn.invars]
         doubts = [x for x in inputs if isinstance(x, Unknown)]
-        # Of a call or a loop some results may be known all the same.
+        # Some results of a call or a loop may be known although some operands are not.
         inner = called(eqn) if doubts else None
         if inner is not None:
             results = Scope(self.detection, inner).known(inputs)
@@ -216,7 +214,7 @@ class Scope:
 
 
 def names_in(jaxpr):
-    """Names of all primitives, of inner jaxprs too."""
+    """Return the names of all primitives, those of inner jaxprs too."""
     plain = jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr
     names = {eqn.primitive.name for eqn in plain.eqns}
     inner = (x for eqn in plain.eqns for value in eqn.params.values() for x in as_tuple(value))
@@ -224,11 +222,12 @@ def names_in(jaxpr):
 
 
 def as_tuple(value):
+    """Return a value as a tuple or list."""
     return value if isinstance(value, tuple | list) else (value,)
 
 
 def called(eqn):
-    """The jaxpr that an equation does nothing but call, or None."""
+    """Return the jaxpr if an equation does nothing but call one, else None."""
     for name in ("jaxpr", "call_jaxpr", "fun_jaxpr", "callee"):
         inner = eqn.params.get(name)
         if isinstance(inner, ClosedJaxpr | Jaxpr):
@@ -242,79 +241,30 @@ def called(eqn):
 
 
 def shapes(atoms):
+    """Return the shapes of atoms."""
     return [atom.aval.shape for atom in atoms]
-
-
-def register_sparsity_rule(primitive: Any, rule: Any) -> None:
-    """Tell which elements of its results a JAX primitive lets depend on which of its operands.
-
-    Parameters
-    ----------
-    primitive : jax.extend.core.Primitive or str
-        The primitive, or its name.
-    rule : callable
-        ``rule(operands, results, params)`` is given shapes and types of the operands and of the
-        results (`jax.ShapeDtypeStruct`) and the parameters of the equation. It returns a list with
-        one element for each result: a list with one element for each operand, which is a sparse
-        matrix of shape (elements of the result, elements of the operand) with entries where there
-        may be a dependence, None where there is none, or True if everything may depend on
-        everything.
-
-    Notes
-    -----
-    A rule replaces the one that was there before. It is asked about programs that differentiation
-    has made: for a primitive that is linear, about itself, and for others about what their
-    derivative rules are made of.
-
-    Examples
-    --------
-    >>> import scipy.sparse as sp, sparsechol.jax as scj
-    >>> def mirror(operands, results, params):
-    ...     n = operands[0].size
-    ...     return [[sp.eye_array(n).tocsr()[::-1]]]
-    >>> scj.register_sparsity_rule("my_mirror", mirror)
-    """
-    name = primitive if isinstance(primitive, str) else primitive.name
-
-    def apply(scope, eqn, operands):
-        wanted = rule(described(eqn.invars), described(eqn.outvars), eqn.params)
-        if len(wanted) != len(eqn.outvars):
-            raise ValueError(
-                f"the sparsity rule of '{name}' returned {len(wanted)} lists for"
-                f" {len(eqn.outvars)} results"
-            )
-        return [
-            families.connected(scope.sets, matrices, operands, var.aval.shape)
-            for matrices, var in zip(wanted, eqn.outvars, strict=True)
-        ]
-
-    RULES[name] = apply
-
-
-def described(atoms):
-    return [jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype) for atom in atoms]
 
 
 # ---- values in loops ----
 
 
 def is_short(loop):
-    """Whether it can be followed one step at a time."""
+    """Tell whether a loop can be followed step by step."""
     return loop.length * len(loop.jaxpr.jaxpr.eqns) <= UNROLLED
 
 
 def turns(loop):
-    """The steps in the order in which they are done."""
+    """Return the steps of a loop in the order in which they run."""
     return range(loop.length)[:: -1 if loop.reverse else 1]
 
 
 def at_step(values, t):
-    """What comes into a step of a loop, as far as it is known."""
+    """Return the known inputs of one step of a loop."""
     return [x if isinstance(x, Unknown) else np.asarray(x)[t] for x in values]
 
 
 def known_of_loop(scope, loop, inputs):
-    """The values of the results of a loop as far as they are known."""
+    """Return the known values of the results of a loop."""
     nc, nk = loop.consts, loop.carry
     state, yields = inputs[nc : nc + nk], [None] * loop.length
     for t in turns(loop):
@@ -325,7 +275,7 @@ def known_of_loop(scope, loop, inputs):
 
 
 def stacked(parts):
-    """One array, if all its parts are known."""
+    """Stack parts into one array, if all of them are known."""
     doubts = [x for x in parts if isinstance(x, Unknown)]
     if doubts:
         return UNKNOWN if UNKNOWN in doubts else VARIES

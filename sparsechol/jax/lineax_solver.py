@@ -1,4 +1,4 @@
-"""An operator and a solver for lineax.
+"""Solve with a SymmetricMatrix in lineax.
 
 Examples
 --------
@@ -25,7 +25,7 @@ from ._matrix import SymmetricMatrix
 
 
 class SPDLinearOperator(lineax.AbstractLinearOperator):
-    """An `SymmetricMatrix` as a lineax operator on vectors of shape (n,).
+    """`SymmetricMatrix` as a lineax operator on vectors of shape (n,).
 
     Parameters
     ----------
@@ -53,9 +53,9 @@ class SPDLinearOperator(lineax.AbstractLinearOperator):
 class Cholesky(lineax.AbstractLinearSolver):
     """Sparse Cholesky factorization of an `SPDLinearOperator`.
 
-    The state is a `Factor`: ``solver.init(operator, {})`` once, and ``state=`` for any number of
-    right-hand sides. lineax differentiates through the operator. Where the matrix is not positive
-    definite, the solution is NaN and lineax reports a singular system.
+    The state is a `Factor`: call ``solver.init(operator, {})`` once and pass ``state=`` for any
+    number of right-hand sides. lineax differentiates through the operator. If the matrix is not
+    positive definite, the solution is NaN and lineax reports a singular system.
     """
 
     def init(self, operator: lineax.AbstractLinearOperator, options: dict[str, Any]) -> Factor:
@@ -87,8 +87,8 @@ def _(operator):
     return SPDLinearOperator(jax.tree.map(jnp.conj, operator.matrix))
 
 
-@lineax.linearize.register(SPDLinearOperator)
-@lineax.materialize.register(SPDLinearOperator)
+@lineax.linearise.register(SPDLinearOperator)
+@lineax.materialise.register(SPDLinearOperator)
 def _(operator):
     return operator
 

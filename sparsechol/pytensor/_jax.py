@@ -25,12 +25,12 @@ def jax_funcify_kernel(op, node=None, **kwargs):
     options = {name: getattr(op, name) for name in OPTIONS.get(op.operation, ())}
     if op.operation == "place_diagonal":
         options = {"dtype": node.outputs[0].type.dtype}
-    return partial(getattr(primitives, op.operation), op.pattern, **options)
+    return partial(getattr(primitives, f"{op.operation}_call"), op.pattern, **options)
 
 
 @jax_funcify.register(QuadForm)
 def jax_funcify_quad_form(op, **kwargs):
     def quad_form(a, x, y):
-        return jnp.sum(x * primitives.product(op.pattern, a, x), axis=0)
+        return jnp.sum(x * primitives.product_call(op.pattern, a, x), axis=0)
 
     return quad_form

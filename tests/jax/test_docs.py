@@ -16,10 +16,11 @@ MODULES = [
     "_factor",
     "_functions",
     "_gaussian",
+    "_laplace",
     "_matrix",
     "_newton",
     "_detect",
-    "_walk",
+    "_sparse",
     "_triangle",
     "lineax_solver",
 ]

@@ -1,5 +1,6 @@
 """The Gaussian layer, single precision, counts of calls, constants in programs."""
 
+import inspect
 import re
 
 import jax
@@ -48,15 +49,15 @@ def test_logpdf_derivatives():
 def test_samples():
     M, mu = SYSTEM.matrix(a), jnp.arange(7.0)
     key = jax.random.key(1)
-    draws = scj.gmrf_sample(key, mu, M, 20_000)
+    draws = scj.gmrf_sample(key, mu, M, shape=20_000)
     assert draws.shape == (20_000, 7)
     np.testing.assert_allclose(draws.mean(0), mu, atol=0.05)
     covariance = np.linalg.inv(SYSTEM.A)
     np.testing.assert_allclose(np.cov(draws.T), covariance, atol=0.05 * abs(covariance).max())
     assert scj.gmrf_sample(key, 0.0, M).shape == (7,)
     np.testing.assert_allclose(
-        scj.gmrf_sample(key, mu, SYSTEM.factor(a), (2, 3)),
-        mu + SYSTEM.factor(a).sample(key, (2, 3)),
+        scj.gmrf_sample(key, mu, SYSTEM.factor(a), shape=(2, 3)),
+        mu + SYSTEM.factor(a).sample(key, shape=(2, 3)),
     )
 
 
@@ -68,6 +69,66 @@ def test_wrong_gaussians():
         scj.gmrf_logpdf(np.ones(7), np.ones((2, 7)), M)
     with pytest.raises(TypeError, match="must be real"):
         scj.gmrf_logpdf(np.ones(7), 0.0, System(np.complex128).matrix(System(np.complex128).a))
+
+
+def test_marginal_variances():
+    dense = jnp.diag(jnp.linalg.inv(SYSTEM.dense(a)))
+    for M in (SYSTEM.matrix(a), SYSTEM.factor(a)):
+        np.testing.assert_allclose(scj.marginal_variances(M), dense, rtol=1e-12)
+    system = System(np.complex128)
+    with pytest.raises(TypeError, match="must be real"):
+        scj.marginal_variances(system.matrix(system.a))
+
+
+# ---- determinants and diagonals ----
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+def test_slogdet(dtype):
+    system = System(dtype)
+    wanted = np.linalg.slogdet(system.A)
+    for found in (system.factor(system.a).slogdet(), scj.slogdet(system.matrix(system.a))):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
+        assert found[0].dtype == dtype
+
+    def f(a, slogdet):
+        sign, value = slogdet(a)
+        return (sign * value).real
+
+    got = jax.jit(jax.grad(lambda a: f(a, lambda a: scj.slogdet(system.matrix(a)))))(system.a)
+    assert differ(got, jax.grad(lambda a: f(a, lambda a: jnp.linalg.slogdet(system.dense(a))))(
+        system.a
+    )) < 1e-12  # fmt: skip
+    assert np.isnan(scj.slogdet(system.matrix(-system.a))).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+def test_diag_inverse(dtype):
+    system = System(dtype)
+
+    def sparse(a):
+        return scj.diag_inverse(system.matrix(a))
+
+    def dense(a):
+        return jnp.diag(jnp.linalg.inv(system.dense(a))).real
+
+    assert differ(sparse(system.a), dense(system.a)) < 1e-12
+    weights = jnp.arange(7.0)
+    got, wanted = (jax.grad(lambda a, f=f: weights @ f(a))(system.a) for f in (sparse, dense))
+    assert differ(got, wanted) < 1e-11
+
+
+# ---- arguments ----
+
+
+@pytest.mark.parametrize("name", [n for n in scj.__all__ if inspect.isfunction(getattr(scj, n))])
+def test_options_are_keywords(name):
+    """All arguments with a default are keyword-only, and all have annotations."""
+    parameters = inspect.signature(getattr(scj, name)).parameters.values()
+    for parameter in parameters:
+        assert parameter.annotation is not inspect.Parameter.empty
+        if parameter.default is not inspect.Parameter.empty:
+            assert parameter.kind is inspect.Parameter.KEYWORD_ONLY
 
 
 # ---- single precision ----
@@ -104,6 +165,8 @@ def test_double_precision_inside(backend, dtype, enabled):
         x = scj.solve(M(values), np.ones(100), compute_dtype="float64")
         assert x.dtype == dtype
         z = scj.partial_inverse(M(values), compute_dtype="float64")
+        d = scj.diag_inverse(M(values), compute_dtype="float64")
+        sign, _ = scj.slogdet(M(values), compute_dtype="float64")
         z_gradient = jax.grad(
             lambda v: jnp.sum(change * scj.partial_inverse(M(v), compute_dtype="float64")).real
         )(values)
@@ -115,6 +178,10 @@ def test_double_precision_inside(backend, dtype, enabled):
     np.testing.assert_allclose(gradient, F.logdet_grad().conj(), **close)
     np.testing.assert_allclose(x, F.solve(np.ones(100)), **close)
     np.testing.assert_allclose(z, F.symbolic.values(F.partial_inverse()), **close)
+    np.testing.assert_allclose(d, F.diag_inverse(), **close)
+    assert sign == 1
+    assert sign.dtype == dtype
+    assert d.dtype == np.float32
     exact = sc.derivatives.logdet_hvp(F, change.astype(wide)).conj()
     assert abs(hvp - exact).max() < 1e-6 * abs(exact).max()
     exact = F.partial_inverse_vjp(change.astype(wide)).conj()
@@ -210,14 +277,16 @@ def test_no_large_constants_in_programs():
 
 
 def test_abstract_evaluation_refuses_wrong_shapes():
-    l = _primitives.cholesky(P, a)  # noqa: E741
+    l = _primitives.cholesky_call(P, a)  # noqa: E741
     for wrong in (
-        lambda: _primitives.cholesky(P, a[:-1]),
-        lambda: _primitives.tangent(P, l, l[:-1]),
-        lambda: _primitives.tangent(P, l, a.astype(np.float32)),
-        lambda: _primitives.product(P, a, jnp.ones((6, 2))),
-        lambda: _primitives.product(P, a, jnp.ones((3,))),
-        lambda: _primitives.solve(P, jnp.stack([a, a]), jnp.stack([l] * 3), jnp.ones((3, 7, 1))),
+        lambda: _primitives.cholesky_call(P, a[:-1]),
+        lambda: _primitives.tangent_call(P, l, l[:-1]),
+        lambda: _primitives.tangent_call(P, l, a.astype(np.float32)),
+        lambda: _primitives.product_call(P, a, jnp.ones((6, 2))),
+        lambda: _primitives.product_call(P, a, jnp.ones((3,))),
+        lambda: _primitives.solve_call(
+            P, jnp.stack([a, a]), jnp.stack([l] * 3), jnp.ones((3, 7, 1))
+        ),
     ):
         with pytest.raises((TypeError, ValueError)):
             wrong()

@@ -39,8 +39,8 @@ def test_operator_is_that_of_its_matrix(system):
         lambda o: lineax.conj(o).mv(x),
         lineax.diagonal,
         lineax.tridiagonal,
-        lambda o: lineax.materialize(o).as_matrix(),
-        lambda o: lineax.linearize(o).mv(x),
+        lambda o: lineax.materialise(o).as_matrix(),
+        lambda o: lineax.linearise(o).mv(x),
         lambda o: (2.0 * o + o).mv(x),
     ):
         assert differ(f(A), f(dense)) < 1e-12

@@ -73,7 +73,7 @@ def test_constants_of_the_closure_stay_known():
         patch.setattr("sparsechol.jax._newton.sparse_hessian", spied)
         f = lambda x, t: jnp.sum(jnp.cosh(A @ x - t))  # noqa: E731
         jax.grad(lambda t: scj.newton(f, jnp.zeros(n), t).x.sum())(jnp.ones(n))
-    assert {H.pattern.nnz for H in seen} == {3 * n - 2}
+    assert {H.sparsity.nnz for H in seen} == {3 * n - 2}
 
 
 def test_batches():

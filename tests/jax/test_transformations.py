@@ -52,10 +52,10 @@ FUNCTIONS = {
         lambda a: solve_triangular(SYSTEM.dense_L(a), (SYSTEM.b * a[1])[P.perm], lower=True),
     ),
     "solve_triangular transposed": (
-        lambda a: SYSTEM.factor(a).solve_triangular(SYSTEM.b * a[1], "T", permute=False),
+        lambda a: SYSTEM.factor(a).solve_triangular(SYSTEM.b * a[1], trans="T", permute=False),
         lambda a: solve_triangular(SYSTEM.dense_L(a), SYSTEM.b * a[1], lower=True, trans="T"),
     ),
-    "sample": (lambda a: SYSTEM.factor(a).sample(KEY, (3,)), dense_sample),
+    "sample": (lambda a: SYSTEM.factor(a).sample(KEY, shape=3), dense_sample),
 }
 
 # What is done to a real function of the stored values.
@@ -143,13 +143,13 @@ COMPLEX_FUNCTIONS = {
         lambda a: jnp.linalg.inv(COMPLEX.dense(a))[COMPLEX.P.indices, COMPLEX.column],
     ),
     "solve_triangular": (
-        lambda a: COMPLEX.factor(a).solve_triangular(COMPLEX.b * a[1], "C"),
+        lambda a: COMPLEX.factor(a).solve_triangular(COMPLEX.b * a[1], trans="C"),
         lambda a: solve_triangular(COMPLEX.dense_L(a), COMPLEX.b * a[1], lower=True, trans="C")[
             COMPLEX.inverse_perm
         ],
     ),
     "solve_triangular transposed": (
-        lambda a: COMPLEX.factor(a).solve_triangular(COMPLEX.b, "T", permute=False),
+        lambda a: COMPLEX.factor(a).solve_triangular(COMPLEX.b, trans="T", permute=False),
         lambda a: solve_triangular(COMPLEX.dense_L(a), COMPLEX.b, lower=True, trans="T"),
     ),
     "product": (

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+import sparsechol as sc
 import sparsechol.jax as scj
 from support.jax_systems import differ
 
@@ -32,7 +33,7 @@ def op(T, trans):
 @pytest.mark.parametrize(("lower", "dtype", "trans"), CASES)
 def test_against_dense(backend, lower, dtype, trans):
     T, b, dt = draw(lower, dtype)
-    pattern = scj.analyze_triangle(sp.csr_array(T), lower)
+    pattern = scj.analyze_triangle(sp.csr_array(T), lower=lower)
     t = jnp.asarray(pattern.values(T))
     dt = jnp.asarray(dt[: len(t)])
     column = np.repeat(np.arange(7), np.diff(pattern.indptr))
@@ -74,7 +75,9 @@ def test_many_right_hand_sides_of_one_triangle():
 def test_patterns():
     T, _, _ = draw(True, float)
     pattern = scj.analyze_triangle(T)
-    assert pattern == scj.analyze_triangle(sp.coo_array(T)) != scj.analyze_triangle(T.T, False)
+    assert (
+        pattern == scj.analyze_triangle(sp.coo_array(T)) != scj.analyze_triangle(T.T, lower=False)
+    )
     assert hash(pattern) == hash(scj.analyze_triangle(sp.csc_array(T)))
     assert pattern != 3
     assert "lower" in repr(pattern)
@@ -88,8 +91,10 @@ def test_wrong_input():
     T, b, _ = draw(True, float)
     pattern = scj.analyze_triangle(T)
     M = scj.TriangularMatrix(pattern, pattern.values(T))
-    with pytest.raises(ValueError, match=r"entry \(\d, \d\) of the matrix is outside the pattern"):
+    outside = r"entry \(\d, \d\) of the matrix is outside the pattern"
+    with pytest.raises(sc.PatternMismatchError, match=outside) as caught:
         pattern.values(np.ones((7, 7)))
+    assert T[caught.value.row, caught.value.column] == 0
     with pytest.raises(ValueError, match="the matrix has shape"):
         pattern.values(np.ones((3, 3)))
     with pytest.raises(ValueError, match="square"):

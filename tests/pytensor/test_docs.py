@@ -26,7 +26,12 @@ def test_sparse_derivatives():
     blocks = documents.blocks_of("sparse_derivatives.md")
     [place] = [k for k, (_, text) in enumerate(blocks) if "import sparsechol.pytensor" in text]
     with pytensor.config.change_flags(mode="FAST_COMPILE"):
-        assert documents.run(blocks[place:]) == 4
+        assert documents.run(blocks[place:]) == 3
+
+
+def test_background():
+    with pytensor.config.change_flags(mode="FAST_COMPILE"):
+        assert documents.run(documents.blocks_of("background.md")) == 1
 
 
 @pytest.mark.parametrize("name", MODULES)

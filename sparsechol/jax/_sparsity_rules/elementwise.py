@@ -1,16 +1,9 @@
-"""Sparsity rules of JAX's primitives, family by family: sets of the results from those of operands.
-
-Each rule is called as ``rule(scope, eqn, operands)``, with an array of sets or None for each
-operand, and returns one or None for each result; ``scope.value(atom)`` is the array that an operand
-is known to be, or None.
-"""
+"""Sparsity rules of elementwise operations, of moving data, and of reductions."""
 
 import numpy as np
 
-from ..._sparsity import propagate as families
-
-RULES: dict = {}
-
+from ..._sparsity import propagate
+from .._registry import or_empty, out_shape, present, rule
 
 ELEMENTWISE = """
     neg add sub rem max min pow integer_pow exp exp2 log log1p expm1 sin cos tan asin acos
@@ -26,34 +19,10 @@ WITHOUT_DERIVATIVE = """
 """
 
 
-def rule(*names):
-    """Register a rule for primitives with these names."""
-
-    def add(function):
-        RULES.update(dict.fromkeys(names, function))
-        return function
-
-    return add
-
-
-def out_shape(eqn, k=0):
-    return eqn.outvars[k].aval.shape
-
-
-def present(operands):
-    return [ids for ids in operands if ids is not None]
-
-
-def dense(scope, eqn, operands):
-    """Each result on all of all operands."""
-    found = present(operands)
-    return [families.everything(scope.sets, found, var.aval.shape) for var in eqn.outvars]
-
-
 def zeros_of(scope, atom):
-    """Where a factor is known to be zero, None if it is nowhere.
+    """Return where a factor is known to be zero, or None if it is nowhere.
 
-    A loop is not followed step by step for that.
+    No loop is followed step by step for these zeros.
     """
     value = scope.value(atom, within_loops=False)
     return None if value is None or value.all() else value == 0
@@ -64,12 +33,12 @@ def zeros_of(scope, atom):
 
 @rule(*ELEMENTWISE.split())
 def elementwise(scope, eqn, operands):
-    return [families.union(scope.sets, *present(operands), shape=out_shape(eqn))]
+    return [propagate.union(scope.sets, *present(operands), shape=out_shape(eqn))]
 
 
 @rule(*WITHOUT_DERIVATIVE.split())
 def constant(scope, eqn, operands):
-    """What has no derivative."""
+    """Let a result without a derivative depend on nothing."""
     return [None]
 
 
@@ -88,11 +57,11 @@ def same(scope, eqn, operands):
 @rule("mul")
 def multiply(scope, eqn, operands):
     shape = out_shape(eqn)
-    out = families.union(scope.sets, *present(operands), shape=shape)
+    out = propagate.union(scope.sets, *present(operands), shape=shape)
     for atom, ids in zip(eqn.invars, operands, strict=True):
         zeros = zeros_of(scope, atom) if ids is None else None
         if zeros is not None:
-            out = families.only(out, ~zeros)
+            out = propagate.only(out, ~zeros)
     return [out]
 
 
@@ -102,8 +71,8 @@ def select(scope, eqn, operands):
     shape = out_shape(eqn)
     known = scope.value(eqn.invars[0]) if which is None else None
     if known is None:
-        return [families.union(scope.sets, *present(cases), shape=shape)]
-    out = families.none(shape)
+        return [propagate.union(scope.sets, *present(cases), shape=shape)]
+    out = propagate.none(shape)
     for k, ids in enumerate(cases):
         if ids is not None:
             out = np.where(np.broadcast_to(known, shape) == k, ids, out)
@@ -158,7 +127,7 @@ def pad(scope, eqn, operands):
     ids, filling = operands
     config = eqn.params["padding_config"]
     shape = out_shape(eqn)
-    out = families.none(shape) if filling is None else np.full(shape, filling)
+    out = propagate.none(shape) if filling is None else np.full(shape, filling)
     shape_in = eqn.invars[0].aval.shape
     here, there = [], []
     for size, total, (low, _, inner) in zip(shape_in, shape, config, strict=True):
@@ -167,27 +136,21 @@ def pad(scope, eqn, operands):
         here.append(places[inside])
         there.append(np.flatnonzero(inside))
     if ids is None:
-        ids = families.none(shape_in)
+        ids = propagate.none(shape_in)
     out[np.ix_(*here)] = ids[np.ix_(*there)]
     return [out]
 
 
 @rule("concatenate")
 def concatenate(scope, eqn, operands):
-    parts = [
-        families.none(atom.aval.shape) if ids is None else ids
-        for atom, ids in zip(eqn.invars, operands, strict=True)
-    ]
-    return [np.concatenate(parts, eqn.params["dimension"])]
+    parts = map(or_empty, eqn.invars, operands)
+    return [np.concatenate(list(parts), eqn.params["dimension"])]
 
 
 @rule("stack")
 def stack(scope, eqn, operands):
-    parts = [
-        families.none(atom.aval.shape) if ids is None else ids
-        for atom, ids in zip(eqn.invars, operands, strict=True)
-    ]
-    return [np.stack(parts, eqn.params["axis"])]
+    parts = map(or_empty, eqn.invars, operands)
+    return [np.stack(list(parts), eqn.params["axis"])]
 
 
 @rule("unstack")
@@ -211,27 +174,27 @@ def tile(scope, eqn, operands):
 
 @rule("reduce_sum", "reduce_max", "reduce_min", "reduce_prod")
 def reduce_axes(scope, eqn, operands):
-    return [families.merged(scope.sets, operands[0], eqn.params["axes"])]
+    return [propagate.merged(scope.sets, operands[0], eqn.params["axes"])]
 
 
 @rule("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")
 def cumulative(scope, eqn, operands):
     p = eqn.params
-    return [families.running(scope.sets, operands[0], p["axis"], p["reverse"])]
+    return [propagate.running(scope.sets, operands[0], p["axis"], p["reverse"])]
 
 
 @rule("sort")
 def sort(scope, eqn, operands):
     axis = eqn.params["dimension"]
     keys = present(operands[: eqn.params["num_keys"]])
-    together = [families.union(scope.sets, *present([ids, *keys])) for ids in operands]
-    return [families.along(scope.sets, ids, [axis]) for ids in together]
+    together = [propagate.union(scope.sets, *present([ids, *keys])) for ids in operands]
+    return [propagate.along(scope.sets, ids, [axis]) for ids in together]
 
 
 @rule("top_k")
 def top_k(scope, eqn, operands):
     shape = out_shape(eqn)
-    merged = families.merged(scope.sets, operands[0], (-1,), keepdims=True)
+    merged = propagate.merged(scope.sets, operands[0], (-1,), keepdims=True)
     return [np.broadcast_to(merged, shape), None]
 
 
@@ -239,4 +202,4 @@ def top_k(scope, eqn, operands):
 def fft(scope, eqn, operands):
     shape, count = out_shape(eqn), len(eqn.params["fft_lengths"])
     axes = range(-count, 0)
-    return [np.broadcast_to(families.merged(scope.sets, operands[0], axes, True), shape)]
+    return [np.broadcast_to(propagate.merged(scope.sets, operands[0], axes, True), shape)]

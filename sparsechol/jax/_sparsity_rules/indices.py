@@ -1,16 +1,16 @@
-"""Sparsity rules of slices, gathers and scatters: known indices, and those that may be any."""
+"""Sparsity rules of slices, gathers and scatters, with indices that are known or may be any."""
 
 import math
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from ..._sparsity import propagate as families
-from .elementwise import rule
+from ..._sparsity import propagate
+from .._registry import or_empty, rule
 
 
 def starts_of(scope, atoms, shape, sizes):
-    """Where a slice begins, None along an axis where that is not known."""
+    """Return where a slice begins, None along an axis where the start is not known."""
     out: list = []
     for atom, total, size in zip(atoms, shape, sizes, strict=True):
         value = 0 if total == size else scope.value(atom)
@@ -26,17 +26,14 @@ def dynamic_slice(scope, eqn, operands):
     starts = starts_of(scope, eqn.invars[1:], ids.shape, sizes)
     moving = [axis for axis, start in enumerate(starts) if start is None]
     if moving:
-        ids = families.along(scope.sets, ids, moving)
+        ids = propagate.along(scope.sets, ids, moving)
     pieces = (slice(s or 0, (s or 0) + size) for s, size in zip(starts, sizes, strict=True))
     return [ids[tuple(pieces)]]
 
 
 @rule("dynamic_update_slice")
 def dynamic_update_slice(scope, eqn, operands):
-    old, new = (
-        families.none(atom.aval.shape) if ids is None else ids
-        for atom, ids in zip(eqn.invars[:2], operands[:2], strict=True)
-    )
+    old, new = map(or_empty, eqn.invars[:2], operands[:2])
     starts = starts_of(scope, eqn.invars[2:], old.shape, new.shape)
     moving = [axis for axis, start in enumerate(starts) if start is None]
     places = tuple(
@@ -45,8 +42,8 @@ def dynamic_update_slice(scope, eqn, operands):
     )
     out = old.copy()
     if moving:
-        new = families.merged(scope.sets, new, moving, keepdims=True)
-        out[places] = families.union(scope.sets, out[places], new)
+        new = propagate.merged(scope.sets, new, moving, keepdims=True)
+        out[places] = propagate.union(scope.sets, out[places], new)
     else:
         out[places] = new
     return [out]
@@ -56,12 +53,12 @@ def dynamic_update_slice(scope, eqn, operands):
 
 
 def clipped(mode):
-    """Whether indices out of bounds are moved into them; they are dropped otherwise."""
+    """Tell whether indices out of bounds are clipped; otherwise they are dropped."""
     return "FILL" not in str(getattr(mode, "name", mode)).upper()
 
 
 def positions(shape, indices, sizes, *, offset, collapsed, index_map, batch, index_batch, clip):
-    """For each element of what a gather returns its place in the flat operand, -1 for none."""
+    """Return for each element of a gather its position in the flat operand, -1 for none."""
     rank, batch_shape = len(shape), indices.shape[:-1]
     start = np.zeros((rank, *batch_shape), np.int64)
     for k, axis in enumerate(index_map):
@@ -97,8 +94,8 @@ def gather(scope, eqn, operands):
     d = p["dimension_numbers"]
     indices, clip = scope.value(eqn.invars[1]), clipped(p["mode"])
     if indices is None:
-        # Any place along the axes that are indexed.
-        ids = families.along(scope.sets, ids, d.start_index_map)
+        # Any position along the axes that are indexed.
+        ids = propagate.along(scope.sets, ids, d.start_index_map)
         indices, clip = np.zeros(eqn.invars[1].aval.shape, int), True
     if not ids.size:
         return [None]
@@ -107,17 +104,14 @@ def gather(scope, eqn, operands):
         collapsed=d.collapsed_slice_dims, index_map=d.start_index_map,
         batch=d.operand_batching_dims, index_batch=d.start_indices_batching_dims, clip=clip,
     )  # fmt: skip
-    return [families.taken(ids, places)]
+    return [propagate.taken(ids, places)]
 
 
 @rule("scatter", "scatter-add", "scatter_add", "scatter-sub", "scatter_sub", "scatter_mul",
       "scatter_min", "scatter_max", "scatter-mul", "scatter-min", "scatter-max")  # fmt: skip
 def scatter(scope, eqn, operands):
     p = eqn.params
-    old, _, new = (
-        families.none(atom.aval.shape) if ids is None else ids
-        for atom, ids in zip(eqn.invars, operands, strict=True)
-    )
+    old, _, new = map(or_empty, eqn.invars, operands)
     if not old.size:
         return [None]
     d, shape = p["dimension_numbers"], old.shape
@@ -135,17 +129,17 @@ def scatter(scope, eqn, operands):
         index_batch=getattr(d, "scatter_indices_batching_dims", ()),
         clip=clipped(p["mode"]) or not known,
     )  # fmt: skip
-    target, source = families.flat(places), families.flat(new)
+    target, source = propagate.flat(places), propagate.flat(new)
     target, source = target[target >= 0].astype(np.int64), source[target >= 0]
     if known and eqn.primitive.name == "scatter":
-        # One of those that write to a place stays, and nothing else.
-        old = families.flat(old).copy()
+        # The last value written to a position replaces everything there.
+        old = propagate.flat(old).copy()
         old[target] = 0
     members = csr_array(
         (np.ones(len(target), np.int8), (target, np.arange(len(target)))),
         shape=(math.prod(shape), len(target)),
     )
-    added = families.applied(scope.sets, members, source).reshape(shape)
+    added = propagate.applied(scope.sets, members, source).reshape(shape)
     if not known:
-        added = families.along(scope.sets, added, d.scatter_dims_to_operand_dims)
-    return [families.union(scope.sets, old.reshape(shape), added)]
+        added = propagate.along(scope.sets, added, d.scatter_dims_to_operand_dims)
+    return [propagate.union(scope.sets, old.reshape(shape), added)]

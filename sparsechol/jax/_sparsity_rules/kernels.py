@@ -4,10 +4,11 @@ from functools import partial
 
 from ..._core.numeric.operations import NAMES
 from ..._sparsity import kernels
-from .elementwise import RULES, out_shape, rule
+from .._registry import RULES, out_shape, rule
 
 
 def kernel(operation, scope, eqn, operands):
+    """Propagate sets through an operation of `numeric.operations`."""
     p = eqn.params
     options = {name: p[name] for name in ("lower", "permute") if name in p}
     return [

@@ -1,11 +1,12 @@
-"""Sparsity rules of branches, loops and what else holds programs of its own."""
+"""Sparsity rules of branches, loops and other operations that hold jaxprs."""
 
 import numpy as np
 from jax.extend.core import ClosedJaxpr
 from scipy.sparse import csr_array
 
-from ..._sparsity import propagate as families
+from ..._sparsity import propagate
 from .._compat import loop_of
+from .._registry import dense, present, rule
 from .._walk import (
     UNKNOWN,
     VARIES,
@@ -17,9 +18,8 @@ from .._walk import (
     shapes,
     turns,
 )
-from .elementwise import dense, rule
 
-REPEATED = 200_000_000  # entries of matrices that are applied in a loop
+REPEATED = 200_000_000  # most entries of matrices that are applied in a loop
 
 
 @rule("cond")
@@ -35,19 +35,20 @@ def cond(scope, eqn, operands):
 
 
 def joined(sets, operands):
-    found = [ids for ids in operands if ids is not None]
-    return families.union(sets, *found) if found else None
+    """Return the union of what branches return, None if all of them depend on nothing."""
+    found = present(operands)
+    return propagate.union(sets, *found) if found else None
 
 
-class Local:
-    """What a jaxpr makes of sets, as boolean matrices of its operands' elements.
+class JaxprPattern:
+    """The dependence of a jaxpr's results on its operands, as a boolean matrix.
 
     Attributes
     ----------
     inputs, outputs : list of int
-        Operands and results that depend on something.
+        The operands and results that depend on something.
     matrix : csr_array
-        Their elements: results by operands.
+        The dependence of their elements: results by operands.
     """
 
     def __init__(self, scope, jaxpr, dependent, values):
@@ -64,21 +65,21 @@ class Local:
         found = Scope(inner, jaxpr).run(operands, values)
         self.outputs = [k for k, ids in enumerate(found) if ids is not None]
         self.starts_out = ends([self.shapes_out[k] for k in self.outputs])
-        parts = [families.flat(found[k]) for k in self.outputs]
-        rows = np.concatenate(parts) if parts else families.none(0)
-        self.matrix = families.pattern(inner.sets, rows)
+        parts = [propagate.flat(found[k]) for k in self.outputs]
+        rows = np.concatenate(parts) if parts else propagate.none(0)
+        self.matrix = propagate.pattern(inner.sets, rows)
 
     def block(self, outputs, inputs):
-        """Rows of some results and columns of some operands, those without any left empty."""
-        rows = self._places(outputs, self.outputs, self.starts_out, self.shapes_out)
-        columns = self._places(inputs, self.inputs, self.starts_in, self.shapes_in)
+        """Return the rows of some results and the columns of some operands; others are empty."""
+        rows = self._positions(outputs, self.outputs, self.starts_out, self.shapes_out)
+        columns = self._positions(inputs, self.inputs, self.starts_in, self.shapes_in)
         padded = csr_array(self.matrix, copy=True)
         padded.resize(self.matrix.shape[0] + 1, self.matrix.shape[1] + 1)
         return padded[rows][:, columns]
 
     @staticmethod
-    def _places(wanted, known, starts, shapes):
-        """Of the elements of operands or results, one behind the last for those that have none."""
+    def _positions(wanted, known, starts, shapes):
+        """Return positions of elements in the matrix, one behind the last for those without any."""
         parts = [np.empty(0, np.int64)]
         for k in wanted:
             size = int(np.prod(shapes[k]))
@@ -91,6 +92,7 @@ class Local:
 
 
 def ends(shapes):
+    """Return where each array ends in one flat array, after a zero."""
     return np.concatenate([[0], np.cumsum([int(np.prod(s)) for s in shapes], dtype=np.int64)])
 
 
@@ -105,35 +107,35 @@ def while_(scope, eqn, operands):
     given = [k for k, ids in enumerate(fixed) if ids is not None]
     while True:
         dependent = [*given, *(consts + k for k in sorted(moving))]
-        local = Local(scope, p["body_jaxpr"], dependent, values)
+        local = JaxprPattern(scope, p["body_jaxpr"], dependent, values)
         if moving.issuperset(local.outputs):
             break
         moving.update(local.outputs)
     kept = sorted(moving)
-    start = families.union(
+    start = propagate.union(
         scope.sets,
         gathered(carry, kept, local.shapes_out),
-        families.applied(
+        propagate.applied(
             scope.sets, local.block(kept, given), gathered(fixed, given, local.shapes_in)
         ),
     )
     inner = local.block(kept, [consts + k for k in kept])
-    return spread(families.closure(scope.sets, inner, start), kept, local.shapes_out)
+    return spread(propagate.closure(scope.sets, inner, start), kept, local.shapes_out)
 
 
 def gathered(operands, chosen, shapes):
-    """Some operands in one flat array."""
+    """Put some operands into one flat array."""
     parts = [
-        families.none(int(np.prod(shapes[k])))
+        propagate.none(int(np.prod(shapes[k])))
         if operands[k] is None
-        else families.flat(operands[k])
+        else propagate.flat(operands[k])
         for k in chosen
     ]
-    return np.concatenate(parts) if parts else families.none(0)
+    return np.concatenate(parts) if parts else propagate.none(0)
 
 
 def spread(flat, chosen, shapes):
-    """The other way round; None for what is not chosen."""
+    """Split a flat array into chosen results; None for the others."""
     out: list = [None] * len(shapes)
     start = ends([shapes[k] for k in chosen])
     for q, k in enumerate(chosen):
@@ -155,7 +157,7 @@ def scan(scope, eqn, operands):
 
 
 def repeated(scope, eqn, operands, loop, unknown):
-    """A loop each step of which depends on the others in the same way."""
+    """Follow a loop whose steps all have the same pattern."""
     nc, nk = loop.consts, loop.carry
     fixed, carry, steps = operands[:nc], operands[nc : nc + nk], operands[nc + nk :]
     values = scope.later(eqn.invars[:nc]) + [unknown] * (nk + len(steps))
@@ -164,7 +166,7 @@ def repeated(scope, eqn, operands, loop, unknown):
     coming = [nc + nk + k for k, ids in enumerate(steps) if ids is not None]
     while True:
         dependent = [*given, *(nc + k for k in sorted(moving)), *coming]
-        local = Local(scope, loop.jaxpr, dependent, values)
+        local = JaxprPattern(scope, loop.jaxpr, dependent, values)
         more = {k for k in local.outputs if k < nk}
         if moving >= more:
             break
@@ -172,7 +174,7 @@ def repeated(scope, eqn, operands, loop, unknown):
     kept = sorted(moving)
     leaving = [k for k in local.outputs if k >= nk]
     matrix = local.block([*kept, *leaving], [*(nc + k for k in kept), *given, *coming])
-    parts = [families.none((loop.length, 0))]
+    parts = [propagate.none((loop.length, 0))]
     parts += [ids.reshape(loop.length, -1) for ids in steps if ids is not None]
     inputs = (
         gathered(carry, kept, local.shapes_out),
@@ -180,10 +182,10 @@ def repeated(scope, eqn, operands, loop, unknown):
         np.ascontiguousarray(np.concatenate(parts, axis=1), np.int32),
     )
     if loop.length * matrix.nnz <= REPEATED:
-        starts, members = families.rows_of(matrix)
+        starts, members = propagate.rows_of(matrix)
         last, yields = scope.sets.repeat(starts, members, *inputs, loop.reverse)
     else:
-        last, yields = families.settled(scope.sets, matrix, *inputs)
+        last, yields = propagate.settled(scope.sets, matrix, *inputs)
     out = spread(last, kept, local.shapes_out)
     begins = ends([local.shapes_out[k] for k in leaving])
     for q, k in enumerate(leaving):
@@ -193,7 +195,7 @@ def repeated(scope, eqn, operands, loop, unknown):
 
 
 def unrolled(scope, eqn, operands, loop):
-    """A loop followed one step at a time."""
+    """Follow a loop one step at a time."""
     nc, nk = loop.consts, loop.carry
     fixed, carry, steps = operands[:nc], operands[nc : nc + nk], operands[nc + nk :]
     known = scope.later(eqn.invars[:nc])
@@ -209,7 +211,7 @@ def unrolled(scope, eqn, operands, loop):
         carry, yields[t] = out[:nk], out[nk:]
     joined = []
     for var, parts in zip(eqn.outvars[nk:], zip(*yields, strict=True), strict=True):
-        nothing = families.none(var.aval.shape[1:])
+        nothing = propagate.none(var.aval.shape[1:])
         joined.append(np.stack([nothing if ids is None else ids for ids in parts]))
     return [*carry, *joined]
 
@@ -224,10 +226,10 @@ def custom_linear_solve(scope, eqn, operands):
     known = scope.later(eqn.invars[: lengths.matvec])
     n = len(right)
     every = [lengths.matvec + k for k in range(n)]
-    local = Local(scope, jaxprs.matvec, every, known + [UNKNOWN] * n)
-    labels = families.components(local.block(range(n), every))
+    local = JaxprPattern(scope, jaxprs.matvec, every, known + [UNKNOWN] * n)
+    labels = propagate.components(local.block(range(n), every))
     sizes = [var.aval.shape for var in eqn.outvars]
-    flat = families.within(scope.sets, labels, gathered(right, range(n), sizes))
+    flat = propagate.within(scope.sets, labels, gathered(right, range(n), sizes))
     return spread(flat, range(n), sizes)
 
 

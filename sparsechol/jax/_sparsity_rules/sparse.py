@@ -5,13 +5,13 @@ import math
 import numpy as np
 from scipy.sparse import csr_array
 
-from ..._sparsity import propagate as families
-from .elementwise import dense, out_shape, rule
+from ..._sparsity import propagate
+from .._registry import dense, out_shape, rule
 from .products import as_matrix
 
 
 def bcoo_matrix(indices, shape, contract, count):
-    """Rows (free axes), columns (axes that are summed over) and numbers of the entries."""
+    """Return rows (free axes), columns (axes that are summed over) and numbers of entries."""
     inside = (indices < np.array(shape)).all(axis=1)
     number = np.flatnonzero(inside)
     free = [axis for axis in range(len(shape)) if axis not in contract]
@@ -25,23 +25,23 @@ def bcoo_matrix(indices, shape, contract, count):
 
 
 def sparse_product(scope, eqn, rows, columns, number, data, rhs, contract):
-    """A sparse matrix, whose entries may depend, times a dense array that may."""
+    """Propagate sets through a sparse matrix times a dense array, either of which may depend."""
     shape_rhs = eqn.invars[-1].aval.shape
     shape = out_shape(eqn)
     free = [axis for axis in range(len(shape_rhs)) if axis not in contract]
     width = math.prod(shape_rhs[axis] for axis in free)
     depth = math.prod(shape_rhs[axis] for axis in contract)
     height = math.prod(shape) // max(width, 1)
-    terms = [families.none((height, width))]
+    terms = [propagate.none((height, width))]
     ones = np.ones(len(number), np.int8)
     if data is not None:
         members = csr_array((ones, (rows, number)), shape=(height, data.size))
-        terms.append(families.applied(scope.sets, members, families.flat(data))[:, None])
+        terms.append(propagate.applied(scope.sets, members, propagate.flat(data))[:, None])
     if rhs is not None:
         A = csr_array((ones, (rows, columns)), shape=(height, depth))
         lines = as_matrix(rhs, (), free, contract)[0]
-        terms.append(families.applied(scope.sets, A, lines).T)
-    return [families.union(scope.sets, *terms, shape=(height, width)).reshape(shape)]
+        terms.append(propagate.applied(scope.sets, A, lines).T)
+    return [propagate.union(scope.sets, *terms, shape=(height, width)).reshape(shape)]
 
 
 @rule("bcoo_dot_general")
@@ -77,12 +77,12 @@ def bcoo_todense(scope, eqn, operands):
     rows, _, number = bcoo_matrix(indices, shape, (), len(indices))
     size = math.prod(shape)
     members = csr_array((np.ones(len(rows), np.int8), (rows, number)), (size, operands[0].size))
-    return [families.applied(scope.sets, members, families.flat(operands[0])).reshape(shape)]
+    return [propagate.applied(scope.sets, members, propagate.flat(operands[0])).reshape(shape)]
 
 
 @rule("bcoo_dot_general_sampled")
 def bcoo_dot_general_sampled(scope, eqn, operands):
-    """Elements of a product of dense arrays: each from a row of one and a column of the other."""
+    """Propagate sets to elements of a product of dense arrays, each from a row and a column."""
     a, b, _ = operands
     (contract_a, contract_b), (batch, _) = eqn.params["dimension_numbers"]
     indices = scope.value(eqn.invars[2])
@@ -97,11 +97,11 @@ def bcoo_dot_general_sampled(scope, eqn, operands):
     inside = (indices < np.array(size)).all(axis=1)
     indices = np.where(inside[:, None], indices, 0)
     columns = np.split(indices, [len(free[0])], axis=1)
-    terms = [families.none(len(indices))]
+    terms = [propagate.none(len(indices))]
     for ids, contract, places in zip((a, b), (contract_a, contract_b), columns, strict=True):
         if ids is not None:
-            terms.append(families.merged(scope.sets, ids, contract)[tuple(places.T)])
-    return [families.only(families.union(scope.sets, *terms), inside)]
+            terms.append(propagate.merged(scope.sets, ids, contract)[tuple(places.T)])
+    return [propagate.only(propagate.union(scope.sets, *terms), inside)]
 
 
 @rule("bcoo_transpose")
@@ -118,4 +118,4 @@ def bcoo_extract(scope, eqn, operands):
         return dense(scope, eqn, operands)
     inside = (indices < np.array(shape)).all(axis=1)
     places = np.ravel_multi_index(tuple(np.where(inside[:, None], indices, 0).T), shape)
-    return [families.taken(dense_operand, np.where(inside, places, -1))]
+    return [propagate.taken(dense_operand, np.where(inside, places, -1))]

@@ -5,19 +5,19 @@ import math
 import numpy as np
 from scipy.sparse import csr_array
 
-from ..._sparsity import propagate as families
-from .elementwise import dense, out_shape, rule
+from ..._sparsity import propagate
+from .._registry import dense, out_shape, rule
 
 
 def window_places(size, window, stride, low, base, dilation, count):
-    """(count, window) places that each window covers along an axis, -1 outside."""
+    """Return the (count, window) positions that windows cover along an axis, -1 outside."""
     places = np.arange(count)[:, None] * stride + np.arange(window) * dilation - low
     inside = (places >= 0) & (places % base == 0) & (places // base < size)
     return np.where(inside, places // base, -1)
 
 
 def windows(ids, places):
-    """Elements of the last axes that windows cover: (..., *counts, *windows)."""
+    """Take the elements of the last axes that windows cover: (..., *counts, *windows)."""
     k = len(places)
     lead = ids.shape[: ids.ndim - k]
     for axis, covered in enumerate(places):
@@ -26,12 +26,12 @@ def windows(ids, places):
         taken = taken.reshape(*ids.shape[:along], *covered.shape, *ids.shape[along + 1 :])
         mask = (covered >= 0).reshape(*covered.shape, *[1] * (ids.ndim - along - 1))
         # The window's own axis goes to the end, so that the next axis stands where this one did.
-        ids = np.moveaxis(families.only(taken, mask), along + 1, -1)
+        ids = np.moveaxis(propagate.only(taken, mask), along + 1, -1)
     return ids
 
 
 def places_of(shape, out, window, strides, padding, base, dilation):
-    """`window_places` of each axis."""
+    """Return the `window_places` of each axis."""
     return [
         window_places(size, w, s, low, b, d, count)
         for size, count, w, s, (low, _), b, d in zip(
@@ -61,7 +61,7 @@ def convolution(scope, eqn, operands):
         covered = windows(image.transpose(spec.lhs_spec), places)
         covered = covered.reshape(shape_in[0], groups, -1, *covered.shape[2:])
         # (batch, groups, channels, places, window): what each group sees.
-        each = families.merged(scope.sets, covered, (2, *last))
+        each = propagate.merged(scope.sets, covered, (2, *last))
         terms.append(np.repeat(each, features // groups, axis=1))
     if kernel is not None:
         inside = np.ones(1, bool)
@@ -71,13 +71,14 @@ def convolution(scope, eqn, operands):
         inside = inside[0].transpose([axis - 1 for axis in order])
         weights = kernel.transpose(spec.rhs_spec)
         weights = weights.reshape(*weights.shape[:2], *[1] * k, *weights.shape[2:])
-        used = families.only(weights, inside)
-        terms.append(families.merged(scope.sets, used, (1, *last))[None])
-    out = families.union(scope.sets, *terms, shape=tuple(shape))
+        used = propagate.only(weights, inside)
+        terms.append(propagate.merged(scope.sets, used, (1, *last))[None])
+    out = propagate.union(scope.sets, *terms, shape=tuple(shape))
     return [out.transpose(np.argsort(spec.out_spec))]
 
 
 def reduced_windows(scope, ids, p, shape):
+    """Take the elements that the windows of a reduction cover."""
     places = places_of(
         ids.shape, shape, p["window_dimensions"], p["window_strides"], p["padding"],
         p.get("base_dilation", (1,) * ids.ndim), p.get("window_dilation", (1,) * ids.ndim),
@@ -90,7 +91,7 @@ def reduce_window(scope, eqn, operands):
     if operands[0] is None or any(ids is not None for ids in operands[1:]):
         return dense(scope, eqn, operands)
     covered = reduced_windows(scope, operands[0], eqn.params, out_shape(eqn))
-    return [families.merged(scope.sets, covered, range(-operands[0].ndim, 0))]
+    return [propagate.merged(scope.sets, covered, range(-operands[0].ndim, 0))]
 
 
 @rule("select_and_scatter_add")
@@ -107,4 +108,4 @@ def select_and_scatter(scope, eqn, operands):
         (np.ones(len(window), np.int8), (covered[window, place] - 1, window)),
         shape=(math.prod(shape), source.size),
     )
-    return [families.applied(scope.sets, members, families.flat(source)).reshape(shape)]
+    return [propagate.applied(scope.sets, members, propagate.flat(source)).reshape(shape)]

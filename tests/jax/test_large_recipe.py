@@ -1,4 +1,4 @@
-"""The recipe for many processes of JAX, with two on this machine."""
+"""The recipe of doc/large.md for many processes of JAX, with two on this machine."""
 
 import socket
 import subprocess
