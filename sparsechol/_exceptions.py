@@ -32,14 +32,19 @@ class PatternMismatchError(ValueError):
 
     Attributes
     ----------
-    row, column : int
-        The first such entry, in the user's numbering.
+    row, column : int or None
+        The first such entry, in the user's numbering; None where a compiled function of PyTensor
+        does not tell.
     """
 
-    def __init__(self, message: str, row: int, column: int):
+    def __init__(self, message: str, row: int | None = None, column: int | None = None):
         super().__init__(message)
         self.row = row
         self.column = column
 
     def __reduce__(self):
         return type(self), (str(self), self.row, self.column)
+
+
+class SparsityWarning(UserWarning):
+    """Nothing is known about the sparsity of an operation, and it is taken to be dense."""

@@ -1,105 +1,13 @@
 """Plain sparse triangles of any pattern: solves and products."""
 
-import hashlib
-from functools import cached_property
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from scipy.sparse import csc_array
 
-from .._core.numeric.operations import Frame, frame_of
-from .._scipy.input import as_scipy, check_square, compressed
+from .._scipy.triangular_pattern import TriangularPattern
 from . import _primitives as primitives
 from ._matrix import MADE_OUTSIDE, Stored, as_vectors, is_traced
-
-
-class TriangularPattern:
-    """Pattern of a sparse triangle; made by `analyze_triangle`. Immutable, equal by content.
-
-    Attributes
-    ----------
-    shape : tuple of int
-    lower : bool
-    indptr, indices : int64 ndarray
-        The lower triangle by column, or the upper one by row, sorted, with the whole diagonal.
-    """
-
-    def __init__(self, indptr: np.ndarray, indices: np.ndarray, lower: bool):
-        self.indptr, self.indices, self.lower = indptr, indices, lower
-        for array in (indptr, indices):
-            array.setflags(write=False)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return (self.indptr.shape[0] - 1,) * 2
-
-    @cached_property
-    def digest(self) -> str:
-        content = hashlib.blake2b(b"sparsechol triangle 1", digest_size=16)
-        content.update(bytes([self.lower]))
-        for array in (self.indptr, self.indices):
-            content.update(np.int64(array.shape[0]).tobytes())
-            content.update(array.tobytes())
-        return content.hexdigest()
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, TriangularPattern):
-            return NotImplemented
-        return self is other or self.digest == other.digest
-
-    def __hash__(self) -> int:
-        return hash(self.digest)
-
-    def __repr__(self) -> str:
-        side = "lower" if self.lower else "upper"
-        return f"<TriangularPattern of shape {self.shape}: {self.indices.shape[0]} {side} entries>"
-
-    @cached_property
-    def _frame(self) -> Frame:
-        return frame_of(self)
-
-    def values(self, T: Any) -> np.ndarray:
-        """Values of a SciPy or dense triangle in the order of `indices`.
-
-        Raises
-        ------
-        ValueError
-            If the shape differs, or an entry of this triangle is outside the pattern.
-        """
-        row, column, data = _entries(T, self.lower)
-        n = self.shape[0]
-        if _shape(T) != self.shape:
-            raise ValueError(f"the matrix has shape {_shape(T)}, the pattern {self.shape}")
-        keys = np.repeat(np.arange(n), np.diff(self.indptr)) * n + self.indices
-        place = np.searchsorted(keys, column * n + row)
-        stray = np.append(keys, -1)[place] != column * n + row
-        if stray.any():
-            i, j = row[stray][0], column[stray][0]
-            i, j = (i, j) if self.lower else (j, i)
-            raise ValueError(f"entry ({i}, {j}) of the matrix is outside the pattern")
-        values = np.zeros(keys.shape[0], dtype=data.dtype)
-        values[place] = data
-        return values
-
-
-def _shape(T):
-    return tuple(np.shape(T)) if not hasattr(T, "shape") else tuple(T.shape)
-
-
-def _entries(T, lower):
-    """Row, column and value of the entries of the triangle, of an upper one transposed."""
-    arrays = compressed(T)
-    check_square(arrays.shape)
-    entries = csc_array(as_scipy(arrays))
-    entries.sum_duplicates()
-    entries = entries.tocoo()
-    row, column = (c.astype(np.int64) for c in entries.coords)
-    if not lower:
-        row, column = column, row
-    inside = row >= column
-    return row[inside], column[inside], entries.data[inside]
 
 
 def analyze_triangle(T: Any, lower: bool = True) -> TriangularPattern:
@@ -126,13 +34,7 @@ def analyze_triangle(T: Any, lower: bool = True) -> TriangularPattern:
     """
     if is_traced(T):
         raise TypeError(MADE_OUTSIDE)
-    row, column, _ = _entries(T, lower)
-    n = _shape(T)[0]
-    keys = np.unique(np.concatenate([column * n + row, np.arange(n) * (n + 1)]))
-    column, row = np.divmod(keys, max(n, 1))
-    indptr = np.zeros(n + 1, np.int64)
-    np.cumsum(np.bincount(column, minlength=n), out=indptr[1:])
-    return TriangularPattern(indptr, row, bool(lower))
+    return TriangularPattern.of(T, lower)
 
 
 @jax.tree_util.register_pytree_with_keys_class
