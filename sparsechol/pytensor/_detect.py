@@ -11,7 +11,9 @@ from scipy.sparse import csc_array
 
 from .._sparsity import propagate as families
 from .._sparsity.sets import Sets
-from ._walk import REGISTERED, Source, Walk, from_matrices, size
+from . import _sparsity_rules  # noqa: F401  (registers the rules)
+from ._registry import REGISTERED
+from ._walk import Source, Walk, from_matrices, size
 
 ON_UNKNOWN = ("dense", "raise")
 

@@ -26,30 +26,16 @@ from pytensor.tensor.shape import Shape, Shape_i
 from pytensor.tensor.subtensor import Subtensor
 from scipy.sparse import csc_array, csc_matrix, csr_matrix, issparse
 
+from .._exceptions import SparsityWarning
 from .._sparsity import propagate as families
 from .._sparsity.sets import Sets
+from ._registry import REGISTERED, RULES
 
-RULES = {}  # rule(walk, op, node, operands) -> what each output depends on
-REGISTERED = {}  # by users
 PULLBACKS = ("pullback", "L_op", "grad")
-
-
-class SparsityWarning(UserWarning):
-    """An Op is taken to be dense, because nothing is known about it."""
 
 
 class NotKnownError(Exception):
     """A rule asks for a value that is not known before the graph runs."""
-
-
-def rule(*classes):
-    """Register a rule for classes of Ops; None is for a class that this PyTensor does not have."""
-
-    def register(function):
-        RULES.update((cls, function) for cls in classes if cls is not None)
-        return function
-
-    return register
 
 
 def size(shape):

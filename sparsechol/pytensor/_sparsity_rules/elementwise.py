@@ -34,7 +34,8 @@ from pytensor.tensor.sort import ArgSortOp, SortOp
 from scipy.sparse import csr_array, diags_array, kron
 
 from ..._sparsity import propagate as families
-from .._walk import NotKnownError, assumed_dense, factors, rule
+from .._registry import rule
+from .._walk import NotKnownError, assumed_dense, factors
 
 # ---- nothing, and the same ----
 

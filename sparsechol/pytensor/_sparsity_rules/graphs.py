@@ -13,7 +13,8 @@ from scipy.sparse import csr_array, vstack
 from ..._sparsity import propagate as families
 from ..._sparsity.sets import Sets
 from .._graphs import IfElse
-from .._walk import NotKnownError, Source, apply_rule, has_derivatives, rule, size
+from .._registry import rule
+from .._walk import NotKnownError, Source, apply_rule, has_derivatives, size
 from .elementwise import CORES
 
 

@@ -6,7 +6,8 @@ import pytensor.sparse.math as psm
 from scipy.sparse import coo_array, csr_array, issparse
 
 from ..._sparsity import propagate as families
-from .._walk import dense, format_of, is_sparse, rule
+from .._registry import rule
+from .._walk import dense, format_of, is_sparse
 
 
 def named(*names):
