@@ -12,7 +12,7 @@ from scipy.sparse import csc_array, sparray, spmatrix
 
 from ._detect import as_inputs, check_floats
 from ._graphs import rebuilt
-from ._sparse_derivatives import shape_of_expression, sparse_jacobian
+from ._sparse_derivatives import in_one_variable, shape_of_expression, sparse_jacobian
 
 
 def check_pattern(
@@ -113,18 +113,18 @@ class Probe:
     def differing(self, J, probes, rng):
         """Find rows in which products with random vectors are not those with J; all if unknown."""
         try:
-            tangents = [x.type() for x in self.wrt]
+            expr, z = in_one_variable(self.expr, self.wrt, self.shapes)
+            tangent = z.type()
             product = self.function(
-                tangents, pushforward(self.expr, self.wrt, tangents, disconnected_outputs="ignore")
+                [tangent], pushforward(expr, z, tangent, disconnected_outputs="ignore")
             )
         except Exception:  # whatever an Op raises that has no second derivatives
             return range(J.shape[0])
         differ = np.zeros(J.shape[0], bool)
         for _ in range(probes):
-            parts = [rng.standard_normal(shape) for shape in self.shapes]
-            v = np.concatenate([np.ravel(part) for part in parts])
-            arrays = [part.astype(x.type.dtype) for part, x in zip(parts, self.wrt, strict=True)]
-            error = np.abs(np.ravel(product(*arrays)) - J @ v)
+            v = rng.standard_normal(J.shape[1]).astype(z.type.dtype)
+            shape = self.shapes[0] if len(self.shapes) == 1 else v.shape
+            error = np.abs(np.ravel(product(v.reshape(shape))) - J @ v)
             tolerance = 1e4 * np.finfo(self.expr.type.dtype).eps
             differ |= ~(error <= tolerance * (abs(J) @ np.abs(v)))
         return np.flatnonzero(differ)

@@ -227,69 +227,84 @@ class Problem:
         """Build all products in one vector, those with columns first."""
         if not coloring.pattern.nnz:
             return pt.zeros(0, self.dtype)
-        [expr] = rebuilt([self.expr], {x: x for x in self.wrt})
         both = coloring._both
         if coloring.structure == "row":
-            parts = [self.with_rows(expr, both[0])]
+            parts = [self.with_rows(both[0])]
         else:
-            parts = [self.with_columns(expr, both[0])]
-            parts += [self.with_rows(expr, colors) for colors in both[1:]]
+            parts = [self.with_columns(both[0]), *map(self.with_rows, both[1:])]
         parts = [part for part in parts if part is not None]
         return parts[0] if len(parts) == 1 else pt.concatenate(parts)
 
-    def with_columns(self, expr, colors):
+    def with_columns(self, colors):
         """Build products with the sum of the columns of each color; None if there are no colors."""
         if not count(colors):
             return None
-        _, moving = dependents([expr], self.wrt)
+        expr, z = in_one_variable(self.expr, self.wrt, self.columns)
+        _, moving = dependents([expr], [z])
         if any(map(is_sparse, moving)):
             raise NotImplementedError(
                 "PyTensor's pushforwards through sparse variables are wrong: pass mode='reverse'"
             )
-        tangents = [x.type() for x in self.wrt]
+        tangent = z.type()
         product = pushforward(
-            expr, self.wrt, tangents, disconnected_outputs="ignore", return_disconnected="zero"
+            expr, z, tangent, disconnected_outputs="ignore", return_disconnected="zero"
         )
-        return self.flat([product], tangents, self.seeds(colors), count(colors))
+        return self.flat([product], tangent, self.seeds(colors, z), count(colors))
 
-    def with_rows(self, expr, colors):
+    def with_rows(self, colors):
         """Build products with the sum of the rows of each color; None if there are no colors."""
         if not count(colors):
             return None
+        [expr] = rebuilt([self.expr], {x: x for x in self.wrt})
         cotangent = expr.type()
         products = pullback(expr, self.wrt, cotangent, disconnected_inputs="ignore")
-        seeds = [directions(colors, self.rows, expr.type.dtype)]
-        return self.flat(products, [cotangent], seeds, count(colors))
+        seeds = directions(colors, self.rows, expr.type.dtype)
+        return self.flat(products, cotangent, seeds, count(colors))
 
     def hessian_products(self, coloring):
         """Build products of the Hessian with the sum of the columns of each color."""
         if not coloring.pattern.nnz:
             return pt.zeros(coloring.pattern.shape[0] * coloring.num_colors, self.dtype)
-        [cost] = rebuilt([self.expr], {x: x for x in self.wrt})
-        g = pytensor.grad(cost, self.wrt, disconnected_inputs="ignore")
-        tangents = [x.type() for x in self.wrt]
-        products = pullback(g, self.wrt, tangents, disconnected_inputs="ignore")
-        seeds = self.seeds(coloring.colors)
-        return self.flat(products, tangents, seeds, coloring.num_colors)
+        cost, z = in_one_variable(self.expr, self.wrt, self.columns)
+        g = pytensor.grad(cost, z, disconnected_inputs="ignore")
+        tangent = z.type()
+        product = pullback(g, z, tangent, disconnected_inputs="ignore")
+        seeds = self.seeds(coloring.colors, z)
+        return self.flat([product], tangent, seeds, coloring.num_colors)
 
-    def seeds(self, colors):
-        """Make the direction of each color, in arrays of the shapes of wrt."""
-        ends = np.cumsum([size(shape) for shape in self.columns])[:-1]
-        parts = zip(np.split(colors, ends), self.columns, self.wrt, strict=True)
-        k = count(colors)
-        return [directions(part, shape, x.type.dtype, k) for part, shape, x in parts]
+    def seeds(self, colors, z):
+        """Make the direction of each color, in arrays of the shape of z."""
+        [shape] = self.columns if len(self.columns) == 1 else [(self.shape[1],)]
+        return directions(colors, shape, z.type.dtype)
 
-    def flat(self, products, variables, seeds, k):
+    def flat(self, products, variable, seeds, k):
         """Stack the products for all seeds in one vector, color by color."""
-        found = at_all(products, variables, seeds, k, self.chunk_size)
+        found = at_all(products, [variable], [seeds], k, self.chunk_size)
         found = [x.reshape((k, -1)) if x.type.ndim != 2 else x for x in found]
         together = found[0] if len(found) == 1 else pt.concatenate(found, axis=1)
         return together.ravel()
 
 
-def directions(colors, shape, dtype, k=None):
+def in_one_variable(expr, wrt, shapes):
+    """Return an expression as a function of one variable, and that variable.
+
+    PyTensor's pushforwards in several variables are wrong: it takes them as pullbacks of gradients
+    in all variables, and leaves out what one gradient gives another of which it is a part.
+    """
+    if len(wrt) == 1:
+        return rebuilt([expr], {wrt[0]: wrt[0]})[0], wrt[0]
+    z = pt.concatenate([x.ravel() for x in wrt])
+    ends = np.cumsum([0, *map(size, shapes)]).tolist()
+    parts = [
+        z[begin:end].reshape(shape).astype(x.type.dtype)
+        for x, shape, begin, end in zip(wrt, shapes, ends, ends[1:], strict=False)
+    ]
+    return rebuilt([expr], dict(zip(wrt, parts, strict=True)))[0], z
+
+
+def directions(colors, shape, dtype):
     """Make an array for each color, with ones where that color is."""
-    k = count(colors) if k is None else k
+    k = count(colors)
     seeds = (colors == np.arange(k)[:, None]).astype(dtype)
     return constant(seeds.reshape(k, *shape))
 

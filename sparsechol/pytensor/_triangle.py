@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 from pytensor.graph.basic import Variable
 from scipy.sparse import sparray, spmatrix
 
-from .._scipy.triangular_pattern import TriangularPattern, triangle_entries
+from .._scipy.input import as_scipy, compressed
+from .._scipy.triangular_pattern import TriangularPattern
 from . import _ops as ops
 from ._matrix import constant, is_plain, on_columns
 from ._sparse import terms_of
@@ -76,11 +77,12 @@ def solve_triangular(
 
 def constant_triangle(T: Any, lower: bool):
     """Return the pattern and the values of a triangle of a SciPy or dense array."""
-    row, column, data = triangle_entries(T, lower)
-    pattern = TriangularPattern.at(row, column, np.shape(T)[0], lower)
-    values = np.zeros(len(pattern.indices), pytensor.config.floatX)
-    values[pattern.places(row, column)] = data
-    return pattern, constant(values)
+    T = as_scipy(compressed(T, np.float64))  # refuses complex numbers
+    pattern = TriangularPattern.of(T, lower)
+    values = pattern.values(T)
+    if not np.isfinite(values).all():
+        raise ValueError("the triangle must not hold infinities or NaNs")
+    return pattern, constant(values.astype(pytensor.config.floatX))
 
 
 def symbolic_triangle(T: Any, lower: bool):

@@ -210,6 +210,24 @@ def test_several_variables_of_any_rank():
     np.testing.assert_allclose(H.toarray()[6, :6], 3 * values[0].ravel() ** 2)
 
 
+def test_gradients_that_are_parts_of_each_other():
+    """PyTensor's own pushforwards in several variables are wrong then."""
+    a, b = (pt.vector(name, shape=(4,)) for name in "ab")
+    values = POINT[:4], POINT[4:]
+    Q = scpt.combine([(a, sp.eye_array(4))])
+    for expr in (a + b, a - b, pt.exp(a + b) * a, Q.solve(b), Q.solve_triangular(b)):
+        wanted = np.hstack(run([a, b], [jacobian(expr, part) for part in (a, b)], values))
+        for mode in MODES:
+            J = run([a, b], sparse_jacobian(expr, [a, b], mode=mode), values)
+            np.testing.assert_allclose(J.toarray(), wanted, rtol=1e-12, atol=1e-14)
+        assert check_pattern(expr, [a, b], values).shape == (0, 2)
+    cost = ((a + b) ** 4).sum() + a[0] * b[1]
+    H = run([a, b], sparse_hessian(cost, [a, b]), values)
+    g = pt.concatenate(pytensor.grad(cost, [a, b]))
+    wanted = np.hstack(run([a, b], [jacobian(g, part) for part in (a, b)], values))
+    np.testing.assert_allclose(H.toarray(), wanted, rtol=1e-12)
+
+
 def test_a_variable_inside_of_the_graph():
     """Random variables of PyMC, for example; what does not depend on it is not copied."""
     theta = pt.vector("theta", shape=(N,))

@@ -53,9 +53,9 @@ def test_against_dense(lower, trans, unit_diagonal):
 
 def test_sums_of_variables():
     t = pt.dscalar("t")
-    D = ps.as_sparse_variable(sp.csc_matrix(np.diag(np.arange(1.0, N + 1))))
+    D = ps.as_sparse_variable(sp.csc_matrix(np.diag(np.arange(7.0, N + 7))))
     x = scpt.solve_triangular(t * built() - D.T, B)
-    wanted = dense.solve_triangular(2 * MATRIX - np.diag(np.arange(1, N + 1)), B, lower=True)
+    wanted = dense.solve_triangular(2 * MATRIX - np.diag(np.arange(7, N + 7)), B, lower=True)
     np.testing.assert_allclose(value(x, {data: A.data, t: 2.0}), wanted)
     shared = pytensor.shared(sp.csr_matrix(A))
     f = pytensor.function([], scpt.solve_triangular(shared, B), mode="FAST_COMPILE")
@@ -66,7 +66,7 @@ def test_sums_of_variables():
 @pytest.mark.parametrize("mode", MODES)
 def test_derivatives(mode):
     """In the entries and the right-hand side: against dense ones, up to second order."""
-    b = pt.dvector("b")
+    b = pt.vector("b", dtype="float64", shape=(N,))
     for lower, trans in [(True, 0), (False, 1)] if mode in ("CVM", "NUMBA") else SYSTEMS[:10]:
         options = {"lower": lower, "trans": trans}
         x = scpt.solve_triangular(built(), pt.sin(b), **options)
@@ -86,7 +86,7 @@ def test_forward_mode():
     b, change = pt.dmatrix("b"), RNG.standard_normal(A.nnz)
     x = scpt.solve_triangular(built(), b)
     tangents = [pt.dvector("of data"), pt.dmatrix("of b")]
-    moved = pushforward(x, [data, b], tangents)
+    moved = pushforward(x, [data, b], tangents, use_op_pushforward=True)
     f = pytensor.function([data, b, *tangents], moved, mode="FAST_COMPILE")
     of_b, h = RNG.standard_normal(B.shape), 1e-6
     up, down = (value(x, {data: A.data + step * change, b: B + step * of_b}) for step in (h, -h))
@@ -143,7 +143,7 @@ def test_zero_on_the_diagonal():
         (lambda: scpt.solve_triangular(np.ones((3, 4)), B), ValueError, "square"),
         (lambda: scpt.solve_triangular(pt.dmatrix("M"), B), TypeError, "sparse"),
         (lambda: scpt.solve_triangular(ps.csc_matrix("S"), B), TypeError, "not known"),
-        (lambda: scpt.solve_triangular(1j * A, B), (TypeError, ValueError), "real|complex"),
+        (lambda: scpt.solve_triangular(1j * A, B), (TypeError, ValueError), "complex"),
         (lambda: scpt.solve_triangular(A, B, True), TypeError, "positional"),
     ],
 )
