@@ -20,7 +20,7 @@ def kernel(walk, op, node, operands):
 
 
 def options_of(op):
-    """What an Op with a triangle passes to the rule of its operation."""
+    """Return what an Op with a triangle passes to the rule of its operation."""
     if not isinstance(op, Triangular):
         return {}
     permute = {"permute": op.permute} if op.kind == "factor" else {}
