@@ -16,7 +16,7 @@ import sparsechol as sc
 import sparsechol.pytensor as scpt
 from sparsechol.pytensor import _matrix
 from support.helpers import SETTINGS, random_pattern
-from support.pytensor_systems import VALUES, A, B, N, P
+from support.pytensor_systems import MODES, VALUES, WEIGHTS, A, B, N, P
 
 FULL = A.toarray()
 FORMATS = ["csc", "csr", "coo", "bsr", "dia", "dok", "lil"]
@@ -198,6 +198,21 @@ def test_methods():
     np.testing.assert_allclose(value(Q.gmrf_logp(b, at)), wanted)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_dense_in_every_mode(mode):
+    a = pt.dvector("a")
+    M = scpt.SymmetricMatrix(P, a).todense()
+    f = pytensor.function(
+        [a], [M, pytensor.grad((M * WEIGHTS[: N * N].reshape(N, N)).sum(), a)], mode=mode
+    )
+    got, gradient = f(VALUES)
+    np.testing.assert_allclose(got, FULL)
+    W = WEIGHTS[: N * N].reshape(N, N)
+    column = np.repeat(np.arange(N), np.diff(P.indptr))
+    wanted = np.where(P.indices == column, 1, 2) * 0.5 * (W + W.T)[P.indices, column]
+    np.testing.assert_allclose(gradient, wanted)
+
+
 def test_functions_are_the_methods():
     """Of a matrix, and of what from_sparse takes."""
     S = np.linalg.inv(FULL)
@@ -313,9 +328,10 @@ def test_expressions_are_taken_apart():
     np.testing.assert_allclose(change, np.trace(np.linalg.solve(wanted, d - 0.5 * FULL)))
 
 
-def test_shared_variables():
+@pytest.mark.parametrize("mode", [MODE, "NUMBA"])
+def test_shared_variables(mode):
     shared = pytensor.shared(sp.csc_matrix(A))
-    f = pytensor.function([t], scpt.logdet(t * shared), mode=MODE)
+    f = pytensor.function([t], scpt.logdet(t * shared), mode=mode)
     np.testing.assert_allclose(f(2.0), logdet(2 * FULL))
     shared.set_value(sp.csc_matrix(A * 3.0))
     np.testing.assert_allclose(f(2.0), logdet(6 * FULL))

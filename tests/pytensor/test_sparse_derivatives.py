@@ -391,6 +391,10 @@ class Connected(Opaque):
         return [[sp.eye_array(N)]]
 
 
+def test_one_class_of_warnings():
+    assert SparsityWarning is sc._exceptions.SparsityWarning
+
+
 def test_an_unknown_op():
     assert jacobian_pattern(Twice()(x[::-1]), x, on_unknown="raise").nnz == N
     for op in (Opaque(), Hidden()):

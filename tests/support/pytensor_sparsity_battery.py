@@ -553,6 +553,11 @@ KERNELS = {
     "draw": (lambda x: precision(C).solve_triangular(x, trans="T"), None),
     "draw, of the matrix": (lambda x: precision(x).solve_triangular(C), None),
     "partial inverse": (lambda x: scpt.partial_inverse(precision(x)), None),
+    "plain triangle": (lambda x: scpt.solve_triangular(SPD, x), None),
+    "plain triangle, of its diagonal": (
+        lambda x: scpt.solve_triangular(precision(x).to_sparse(), C, lower=False, trans="T"),
+        None,
+    ),
     "diagonal": (lambda x: precision(x).diagonal(), 8),
     "as sparse": (lambda x: precision(x).to_sparse().toarray(), 8),
     "as dense": (lambda x: precision(x).todense(), 8),
