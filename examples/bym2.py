@@ -2,7 +2,7 @@
 
 Cases ``y ~ Poisson(E exp(b + sigma (sqrt(rho) u + sqrt(1 - rho) v)))``, where v is white noise and
 u an intrinsic autoregression on the map, scaled to have variances of about one. Both are made of
-white noise, which a sampler moves in easily: u is `solve_triangular` with the factor of the
+white noise, which a sampler moves in easily: u is ``L^-T z`` with the Cholesky factor L of the
 Laplacian R of the map, minus its mean. (R is singular, R + epsilon is not; its draws differ from
 those of the intrinsic field by a constant alone, as epsilon goes to nought.)
 
@@ -64,7 +64,7 @@ def bym2(W, expected, cases):
         sigma = pm.HalfNormal("sigma")
         rho = pm.Beta("rho", 0.5, 0.5)
         z, v = pm.Normal("z", shape=n), pm.Normal("v", shape=n)
-        u = scpt.solve_triangular(R, z, trans="T")
+        u = scpt.from_sparse(R).solve_triangular(z, trans="T")
         u = u - pt.mean(u)
         effect = sigma * (pt.sqrt(rho) * u + pt.sqrt(1 - rho) * v)
         risk = pm.Deterministic("risk", pt.exp(b + effect))

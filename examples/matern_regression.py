@@ -88,7 +88,7 @@ def regression(A, y, C, G):
 def simulate(A, C, G, rng, b=1.0, range_=0.4, deviation=1.0, noise=0.3):
     """Measurements, and the weights of the true field."""
     Q = precision(*parameters(range_, deviation), C, G)
-    x = Q.random(np.zeros(Q.shape[0]), Q.values.eval(), rng)
+    x = Q.random(np.zeros(Q.shape[0]), Q.values.eval(), rng=rng)
     return b + A @ x + noise * rng.standard_normal(A.shape[0]), x
 
 

@@ -58,7 +58,7 @@ def density(A):
     pattern = sparsechol.analyze(A)
     values, x = pt.dvector("values"), pt.dvector("x")
     Q = scpt.SymmetricMatrix(pattern, values)
-    function = value_and_gradients([values, x], scpt.gmrf_logp(Q, x))
+    function = value_and_gradients([values, x], scpt.gmrf_logp(x, 0.0, Q))
     return function, pattern.values(A), problems.right_hand_side(A)
 
 
@@ -233,7 +233,7 @@ def car(W, tau, alpha, phi):
     import sparsechol.pytensor as scpt
 
     D = sp.diags_array(W.sum(axis=0))
-    return scpt.gmrf_logp(scpt.combine([(tau, D), (-tau * alpha, W)]), phi)
+    return scpt.gmrf_logp(phi, 0.0, scpt.combine([(tau, D), (-tau * alpha, W)]))
 
 
 def car_of_pymc(W, tau, alpha, phi):
@@ -262,7 +262,7 @@ def weighted(W, tau, alpha, phi, rho):
     n = W.shape[0]
     field = scpt.combine([(pt.exp(-rho * lengths(W)), W)])
     D = (tau * (field @ pt.ones(n)), sp.eye_array(n))
-    return scpt.gmrf_logp(scpt.combine([D, (-tau * alpha, field)]), phi)
+    return scpt.gmrf_logp(phi, 0.0, scpt.combine([D, (-tau * alpha, field)]))
 
 
 def dense_weighted(W, tau, alpha, phi, rho):

@@ -212,7 +212,7 @@ def banded_jacobian(name, library="sparsechol"):
     else:
         import sparsechol.pytensor as scpt
 
-        J, coloring = scpt.sparse_jacobian(y, x, returns="data")
+        J, coloring = scpt.sparse_jacobian(y, x, format="values")
         colors = coloring.num_colors
     f = pytensor.function([x], J, trust_input=True)
     f(point)
@@ -263,7 +263,7 @@ def laplace_in_pytensor(side=100):
     theta, x = pt.dvector("theta"), pt.vector("x", shape=(n,), dtype="float64")
     tau, kappa = pt.exp(theta[0]), pt.exp(theta[1])
     Q = scpt.combine([(tau, grid), (tau * kappa, sp.eye_array(n))])
-    logjoint = scpt.gmrf_logp(Q, x) + (counts * x - pt.exp(x)).sum()
+    logjoint = scpt.gmrf_logp(x, 0.0, Q) + (counts * x - pt.exp(x)).sum()
     value = scpt.laplace(logjoint, x).log_marginal
     f = pytensor.function([theta], value)
     g = pytensor.function([theta], [value, pytensor.grad(value, theta)])

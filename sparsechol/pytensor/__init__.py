@@ -1,7 +1,8 @@
 """Sparse Cholesky factorization in PyTensor: log-determinants, solves and draws inside PyMC models.
 
 The pattern of a matrix is analyzed once, when the graph is built; its values are an ordinary
-vector. Derivatives of every order are analytic. Sparse Jacobians and Hessians of other graphs.
+vector. Derivatives of every order are analytic. The package also builds sparse Jacobians and
+Hessians of other graphs.
 """
 
 try:
@@ -11,21 +12,17 @@ except ImportError as error:
         "sparsechol.pytensor needs PyTensor: pip install 'sparsechol[pytensor]'"
     ) from error
 
+from .._exceptions import SparsityWarning
 from . import _hooks
+from ._check import check_pattern
 from ._detect import hessian_pattern, jacobian_pattern, register_sparsity_rule
-from ._functions import (
-    gmrf_logp,
-    logdet,
-    marginal_variances,
-    partial_inverse,
-    solve,
-    solve_triangular,
-)
+from ._functions import diag_inverse, logdet, partial_inverse, slogdet, solve
+from ._gaussian import gmrf_logp, marginal_variances
 from ._laplace import Laplace, laplace
-from ._matrix import SymmetricMatrix, combine, from_values
+from ._matrix import SymmetricMatrix, combine
 from ._sparse import from_sparse
-from ._sparse_derivatives import check_pattern, sparse_hessian, sparse_jacobian
-from ._walk import SparsityWarning
+from ._sparse_derivatives import sparse_hessian, sparse_jacobian
+from ._triangle import solve_triangular
 
 __all__ = [
     "Laplace",
@@ -33,8 +30,8 @@ __all__ = [
     "SymmetricMatrix",
     "check_pattern",
     "combine",
+    "diag_inverse",
     "from_sparse",
-    "from_values",
     "gmrf_logp",
     "hessian_pattern",
     "jacobian_pattern",
@@ -43,6 +40,7 @@ __all__ = [
     "marginal_variances",
     "partial_inverse",
     "register_sparsity_rule",
+    "slogdet",
     "solve",
     "solve_triangular",
     "sparse_hessian",

@@ -1,30 +1,37 @@
 """The sparsity pattern of a Jacobian or a Hessian, from the graph of the function."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
+from numpy.typing import ArrayLike
 from pytensor.graph.basic import Constant, Variable
 from scipy.sparse import csc_array
 
 from .._sparsity import propagate as families
 from .._sparsity.sets import Sets
 from ..coloring._pattern import symmetrized
-from ._sparsity_rules import elementwise, graphs, kernels, sparse  # noqa: F401  (they register rules)
-from ._walk import REGISTERED, Source, Walk, from_matrices, size
+from . import _sparsity_rules  # noqa: F401  (registers the rules)
+from ._registry import REGISTERED
+from ._walk import Source, Walk, from_matrices, size
 
 ON_UNKNOWN = ("dense", "raise")
 
 
 def jacobian_pattern(
-    expr: Variable, wrt: Any, *, givens: dict | None = None, on_unknown: str = "dense"
+    expr: Variable,
+    wrt: Variable | Sequence[Variable],
+    *,
+    givens: dict[Variable, ArrayLike] | None = None,
+    on_unknown: Literal["dense", "raise"] = "dense",
 ) -> csc_array:
-    """Where the Jacobian of an expression may have entries.
+    """Find where the Jacobian of an expression may have entries.
 
-    The graph is walked once, with sets of inputs in the place of values; nothing is computed that
-    depends on values that are not constants.
+    The graph is walked once, with sets of inputs in the place of values. Only values that follow
+    from constants, shapes and `givens` are computed.
 
     Parameters
     ----------
@@ -32,13 +39,13 @@ def jacobian_pattern(
     wrt : tensor variable of floats, or sequence of them
         Inputs, or any other variables of the graph.
     givens : dict, optional
-        Examples of variables whose static shapes are not known. Those of `wrt` and of shared
-        variables only show their shapes; of all other variables they are taken for their values,
-        so that an index, say, is known.
+        Examples of variables whose static shapes are not known. An example of a variable in `wrt`
+        only shows its shape. An example of any other variable is taken for its value, so that an
+        index, say, is known.
     on_unknown : {'dense', 'raise'}, optional
-        What is done about an Op of which nothing is known, which has no pullback either: warn
-        (`SparsityWarning`) and take its outputs to depend on all that its inputs depend on, or
-        raise NotImplementedError. `register_sparsity_rule` teaches a new Op.
+        What is done about an Op that has neither a rule nor a pullback. 'dense' warns
+        (`SparsityWarning`) and takes the outputs of the Op to depend on all that its inputs depend
+        on; 'raise' raises NotImplementedError. `register_sparsity_rule` teaches a new Op.
 
     Returns
     -------
@@ -55,10 +62,10 @@ def jacobian_pattern(
 
     Notes
     -----
-    An index, a condition or a permutation that depends on values may be any. Where a value is
-    constant, or made of constants and shapes, it counts: products with known zeros have no entries,
-    and neither has the branch that is not taken. An Op that has a pullback of its own is what its
-    pullback says.
+    An index, a condition or a permutation that depends on values may be any. A value that is
+    constant, or made of constants and shapes, is known: products with known zeros have no entries,
+    and a branch that is not taken has none. The pullback of an Op of the user tells how the Op
+    connects its outputs with its inputs.
 
     Examples
     --------
@@ -82,9 +89,13 @@ def jacobian_pattern(
 
 
 def hessian_pattern(
-    cost: Variable, wrt: Any, *, givens: dict | None = None, on_unknown: str = "dense"
+    cost: Variable,
+    wrt: Variable | Sequence[Variable],
+    *,
+    givens: dict[Variable, ArrayLike] | None = None,
+    on_unknown: Literal["dense", "raise"] = "dense",
 ) -> csc_array:
-    """Where the Hessian of a scalar may have entries: the Jacobian of its gradient.
+    """Find where the Hessian of a scalar may have entries: the Jacobian of the gradient.
 
     Parameters
     ----------
@@ -112,7 +123,7 @@ def hessian_pattern(
 
 
 def gradient(cost, wrt):
-    """Gradient of a scalar in all of wrt, in one vector."""
+    """Return the gradient of a scalar in all of wrt, in one vector."""
     check_floats(cost, "cost")
     if cost.type.ndim:
         raise ValueError(
@@ -127,7 +138,7 @@ def gradient(cost, wrt):
 
 
 def as_inputs(wrt):
-    """A list of variables of floats."""
+    """Return a list of variables of floats."""
     wrt = list(wrt) if isinstance(wrt, list | tuple) else [wrt]
     if not wrt:
         raise ValueError("wrt is empty: pass a variable, or a sequence of them")
@@ -141,6 +152,7 @@ def as_inputs(wrt):
 
 
 def check_floats(x, name):
+    """Refuse what is not a tensor variable of floats."""
     if not isinstance(x, Variable):
         raise TypeError(f"{name} must be a PyTensor variable, not a {type(x).__name__}")
     dtype = getattr(x.type, "dtype", "")
@@ -149,7 +161,7 @@ def check_floats(x, name):
 
 
 def start(wrt, givens, on_unknown):
-    """A walk with sets for the elements of wrt."""
+    """Make a walk with a set for each element of wrt."""
     if on_unknown not in ON_UNKNOWN:
         raise ValueError(f"on_unknown must be one of {ON_UNKNOWN}, not {on_unknown!r}")
     givens = givens or {}
@@ -165,7 +177,7 @@ def start(wrt, givens, on_unknown):
 
 
 def sources_of(givens, wrt):
-    """What the examples tell of other variables than wrt."""
+    """Return what the examples tell of variables that are not in wrt."""
     return {
         x: Source(partial(np.shape, value), partial(lambda value: value, value))
         for x, value in givens.items()
@@ -174,7 +186,7 @@ def sources_of(givens, wrt):
 
 
 def shape_of(x, givens):
-    """Static shape of a variable, or that of an example, or of a shared variable."""
+    """Return the shape of a variable: of an example, the static one, or that of a shared value."""
     if x in givens:
         found = np.shape(givens[x])
         fits = len(found) == x.type.ndim and all(
@@ -189,24 +201,30 @@ def shape_of(x, givens):
 # ---- rules of users ----
 
 
-def register_sparsity_rule(op_class: type, rule: Any) -> None:
+def register_sparsity_rule(op_class: type, rule: Callable) -> None:
     """Tell how the outputs of an Op are connected to its inputs.
 
     Parameters
     ----------
     op_class : type
-        Class of Ops; of the classes that are derived from it, too.
+        Class of Ops. The rule holds for derived classes, too.
     rule : callable
-        ``rule(op, node, shapes_in, shapes_out, values)`` returns a list with an element for each
-        output, and that is a list with an element for each input: a SciPy sparse matrix of shape
-        (size of the output, size of the input) with entries where an element of the output has a
-        derivative in an element of the input, in the order of ``ravel``; None if there are none;
-        or True if there may be all. `shapes_in` and `shapes_out` are lists of shapes; `values`
-        holds for each input its value if that is known, or None.
+        ``rule(op, node, shapes_in, shapes_out, values)`` returns a list for each output, with an
+        element for each input. The element is a SciPy sparse matrix of shape (size of the output,
+        size of the input), with entries where an element of the output has a derivative in an
+        element of the input, in the order of ``ravel``. The element is None if there are no
+        entries, and True if there may be all. `shapes_in` and `shapes_out` are lists of shapes.
+        `values` holds the value of each input, or None if the value is not known.
+
+    Raises
+    ------
+    TypeError
+        If `op_class` is no class, or `rule` cannot be called.
 
     Notes
     -----
-    Instead, the Op may have a method ``connectivity_pattern(node)`` that returns the same lists.
+    Instead of a rule, the Op may have a method ``connectivity_pattern(node)`` that returns the same
+    lists.
 
     Examples
     --------

@@ -1,22 +1,16 @@
-"""What is computed from a SymmetricMatrix."""
+"""One call each: the methods of a SymmetricMatrix, for all that `from_sparse` takes."""
 
-from math import log, pi
-from typing import Any
-
+import pytensor.sparse as ps
 import pytensor.tensor as pt
 
-from . import _ops as ops
-from ._matrix import SymmetricMatrix, as_vectors, on_columns
+from ._matrix import MatrixLike
 from ._sparse import from_sparse
 
-
-def as_matrix(Q: Any) -> SymmetricMatrix:
-    """What the functions here take."""
-    return Q if isinstance(Q, SymmetricMatrix) else from_sparse(Q)
+Matrix = MatrixLike | ps.variable.SparseVariable
 
 
-def logdet(Q: Any) -> pt.TensorVariable:
-    """log det Q.
+def logdet(Q: Matrix) -> pt.TensorVariable:
+    """Return log det Q.
 
     Parameters
     ----------
@@ -29,7 +23,7 @@ def logdet(Q: Any) -> pt.TensorVariable:
 
     Notes
     -----
-    The gradient is the partial inverse of Takahashi, Fagan and Chin (1973), from the same factor.
+    The gradient is the partial inverse of Takahashi, Fagan and Chen (1973), from the same factor.
 
     Examples
     --------
@@ -38,11 +32,34 @@ def logdet(Q: Any) -> pt.TensorVariable:
     >>> print(scpt.logdet(A).eval().round(6))
     2.944439
     """
-    Q = as_matrix(Q)
-    return ops.LogDet(Q.pattern)(Q.values, Q._factor)
+    return from_sparse(Q).logdet()
 
 
-def solve(Q: Any, b: Any) -> pt.TensorVariable:
+def slogdet(Q: Matrix) -> tuple[pt.TensorVariable, pt.TensorVariable]:
+    """Return the sign and the logarithm of det Q, as `numpy.linalg.slogdet` does.
+
+    Parameters
+    ----------
+    Q : SymmetricMatrix, or what `from_sparse` takes
+
+    Returns
+    -------
+    sign : TensorVariable, a scalar
+        One where Q is positive definite, NaN elsewhere.
+    logabsdet : TensorVariable, a scalar
+        The same as `logdet`: NaN where Q is not positive definite.
+
+    Examples
+    --------
+    >>> import numpy as np, scipy.sparse as sp, sparsechol.pytensor as scpt
+    >>> sign, logabsdet = scpt.slogdet(sp.csc_array([[4.0, 1.0], [1.0, 5.0]]))
+    >>> print(sign.eval(), logabsdet.eval().round(6))
+    1.0 2.944439
+    """
+    return from_sparse(Q).slogdet()
+
+
+def solve(Q: Matrix, b: pt.TensorLike) -> pt.TensorVariable:
     """Solve ``Q x = b``.
 
     Parameters
@@ -53,7 +70,7 @@ def solve(Q: Any, b: Any) -> pt.TensorVariable:
     Returns
     -------
     x : TensorVariable of the shape of `b`
-        NaN where Q is not positive definite. Differentiable any number of times, in both.
+        NaN where Q is not positive definite. Differentiable any number of times, in Q and b.
 
     Examples
     --------
@@ -62,45 +79,11 @@ def solve(Q: Any, b: Any) -> pt.TensorVariable:
     >>> print(scpt.solve(A, np.array([5.0, 6.0])).eval().round(6))
     [1. 1.]
     """
-    Q = as_matrix(Q)
-    op = ops.Solve(Q.pattern)
-    return on_columns(Q, b, "b", lambda b: op(Q.values, Q._factor, b))
+    return from_sparse(Q).solve(b)
 
 
-def solve_triangular(Q: Any, b: Any, trans: Any = "N", permute: bool = True) -> pt.TensorVariable:
-    """Solve with the Cholesky factor, ``P Q P^T = L L^T``.
-
-    Parameters
-    ----------
-    Q : SymmetricMatrix, or what `from_sparse` takes
-    b : (n,) or (n, k) tensor variable or array_like
-    trans : {'N', 'T', 0, 1}, optional
-        ``L y = P b`` (default), or ``L^T P x = b``: of white noise b the latter is a draw with
-        precision Q, a smooth function of its values (a non-centered parametrization).
-    permute : bool, optional
-        Whether P is applied; without it all is in the order of ``Q.pattern.perm``.
-
-    Returns
-    -------
-    TensorVariable of the shape of `b`
-        NaN where Q is not positive definite. Differentiable any number of times, in both.
-
-    Examples
-    --------
-    >>> import numpy as np, scipy.sparse as sp, sparsechol.pytensor as scpt
-    >>> A = sp.diags_array([4.0, 25.0])
-    >>> print(scpt.solve_triangular(A, np.array([2.0, 5.0]), trans="T").eval().round(6))
-    [1. 1.]
-    """
-    if trans not in ("N", "T", 0, 1):
-        raise ValueError(f"trans must be 'N', 'T', 0 or 1, not {trans!r}")
-    Q = as_matrix(Q)
-    op = ops.SolveTriangular(Q.pattern, trans in ("N", 0), permute)
-    return on_columns(Q, b, "b", lambda b: op(Q._factor, b))
-
-
-def partial_inverse(Q: Any) -> pt.TensorVariable:
-    """Entries of Q^-1 where Q has some.
+def partial_inverse(Q: Matrix) -> pt.TensorVariable:
+    """Return the entries of Q^-1 on the pattern of Q.
 
     Parameters
     ----------
@@ -119,12 +102,11 @@ def partial_inverse(Q: Any) -> pt.TensorVariable:
     >>> print((19 * scpt.partial_inverse(A)).eval().round(6))
     [ 5. -1.  4.]
     """
-    Q = as_matrix(Q)
-    return ops.gather(Q.pattern, Q._panels_of_inverse)
+    return from_sparse(Q).partial_inverse()
 
 
-def marginal_variances(Q: Any) -> pt.TensorVariable:
-    """Diagonal of Q^-1, (n,): variances of the normal distribution with precision Q.
+def diag_inverse(Q: Matrix) -> pt.TensorVariable:
+    """Return the diagonal of Q^-1.
 
     Parameters
     ----------
@@ -133,48 +115,13 @@ def marginal_variances(Q: Any) -> pt.TensorVariable:
     Returns
     -------
     TensorVariable, (n,)
-        As for `partial_inverse`.
+        NaN where Q is not positive definite. Differentiable any number of times.
 
     Examples
     --------
     >>> import numpy as np, scipy.sparse as sp, sparsechol.pytensor as scpt
     >>> A = sp.csc_array([[4.0, 1.0], [1.0, 5.0]])
-    >>> print((19 * scpt.marginal_variances(A)).eval().round(6))
+    >>> print((19 * scpt.diag_inverse(A)).eval().round(6))
     [5. 4.]
     """
-    Q = as_matrix(Q)
-    return ops.diagonal(Q.pattern, Q._panels_of_inverse)
-
-
-def gmrf_logp(Q: Any, x: Any, mu: Any = 0.0) -> pt.TensorVariable:
-    """Log density of a Gaussian Markov random field.
-
-    Parameters
-    ----------
-    Q : SymmetricMatrix, or what `from_sparse` takes
-        The precision matrix.
-    x : (n,) tensor variable or array_like
-    mu : () or (n,) tensor variable or array_like, optional
-        The mean.
-
-    Returns
-    -------
-    TensorVariable, a scalar
-        Log density of N(mu, Q^-1) at `x`, NaN where Q is not positive definite. Differentiable any
-        number of times, in all of them.
-
-    Examples
-    --------
-    >>> import numpy as np, scipy.sparse as sp, sparsechol.pytensor as scpt
-    >>> print(scpt.gmrf_logp(sp.eye_array(2), np.zeros(2)).eval().round(6))
-    -1.837877
-    """
-    Q = as_matrix(Q)
-    difference = as_vectors(Q, ops.as_floats(x)[0] - mu, "x - mu")
-    if difference.type.ndim != 1:
-        raise ValueError(
-            f"x and mu give a difference of shape {difference.type.shape}: ({Q.shape[0]},) is"
-            " needed (for a batch use vectorize_graph)"
-        )
-    constant = Q.shape[0] * log(2 * pi)
-    return 0.5 * (logdet(Q) - constant - Q.quad_form(difference))
+    return from_sparse(Q).diag_inverse()

@@ -20,7 +20,7 @@ COPY_INNER = {"clone_inner_graph": True} if _parameter and _parameter.default is
 
 
 def dependents(outputs, variables):
-    """Nodes that depend on some variables, in order, and all that depends on them."""
+    """Find the nodes that depend on some variables, in order, and all that depends on them."""
     moving, nodes = set(variables), []
     for node in toposort(outputs, blockers=variables):
         if any(x in moving for x in node.inputs):
@@ -30,17 +30,17 @@ def dependents(outputs, variables):
 
 
 def frontier(outputs, variables):
-    """What the dependents of some variables read that does not depend on them."""
+    """Find what dependents of some variables read that does not depend on these variables."""
     nodes, moving = dependents(outputs, variables)
     found = {x: None for node in nodes for x in node.inputs if x not in moving}
     return [x for x in found if not isinstance(x, Constant)]
 
 
 def rebuilt(outputs, replacements):
-    """Outputs with variables replaced; what does not depend on them is not copied.
+    """Replace variables in the graph of outputs; only what depends on the variables is copied.
 
-    Graphs inside of Ops are copied, because PyTensor's rewrites change those that it shares (from
-    3.3 on they cannot be changed).
+    Graphs inside of Ops are copied, because PyTensor's rewrites change inner graphs that Ops share
+    (from PyTensor 3.3 on inner graphs cannot be changed).
     """
     nodes, _ = dependents(outputs, list(replacements))
     new = dict(replacements)
@@ -56,7 +56,7 @@ def rebuilt(outputs, replacements):
 
 
 class Fixed:
-    """What a loop reads that does not change in it: its ``non_sequences``.
+    """What a loop reads and does not change: its ``non_sequences``.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class Fixed:
         self.passed = [pt.tensor_from_scalar(x) if is_scalar(x) else x for x in self.variables]
 
     def received(self, inner):
-        """Replacements for the variables, from what the loop passes on."""
+        """Return replacements for the variables, from what the loop passes on."""
         return {
             x: pt.scalar_from_tensor(y) if is_scalar(x) else y
             for x, y in zip(self.variables, inner, strict=True)
@@ -86,56 +86,83 @@ def is_scalar(x):
 # ---- for many values ----
 
 
-def at_all(outputs, variables, values, batch):
-    """Outputs for many values of some variables, stacked on a first axis.
+def at_all(outputs, variables, values, count, chunk_size=None):
+    """Evaluate outputs for `count` values of some variables, stacked on a first axis.
 
-    At once, or one after the other by a loop, where that is wanted, or where an Op has no rule for
-    stacks.
+    At most `chunk_size` of them are evaluated at once, in a loop; by default all of them. Where an
+    Op has no rule for stacks, they are evaluated one by one.
     """
     _, moving = dependents(outputs, variables)
     moved = [x for x in outputs if x in moving]
-    found = iter(())
-    if moved:
-        found = None if batch == "scan" else all_at_once(moved, variables, values)
-        found = iter(found or one_by_one(moved, variables, values))
-    count = values[0].shape[0]
+    found = iter(stacks(moved, variables, values, count, chunk_size or count) if moved else ())
     return [next(found) if x in moving else repeated(x, count) for x in outputs]
 
 
+def stacks(outputs, variables, values, count, chunk_size):
+    """Evaluate outputs that depend on the variables."""
+    if chunk_size > 1 or count == 1:
+        try:
+            if chunk_size >= count:
+                return all_at_once(outputs, variables, values, {})
+            return by_chunks(outputs, variables, values, count, chunk_size)
+        except Exception:  # whatever the rule of an Op raises
+            pass
+    return looped(one_of_them, outputs, variables, values)
+
+
 def repeated(x, count):
+    """Stack copies of a variable."""
     return pt.broadcast_to(x, (count, *x.shape))
 
 
-def one_by_one(outputs, variables, values):
-    fixed = Fixed(outputs, variables)
+def by_chunks(outputs, variables, values, count, size):
+    """Evaluate outputs in a loop over stacks of `size` values; zeros fill the last stack."""
+    steps = -(-count // size)
+    chunks = [in_chunks(x, count, steps, size) for x in values]
+    found = looped(all_at_once, outputs, variables, chunks)
+    return [x.reshape((steps * size, *tuple(x.shape)[2:]))[:count] for x in found]
+
+
+def in_chunks(values, count, steps, size):
+    """Split the first axis in two."""
+    element = values.type.shape[1:]
+    missing = steps * size - count
+    if missing:
+        values = pt.concatenate([values, pt.zeros((missing, *element), values.type.dtype)])
+    return values.reshape((steps, size, *element))
+
+
+def looped(evaluate, outputs, variables, values):
+    """Evaluate outputs in a loop over the first axis of the values."""
+    fixed, k = Fixed(outputs, variables), len(variables)
 
     def step(*inner):
-        k = len(variables)
-        new = dict(zip(variables, inner[:k], strict=True))
-        return rebuilt(outputs, {**new, **fixed.received(inner[k:])})
+        return evaluate(outputs, variables, inner[:k], fixed.received(inner[k:]))
 
     found = pytensor.scan(step, sequences=values, non_sequences=fixed.passed, return_updates=False)
     return found if isinstance(found, list) else [found]
 
 
-def all_at_once(outputs, variables, values):
-    """By PyTensor's rules for stacks; None if one does not work.
+def one_of_them(outputs, variables, values, others):
+    """Evaluate outputs for one value of each variable."""
+    return rebuilt(outputs, {**dict(zip(variables, values, strict=True)), **others})
+
+
+def all_at_once(outputs, variables, values, others):
+    """Evaluate outputs for stacks of values, by PyTensor's rules for stacks.
 
     Unlike by ``vectorize_graph``, no rule is needed for what does not depend on the variables.
     """
     nodes, _ = dependents(outputs, variables)
-    new = dict(zip(variables, values, strict=True))
-    try:
-        for node in nodes:
-            inputs = [new.get(x, x) for x in node.inputs]
-            new.update(zip(node.outputs, stacked(node, inputs, values[0].shape[0]), strict=True))
-    except Exception:  # whatever the rule of an Op raises
-        return None
+    new = {**dict(zip(variables, values, strict=True)), **others}
+    for node in nodes:
+        inputs = [new.get(x, x) for x in node.inputs]
+        new.update(zip(node.outputs, stacked(node, inputs, values[0].shape[0]), strict=True))
     return [new[x] for x in outputs]
 
 
 def stacked(node, inputs, count):
-    """Outputs of a node for stacks of inputs."""
+    """Return the outputs of a node for stacks of inputs."""
     op = node.op
     if isinstance(op, IfElse):
         raise NotImplementedError  # its stacks do not run
@@ -148,7 +175,7 @@ def stacked(node, inputs, count):
 
 
 def stacked_join(node, inputs, count):
-    """Along the axis behind; what does not change is repeated."""
+    """Join along the next axis; operands without a stack are repeated."""
     op, rank = node.op, node.outputs[0].type.ndim
     axis = op.axis if hasattr(op, "axis") else node.inputs[0].data
     parts = inputs if hasattr(op, "axis") else inputs[1:]
@@ -157,6 +184,7 @@ def stacked_join(node, inputs, count):
 
 
 def stacked_split(op, x, *others):
+    """Split along the next axis."""
     rank = x.type.ndim - 1
     if hasattr(op, "axis"):  # from PyTensor 3.1 on
         return type(op)(op.len_splits, axis=op.axis % rank + 1)(x, *others, return_list=True)

@@ -1,4 +1,4 @@
-"""What PyTensor's rewrites run for us when they compile a function."""
+"""What PyTensor's rewrites run for this package when they compile a function."""
 
 import sys
 from importlib import import_module
@@ -12,7 +12,7 @@ BACKENDS = ("numba", "jax")
 
 
 class LoadBackend(GraphRewriter):
-    """Changes nothing: imports what a backend needs to know of our Ops, when it first compiles."""
+    """Import what a backend needs for the Ops of this package; the graph stays as it is."""
 
     def __init__(self, module):
         super().__init__()
@@ -23,11 +23,11 @@ class LoadBackend(GraphRewriter):
 
 
 class SparseInDenseError(TypeError, AssertionError):
-    """A type error that gets through: rewrites swallow all but assertions."""
+    """A type error that PyTensor's rewrites let through: they swallow all but assertions."""
 
 
 class RefuseSparse(GraphRewriter):
-    """Changes nothing: refuses sparse variables in dense linear algebra, where it is not too late.
+    """Refuse sparse variables in dense linear algebra; the graph stays as it is.
 
     PyTensor builds such graphs, of `pt.linalg.slogdet` say, and they fail when they run.
     """
@@ -40,13 +40,13 @@ class RefuseSparse(GraphRewriter):
                 if isinstance(x.type, SparseTensorType):
                     raise SparseInDenseError(
                         f"the sparse variable {x} reaches {node.op}, which takes dense matrices"
-                        " alone: use logdet, solve, solve_triangular or partial_inverse of"
-                        " sparsechol.pytensor, or x.toarray()"
+                        " alone: use logdet, slogdet, solve, partial_inverse or"
+                        " SymmetricMatrix.solve_triangular of sparsechol.pytensor, or x.toarray()"
                     )
 
 
 def register():
-    """Once, when the package is imported."""
+    """Register the rewrites, once, when the package is imported."""
     optdb.register(
         "sparsechol_refuse_sparse", RefuseSparse(), "fast_run", "fast_compile", position=0
     )

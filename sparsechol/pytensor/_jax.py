@@ -17,6 +17,9 @@ OPTIONS = {
     "solve_triangular": ("lower", "permute"),
     "factor_product": ("lower", "permute"),
     "factor_outer": ("lower", "permute"),
+    "plain_solve": ("lower",),
+    "plain_product": ("lower",),
+    "plain_outer": ("lower",),
 }
 
 

@@ -1,33 +1,33 @@
 """Laplace approximation of an integral over a latent field, with its exact gradient."""
 
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
+from numpy.typing import ArrayLike
 from pytensor.gradient import disconnected_grad
 from pytensor.graph.basic import Variable
 from pytensor.scan.utils import until
 
 from ._detect import check_floats, gradient
-from ._functions import logdet, solve
 from ._graphs import Fixed, rebuilt
 from ._matrix import SymmetricMatrix
-from ._sparse_derivatives import sparse_hessian
+from ._sparse_derivatives import Sparsity, sparse_hessian
 
-SUFFICIENT = 1e-4  # part of the gain that the gradient promises
-SMALLEST = 1e-10  # damping at which the search is given up
+SUFFICIENT = 1e-4  # least part of the gain that the gradient promises
+SMALLEST = 1e-10  # step length at which the search ends
 
 
 class Laplace(NamedTuple):
-    """A Laplace approximation; made by `laplace`.
+    """A Laplace approximation, as `laplace` returns it.
 
     Attributes
     ----------
     log_marginal : scalar variable
     mode : (n,) tensor variable
     precision : SymmetricMatrix
-        Of the normal approximation of the latent field: the negative Hessian at the mode.
+        Precision matrix of the normal approximation: the negative Hessian at the mode.
     """
 
     log_marginal: Variable
@@ -38,30 +38,30 @@ class Laplace(NamedTuple):
 def laplace(
     logjoint: Variable,
     x: Variable,
-    x0: Any = None,
+    x0: pt.TensorLike | None = None,
     *,
-    sparsity: Any = None,
-    givens: dict | None = None,
-    max_steps: int = 100,
-    ordering: Any = "auto",
-    on_unknown: str = "dense",
+    sparsity: Sparsity | None = None,
+    givens: dict[Variable, ArrayLike] | None = None,
+    maxiter: int = 100,
+    ordering: str | ArrayLike = "auto",
+    on_unknown: Literal["dense", "raise"] = "dense",
 ) -> Laplace:
-    """Laplace approximation of the logarithm of the integral of ``exp(logjoint)`` over x.
+    """Approximate the logarithm of the integral of ``exp(logjoint)`` over x by Laplace's method.
 
     Parameters
     ----------
     logjoint : scalar variable of floats
-        For example log p(y, x | theta), any graph that can be differentiated three times.
+        For example log p(y, x | theta): any graph that can be differentiated three times.
     x : (n,) tensor variable of floats
         The latent field, a placeholder: the results do not depend on it.
     x0 : (n,) array_like or tensor variable, optional
         Where the search for the mode begins, by default at zero.
-    sparsity, order, on_unknown
+    sparsity, ordering, on_unknown
         As for `sparse_hessian`.
     givens : dict, optional
         See `jacobian_pattern`. An array `x0` shows the length of x.
-    max_steps : int, optional
-        Newton steps, with those that are not taken.
+    maxiter : int, optional
+        Most Newton steps; steps that are refused count.
 
     Returns
     -------
@@ -70,12 +70,13 @@ def laplace(
 
     Notes
     -----
-    The mode by Newton steps in a loop, damped by a multiple of the row sums of the Hessian until
-    `logjoint` rises (Levenberg, 1944; Marquardt, 1963), so that `logjoint` need not be concave away
-    from its mode. The pattern of the Hessian is found, colored and analyzed once, here.
+    Newton steps in a loop find the mode. A multiple of the row sums of the Hessian damps each step
+    until `logjoint` rises (Levenberg, 1944; Marquardt, 1963), so that `logjoint` need not be
+    concave away from its mode. The pattern of the Hessian is found, colored and analyzed once,
+    when the graph is built.
 
-    First derivatives are exact, those of the mode by the implicit function theorem, and the loop is
-    not differentiated. Second derivatives are not.
+    First derivatives are exact: those of the mode follow from the implicit function theorem, and
+    the loop is not differentiated. Second derivatives are not exact.
 
     Examples
     --------
@@ -92,24 +93,24 @@ def laplace(
     check_floats(x, "x")
     if x.type.ndim != 1:
         raise ValueError(f"x must be a vector, and {x} has {x.type.ndim} dimensions: use ravel")
-    if max_steps < 1:
-        raise ValueError(f"max_steps must be positive, not {max_steps}")
+    if maxiter < 1:
+        raise ValueError(f"maxiter must be positive, not {maxiter}")
     givens = dict(givens or {})
     if x0 is not None and not isinstance(x0, Variable):
         x0 = np.asarray(x0, x.type.dtype)
         givens.setdefault(x, x0)
     g = gradient(logjoint, [x])
     H = sparse_hessian(
-        logjoint, x, sparsity=sparsity, givens=givens, returns="spd", ordering=ordering,
+        logjoint, x, sparsity=sparsity, givens=givens, format="symmetric", ordering=ordering,
         on_unknown=on_unknown,
     )  # fmt: skip
     field = Field(x, logjoint, g, H.with_values(-H.values))
     start = pt.zeros(H.shape[0], x.type.dtype) if x0 is None else pt.as_tensor_variable(x0)
-    found, succeeded = field.search(start.astype(x.type.dtype), max_steps)
+    found, succeeded = field.search(start.astype(x.type.dtype), maxiter)
     mode = field.refined(found)
     value, precision = field.at(mode, "value", "precision")
     n = H.shape[0]
-    log_marginal = value + 0.5 * n * np.log(2 * np.pi) - 0.5 * logdet(precision)
+    log_marginal = value + 0.5 * n * np.log(2 * np.pi) - 0.5 * precision.logdet()
     log_marginal, mode, values = (
         pt.switch(succeeded, part, np.nan).astype(part.type.dtype)
         for part in (log_marginal, mode, precision.values)
@@ -126,7 +127,7 @@ class Field:
         self.fixed = Fixed(list(self.parts.values()), [x])
 
     def at(self, x, *names, inner=None):
-        """Some of the parts at another point; `inner` is what a loop passes on."""
+        """Evaluate some of the parts at another point; `inner` is what a loop passes on."""
         replacements = {} if inner is None else self.fixed.received(inner)
         parts = rebuilt([self.parts[name] for name in names], {self.x: x, **replacements})
         found = [
@@ -135,14 +136,14 @@ class Field:
         ]
         return found[0] if len(found) == 1 else found
 
-    def search(self, start, max_steps):
-        """The mode, and whether it is one: steps until they are as small as rounding allows."""
+    def search(self, start, maxiter):
+        """Find the mode, and say whether the last step is as small as rounding allows."""
         eps = np.finfo(start.type.dtype).eps
 
         def step(x, value, t, _, *inner):
             g, Q = self.at(x, "gradient", "precision", inner=inner)
             rows = Q.with_values(abs(Q.values)) @ pt.ones_like(x)
-            d = solve(Q.add_diagonal((1 / t - 1) * rows), g)
+            d = Q.add_diagonal((1 / t - 1) * rows).solve(g)
             new = x + d
             new_value = self.at(new, "value", inner=inner)
             rounding = 100 * eps * (abs(value) + self.pattern.shape[0])
@@ -161,12 +162,12 @@ class Field:
         states = [start, self.at(start, "value"), pt.ones((), start.type.dtype),
                   pt.zeros((), "int64")]  # fmt: skip
         x, _, _, done = pytensor.scan(
-            step, outputs_info=states, non_sequences=self.fixed.passed, n_steps=max_steps,
+            step, outputs_info=states, non_sequences=self.fixed.passed, n_steps=maxiter,
             return_updates=False,
         )  # fmt: skip
         return disconnected_grad(x[-1]), pt.eq(disconnected_grad(done[-1]), 1)
 
     def refined(self, x):
-        """One more step, which carries the derivatives of the mode and moves it no more."""
+        """Take one more step, which does not move the mode and carries its derivatives."""
         g, Q = self.at(x, "gradient", "precision")
-        return x + solve(Q.with_values(disconnected_grad(Q.values)), g)
+        return x + Q.with_values(disconnected_grad(Q.values)).solve(g)

@@ -1,39 +1,42 @@
-"""SymmetricMatrix: values that PyTensor sees on a pattern that it does not."""
+"""SymmetricMatrix: symbolic values on a pattern that is analyzed when the graph is built."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any
+from math import log, pi
+from typing import Any, Literal
 from weakref import WeakValueDictionary
 
 import numpy as np
 import pytensor
 import pytensor.sparse as ps
 import pytensor.tensor as pt
+from numpy.typing import ArrayLike
 from pytensor.graph.basic import Variable
-from scipy.sparse import issparse, tril
+from scipy.sparse import issparse, sparray, spmatrix, tril
 
 from .._core.numeric.operations import CODES
 from .._core.parallel.threads import thread_count
 from .._scipy.entry_map import EntryMap, pattern_of
 from .._scipy.input import as_scipy, check_square, compressed
-from .._scipy.symbolic_factor import SymbolicFactor, analyze
+from .._scipy.symbolic_factor import SymbolicFactor
 from . import _ops as ops
 
 
 class SymmetricMatrix:
     """Symmetric positive definite matrix: packed values on an analyzed pattern.
 
-    Made by `combine`, `from_values` and `from_sparse`.
+    `combine`, `from_sparse` and `SymmetricMatrix.from_full` make matrices, too.
 
     Parameters
     ----------
     pattern : SymbolicFactor
-        From `sparsechol.analyze`.
+        The pattern, as `sparsechol.analyze` returns it.
     values : (len(pattern.indices),) tensor variable or array_like, real
-        The lower triangle by column, sorted, with the whole diagonal (``pattern.values(A)`` of a
-        SciPy matrix). An off-diagonal value stands for two entries, and gradients in it for both.
+        The lower triangle by column, sorted, with the whole diagonal; ``pattern.values(A)`` packs
+        a SciPy matrix so. An off-diagonal value stands for two entries of the matrix, and the
+        gradient in that value is the sum over both entries.
 
     Attributes
     ----------
@@ -45,17 +48,19 @@ class SymmetricMatrix:
 
     Raises
     ------
-    ValueError, TypeError
-        If the values have another shape than the pattern, or are no real numbers.
+    ValueError
+        If the values have another shape than the pattern.
+    TypeError
+        If the values are not real numbers.
 
     Notes
     -----
-    The factorization is one node of the graph, shared by all that is computed from the matrix, by
-    all gradients, and by other matrices of the same pattern and values. Where the matrix is not
-    positive definite all of it is NaN, and nothing is raised.
+    The factorization is one node of the graph. All results, all gradients, and other matrices of
+    the same pattern and values share that node. Where the matrix is not positive definite all
+    results are NaN, and nothing is raised.
 
-    Matrices can be added, subtracted and scaled, also by symbolic scalars on the right; ``Q @ x``
-    is `matvec`.
+    Matrices can be added, subtracted and scaled. A symbolic scalar stands on the right of the
+    matrix that it scales. ``Q @ x`` is ``Q.matvec(x)``.
 
     Examples
     --------
@@ -63,11 +68,16 @@ class SymmetricMatrix:
     >>> Q = scpt.SymmetricMatrix(sc.analyze(np.array([[4.0, 1.0], [1.0, 5.0]])), [4.0, 1.0, 5.0])
     >>> Q.matvec([1.0, 0.0]).eval()
     array([4., 1.])
+    >>> print(Q.logdet().eval().round(6))
+    2.944439
     """
 
-    def __init__(self, pattern: SymbolicFactor, values: Any):
+    def __init__(self, pattern: SymbolicFactor, values: pt.TensorLike):
         if not isinstance(pattern, SymbolicFactor):
-            raise TypeError(f"the pattern is what analyze returns, not {type(pattern).__name__}")
+            raise TypeError(
+                f"the pattern must be a SymbolicFactor, not {type(pattern).__name__}: call"
+                " sparsechol.analyze on a matrix"
+            )
         [self.values] = ops.as_floats(values)
         self.pattern = pattern
         length = pattern.indices.shape[0]
@@ -79,6 +89,43 @@ class SymmetricMatrix:
             )
 
     __array_ufunc__ = None  # a NumPy number on the left leaves the product to us
+
+    @classmethod
+    def from_full(cls, pattern: SymbolicFactor, data: pt.TensorLike) -> "SymmetricMatrix":
+        """Make a matrix from the entries of both triangles, each of which counts half.
+
+        Parameters
+        ----------
+        pattern : SymbolicFactor
+        data : (2 len(pattern.indices) - n,) tensor variable or array_like, real
+            By column, as a sorted SciPy csc_array with both triangles and the whole diagonal has
+            them. The matrix is ``(A + A^T) / 2``, and gradients are those of each entry.
+
+        Returns
+        -------
+        SymmetricMatrix
+
+        Raises
+        ------
+        ValueError
+            If `data` has another length than both triangles.
+
+        Examples
+        --------
+        >>> import scipy.sparse as sp, sparsechol as sc, sparsechol.pytensor as scpt
+        >>> A = sp.csc_array([[4.0, 1.0], [1.0, 5.0]])
+        >>> Q = scpt.SymmetricMatrix.from_full(sc.analyze(A), A.data)
+        >>> Q.values.eval()
+        array([4., 1., 5.])
+        """
+        [data] = ops.as_floats(data)
+        nnz, n = pattern.indices.shape[0], pattern.shape[0]
+        if data.type.ndim != 1 or data.type.shape[0] not in (None, 2 * nnz - n):
+            raise ValueError(
+                f"full values have shape {data.type.shape}: the pattern, of a matrix of shape"
+                f" {pattern.shape}, has {2 * nnz - n} entries in both triangles"
+            )
+        return cls(pattern, ops.fold(pattern, data, 1.0, 0.5))
 
     def __repr__(self) -> str:
         return f"<SymmetricMatrix of shape {self.shape}, values {self.values.type}>"
@@ -93,58 +140,142 @@ class SymmetricMatrix:
 
     @cached_property
     def _factor(self):
-        """Flat panels of L."""
+        """The factor L, as flat panels."""
         return ops.Factor(self.pattern)(self.values)
 
     @cached_property
     def _panels_of_inverse(self):
         return ops.partial_inverse(self.pattern, self._factor)
 
-    def with_values(self, values: Any) -> "SymmetricMatrix":
-        """Another matrix on the same pattern."""
+    # ---- other matrices ----
+
+    def with_values(self, values: pt.TensorLike) -> "SymmetricMatrix":
+        """Make another matrix on the same pattern."""
         return SymmetricMatrix(self.pattern, values)
 
-    def diagonal(self) -> pt.TensorVariable:
-        """The diagonal, (n,)."""
-        return self.values[constant(self.pattern.indptr[:-1])]
-
-    def add_diagonal(self, h: Any) -> "SymmetricMatrix":
-        """This matrix with `h`, of shape () or (n,), added to its diagonal."""
+    def add_diagonal(self, h: pt.TensorLike) -> "SymmetricMatrix":
+        """Add `h`, of shape () or (n,), to the diagonal."""
         [h, values] = ops.as_floats(h, self.values)
         if h.type.ndim > 1 or (h.type.ndim == 1 and h.type.shape[0] not in (None, self.shape[0])):
             raise ValueError(
-                f"what is added to the diagonal of a matrix of shape {self.shape} has shape"
-                f" {h.type.shape}, not () or ({self.shape[0]},)"
+                f"h has shape {h.type.shape}: the diagonal of a matrix of shape {self.shape} needs"
+                f" () or ({self.shape[0]},)"
             )
         places = constant(self.pattern.indptr[:-1])
         return self.with_values(pt.inc_subtensor(values[places], h))
 
-    def matvec(self, x: Any) -> pt.TensorVariable:
-        """``Q x`` for x of shape (n,) or (n, k)."""
+    # ---- products and entries ----
+
+    def diagonal(self) -> pt.TensorVariable:
+        """Return the diagonal, (n,)."""
+        return self.values[constant(self.pattern.indptr[:-1])]
+
+    def matvec(self, x: pt.TensorLike) -> pt.TensorVariable:
+        """Return ``Q x`` for `x` of shape (n,) or (n, k)."""
         return on_columns(self, x, "x", lambda x: ops.matvec(self.pattern, self.values, x))
 
-    def quad_form(self, x: Any) -> pt.TensorVariable:
-        """``x^T Q x``, a scalar for x of shape (n,), (k,) for (n, k)."""
+    def quad_form(self, x: pt.TensorLike) -> pt.TensorVariable:
+        """Return ``x^T Q x``: a scalar for `x` of shape (n,), a vector (k,) for (n, k)."""
         x = as_vectors(self, x, "x")
         columns = x if x.type.ndim == 2 else x[:, None]
         y = ops.matvec(self.pattern, self.values, columns)
         out = ops.QuadForm(self.pattern)(self.values, columns, y)
         return out if x.type.ndim == 2 else out.squeeze(0)
 
-    def as_sparse(self) -> ps.variable.SparseVariable:
-        """A PyTensor sparse variable with both triangles, in format 'csc'."""
+    def to_sparse(self) -> ps.variable.SparseVariable:
+        """Return both triangles as a PyTensor sparse variable in format 'csc'."""
         starts, members, _ = self.pattern._both_triangles
         data = ops.unfold(self.pattern, self.values)
         return ps.CSC(data, members, starts.astype(np.int32), np.array(self.shape, np.int32))
 
-    def gmrf_logp(self, x: Any, mu: Any = 0.0) -> pt.TensorVariable:
-        """See `gmrf_logp`."""
-        from ._functions import gmrf_logp
+    def todense(self) -> pt.TensorVariable:
+        """Return the matrix as a dense tensor variable, (n, n)."""
+        starts, members, _ = self.pattern._both_triangles
+        column = np.repeat(np.arange(self.shape[0]), np.diff(starts))
+        data = ops.unfold(self.pattern, self.values)
+        zeros = pt.zeros(self.shape, self.dtype)
+        return pt.set_subtensor(zeros[constant(members.astype(np.int64)), constant(column)], data)
 
-        return gmrf_logp(self, x, mu)
+    # ---- what the factor gives ----
 
-    def random(self, mu: Any, values: Any, rng: Any = None, size: Any = None) -> np.ndarray:
-        """Draw from normal distributions with this precision pattern: for `pm.CustomDist`.
+    def logdet(self) -> pt.TensorVariable:
+        """Return log det Q; see `sparsechol.pytensor.logdet`."""
+        return ops.LogDet(self.pattern)(self.values, self._factor)
+
+    def slogdet(self) -> tuple[pt.TensorVariable, pt.TensorVariable]:
+        """Return sign and logarithm of det Q; see `sparsechol.pytensor.slogdet`."""
+        logdet = self.logdet()
+        return pt.switch(pt.isnan(logdet), np.nan, 1.0).astype(self.dtype), logdet
+
+    def solve(self, b: pt.TensorLike) -> pt.TensorVariable:
+        """Solve ``Q x = b``; see `sparsechol.pytensor.solve`."""
+        op = ops.Solve(self.pattern)
+        return on_columns(self, b, "b", lambda b: op(self.values, self._factor, b))
+
+    def solve_triangular(
+        self,
+        b: pt.TensorLike,
+        *,
+        trans: Literal[0, 1, 2, "N", "T", "C"] = "N",
+        permute: bool = True,
+    ) -> pt.TensorVariable:
+        """Solve with the Cholesky factor L of ``P Q P^T = L L^T``, or with its transpose.
+
+        Parameters
+        ----------
+        b : (n,) or (n, k) tensor variable or array_like
+        trans : {'N', 'T', 'C', 0, 1, 2}, optional
+            ``L y = P b`` (default), or ``L^T P x = b``; Q is real, and 'C' is 'T'. If b is white
+            noise, then x is a draw from the normal distribution with precision Q, a smooth
+            function of the values of Q (a non-centered parametrization).
+        permute : bool, optional
+            Whether P is applied; without P all is in the order of ``Q.pattern.perm``.
+
+        Returns
+        -------
+        TensorVariable of the shape of `b`
+            NaN where Q is not positive definite. Differentiable any number of times, in Q and b.
+
+        Examples
+        --------
+        >>> import numpy as np, scipy.sparse as sp, sparsechol.pytensor as scpt
+        >>> Q = scpt.from_sparse(sp.diags_array([4.0, 25.0]))
+        >>> print(Q.solve_triangular(np.array([2.0, 5.0]), trans="T").eval().round(6))
+        [1. 1.]
+        """
+        op = ops.SolveTriangular(self.pattern, is_plain(trans), permute)
+        return on_columns(self, b, "b", lambda b: op(self._factor, b))
+
+    def partial_inverse(self) -> pt.TensorVariable:
+        """Return entries of Q^-1; see `sparsechol.pytensor.partial_inverse`."""
+        return ops.gather(self.pattern, self._panels_of_inverse)
+
+    def diag_inverse(self) -> pt.TensorVariable:
+        """Return the diagonal of Q^-1; see `sparsechol.pytensor.diag_inverse`."""
+        return ops.diagonal(self.pattern, self._panels_of_inverse)
+
+    def gmrf_logp(self, x: pt.TensorLike, mu: pt.TensorLike = 0.0) -> pt.TensorVariable:
+        """Return the log density of N(mu, Q^-1) at `x`; see `sparsechol.pytensor.gmrf_logp`."""
+        difference = as_vectors(self, ops.as_floats(x)[0] - mu, "x - mu")
+        if difference.type.ndim != 1:
+            raise ValueError(
+                f"x and mu give a difference of shape {difference.type.shape}: ({self.shape[0]},)"
+                " is needed (for a batch use vectorize_graph)"
+            )
+        of_unit = self.shape[0] * log(2 * pi)
+        return 0.5 * (self.logdet() - of_unit - self.quad_form(difference))
+
+    def random(
+        self,
+        mu: ArrayLike,
+        values: ArrayLike,
+        *,
+        rng: np.random.Generator | None = None,
+        size: Sequence[int] | int | None = None,
+    ) -> np.ndarray:
+        """Draw from normal distributions with precision matrices on this pattern.
+
+        The arguments are those that `pm.CustomDist` passes to its ``random=``.
 
         Parameters
         ----------
@@ -159,7 +290,7 @@ class SymmetricMatrix:
         Returns
         -------
         (..., n) ndarray
-            Where a precision matrix is not positive definite, NaN.
+            NaN where a precision matrix is not positive definite.
         """
         rng = np.random.default_rng() if rng is None else rng
         mu, values = np.asarray(mu, float), np.array(values, float, ndmin=1, order="C")
@@ -173,7 +304,7 @@ class SymmetricMatrix:
         frame.perform(CODES["solve_triangular"], (panels, z), x, thread_count(), ops.PERMUTE)
         return x[..., 0] + mu
 
-    def __matmul__(self, x: Any) -> pt.TensorVariable:
+    def __matmul__(self, x: pt.TensorLike) -> pt.TensorVariable:
         return self.matvec(x)
 
     def __add__(self, other: Any) -> "SymmetricMatrix":
@@ -194,12 +325,12 @@ class SymmetricMatrix:
 
 
 def is_matrix(x: Any) -> bool:
-    """Whether this can be a term of `combine`."""
+    """Say whether `x` can be a term of `combine`."""
     return isinstance(x, SymmetricMatrix) or issparse(x)
 
 
-def as_vectors(Q: SymmetricMatrix, x: Any, name: str) -> pt.TensorVariable:
-    """A tensor variable of shape (n,) or (n, k)."""
+def as_vectors(Q: Any, x: Any, name: str) -> pt.TensorVariable:
+    """Make a tensor variable of shape (n,) or (n, k)."""
     [x] = ops.as_floats(x)
     if x.type.ndim not in (1, 2) or x.type.shape[0] not in (None, Q.shape[0]):
         raise ValueError(
@@ -209,74 +340,44 @@ def as_vectors(Q: SymmetricMatrix, x: Any, name: str) -> pt.TensorVariable:
     return x
 
 
-def on_columns(Q: SymmetricMatrix, x: Any, name: str, apply: Any) -> pt.TensorVariable:
-    """A linear map of (n, k) arrays on x of shape (n,) or (n, k)."""
+def on_columns(Q: Any, x: Any, name: str, apply: Callable) -> pt.TensorVariable:
+    """Apply a linear map of (n, k) arrays to `x` of shape (n,) or (n, k)."""
     x = as_vectors(Q, x, name)
     return apply(x) if x.type.ndim == 2 else apply(x[:, None]).squeeze(1)
 
 
-# ---- making them ----
+def is_plain(trans: Any) -> bool:
+    """Say whether `trans` asks for the triangle itself, and not for its transpose."""
+    if trans not in ("N", "T", "C", 0, 1, 2):
+        raise ValueError(f"trans must be 'N', 'T', 'C', 0, 1 or 2, not {trans!r}")
+    return trans in ("N", 0)
 
 
-def from_values(
-    values: Any, pattern: Any, full: bool = False, ordering: Any = "auto"
-) -> SymmetricMatrix:
-    """A matrix from its values on a known pattern.
+# ---- combinations ----
 
-    Parameters
-    ----------
-    values : tensor variable or array_like, real
-        The lower triangle by column, as `SymmetricMatrix` has it; with `full` both.
-    pattern : SymbolicFactor, or (n, n) sparse or dense array
-        A matrix is analyzed; where it has entries in its lower triangle counts, and the diagonal.
-    full : bool, optional
-        Whether `values` are the entries of both triangles by column, as a sorted SciPy csc_array
-        with the whole diagonal has them. The matrix is ``(A + A^T) / 2``, and gradients are those
-        of each entry.
-    ordering : optional
-        As for `sparsechol.analyze`.
 
-    Returns
-    -------
-    SymmetricMatrix
-
-    Examples
-    --------
-    >>> import scipy.sparse as sp, sparsechol.pytensor as scpt
-    >>> A = sp.csc_array([[4.0, 1.0], [1.0, 5.0]])
-    >>> Q = scpt.from_values([4.0, 1.0, 1.0, 5.0], A, full=True)
-    >>> Q.values.eval()
-    array([4., 1., 5.])
-    """
-    P = pattern if isinstance(pattern, SymbolicFactor) else analyze(pattern, ordering=ordering)
-    if not full:
-        return SymmetricMatrix(P, values)
-    [values] = ops.as_floats(values)
-    nnz, n = P.indices.shape[0], P.shape[0]
-    if values.type.ndim != 1 or values.type.shape[0] not in (None, 2 * nnz - n):
-        raise ValueError(
-            f"full values have shape {values.type.shape}: the pattern, of a matrix of shape"
-            f" {P.shape}, has {2 * nnz - n} entries in both triangles"
-        )
-    return SymmetricMatrix(P, ops.fold(P, values, 1.0, 0.5))
+MatrixLike = SymmetricMatrix | sparray | spmatrix | ArrayLike
 
 
 def combine(
-    terms: Sequence[tuple[Any, Any]], pattern: SymbolicFactor | None = None, ordering: Any = "auto"
+    terms: Sequence[tuple[pt.TensorLike, MatrixLike]],
+    *,
+    pattern: SymbolicFactor | None = None,
+    ordering: str | ArrayLike = "auto",
 ) -> SymmetricMatrix:
-    """A linear combination of matrices, on the union of their patterns, analyzed once.
+    """Form a linear combination of matrices, on the union of their patterns, analyzed once.
 
     Parameters
     ----------
     terms : sequence of (coefficient, matrix)
-        A coefficient is a number or symbolic scalar, or a vector with one for each stored entry
-        of the lower triangle of its matrix, by column: for a diagonal matrix, of its diagonal. A
-        matrix is an (n, n) sparse or dense array, of which the lower triangle is read, or an
-        `SymmetricMatrix`.
+        A coefficient is a number, a symbolic scalar, or a vector. A vector has an element for each
+        stored entry of the lower triangle of its matrix, by column. For a diagonal matrix these
+        are the entries of the diagonal. A matrix is a `SymmetricMatrix`, or an (n, n) sparse or
+        dense array, of which the lower triangle is read.
     pattern : SymbolicFactor, optional
-        An analyzed pattern that has all entries.
+        An analyzed pattern that has all entries; by default the union is analyzed.
     ordering : optional
-        As for `sparsechol.analyze`.
+        The ordering of the analysis, as for `sparsechol.analyze`.
 
     Returns
     -------
@@ -319,7 +420,7 @@ def combine(
 
 
 def as_coefficient(c, part):
-    """A scalar, or a vector with an element for each entry of a part."""
+    """Check that a coefficient is a scalar, or a vector with an element for each entry."""
     [c] = ops.as_floats(c)
     count = part.row.shape[0]
     if c.type.ndim > 1 or (c.type.ndim == 1 and c.type.shape[0] not in (None, count)):
@@ -348,7 +449,7 @@ class Entries:
 
     @classmethod
     def of(cls, A):
-        """Of the lower triangle of a matrix, by column."""
+        """Take the lower triangle of a matrix, by column."""
         if isinstance(A, Entries):
             return A
         if isinstance(A, SymmetricMatrix):
@@ -361,11 +462,12 @@ class Entries:
 
     @classmethod
     def by_column(cls, shape, indptr, indices, data):
+        """Take what a matrix stores by column."""
         column = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
         return cls(shape, np.asarray(indices, np.int64), column, data)
 
     def packed(self, pattern, coefficient):
-        """Values on a pattern."""
+        """Pack the entries, times a coefficient, on a pattern."""
         # Sorted by column, the other way round they are sorted by row.
         found = EntryMap(self.column, self.row, self.shape, pattern)
         length = pattern.indices.shape[0]
@@ -382,12 +484,12 @@ class Entries:
         return pt.inc_subtensor(pt.zeros(length, data.type.dtype)[constant(found.place)], data)
 
 
-LARGE = 100_000  # bytes that are better not repeated in every compiled function
+LARGE = 100_000  # bytes from which on a constant is shared between compiled functions
 _large: WeakValueDictionary = WeakValueDictionary()
 
 
 def constant(array: np.ndarray) -> pt.TensorVariable:
-    """A constant; a large one is a shared variable, the same one for the same content."""
+    """Make a constant; a large one is a shared variable, the same one for the same content."""
     if array.nbytes <= LARGE:
         return pt.constant(array)
     digest = blake2b(array.dtype.str.encode() + array.tobytes()).digest()

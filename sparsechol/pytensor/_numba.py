@@ -68,7 +68,7 @@ def numba_funcify_kernel(op, node, **kwargs):
 
 
 def _with_result(run, signature, length, dtype):
-    """A function of the operands that makes room for the result."""
+    """Make a function of the operands that makes room for the result."""
     letters, result = signature.split(">")
 
     @numba_njit
@@ -111,6 +111,8 @@ def _with_result(run, signature, length, dtype):
 
 
 def _without_first(function):
+    """Make a function that ignores its first operand."""
+
     @numba_njit
     def of_the_others(unused, *operands):
         return function(*operands)

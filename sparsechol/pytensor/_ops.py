@@ -1,14 +1,15 @@
 """The kernels as PyTensor Ops, with the rules that differentiate them.
 
-Each Op is one operation of `numeric.operations` on one analyzed pattern, with the same arrays:
-stored values `a`, flat panels `l`, vectors `x` of shape (n, k), real. The factor is an ordinary
-vector, the pattern a property of the Op, equal by content: Ops of equal patterns merge, and a
-pattern of any size is no constant of the graph. Batches are left to `Blockwise`.
+Each Op is one operation of `_core.numeric.operations` on one analyzed pattern. The arrays are those
+of that module: stored values `a`, flat panels `l`, vectors `x` of shape (n, k), all of them real.
+The factor is an ordinary vector. The pattern is a property of the Op and equal by content: Ops of
+equal patterns merge, and no pattern is a constant of the graph. `Blockwise` runs batches.
 
-Two Ops are functions of A though they are computed from L: `LogDet` and `Solve` take both and move
-with A alone, at the cost of A's pattern; the others move with L, and through `Factor` with A. The
-kernels are closed under differentiation (see numeric.derivatives), so that every rule here is made
-of the functions of this module again, for derivatives of every order.
+Two Ops are functions of A although they are computed from L. `LogDet` and `Solve` take both and
+have derivatives in A alone, which cost as much as the pattern of A. The other Ops have derivatives
+in L, and through `Factor` in A. The kernels are closed under differentiation (see
+`_core.numeric.derivatives`): every rule here is made of the functions of this module again, and so
+derivatives of every order exist.
 """
 
 from functools import reduce
@@ -32,12 +33,13 @@ DTYPES = ("float32", "float64")
 class Differentiable(Op):
     """An Op with one result, whose derivatives are `adjoints` and `tangents`."""
 
-    fixed: ClassVar[tuple[int, ...]] = ()  # operands that it reads but does not move with
+    fixed: ClassVar[tuple[int, ...]] = ()  # operands that are read and have no derivative
 
     def connection_pattern(self, node):
         return [[q not in self.fixed] for q in range(len(node.inputs))]
 
     def pullback(self, inputs, outputs, cotangents):
+        """Return the gradients in all inputs, disconnected in those that are fixed."""
         gradients = iter(self.adjoints(cotangents[0], outputs[0], *inputs))
         return [
             disconnected_type() if q in self.fixed else next(gradients) for q in range(len(inputs))
@@ -46,6 +48,7 @@ class Differentiable(Op):
     L_op = pullback
 
     def pushforward(self, inputs, outputs, tangents):
+        """Return the change of the output that changes of the inputs make."""
         changes = [
             None if q in self.fixed or isinstance(t.type, DisconnectedType) else t
             for q, t in enumerate(tangents)
@@ -55,21 +58,21 @@ class Differentiable(Op):
         return [total(self.tangents(outputs[0], inputs, changes))]
 
     def adjoints(self, ct, out, *inputs):
-        """Gradients in the operands that it moves with."""
+        """Return the gradients in all operands that are not fixed."""
         raise NotImplementedError
 
     def tangents(self, out, inputs, changes):
-        """Terms of the change of the result; a change that is None is none."""
+        """Return terms of the change of the result; an operand whose change is None has none."""
         raise NotImplementedError
 
 
 def total(terms):
-    """Their sum."""
+    """Add up terms."""
     return reduce(add, terms)
 
 
 class Kernel(Differentiable):
-    """One operation on one pattern, preceded by operands that it moves with but does not read."""
+    """One operation on one pattern; operands that have a derivative and are not read come first."""
 
     __props__ = ("pattern", "lower", "permute", "diagonal", "below")
 
@@ -81,6 +84,8 @@ class Kernel(Differentiable):
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
+        if not hasattr(cls, "operation"):
+            return
         letters, cls.result = NAMES[cls.operation].split(">")
         cls.letters = cls.unused + letters
         cores = {"x": "(n,k)", "r": "(n)", "s": "()"}
@@ -110,7 +115,7 @@ class Kernel(Differentiable):
         return LOWER * self.lower + PERMUTE * self.permute
 
     def core_shape(self, letter, columns):
-        """Shape of the array that a letter stands for."""
+        """Return the shape of the array that a letter stands for."""
         length = self.frame.length(letter)
         return {0: (), 1: (length,), 2: (length, columns)}[CORE_RANK[letter]]
 
@@ -122,12 +127,12 @@ class Kernel(Differentiable):
         return Apply(self, operands, [out()])
 
     def columns_of(self, shapes):
-        """Number of vectors, the first one that is known."""
+        """Find the number of vectors, the first one that is known."""
         pairs = (shape for shape, c in zip(shapes, self.letters, strict=True) if c == "x")
         return next((shape[1] for shape in pairs if len(shape) == 2 and shape[1] is not None), None)
 
     def check(self, shapes):
-        """ValueError where a shape, as far as it is known, is not that of its letter."""
+        """Refuse a shape that, as far as it is known, is not that of its letter."""
         columns = self.columns_of(shapes)
         for shape, letter in zip(shapes, self.letters, strict=True):
             wanted = self.core_shape(letter, columns)
@@ -155,7 +160,8 @@ class Kernel(Differentiable):
         columns = [shape[1] for shape, c in zip(shapes, self.letters, strict=True) if c == "x"]
         return [self.core_shape(self.result, columns[0] if columns else None)]
 
-    def tangents(self, out, inputs, changes):  # of those that are linear in each operand
+    def tangents(self, out, inputs, changes):
+        """Return those of an operation that is linear in each operand."""
         return [
             self(*inputs[:q], change, *inputs[q + 1 :])
             for q, change in enumerate(changes)
@@ -164,11 +170,11 @@ class Kernel(Differentiable):
 
 
 def as_floats(*operands):
-    """Tensor variables of one real floating point type."""
+    """Make tensor variables of one real floating point type."""
     operands = [pt.as_tensor_variable(x) for x in operands]
     dtype = upcast(*(x.type.dtype for x in operands))
     if dtype.startswith("complex"):
-        raise TypeError("real values are needed: PyTensor differentiates no complex ones")
+        raise TypeError("real values are needed: PyTensor does not differentiate complex values")
     if dtype not in DTYPES:
         dtype = "float32" if dtype == "float16" else "float64"
     return [x.astype(dtype) for x in operands]
@@ -281,30 +287,6 @@ class SampledOuter(Kernel):
         return [matvec(self.pattern, ct, y), matvec(self.pattern, ct, x)]
 
 
-class FactorProduct(Kernel):
-    """The triangle that `SolveTriangular` solves with times x."""
-
-    operation = "factor_product"
-
-    def adjoints(self, ct, out, l, x):
-        return [
-            FactorOuter(self.pattern, self.lower, self.permute)(ct, x),
-            FactorProduct(self.pattern, not self.lower, self.permute)(l, ct),
-        ]
-
-
-class FactorOuter(Kernel):
-    """Gradient of w^T K x in L, where K is the triangle that `SolveTriangular` solves with."""
-
-    operation = "factor_outer"
-
-    def adjoints(self, ct, out, w, x):
-        return [
-            FactorProduct(self.pattern, self.lower, self.permute)(ct, x),
-            FactorProduct(self.pattern, not self.lower, self.permute)(ct, w),
-        ]
-
-
 # ---- the factorization and its tangent ----
 
 
@@ -395,7 +377,7 @@ class Sandwich(Kernel):
 
 
 def _sandwich_adjoint(pattern, ct, l, s):
-    """Gradient in X, and the tangent it is made of."""
+    """Return the gradient in X, and the tangent that the gradient is made of."""
     z = tangent(pattern, l, weigh(pattern, ct, 1.0, 0.5))
     ends = place_diagonal(pattern, 2 * diagonal(pattern, z) / diagonal(pattern, l) ** 2)
     return ends + inner(pattern, 2 * s, z), z
@@ -437,25 +419,8 @@ class Solve(Kernel):
         return [self(a, l, term) for term in terms]
 
 
-class SolveTriangular(Kernel):
-    """L^-1 P b, or P^T L^-T b; without `permute` all in the order of L."""
-
-    operation = "solve_triangular"
-
-    def adjoints(self, ct, x, l, b):
-        w = SolveTriangular(self.pattern, not self.lower, self.permute)(l, ct)
-        return [-FactorOuter(self.pattern, self.lower, self.permute)(w, x), w]
-
-    def tangents(self, x, inputs, changes):
-        [l, _], [dl, db] = inputs, changes
-        terms = [db] if db is not None else []
-        if dl is not None:
-            terms.append(-FactorProduct(self.pattern, self.lower, self.permute)(dl, x))
-        return [self(l, term) for term in terms]
-
-
 class QuadForm(Differentiable):
-    """x^T A x of each vector, from y = A x, which is at hand."""
+    """x^T A x of each vector x, given y = A x."""
 
     __props__ = ("pattern",)
     fixed = (2,)
@@ -484,6 +449,84 @@ class QuadForm(Differentiable):
         if da is not None:
             terms.append((x * matvec(self.pattern, da, x)).sum(0))
         return terms
+
+
+# ---- with a triangle: a solve, a product, and the gradient of x^T K y in it ----
+
+
+class Triangular(Kernel):
+    """An operation with a triangle K or, unless `lower`, with K^T; by kind of triangle and role."""
+
+    kinds: ClassVar[dict[tuple[str, str], type]] = {}
+    kind: ClassVar[str]
+    role: ClassVar[str]
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        cls.kinds[cls.kind, cls.role] = cls
+
+    def other(self, role, lower):
+        """Make the Op of another role with the same triangle."""
+        return self.kinds[self.kind, role](self.pattern, lower, self.permute)
+
+
+class SolveTriangular(Triangular):
+    """L^-1 P b, or P^T L^-T b; without `permute` all in the order of L."""
+
+    operation, kind, role = "solve_triangular", "factor", "solve"
+
+    def adjoints(self, ct, x, l, b):
+        w = self.other("solve", not self.lower)(l, ct)
+        return [-self.other("outer", self.lower)(w, x), w]
+
+    def tangents(self, x, inputs, changes):
+        [l, _], [dl, db] = inputs, changes
+        terms = [db] if db is not None else []
+        if dl is not None:
+            terms.append(-self.other("product", self.lower)(dl, x))
+        return [self(l, term) for term in terms]
+
+
+class FactorProduct(Triangular):
+    """The triangle that `SolveTriangular` solves with times x."""
+
+    operation, kind, role = "factor_product", "factor", "product"
+
+    def adjoints(self, ct, out, l, x):
+        return [
+            self.other("outer", self.lower)(ct, x),
+            self.other("product", not self.lower)(l, ct),
+        ]
+
+
+class FactorOuter(Triangular):
+    """Gradient of w^T K x in L, where K is the triangle that `SolveTriangular` solves with."""
+
+    operation, kind, role = "factor_outer", "factor", "outer"
+
+    def adjoints(self, ct, out, w, x):
+        return [
+            self.other("product", self.lower)(ct, x),
+            self.other("product", not self.lower)(ct, w),
+        ]
+
+
+class PlainSolve(SolveTriangular):
+    """T^-1 b, or T^-T b, for a lower triangle T by column that is no factor."""
+
+    operation, kind = "plain_solve", "plain"
+
+
+class PlainProduct(FactorProduct):
+    """T x, or T^T x."""
+
+    operation, kind = "plain_product", "plain"
+
+
+class PlainOuter(FactorOuter):
+    """Gradient of w^T T x, or w^T T^T x, in the entries of T."""
+
+    operation, kind = "plain_outer", "plain"
 
 
 # ---- as functions ----

@@ -1,48 +1,62 @@
 """From SciPy matrices and PyTensor's sparse variables to SymmetricMatrix."""
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytensor
 import pytensor.sparse as ps
 import pytensor.tensor as pt
+from numpy.typing import ArrayLike
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import graph_inputs
-from pytensor.raise_op import Assert
+from pytensor.raise_op import CheckAndRaise
 from pytensor.sparse.sharedvar import SparseTensorSharedVariable
-from scipy.sparse import csc_array, csr_array, issparse
+from scipy.sparse import csc_array, csr_array, issparse, sparray, spmatrix
 
+from .._exceptions import PatternMismatchError
 from .._scipy.input import as_scipy, check_square, compressed
+from .._scipy.symbolic_factor import SymbolicFactor
 from . import _ops as ops
-from ._matrix import Entries, SymmetricMatrix, combine, constant
+from ._matrix import Entries, MatrixLike, SymmetricMatrix, combine, constant
 
 UNKNOWN = (
-    "where the entries of this sparse variable lie is not known before it is computed: pass"
-    " pattern=, a SciPy matrix with the same entries in the same order, or build the matrix by"
-    " combine or from_values"
+    "the places of the entries of this sparse variable are not known before it is computed: pass"
+    " sparsity=, a SciPy matrix with the same entries in the same order, or build the matrix of"
+    " values at known places"
 )
 CHANGED = "sparsechol: the indices of a sparse matrix are not those of the pattern analyzed for it"
+check_indices = CheckAndRaise(PatternMismatchError, CHANGED)
 
 # PyTensor 3.1 gave these Ops other names.
 _any = ps.csc_matrix()
 SUM, MULTIPLE = (type(x.owner.op) for x in (_any + _any, 2.0 * _any))
 
 
-def from_sparse(A: Any, pattern: Any = None, ordering: Any = "auto") -> SymmetricMatrix:
-    """A matrix from a SciPy matrix or a PyTensor sparse variable.
+def from_sparse(
+    A: MatrixLike | ps.variable.SparseVariable,
+    *,
+    sparsity: sparray | spmatrix | None = None,
+    pattern: SymbolicFactor | None = None,
+    ordering: str | ArrayLike = "auto",
+) -> SymmetricMatrix:
+    """Make a SymmetricMatrix from a SciPy matrix or from a PyTensor sparse variable.
 
     Parameters
     ----------
     A : (n, n) sparse or dense array, or sparse variable
-        Of an array the lower triangle is read, and is constant. Of a variable both triangles, each
-        entry of which counts half, so that the matrix is ``(A + A^T) / 2``, or only one, if it has
-        entries in no other. Sums, transposes and scalar multiples of variables are taken apart, and
-        so is what ``CSC`` or ``CSR`` builds of constant indices.
-    pattern : SciPy matrix, optional
-        Of a variable whose indices are not known: a matrix with the same entries, in the same
-        order and format. When the variable has others, an AssertionError is raised.
+        The lower triangle of an array is read, and is constant. Both triangles of a variable are
+        read, and each entry counts half, so that the matrix is ``(A + A^T) / 2``. A variable that
+        has entries in one triangle only stands for the whole matrix. Sums, transposes and scalar
+        multiples of variables are taken apart down to constants, shared variables, and ``CSC`` and
+        ``CSR`` of constant indices.
+    sparsity : SciPy sparse array or matrix, optional
+        For a variable whose indices are not known when the graph is built: a matrix with the same
+        entries, in the same order and format. Its values do not count.
+    pattern : SymbolicFactor, optional
+        An analyzed pattern that has all entries; by default the entries of `A` are analyzed.
     ordering : optional
-        As for `sparsechol.analyze`.
+        The ordering of the analysis, as for `sparsechol.analyze`.
 
     Returns
     -------
@@ -51,10 +65,13 @@ def from_sparse(A: Any, pattern: Any = None, ordering: Any = "auto") -> Symmetri
     Raises
     ------
     TypeError
-        If the indices of a variable are not known and `pattern` is not given, or `A` is a dense
+        If the indices of a variable are not known and `sparsity` is not given, or `A` is a dense
         variable.
     ValueError
         If `A` is not square, or some entries are in one triangle only and others in both.
+    PatternMismatchError
+        If an entry is not on the given `pattern`. When the graph runs: if the indices of a
+        variable are not those of `sparsity`, or of the value that a shared variable had.
 
     Examples
     --------
@@ -70,44 +87,87 @@ def from_sparse(A: Any, pattern: Any = None, ordering: Any = "auto") -> Symmetri
         return A
     if not isinstance(A, Variable):
         return combine([(1.0, A)], pattern=pattern, ordering=ordering)
+    terms = [(term.coefficient, term.by_column()) for term in terms_of(A, sparsity)]
+    return combine(terms, pattern=pattern, ordering=ordering)
+
+
+@dataclass
+class Term:
+    """A sparse variable with entries at known places, times a coefficient.
+
+    Attributes
+    ----------
+    indptr, indices, shape, format
+        Of a SciPy matrix with the same entries.
+    data : ndarray or TensorVariable
+    coefficient : float or TensorVariable
+    is_transposed : bool
+    """
+
+    indptr: np.ndarray
+    indices: np.ndarray
+    shape: tuple[int, int]
+    format: str
+    data: Any
+    coefficient: Any = 1.0
+    is_transposed: bool = False
+
+    def by_column(self):
+        """Take the entries of a symmetric matrix: its transpose is as good."""
+        return Entries.by_column(self.shape, self.indptr, self.indices, self.data)
+
+    def places(self):
+        """Return rows and columns of the entries."""
+        major = np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
+        minor = np.asarray(self.indices, np.int64)
+        return (minor, major) if (self.format == "csc") != self.is_transposed else (major, minor)
+
+    def times(self, factor):
+        """Multiply by a scalar."""
+        return replace(self, coefficient=self.coefficient * factor)
+
+    def transposed(self):
+        """Transpose the term."""
+        return replace(self, is_transposed=not self.is_transposed)
+
+
+def terms_of(A, sparsity=None):
+    """Write a sparse variable as a sum of terms."""
     if not isinstance(A.type, ps.SparseTensorType):
         raise TypeError(
-            f"a sparse matrix is needed, not the variable {A} of type {A.type}: build it by"
-            " combine, from_values or pytensor.sparse"
+            f"a sparse matrix is needed, and the variable {A} is of type {A.type}: build one by"
+            " combine or pytensor.sparse"
         )
-    terms = _terms(A, 1.0) if pattern is None else [(1.0, _guarded(A, pattern))]
-    return combine(terms, ordering=ordering)
+    return _terms(A) if sparsity is None else [_guarded(A, sparsity)]
 
 
-def _terms(A, coefficient):
-    """The linear combination that a sparse variable is, of entries at known places."""
+def _terms(A):
     op = None if A.owner is None else A.owner.op
     if isinstance(op, SUM):
-        return [term for x in A.owner.inputs for term in _terms(x, coefficient)]
+        return [term for x in A.owner.inputs for term in _terms(x)]
     if isinstance(op, MULTIPLE) and all(A.owner.inputs[1].type.broadcastable):
         matrix, factor = A.owner.inputs
-        return _terms(matrix, coefficient * factor.reshape(()))
+        return [term.times(factor.reshape(())) for term in _terms(matrix)]
     if isinstance(op, ps.Transpose):
-        return _terms(A.owner.inputs[0], coefficient)
+        return [term.transposed() for term in _terms(A.owner.inputs[0])]
     if isinstance(op, ps.CSM) and _negated(A) is not None:
-        return _terms(_negated(A), -coefficient)
+        return [term.times(-1.0) for term in _terms(_negated(A))]
     if isinstance(A, SparseTensorSharedVariable):
-        return [(coefficient, _guarded(A, A.get_value(borrow=True)))]
+        return [_guarded(A, A.get_value(borrow=True))]
     example = _example(A)
     if example is None:
         raise TypeError(f"{A}: {UNKNOWN}")
-    data = example.data if isinstance(A, Constant) else _data(A)
-    return [(coefficient, _entries(example, data))]
+    return [_term(example, example.data if isinstance(A, Constant) else _data(A))]
 
 
 def _data(A):
-    """Stored values of a sparse variable."""
+    """Return the stored values of a sparse variable."""
     is_built = A.owner is not None and isinstance(A.owner.op, ps.CSM)
     return A.owner.inputs[0] if is_built else ps.csm_data(A)
 
 
 def _negated(A):
-    """B, if A was made as -B."""
+    """Return B if A was made as -B, None otherwise."""
     data = A.owner.inputs[0]
     if data.owner is None or data.owner.op != pt.neg:
         return None
@@ -119,7 +179,7 @@ def _negated(A):
 
 
 def _example(A):
-    """A SciPy matrix with the entries of a sparse variable, if they are known; None if not."""
+    """Return a SciPy matrix with the entries of a sparse variable; None if they are not known."""
     if isinstance(A, Constant):
         return A.data
     if A.owner is None or not isinstance(A.owner.op, ps.CSM):
@@ -132,7 +192,7 @@ def _example(A):
 
 
 def _known(x):
-    """Value of a variable that depends on constants alone; None of others."""
+    """Compute a variable that depends on constants alone; return None for others."""
     if isinstance(x, Constant):
         return x.data
     if any(not isinstance(root, Constant) for root in graph_inputs([x])):
@@ -140,8 +200,8 @@ def _known(x):
     return pytensor.function([], x, mode="FAST_COMPILE")()
 
 
-def _entries(example, data):
-    """Entries at the places of a SciPy matrix."""
+def _term(example, data):
+    """Make a term with the entries of a SciPy matrix and other values."""
     arrays = compressed(example, np.float64)
     check_square(arrays.shape)
     [data] = ops.as_floats(data)
@@ -150,23 +210,22 @@ def _entries(example, data):
             f"a sparse matrix with {len(arrays.indices)} indices has values of shape"
             f" {data.type.shape}"
         )
-    # The transpose of a symmetric matrix is as good.
-    return Entries.by_column(arrays.shape, arrays.indptr, arrays.indices, data)
+    return Term(arrays.indptr, arrays.indices, arrays.shape, example.format, data)
 
 
 def _guarded(A, example):
-    """Entries of a sparse variable that has those of a SciPy matrix; tested when it runs."""
+    """Make a term of a sparse variable; that it has the entries of `example` is tested later."""
     if not issparse(example) or example.format != A.type.format:
         raise TypeError(
-            f"pattern must be a SciPy matrix of format {A.type.format!r}, as the variable {A} is"
+            f"sparsity must be a SciPy matrix of format {A.type.format!r}, as the variable {A} is"
         )
     example = as_scipy(compressed(example, np.float64))
     data, indices, indptr, _ = ps.csm_properties(A)
     same = [_same(indices, example.indices), _same(indptr, example.indptr)]
-    return _entries(example, Assert(CHANGED)(data, *same))
+    return _term(example, check_indices(data, *same))
 
 
 def _same(x, wanted):
-    """Whether an index vector is this one."""
-    x = Assert(CHANGED)(x, pt.eq(x.shape[0], wanted.shape[0]))
+    """Compare an index vector with the one that is wanted."""
+    x = check_indices(x, pt.eq(x.shape[0], wanted.shape[0]))
     return pt.all(pt.eq(x, constant(wanted.astype(np.int32))))

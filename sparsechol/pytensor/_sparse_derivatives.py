@@ -1,22 +1,23 @@
-"""Sparse Jacobians and Hessians: a few products by colors, and their entries by one index."""
+"""Sparse Jacobians and Hessians: a product for each color, and the entries by one index."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 import pytensor
 import pytensor.sparse as ps
 import pytensor.tensor as pt
-from pytensor.compile.mode import Mode
+from numpy.typing import ArrayLike
 from pytensor.gradient import pullback, pushforward
 from pytensor.graph.basic import Variable
 from pytensor.raise_op import CheckAndRaise
 from pytensor.scalar import upcast
-from scipy.sparse import csc_array
+from scipy.sparse import csc_array, sparray, spmatrix
 
 from .._scipy.symbolic_factor import analyze
 from ..coloring import Coloring, color
 from ..coloring._modes import BUDGET, MODES, STRUCTURES, cheapest_first
-from ..coloring._pattern import count, entries_of, symmetrized
+from ..coloring._pattern import coordinates, count, entries_of, symmetrized
 from ._detect import (
     as_inputs,
     check_floats,
@@ -29,21 +30,23 @@ from ._graphs import at_all, dependents, rebuilt
 from ._matrix import SymmetricMatrix, constant
 from ._walk import is_sparse, size
 
-BATCHES = ("vectorize", "scan")
+FORMATS = ("csc", "csr", "dense", "values")
+Mode = Literal["auto", "forward", "reverse", "bidirectional"]
+Sparsity = sparray | spmatrix | ArrayLike | Coloring
 
 
 def sparse_jacobian(
     expr: Variable,
-    wrt: Any,
+    wrt: Variable | Sequence[Variable],
     *,
-    sparsity: Any = None,
-    mode: str = "auto",
-    givens: dict | None = None,
-    batch: str = "vectorize",
-    returns: str = "sparse",
-    on_unknown: str = "dense",
+    sparsity: Sparsity | None = None,
+    mode: Mode = "auto",
+    givens: dict[Variable, ArrayLike] | None = None,
+    chunk_size: int | None = None,
+    format: Literal["csc", "csr", "dense", "values"] = "csc",
+    on_unknown: Literal["dense", "raise"] = "dense",
 ) -> Any:
-    """The Jacobian of an expression, from as few products with it as its sparsity allows.
+    """Build the Jacobian of an expression, from as few products as its sparsity allows.
 
     Parameters
     ----------
@@ -55,22 +58,24 @@ def sparse_jacobian(
         Where there may be entries; by default `jacobian_pattern` finds it. A `Coloring` must be
         direct.
     mode : {'auto', 'forward', 'reverse', 'bidirectional'}, optional
-        Products with columns, by pushforwards, with rows, by pullbacks, or with some of both.
-        'auto' takes the cheapest that PyTensor can differentiate.
+        'forward' takes products with columns, by pushforwards. 'reverse' takes products with rows,
+        by pullbacks. 'bidirectional' takes some of both. 'auto' takes the cheapest that PyTensor
+        can differentiate.
     givens : dict, optional
         Examples of variables whose static shapes are not known; see `jacobian_pattern`.
-    batch : {'vectorize', 'scan'}, optional
-        All products at once, or one after the other in a loop, with less memory. A graph that
-        PyTensor cannot vectorize takes the loop in any case.
-    returns : {'sparse', 'data'}, optional
-        A sparse variable in format 'csc', or a pair: the vector of its values, in the order of
-        ``coloring.sparsity``, and the `Coloring`. JAX has no sparse variables: take 'data' there.
+    chunk_size : int, optional
+        Most products to be made at the same time, in a loop that needs less memory; by default
+        all. If PyTensor cannot vectorize the graph, products are made one by one.
+    format : {'csc', 'csr', 'dense', 'values'}, optional
+        A sparse variable in this format, a dense one, or 'values': a pair of the vector of the
+        values, in the order of ``coloring.sparsity``, and the `Coloring`. JAX has no sparse
+        variables of PyTensor: there take 'dense' or 'values'.
     on_unknown : {'dense', 'raise'}, optional
         See `jacobian_pattern`.
 
     Returns
     -------
-    sparse variable, or (vector, Coloring)
+    sparse variable, or tensor variable, or (vector, Coloring)
 
     Raises
     ------
@@ -78,7 +83,7 @@ def sparse_jacobian(
         If `expr` or `wrt` are not variables of floats.
     ValueError
         If an option is unknown, a shape is not known, or `sparsity` does not fit. When the graph
-        runs: if an array has another shape than the pattern is for.
+        runs: if an array has another shape than the pattern was found for.
 
     Notes
     -----
@@ -89,56 +94,54 @@ def sparse_jacobian(
     --------
     >>> import pytensor.tensor as pt, sparsechol.pytensor as scpt
     >>> x = pt.vector("x", shape=(4,))
-    >>> data, coloring = scpt.sparse_jacobian(x[1:] * x[:-1], x, returns="data")
+    >>> values, coloring = scpt.sparse_jacobian(x[1:] * x[:-1], x, format="values")
     >>> coloring.num_colors
     2
-    >>> data.eval({x: [1.0, 2.0, 3.0, 4.0]}, mode="FAST_COMPILE")
+    >>> values.eval({x: [1.0, 2.0, 3.0, 4.0]}, mode="FAST_COMPILE")
     array([2., 1., 3., 2., 4., 3.])
     """
     wrt = as_inputs(wrt)
     check_floats(expr, "expr")
     check_option("mode", mode, MODES)
-    check_option("batch", batch, BATCHES)
-    check_option("returns", returns, ("sparse", "data"))
+    check_option("format", format, FORMATS)
     if sparsity is None:
         sparsity = jacobian_pattern(expr, wrt, givens=givens, on_unknown=on_unknown)
-    problem = Problem(expr, wrt, givens, batch)
-    data, coloring = problem.jacobian(colorings(sparsity, mode, problem.shape))
-    data = checked(data, wrt, problem.columns)
-    return (data, coloring) if returns == "data" else as_sparse(data, coloring.sparsity)
+    problem = Problem(expr, wrt, givens, chunk_size)
+    values, coloring = problem.jacobian(colorings(sparsity, mode, problem.shape))
+    values = checked(values, wrt, problem.columns)
+    return formatted(values, coloring, format)
 
 
 def sparse_hessian(
     cost: Variable,
-    wrt: Any,
+    wrt: Variable | Sequence[Variable],
     *,
-    sparsity: Any = None,
-    givens: dict | None = None,
-    batch: str = "vectorize",
-    returns: str = "sparse",
-    ordering: Any = "auto",
-    on_unknown: str = "dense",
+    sparsity: Sparsity | None = None,
+    givens: dict[Variable, ArrayLike] | None = None,
+    chunk_size: int | None = None,
+    format: Literal["csc", "csr", "dense", "values", "symmetric"] = "csc",
+    ordering: str | ArrayLike = "auto",
+    on_unknown: Literal["dense", "raise"] = "dense",
 ) -> Any:
-    """The Hessian of a scalar, from as few products with it as its sparsity allows.
+    """Build the Hessian of a scalar, from as few products as its sparsity allows.
 
     Parameters
     ----------
     cost : scalar variable of floats
-    wrt, givens, batch, on_unknown
+    wrt, givens, chunk_size, on_unknown
         As for `sparse_jacobian`.
     sparsity : (n, n) sparse or dense array, or Coloring, optional
         Where there may be entries, symmetric; by default `hessian_pattern` finds it. A `Coloring`
         must be symmetric and direct.
-    returns : {'sparse', 'data', 'spd'}, optional
-        A sparse variable in format 'csc'; a pair of the vector of its values, in the order of
-        ``coloring.sparsity``, and the `Coloring`; or a `SymmetricMatrix`, whose pattern is analyzed
-        here, once, for `solve` and `logdet`.
+    format : {'csc', 'csr', 'dense', 'values', 'symmetric'}, optional
+        As for `sparse_jacobian`, or 'symmetric': a `SymmetricMatrix`, whose pattern is analyzed
+        when the graph is built, for `solve` and `logdet`.
     ordering : optional
-        Of the analysis, as for `sparsechol.analyze`.
+        The ordering of the analysis, as for `sparsechol.analyze`.
 
     Returns
     -------
-    sparse variable, or (vector, Coloring), or SymmetricMatrix
+    sparse variable, or tensor variable, or (vector, Coloring), or SymmetricMatrix
 
     Raises
     ------
@@ -147,36 +150,34 @@ def sparse_hessian(
 
     Notes
     -----
-    Star coloring, and pullbacks of the gradient.
+    The columns get a star coloring, and the products are pullbacks of the gradient.
 
     Examples
     --------
     >>> import pytensor.tensor as pt, sparsechol.pytensor as scpt
     >>> x = pt.vector("x", shape=(3,))
     >>> cost = (x**4).sum() + ((x[1:] - x[:-1]) ** 2).sum()
-    >>> H = scpt.sparse_hessian(cost, x, returns="spd")
+    >>> H = scpt.sparse_hessian(cost, x, format="symmetric")
     >>> H.values.eval({x: [1.0, 1.0, 1.0]}, mode="FAST_COMPILE")
     array([14., -2., 16., -2., 14.])
     """
     wrt = as_inputs(wrt)
-    check_option("batch", batch, BATCHES)
-    check_option("returns", returns, ("sparse", "data", "spd"))
+    check_option("format", format, (*FORMATS, "symmetric"))
     g = gradient(cost, wrt)
     if sparsity is None:
         sparsity = symmetrized(jacobian_pattern(g, wrt, givens=givens, on_unknown=on_unknown))
-    problem = Problem(cost, wrt, givens, batch)
+    problem = Problem(cost, wrt, givens, chunk_size)
     n = problem.shape[1]
     [coloring] = colorings(sparsity, "symmetric", (n, n))
     flat = problem.hessian_products(coloring)
     places = places_in(coloring)
-    if returns == "spd":
+    if format == "symmetric":
         pattern = analyze(csc_array(coloring.sparsity, dtype=np.float64), ordering=ordering)
         places = packed(coloring, places, pattern, n * coloring.num_colors)
         flat = pt.concatenate([flat, pt.zeros(1, flat.type.dtype)])
-    data = checked(taken(flat, places), wrt, problem.columns)
-    if returns == "spd":
-        return SymmetricMatrix(pattern, data)
-    return (data, coloring) if returns == "data" else as_sparse(data, coloring.sparsity)
+        return SymmetricMatrix(pattern, checked(taken(flat, places), wrt, problem.columns))
+    values = checked(taken(flat, places), wrt, problem.columns)
+    return formatted(values, coloring, format)
 
 
 # ---- products ----
@@ -193,8 +194,10 @@ class Problem:
         Shapes of what it is differentiated in.
     """
 
-    def __init__(self, expr, wrt, givens, batch):
-        self.expr, self.wrt, self.batch = expr, wrt, batch
+    def __init__(self, expr, wrt, givens, chunk_size):
+        if chunk_size is not None and chunk_size < 1:
+            raise ValueError(f"chunk_size must be positive, not {chunk_size}")
+        self.expr, self.wrt, self.chunk_size = expr, wrt, chunk_size
         self.columns = [shape_of(x, givens or {}) for x in wrt]
         self.rows = shape_of_expression(expr, wrt, givens)
 
@@ -207,7 +210,7 @@ class Problem:
         return upcast(self.expr.type.dtype, *(x.type.dtype for x in self.wrt))
 
     def jacobian(self, candidates):
-        """Entries by the first coloring that PyTensor can differentiate for."""
+        """Compute the entries by the first coloring whose products PyTensor can build."""
         failed = []
         for coloring in candidates:
             try:
@@ -219,77 +222,93 @@ class Problem:
         raise failed[0]
 
     def products(self, coloring):
-        """All products in one vector, those with columns first."""
+        """Build all products in one vector, those with columns first."""
         if not coloring.sparsity.nnz:
             return pt.zeros(0, self.dtype)
-        [expr] = rebuilt([self.expr], {x: x for x in self.wrt})
         both = coloring._both
         if coloring.structure == "row":
-            parts = [self.with_rows(expr, both[0])]
+            parts = [self.with_rows(both[0])]
         else:
-            parts = [self.with_columns(expr, both[0])]
-            parts += [self.with_rows(expr, colors) for colors in both[1:]]
+            parts = [self.with_columns(both[0]), *map(self.with_rows, both[1:])]
         parts = [part for part in parts if part is not None]
         return parts[0] if len(parts) == 1 else pt.concatenate(parts)
 
-    def with_columns(self, expr, colors):
-        """Those of the Jacobian with the sum of all columns of a color; color by color."""
+    def with_columns(self, colors):
+        """Build products with the sum of the columns of each color; None if there are no colors."""
         if not count(colors):
             return None
-        _, moving = dependents([expr], self.wrt)
+        expr, z = in_one_variable(self.expr, self.wrt, self.columns)
+        _, moving = dependents([expr], [z])
         if any(map(is_sparse, moving)):
             raise NotImplementedError(
-                "PyTensor's pushforwards through sparse variables are wrong: take mode='reverse'"
+                "PyTensor's pushforwards through sparse variables are wrong: pass mode='reverse'"
             )
-        tangents = [x.type() for x in self.wrt]
+        tangent = z.type()
         product = pushforward(
-            expr, self.wrt, tangents, disconnected_outputs="ignore", return_disconnected="zero"
+            expr, z, tangent, disconnected_outputs="ignore", return_disconnected="zero"
         )
-        return self.flat([product], tangents, self.seeds(colors), count(colors))
+        return self.flat([product], tangent, self.seeds(colors, z), count(colors))
 
-    def with_rows(self, expr, colors):
-        """The sums of all rows of a color; color by color."""
+    def with_rows(self, colors):
+        """Build products with the sum of the rows of each color; None if there are no colors."""
         if not count(colors):
             return None
+        [expr] = rebuilt([self.expr], {x: x for x in self.wrt})
         cotangent = expr.type()
         products = pullback(expr, self.wrt, cotangent, disconnected_inputs="ignore")
-        seeds = [directions(colors, self.rows, expr.type.dtype)]
-        return self.flat(products, [cotangent], seeds, count(colors))
+        seeds = directions(colors, self.rows, expr.type.dtype)
+        return self.flat(products, cotangent, seeds, count(colors))
 
     def hessian_products(self, coloring):
-        """Of the Hessian with the sum of all columns of a color, in one vector."""
+        """Build products of the Hessian with the sum of the columns of each color."""
         if not coloring.sparsity.nnz:
             return pt.zeros(coloring.sparsity.shape[0] * coloring.num_colors, self.dtype)
-        [cost] = rebuilt([self.expr], {x: x for x in self.wrt})
-        g = pytensor.grad(cost, self.wrt, disconnected_inputs="ignore")
-        tangents = [x.type() for x in self.wrt]
-        products = pullback(g, self.wrt, tangents, disconnected_inputs="ignore")
-        seeds = self.seeds(coloring.colors)
-        return self.flat(products, tangents, seeds, coloring.num_colors)
+        cost, z = in_one_variable(self.expr, self.wrt, self.columns)
+        g = pytensor.grad(cost, z, disconnected_inputs="ignore")
+        tangent = z.type()
+        product = pullback(g, z, tangent, disconnected_inputs="ignore")
+        seeds = self.seeds(coloring.colors, z)
+        return self.flat([product], tangent, seeds, coloring.num_colors)
 
-    def seeds(self, colors):
-        """The directions, in arrays of the shapes of wrt."""
-        ends = np.cumsum([size(shape) for shape in self.columns])[:-1]
-        parts = zip(np.split(colors, ends), self.columns, self.wrt, strict=True)
-        k = count(colors)
-        return [directions(part, shape, x.type.dtype, k) for part, shape, x in parts]
+    def seeds(self, colors, z):
+        """Make the direction of each color, in arrays of the shape of z."""
+        [shape] = self.columns if len(self.columns) == 1 else [(self.shape[1],)]
+        return directions(colors, shape, z.type.dtype)
 
-    def flat(self, products, variables, seeds, k):
-        """Products for all seeds, in one vector, color by color."""
-        found = at_all(products, variables, seeds, self.batch)
+    def flat(self, products, variable, seeds, k):
+        """Stack the products for all seeds in one vector, color by color."""
+        found = at_all(products, [variable], [seeds], k, self.chunk_size)
         found = [x.reshape((k, -1)) if x.type.ndim != 2 else x for x in found]
         together = found[0] if len(found) == 1 else pt.concatenate(found, axis=1)
         return together.ravel()
 
 
-def directions(colors, shape, dtype, k=None):
-    """One array for each color, ones where it is."""
-    k = count(colors) if k is None else k
+def in_one_variable(expr, wrt, shapes):
+    """Return an expression as a function of one variable, and that variable.
+
+    PyTensor's pushforwards in several variables are wrong: it takes them as pullbacks of gradients
+    in all variables, and leaves out what one gradient gives another of which it is a part.
+    """
+    if len(wrt) == 1:
+        return rebuilt([expr], {wrt[0]: wrt[0]})[0], wrt[0]
+    z = pt.concatenate([x.ravel() for x in wrt])
+    ends = np.cumsum([0, *map(size, shapes)]).tolist()
+    parts = [
+        z[begin:end].reshape(shape).astype(x.type.dtype)
+        for x, shape, begin, end in zip(wrt, shapes, ends, ends[1:], strict=False)
+    ]
+    return rebuilt([expr], dict(zip(wrt, parts, strict=True)))[0], z
+
+
+def directions(colors, shape, dtype):
+    """Make an array for each color, with ones where that color is."""
+    k = count(colors)
     seeds = (colors == np.arange(k)[:, None]).astype(dtype)
     return constant(seeds.reshape(k, *shape))
 
 
 def shape_of_expression(expr, wrt, givens):
+    """Find the shape of an expression, from static shapes and examples."""
     if None not in expr.type.shape:
         return expr.type.shape
     walk = start(wrt, givens, "dense")
@@ -301,7 +320,7 @@ def shape_of_expression(expr, wrt, givens):
 
 
 def colorings(sparsity, mode, shape):
-    """Colorings to try, best first."""
+    """List the colorings to try, the best one first."""
     if isinstance(sparsity, Coloring):
         return [fitting(sparsity, mode, shape)]
     if np.shape(sparsity) != shape:
@@ -314,7 +333,7 @@ def colorings(sparsity, mode, shape):
 
 
 def fitting(coloring, mode, shape):
-    """The coloring of the user, if it can be used."""
+    """Check that the coloring of the user can be used, and return it."""
     wanted = [STRUCTURES.get(mode, mode)] if mode != "auto" else list(STRUCTURES.values())
     if coloring.sparsity.shape != shape:
         raise ValueError(
@@ -329,7 +348,7 @@ def fitting(coloring, mode, shape):
 
 
 def places_in(coloring):
-    """Where each entry of the pattern is among the products, color by color."""
+    """Find each entry of the pattern among the products, color by color."""
     place = coloring._recovery.place
     if coloring.structure == "row":
         return place
@@ -339,7 +358,7 @@ def places_in(coloring):
 
 
 def packed(coloring, places, pattern, zero):
-    """Where each stored value of an analyzed pattern is; at `zero` if the Hessian has no entry."""
+    """Find each stored value of an analyzed pattern; `zero` where the Hessian has no entry."""
     lower, place = coloring._places_in(pattern)
     out = np.full(len(pattern.indices), zero)
     out[place] = places[lower]
@@ -347,20 +366,36 @@ def packed(coloring, places, pattern, zero):
 
 
 def taken(flat, places):
+    """Take the elements at constant places."""
     return flat[constant(places.astype(np.int64))]
 
 
 # ---- results ----
 
 
-def as_sparse(data, A):
-    """A sparse variable on a known pattern."""
+def formatted(values, coloring, format):
+    """Make the matrix with these values, by column, on the pattern of a coloring."""
+    A = coloring.sparsity
+    if format == "values":
+        return values, coloring
+    if format == "dense":
+        row, column = coordinates(A)
+        zeros = pt.zeros(A.shape, values.type.dtype)
+        return pt.set_subtensor(zeros[constant(row), constant(column)], values)
+    if format == "csr":
+        place = csc_array((np.arange(A.nnz), A.indices, A.indptr), shape=A.shape).tocsr()
+        return sparse_variable(ps.CSR, taken(values, place.data), place)
+    return sparse_variable(ps.CSC, values, A)
+
+
+def sparse_variable(build, values, A):
+    """Make a sparse variable on a known pattern."""
     parts = (A.indices, A.indptr, np.array(A.shape))
-    return ps.CSC(data, *(pt.constant(part.astype(np.int32)) for part in parts))
+    return build(values, *(pt.constant(part.astype(np.int32)) for part in parts))
 
 
 def checked(data, variables, shapes):
-    """Data, if the arrays have the shapes that the pattern was found for."""
+    """Add a check that the arrays have the shapes that the pattern was found for."""
     unknown = [
         (x, pt.eq(x.shape[axis], n))
         for x, shape in zip(variables, shapes, strict=True)
@@ -376,122 +411,6 @@ def checked(data, variables, shapes):
 
 
 def check_option(name, value, allowed):
+    """Refuse a value that is not allowed."""
     if value not in allowed:
         raise ValueError(f"{name} must be one of {allowed}, not {value!r}")
-
-
-# ---- a test ----
-
-
-def check_pattern(
-    expr: Variable,
-    wrt: Any,
-    point: Any,
-    pattern: Any = None,
-    *,
-    probes: int = 3,
-    seed: int = 0,
-    givens: dict | None = None,
-) -> np.ndarray:
-    """Entries of the Jacobian that a pattern lacks, found with random directions at a point.
-
-    Parameters
-    ----------
-    expr, wrt
-        As for `sparse_jacobian`; for a Hessian, `expr` is the gradient.
-    point : array_like, or sequence of them
-        Values of `wrt`.
-    pattern : (m, n) sparse or dense array, optional
-        By default what `jacobian_pattern` finds.
-    probes : int, optional
-        Number of directions.
-    seed : int, optional
-    givens : dict, optional
-        Values of all other inputs.
-
-    Returns
-    -------
-    (k, 2) ndarray of int
-        Rows and columns; none if the pattern is right at this point.
-
-    Notes
-    -----
-    A row in which the Jacobian and its compressed evaluation differ in a direction is computed
-    whole.
-
-    Examples
-    --------
-    >>> import numpy as np, pytensor.tensor as pt, sparsechol.pytensor as scpt
-    >>> x = pt.vector("x", shape=(3,))
-    >>> scpt.check_pattern(x * x[0], x, [1.0, 2.0, 3.0])
-    array([], shape=(0, 2), dtype=int64)
-    >>> scpt.check_pattern(x * x[0], x, [1.0, 2.0, 3.0], np.eye(3))
-    array([[1, 0],
-           [2, 0]])
-    """
-    wrt = as_inputs(wrt)
-    check_floats(expr, "expr")
-    points = [np.asarray(p, x.type.dtype) for p, x in zip(one_each(point, wrt), wrt, strict=True)]
-    givens = {**(givens or {}), **dict(zip(wrt, points, strict=True))}
-    if pattern is None:
-        pattern = jacobian_pattern(expr, wrt, givens=givens)
-    probe = Probe(expr, wrt, givens)
-    data, coloring = sparse_jacobian(expr, wrt, sparsity=pattern, givens=givens, returns="data")
-    A = coloring.sparsity
-    J = csc_array((probe.function([], data)(), A.indices, A.indptr), A.shape)
-    suspects = probe.differing(J, probes, np.random.default_rng(seed))
-    found = [(i, j) for i in suspects for j in np.flatnonzero(probe.row(i))]
-    known = set(zip(*(part.tolist() for part in A.nonzero()), strict=True))
-    missing = [(int(i), int(j)) for i, j in found if (i, j) not in known]
-    return np.array(missing, np.int64).reshape(-1, 2)
-
-
-def one_each(point, wrt):
-    several = isinstance(point, list | tuple) and len(wrt) > 1
-    return list(point) if several else [point]
-
-
-class Probe:
-    """Products of a Jacobian with vectors, at a point."""
-
-    def __init__(self, expr, wrt, values):
-        self.inputs = [x for x in values if not hasattr(x, "get_value")]
-        self.values = [values[x] for x in self.inputs]
-        self.wrt, self.shapes = wrt, [np.shape(values[x]) for x in wrt]
-        [self.expr] = rebuilt([expr], {x: x for x in wrt})
-        cotangent = expr.type()
-        gradients = pullback(self.expr, wrt, cotangent, disconnected_inputs="ignore")
-        self.rows = shape_of_expression(expr, wrt, values)
-        self._row = self.function([cotangent], gradients)
-
-    def function(self, variables, outputs):
-        """Of some variables, everything else given."""
-        f = pytensor.function(
-            [*variables, *self.inputs], outputs, mode=Mode(linker="py", optimizer=None),
-            on_unused_input="ignore",
-        )  # fmt: skip
-        return lambda *arrays: f(*arrays, *self.values)
-
-    def row(self, i):
-        cotangent = np.zeros(self.rows, self.expr.type.dtype)
-        cotangent.reshape(-1)[i] = 1
-        return np.concatenate([np.ravel(part) for part in self._row(cotangent)])
-
-    def differing(self, J, probes, rng):
-        """Rows in which products with random vectors are not those with J, or all."""
-        try:
-            tangents = [x.type() for x in self.wrt]
-            product = self.function(
-                tangents, pushforward(self.expr, self.wrt, tangents, disconnected_outputs="ignore")
-            )
-        except Exception:  # whatever an Op raises that has no second derivatives
-            return range(J.shape[0])
-        differ = np.zeros(J.shape[0], bool)
-        for _ in range(probes):
-            parts = [rng.standard_normal(shape) for shape in self.shapes]
-            v = np.concatenate([np.ravel(part) for part in parts])
-            arrays = [part.astype(x.type.dtype) for part, x in zip(parts, self.wrt, strict=True)]
-            error = np.abs(np.ravel(product(*arrays)) - J @ v)
-            tolerance = 1e4 * np.finfo(self.expr.type.dtype).eps
-            differ |= ~(error <= tolerance * (abs(J) @ np.abs(v)))
-        return np.flatnonzero(differ)

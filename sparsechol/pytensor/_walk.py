@@ -1,8 +1,8 @@
-"""What the variables of a graph depend on: a walk from its inputs to its outputs.
+"""What the variables of a graph depend on: a walk from inputs to outputs.
 
-Each variable gets an array of sets of inputs (see `sparsity.sets`) of its own shape, or None if it
-depends on none of them. A sparse variable gets a SciPy matrix, with the sets for data: stored ones,
-where it may have entries. Variables of integers have no derivatives and so no dependence.
+Each variable gets an array of sets of inputs (see `_sparsity.sets`) of its own shape, or None if
+the variable depends on no input. A sparse variable gets a SciPy matrix whose data are sets, stored
+where the variable may have entries. Variables of integers have no derivatives and no dependence.
 """
 
 import inspect
@@ -26,30 +26,16 @@ from pytensor.tensor.shape import Shape, Shape_i
 from pytensor.tensor.subtensor import Subtensor
 from scipy.sparse import csc_array, csc_matrix, csr_matrix, issparse
 
+from .._exceptions import SparsityWarning
 from .._sparsity import propagate as families
 from .._sparsity.sets import Sets
+from ._registry import REGISTERED, RULES
 
-RULES = {}  # rule(walk, op, node, operands) -> what each output depends on
-REGISTERED = {}  # by users
 PULLBACKS = ("pullback", "L_op", "grad")
-
-
-class SparsityWarning(UserWarning):
-    """An Op is taken to be dense, because nothing is known about it."""
 
 
 class NotKnownError(Exception):
     """A rule asks for a value that is not known before the graph runs."""
-
-
-def rule(*classes):
-    """Register a rule for classes of Ops; None is for a class that this PyTensor does not have."""
-
-    def register(function):
-        RULES.update((cls, function) for cls in classes if cls is not None)
-        return function
-
-    return register
 
 
 def size(shape):
@@ -69,17 +55,17 @@ def touches_sparse(node):
 
 
 def takes_one_step(node):
-    """Whether an index takes one slice of the first axis."""
+    """Say whether an index takes one slice of the first axis."""
     return isinstance(node.op, Subtensor) and isinstance(node.op.idx_list[0], int)
 
 
 def format_of(x):
-    """The SciPy class of a sparse variable."""
+    """Return the SciPy class of a sparse variable."""
     return csr_matrix if x.type.format == "csr" else csc_matrix
 
 
 def sets_in(ids):
-    """The array of sets in what a variable depends on."""
+    """Return the array of sets in what a variable depends on."""
     return ids.data if issparse(ids) else ids
 
 
@@ -100,7 +86,7 @@ class Source:
 
     @classmethod
     def of(cls, walk, x):
-        """Of a variable of another walk."""
+        """Make a source from what another walk knows of a variable."""
         known = isinstance(x, Constant) or x in walk.known
         value = (lambda: walk.value(x)) if known else None
         return cls(lambda: walk.shape(x), value, x in walk.hidden)
@@ -148,11 +134,11 @@ class Walk:
         self._marked = set(self.ids) | set(self.sources)
 
     def inner(self, sets, ids, sources, in_pullback=False):
-        """A walk through a graph inside of this one."""
+        """Make a walk through a graph inside of this one."""
         return Walk(sets, ids, sources, self.on_unknown, self.in_pullback or in_pullback)
 
     def run(self, outputs):
-        """What each output depends on; an output that is None depends on nothing."""
+        """Return what each output depends on; an output that is None depends on nothing."""
         wanted = [x for x in outputs if x is not None]
         for node in toposort(wanted, blockers=self._marked):
             self.mark(node)
@@ -162,7 +148,7 @@ class Walk:
         return [None if x is None else self.ids.get(x) for x in outputs]
 
     def after(self, node):
-        """What each output of a node depends on."""
+        """Return what each output of a node depends on."""
         operands = [self.ids.get(x) for x in node.inputs]
         nothing = [None] * len(node.outputs)
         if not any(map(has_derivatives, node.outputs)):
@@ -176,7 +162,7 @@ class Walk:
         return [self.tidied(x, ids) for x, ids in zip(node.outputs, found, strict=True)]
 
     def tidied(self, x, ids):
-        """None for what depends on nothing, but of sparse variables the places are kept."""
+        """Replace what depends on nothing by None, but keep the places of a sparse variable."""
         if ids is None or not has_derivatives(x):
             return None
         if is_sparse(x):
@@ -209,7 +195,7 @@ class Walk:
         self._marked.update(node.outputs)
 
     def value(self, x):
-        """Value of a variable; None if it is not known."""
+        """Return the value of a variable; None if the value is not known."""
         if isinstance(x, Constant):
             return x.data
         if x in self.hidden:
@@ -259,14 +245,14 @@ class Walk:
         self._values[x] = value
 
     def needed(self, x):
-        """Value of a variable that a rule cannot do without."""
+        """Return a value that a rule cannot do without."""
         found = self.value(x)
         if found is None and not isinstance(x, Constant):
             raise NotKnownError
         return found
 
     def zeros(self, x):
-        """Where a variable is known to be zero; None where nothing is."""
+        """Return where a variable is known to be zero; None if it is so nowhere."""
         if x not in self._zeros:
             mask = self._find_zeros(x)
             self._zeros[x] = mask if mask is not None and mask.any() else None
@@ -285,7 +271,7 @@ class Walk:
     # ---- shapes ----
 
     def shape(self, x):
-        """Shape of a variable; ValueError if it is not known."""
+        """Return the shape of a variable; ValueError if the shape is not known."""
         static = getattr(x.type, "shape", ())
         if None not in static:
             return tuple(static)
@@ -308,7 +294,7 @@ class Walk:
         return self._inferred(x)
 
     def _inferred(self, x):
-        """From the shapes of the inputs, as the Op says."""
+        """Let the Op compute the shape from the shapes of its inputs."""
         node = x.owner
         shapes = [
             tuple(pt.constant(n, dtype="int64") for n in self.shape(y))
@@ -329,7 +315,7 @@ class Walk:
         return values
 
     def matrix(self, x):
-        """What a sparse variable depends on: a SciPy matrix, of zeros if it is on nothing."""
+        """Return what a sparse variable depends on: a SciPy matrix, with zeros if on nothing."""
         if self.ids.get(x) is not None:
             return self.ids[x]
         found = self.needed(x).copy()
@@ -337,12 +323,13 @@ class Walk:
         return found
 
     def or_none(self, x):
-        """What a dense variable depends on, as an array in any case."""
+        """Return what a dense variable depends on, as an array in any case."""
         ids = self.ids.get(x)
         return families.none(self.shape(x)) if ids is None else ids
 
 
 def unknown_shape(x):
+    """Make the error that tells how to show the shape of a variable."""
     return ValueError(
         f"the shape of {x} ({x.type}) is not known when the graph is built: declare it, as in"
         " pt.vector('x', shape=(10,)), or pass an example, as in givens={x: np.zeros(10)}"
@@ -350,7 +337,7 @@ def unknown_shape(x):
 
 
 def infer_shape(node, shapes):
-    """PyTensor before 3.1 has another argument in the first place."""
+    """Call the method of the Op, which before PyTensor 3.1 has one more argument."""
     count = len(inspect.signature(node.op.infer_shape).parameters)
     return node.op.infer_shape(*((node, shapes) if count == 2 else (None, node, shapes)))
 
@@ -363,14 +350,14 @@ def is_fill(op):
 
 
 def reads(node):
-    """The inputs whose values the outputs are computed from."""
+    """Return the inputs whose values the outputs are computed from."""
     if isinstance(node.op, Shape | Shape_i):
         return []
     return node.inputs[1:] if is_fill(node.op) else node.inputs
 
 
 def factors(op, inputs):
-    """The operands of a scalar Op that make its result zero where they are, whatever the others."""
+    """Return the operands of a scalar Op each of which, if it is zero, makes the result zero."""
     if isinstance(op, Mul):
         return inputs
     return inputs[:1] if isinstance(op, TrueDiv | Neg | Sqr | Cast) else []
@@ -381,7 +368,7 @@ def can_be_computed(op):
 
 
 def computed(node, inputs):
-    """Outputs of a node in Python; None where it cannot be run."""
+    """Compute the outputs of a node in Python; None where the node cannot be run."""
     storage = {y: [value] for y, value in inputs.items()}
     storage.update((y, [None]) for y in node.outputs)
     try:
@@ -397,7 +384,7 @@ def computed(node, inputs):
 
 
 def apply_rule(walk, node, operands, moves=True):
-    """What the outputs of a node depend on, by the rule for its Op."""
+    """Return what the outputs of a node depend on, by the rule for its Op."""
     op = node.op
     try:
         return rule_of(op)(walk, op, node, operands)
@@ -406,9 +393,9 @@ def apply_rule(walk, node, operands, moves=True):
 
 
 def rule_of(op):
-    """The rule for the class of an Op, or for the nearest that it is derived from.
+    """Find the rule for the class of an Op, or for the nearest base class that has one.
 
-    A rule holds for an Op that is differentiated as the class that it was made for is.
+    A rule for a base class holds only if the Op has the pullback of that class.
     """
     for cls in type(op).__mro__:
         if cls in REGISTERED:
@@ -427,12 +414,12 @@ def has_pullback_of(cls, base):
 
 
 def by_its_method(walk, op, node, operands):
-    """The Op says itself how its outputs are connected to its inputs."""
+    """Ask the Op how its outputs are connected to its inputs."""
     return from_matrices(walk, node, operands, op.connectivity_pattern(node))
 
 
 def from_matrices(walk, node, operands, matrices):
-    """By a matrix for each output and input."""
+    """Connect outputs with inputs by a matrix for each pair."""
     return [
         families.connected(walk.sets, of_output, operands, walk.shape(x))
         for x, of_output in zip(node.outputs, matrices, strict=True)
@@ -440,14 +427,14 @@ def from_matrices(walk, node, operands, matrices):
 
 
 def connected_inputs(op, node, k):
-    """Whether an output is connected to each input."""
+    """Say for each input whether an output is connected to it."""
     if not hasattr(op, "connection_pattern"):
         return [True] * len(node.inputs)
     return [row[k] for row in op.connection_pattern(node)]
 
 
 def dense(walk, op, node, operands):
-    """Each element of an output on all that the connected inputs depend on."""
+    """Let each element of an output depend on all that the connected inputs depend on."""
     out = []
     for k, x in enumerate(node.outputs):
         if not has_derivatives(x):
@@ -460,7 +447,7 @@ def dense(walk, op, node, operands):
 
 
 def filled(x, shape, ids):
-    """One set for all elements of a variable."""
+    """Make an array, or a matrix, with one set for all elements of a variable."""
     ids = np.full(shape, ids, np.int32)
     if not is_sparse(x):
         return ids
@@ -470,7 +457,7 @@ def filled(x, shape, ids):
 
 
 def unknown(walk, op, node, operands):
-    """An Op without a rule: its pullback shows what it is connected to, and if not, it is dense."""
+    """Take an Op without a rule for what its pullback shows, or for dense if it has none."""
     if not walk.in_pullback:
         try:
             return by_its_pullback(walk, op, node, operands)
@@ -480,7 +467,7 @@ def unknown(walk, op, node, operands):
 
 
 def assumed_dense(walk, op, node, operands):
-    """An Op of which nothing is known."""
+    """Take an Op for dense, and warn or raise."""
     message = (
         f"nothing is known about the sparsity of the derivatives of {op}, a {type(op).__name__}"
     )
@@ -496,9 +483,9 @@ class PullbackError(Exception):
 
 
 def by_its_pullback(walk, op, node, operands):
-    """What the pullback of an Op passes from each output to each input.
+    """Find what the pullback of an Op passes from each output to each input.
 
-    That is what is differentiated, so that it is right for Ops with derivatives of their own, too.
+    Derivatives are made of pullbacks, so that this is right for Ops with their own derivatives.
     """
     inputs, outputs = node.inputs, node.outputs
     moving = [k for k, x in enumerate(outputs) if has_derivatives(x) and not is_sparse(x)]
@@ -530,7 +517,7 @@ def by_its_pullback(walk, op, node, operands):
 
 
 def pullback_of(op, inputs, outputs, cotangents, wanted):
-    """Gradients in the wanted inputs; None where there is none."""
+    """Return gradients in the wanted inputs; None where there is none."""
     if getattr(type(op), "pullback", None) is Op.pullback and not has_old_pullback(op):
         raise PullbackError
     try:

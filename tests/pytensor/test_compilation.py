@@ -101,7 +101,7 @@ def test_debug_mode():
 @pytest.mark.parametrize("mode", [None, "NUMBA"])
 def test_no_object_mode_and_no_warning(mode):
     Q = scpt.combine([(t, A)])
-    outputs = [scpt.logdet(Q), scpt.solve(Q, B), scpt.solve_triangular(Q, B, trans="T")]
+    outputs = [scpt.logdet(Q), scpt.solve(Q, B), Q.solve_triangular(B, trans="T")]
     outputs += [scpt.partial_inverse(Q), scpt.marginal_variances(Q), Q.quad_form(B), Q @ B]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -162,11 +162,12 @@ def python(program, **environment):
 
 
 IMPORTS = """
-import sys, pytensor, pytensor.tensor as pt, numpy as np, sparsechol.pytensor as scpt
+import sys, pytensor, pytensor.tensor as pt, numpy as np
+import sparsechol, sparsechol.pytensor as scpt
 loaded = lambda: [m for m in ("numba", "jax", "sparsechol.jax", "sparsechol.pytensor._numba")
                   if m in sys.modules]
 print(loaded())
-Q = scpt.from_values([4.0, 1.0, 5.0], np.ones((2, 2)))
+Q = scpt.SymmetricMatrix(sparsechol.analyze(np.ones((2, 2))), [4.0, 1.0, 5.0])
 f = pytensor.function([], scpt.logdet(Q), mode={mode!r})
 print(loaded())
 print(f())

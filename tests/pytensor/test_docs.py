@@ -9,7 +9,10 @@ import pytest
 
 from support import documents
 
-MODULES = ["_detect", "_functions", "_laplace", "_matrix", "_sparse", "_sparse_derivatives"]
+MODULES = [
+    *("_check", "_detect", "_functions", "_gaussian", "_laplace", "_matrix", "_sparse"),
+    *("_sparse_derivatives", "_triangle"),
+]
 HAVE_PYMC = importlib.util.find_spec("pymc") is not None
 
 

@@ -142,7 +142,7 @@ def test_matern_likelihood_against_dense():
     f = pytensor.function(inputs, potential, mode="FAST_COMPILE")
     b, range_, deviation, noise = 0.3, 0.4, 1.2, 0.2
     Q = script.precision(*script.parameters(range_, deviation), C, G)
-    Q = Q.as_sparse().toarray().eval()
+    Q = Q.to_sparse().toarray().eval()
     S = A @ np.linalg.inv(Q) @ A.T + noise**2 * np.eye(20)
     wanted = -0.5 * (np.linalg.slogdet(2 * np.pi * S)[1] + (y - b) @ np.linalg.solve(S, y - b))
     np.testing.assert_allclose(f(b, range_, deviation, noise), wanted, rtol=1e-9)

@@ -117,7 +117,7 @@ def test_not_concave():
     x, at = pt.vector("x", shape=(6,)), pt.scalar("at")
     logjoint = -3 * pt.log1p((x - at) ** 2).sum() - 1e-3 * (x**2).sum()
     for start in (None, np.full(6, 20.0), pt.arange(6.0)):
-        found = scpt.laplace(logjoint, x, start, max_steps=200)
+        found = scpt.laplace(logjoint, x, start, maxiter=200)
         mode, value = pytensor.function([at], [found.mode, found.log_marginal])(5.0)
         np.testing.assert_allclose(mode, 5.0, rtol=1e-2)
         assert np.isfinite(value)
@@ -131,7 +131,7 @@ def test_no_mode():
     assert all(np.isfinite(part).all() for part in f(-1.0))
     for bad in (1.0, np.nan):
         assert all(np.isnan(part).all() for part in f(bad))
-    found = scpt.laplace(-pt.exp(x - 9).sum() + x.sum(), x, max_steps=2)
+    found = scpt.laplace(-pt.exp(x - 9).sum() + x.sum(), x, maxiter=2)
     assert np.isnan(found.log_marginal.eval())
 
 
@@ -148,7 +148,7 @@ def test_unknown_length():
     [
         (ValueError, "vector", lambda x: scpt.laplace(x[None].sum(), x.reshape((2, 2)))),
         (ValueError, "scalar", lambda x: scpt.laplace(x, x)),
-        (ValueError, "max_steps", lambda x: scpt.laplace(x.sum(), x, max_steps=0)),
+        (ValueError, "maxiter", lambda x: scpt.laplace(x.sum(), x, maxiter=0)),
         (TypeError, "x must", lambda x: scpt.laplace(x.sum(), np.ones(4))),
     ],
 )

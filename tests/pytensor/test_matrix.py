@@ -10,12 +10,13 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import multivariate_normal
 
 import sparsechol as sc
 import sparsechol.pytensor as scpt
 from sparsechol.pytensor import _matrix
 from support.helpers import SETTINGS, random_pattern
-from support.pytensor_systems import VALUES, A, B, N, P
+from support.pytensor_systems import MODES, VALUES, WEIGHTS, A, B, N, P
 
 FULL = A.toarray()
 FORMATS = ["csc", "csr", "coo", "bsr", "dia", "dok", "lil"]
@@ -28,7 +29,7 @@ def value(x, at=()):
 
 
 def dense_of(Q, at=()):
-    return value(Q.as_sparse(), at).toarray()
+    return value(Q.to_sparse(), at).toarray()
 
 
 def logdet(X):
@@ -129,12 +130,12 @@ def test_large_matrices_are_no_constants(monkeypatch):
 # ---- values ----
 
 
-def test_from_values():
+def test_values():
     a = pt.dvector("a")
-    Q = scpt.from_values(a, P)
+    Q = scpt.SymmetricMatrix(P, a)
     np.testing.assert_allclose(dense_of(Q, {a: VALUES}), FULL)
-    np.testing.assert_allclose(dense_of(scpt.from_values(VALUES, A)), FULL)
-    full = scpt.from_values(a, A, full=True)
+    np.testing.assert_allclose(dense_of(scpt.SymmetricMatrix(sc.analyze(A), VALUES)), FULL)
+    full = scpt.SymmetricMatrix.from_full(sc.analyze(A), a)
     np.testing.assert_allclose(dense_of(full, {a: A.data}), FULL)
     gradient = value(pytensor.grad(scpt.logdet(full), a), {a: A.data})
     column = np.repeat(np.arange(N), np.diff(A.indptr))
@@ -142,7 +143,7 @@ def test_from_values():
 
 
 def test_integers_become_numbers():
-    Q = scpt.from_values([4, 1, 5], np.array([[4, 1], [1, 5]]))
+    Q = scpt.SymmetricMatrix(sc.analyze(np.array([[4, 1], [1, 5]])), [4, 1, 5])
     assert Q.dtype == "float64"
     np.testing.assert_allclose(value(scpt.solve(Q, [5, 6])), [1, 1])
 
@@ -158,7 +159,7 @@ def test_integers_become_numbers():
 )
 def test_wrong_values(values, full, error, message):
     with pytest.raises(error, match=message):
-        scpt.from_values(values, P, full=full)
+        scpt.SymmetricMatrix.from_full(P, values) if full else scpt.SymmetricMatrix(P, values)
 
 
 def test_wrong_patterns():
@@ -170,7 +171,7 @@ def test_wrong_patterns():
 
 
 def test_methods():
-    Q = scpt.from_values(VALUES, P)
+    Q = scpt.SymmetricMatrix(P, VALUES)
     np.testing.assert_allclose(value(Q.diagonal()), FULL.diagonal())
     np.testing.assert_allclose(value(Q.matvec(B)), FULL @ B)
     np.testing.assert_allclose(value(Q @ B[:, 0]), FULL @ B[:, 0])
@@ -179,6 +180,57 @@ def test_methods():
     h = np.arange(N, dtype=float)
     np.testing.assert_allclose(dense_of(Q.add_diagonal(h)), FULL + np.diag(h))
     assert repr(Q).startswith("<SymmetricMatrix of shape (7, 7)")
+    S = np.linalg.inv(FULL)
+    b, at = B[:, 0], B[:, 1]
+    np.testing.assert_allclose(value(Q.todense()), FULL)
+    np.testing.assert_allclose(value(Q.logdet()), logdet(FULL))
+    np.testing.assert_allclose([value(part) for part in Q.slogdet()], np.linalg.slogdet(FULL))
+    np.testing.assert_allclose(value(Q.solve(B)), S @ B)
+    np.testing.assert_allclose(value(Q.diag_inverse()), S.diagonal())
+    column = np.repeat(np.arange(N), np.diff(P.indptr))
+    np.testing.assert_allclose(value(Q.partial_inverse()), S[P.indices, column])
+    L = np.linalg.cholesky(FULL[P.perm][:, P.perm])
+    np.testing.assert_allclose(L @ value(Q.solve_triangular(b)), b[P.perm])
+    for trans in ("T", "C", 1, 2):
+        x = value(Q.solve_triangular(b, trans=trans, permute=False))
+        np.testing.assert_allclose(L.T @ x, b)
+    wanted = multivariate_normal(at, S).logpdf(b)
+    np.testing.assert_allclose(value(Q.gmrf_logp(b, at)), wanted)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_dense_in_every_mode(mode):
+    a = pt.dvector("a")
+    M = scpt.SymmetricMatrix(P, a).todense()
+    f = pytensor.function(
+        [a], [M, pytensor.grad((M * WEIGHTS[: N * N].reshape(N, N)).sum(), a)], mode=mode
+    )
+    got, gradient = f(VALUES)
+    np.testing.assert_allclose(got, FULL)
+    W = WEIGHTS[: N * N].reshape(N, N)
+    column = np.repeat(np.arange(N), np.diff(P.indptr))
+    wanted = np.where(P.indices == column, 1, 2) * 0.5 * (W + W.T)[P.indices, column]
+    np.testing.assert_allclose(gradient, wanted)
+
+
+def test_functions_are_the_methods():
+    """Of a matrix, and of what from_sparse takes."""
+    S = np.linalg.inv(FULL)
+    column = np.repeat(np.arange(N), np.diff(P.indptr))
+    for Q in (scpt.SymmetricMatrix(P, VALUES), A, ps.as_sparse_variable(sp.csc_matrix(A))):
+        np.testing.assert_allclose(value(scpt.logdet(Q)), logdet(FULL))
+        np.testing.assert_allclose([value(part) for part in scpt.slogdet(Q)], [1, logdet(FULL)])
+        np.testing.assert_allclose(value(scpt.solve(Q, B)), S @ B)
+        np.testing.assert_allclose(value(scpt.diag_inverse(Q)), S.diagonal())
+        np.testing.assert_allclose(value(scpt.marginal_variances(Q)), S.diagonal())
+        np.testing.assert_allclose(value(scpt.partial_inverse(Q)), S[P.indices, column])
+        wanted = multivariate_normal(np.ones(N), S).logpdf(B[:, 0])
+        np.testing.assert_allclose(value(scpt.gmrf_logp(B[:, 0], 1.0, Q)), wanted)
+
+
+def test_slogdet_where_it_is_not_positive_definite():
+    sign, logabsdet = scpt.slogdet(scpt.SymmetricMatrix(P, -VALUES))
+    assert np.isnan([value(sign), value(logabsdet)]).all()
 
 
 @pytest.mark.parametrize(
@@ -187,19 +239,19 @@ def test_methods():
         (lambda Q: Q.matvec(np.ones(3)), r"\(7, 7\), and x, \(3,\)"),
         (lambda Q: Q.quad_form(np.ones((7, 2, 2))), r"\(7, 2, 2\)"),
         (lambda Q: scpt.solve(Q, np.ones(8)), r"b, \(8,\)"),
-        (lambda Q: scpt.solve_triangular(Q, np.ones(8)), r"b, \(8,\)"),
-        (lambda Q: scpt.solve_triangular(Q, np.ones(7), trans="C"), "'C'"),
+        (lambda Q: Q.solve_triangular(np.ones(8)), r"b, \(8,\)"),
+        (lambda Q: Q.solve_triangular(np.ones(7), trans="X"), "'X'"),
         (lambda Q: Q.add_diagonal(np.ones(3)), r"shape \(3,\)"),
-        (lambda Q: scpt.gmrf_logp(Q, np.ones((7, 2))), "vectorize_graph"),
+        (lambda Q: scpt.gmrf_logp(np.ones((7, 2)), 0.0, Q), "vectorize_graph"),
     ],
 )
 def test_wrong_operands(call, message):
     with pytest.raises(ValueError, match=message):
-        call(scpt.from_values(VALUES, P))
+        call(scpt.SymmetricMatrix(P, VALUES))
 
 
 def test_draws():
-    Q = scpt.from_values(VALUES, P)
+    Q = scpt.SymmetricMatrix(P, VALUES)
     rng = np.random.default_rng(0)
     x = Q.random(np.arange(N), VALUES, rng=rng, size=(20_000,))
     assert x.shape == (20_000, N)
@@ -214,13 +266,13 @@ def test_draws():
 
 def test_draws_of_one_matrix_for_each():
     """The transformation of white noise is that of solve_triangular."""
-    Q = scpt.from_values(VALUES, P)
+    Q = scpt.SymmetricMatrix(P, VALUES)
     many = np.stack([VALUES, 2 * VALUES])
     x = Q.random(np.zeros(N), many, rng=np.random.default_rng(1), size=(2,))
     z = np.random.default_rng(1).standard_normal((2, N))
     for k in range(2):
-        R = scpt.from_values(many[k], P)
-        np.testing.assert_allclose(x[k], value(scpt.solve_triangular(R, z[k], trans="T")))
+        R = scpt.SymmetricMatrix(P, many[k])
+        np.testing.assert_allclose(x[k], value(R.solve_triangular(z[k], trans="T")))
 
 
 # ---- sparse variables ----
@@ -276,36 +328,52 @@ def test_expressions_are_taken_apart():
     np.testing.assert_allclose(change, np.trace(np.linalg.solve(wanted, d - 0.5 * FULL)))
 
 
-def test_shared_variables():
+@pytest.mark.parametrize("mode", [MODE, "NUMBA"])
+def test_shared_variables(mode):
     shared = pytensor.shared(sp.csc_matrix(A))
-    f = pytensor.function([t], scpt.logdet(t * shared), mode=MODE)
+    f = pytensor.function([t], scpt.logdet(t * shared), mode=mode)
     np.testing.assert_allclose(f(2.0), logdet(2 * FULL))
     shared.set_value(sp.csc_matrix(A * 3.0))
     np.testing.assert_allclose(f(2.0), logdet(6 * FULL))
     for other in (sp.csc_matrix(np.eye(N)), sp.csc_matrix(np.ones((N, N)))):
         shared.set_value(other)
-        with pytest.raises(AssertionError, match="not those of the pattern"):
+        with pytest.raises(sc.PatternMismatchError, match="not those of the pattern"):
             f(2.0)
 
 
-def test_inputs_with_a_pattern():
+def test_a_given_pattern():
+    """Analyzed elsewhere, with more entries than the matrix."""
+    full = sc.analyze(np.ones((N, N)))
+    a = pt.dvector("a")
+    for M in (A, built(a)):
+        Q = scpt.from_sparse(M, pattern=full)
+        assert Q.pattern is full
+        at = {a: A.data} if M is not A else {}
+        np.testing.assert_allclose(dense_of(Q, at), FULL)
+    diagonal = sc.analyze(np.eye(N))
+    for M in (A, built(a)):
+        with pytest.raises(sc.PatternMismatchError):
+            scpt.from_sparse(M, pattern=diagonal)
+
+
+def test_inputs_of_known_sparsity():
     S = ps.csc_matrix("S", dtype="float64")
-    x = scpt.logdet(scpt.from_sparse(S, pattern=A))
+    x = scpt.logdet(scpt.from_sparse(S, sparsity=A))
     f = pytensor.function([S], [x, ps.csm_data(pytensor.grad(x, S))], mode=MODE)
     got, gradient = f(sp.csc_matrix(A))
     np.testing.assert_allclose(got, logdet(FULL))
     column = np.repeat(np.arange(N), np.diff(A.indptr))
     np.testing.assert_allclose(gradient, np.linalg.inv(FULL)[A.indices, column])
-    with pytest.raises(AssertionError, match="not those of the pattern"):
+    with pytest.raises(sc.PatternMismatchError, match="not those of the pattern"):
         f(sp.csc_matrix(np.eye(N)))
     with pytest.raises(TypeError, match="format 'csc'"):
-        scpt.from_sparse(S, pattern=A.tocsr())
+        scpt.from_sparse(S, sparsity=A.tocsr())
 
 
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: ps.csc_matrix("S", dtype="float64"), TypeError, "pass pattern="),
+        (lambda: ps.csc_matrix("S", dtype="float64"), TypeError, "pass sparsity="),
         (lambda: pt.dmatrix("M"), TypeError, "a sparse matrix is needed"),
         (lambda: np.ones((3, 4)), ValueError, "square"),
         (lambda: built(np.ones(3)), ValueError, r"values of shape \(3,\)"),
@@ -329,7 +397,7 @@ def test_wrong_sparse_variables(make, error, message):
 @pytest.mark.parametrize("function", [pt.linalg.slogdet, pt.linalg.det, pt.linalg.cholesky])
 @pytest.mark.parametrize("mode", ["FAST_COMPILE", None, "JAX"])
 def test_dense_functions_refuse_sparse_variables(function, mode):
-    S = scpt.from_values(VALUES, P).as_sparse()
+    S = scpt.SymmetricMatrix(P, VALUES).to_sparse()
     first = (lambda x: x[0]) if function is pt.linalg.slogdet else (lambda x: x)
     with pytest.raises(TypeError, match=r"sparsechol\.pytensor, or x\.toarray\(\)"):
         pytensor.function([], first(function(S)), mode=mode)

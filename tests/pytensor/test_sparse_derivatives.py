@@ -9,6 +9,8 @@ import scipy.sparse as sp
 from pytensor.gradient import disconnected_grad, hessian, jacobian
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
+from pytensor.graph.traversal import applys_between
+from pytensor.scan.op import Scan
 
 import sparsechol as sc
 import sparsechol.pytensor as scpt
@@ -22,7 +24,7 @@ from sparsechol.pytensor import (
     sparse_hessian,
     sparse_jacobian,
 )
-from sparsechol.pytensor._walk import REGISTERED
+from sparsechol.pytensor._registry import REGISTERED
 from support.pytensor_sparsity_battery import HESSIANS, JACOBIANS, PYTHON, N, ifelse
 
 MODES = ("auto", "forward", "reverse", "bidirectional")
@@ -74,13 +76,13 @@ FUNCTIONS = {
 # ---- values ----
 
 
-@pytest.mark.parametrize("batch", ["vectorize", "scan"])
+@pytest.mark.parametrize("chunk_size", [None, 1, 3])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_jacobian(name, mode, batch):
+def test_jacobian(name, mode, chunk_size):
     expr = FUNCTIONS[name](x)
     wanted = np.zeros((3, N)) if name == "constant" else dense_jacobian(expr)
-    J = run([x], sparse_jacobian(expr, x, mode=mode, batch=batch), [POINT])
+    J = run([x], sparse_jacobian(expr, x, mode=mode, chunk_size=chunk_size), [POINT])
     assert J.shape == (wanted.shape if wanted.ndim == 2 else (1, N))
     np.testing.assert_allclose(J.toarray(), np.atleast_2d(wanted), rtol=1e-12, atol=1e-14)
 
@@ -98,21 +100,21 @@ def test_jacobian(name, mode, batch):
 def test_jacobian_of_the_battery(name):
     expr = JACOBIANS[name][0](x)
     wanted = dense_jacobian(expr)
-    result = sparse_jacobian(expr, x, returns="data")
+    result = sparse_jacobian(expr, x, format="values")
     got = dense_of(result, run([x], result[0], [POINT]))
     np.testing.assert_allclose(got, np.atleast_2d(wanted), rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("batch", ["vectorize", "scan"])
+@pytest.mark.parametrize("chunk_size", [None, 1])
 @pytest.mark.parametrize(
     "name", ["rosenbrock", "arrow", "log determinant", "poisson", "linear", "recurrence"]
 )
-def test_hessian(name, batch):
+def test_hessian(name, chunk_size):
     cost = HESSIANS[name][0](x)
     g = pytensor.grad(cost, x)
     wanted = dense_jacobian(g) if name != "linear" else np.zeros((N, N))
-    result = sparse_hessian(cost, x, batch=batch, returns="data")
-    spd = sparse_hessian(cost, x, batch=batch, returns="spd")
+    result = sparse_hessian(cost, x, chunk_size=chunk_size, format="values")
+    spd = sparse_hessian(cost, x, chunk_size=chunk_size, format="symmetric")
     data, H, values = run([x], [result[0], sparse_hessian(cost, x), spd.values], [POINT])
     np.testing.assert_allclose(H.toarray(), wanted, rtol=1e-11, atol=1e-12)
     np.testing.assert_allclose(dense_of(result, data), wanted, rtol=1e-11, atol=1e-12)
@@ -120,26 +122,59 @@ def test_hessian(name, batch):
     assert len(values) == N + (result[1].sparsity.nnz - (H.toarray() != 0).trace()) // 2
 
 
+def test_formats():
+    expr, cost = banded(x), HESSIANS["rosenbrock"][0](x)
+    for build, of, wanted in (
+        (sparse_jacobian, expr, dense_jacobian(expr)),
+        (sparse_hessian, cost, dense_jacobian(pytensor.grad(cost, x))),
+    ):
+        csc, csr, dense = (build(of, x, format=name) for name in ("csc", "csr", "dense"))
+        got = run([x], [csc, csr, dense], [POINT])
+        assert (
+            [csc.type.format, csr.type.format] == [got[0].format, got[1].format] == ["csc", "csr"]
+        )
+        for matrix in (got[0].toarray(), got[1].toarray(), got[2]):
+            np.testing.assert_allclose(matrix, wanted, rtol=1e-11, atol=1e-12)
+        slope = pytensor.grad((dense**2).sum(), x)
+        values, _ = build(of, x, format="values")
+        wanted = pytensor.grad((values**2).sum(), x)
+        np.testing.assert_allclose(*run([x], [slope, wanted], [POINT]), rtol=1e-12)
+
+
+def test_chunks_are_vectorized():
+    """Six products in loops of six, three and two steps, and in no loop."""
+    expr = pt.outer(x[:3], x[3:6]).ravel()[:6]
+    lengths = []
+    for chunk_size in (1, 2, 4, None):
+        values, coloring = sparse_jacobian(
+            pt.cumsum(expr), x, mode="reverse", chunk_size=chunk_size, format="values"
+        )
+        assert coloring.num_colors == 6
+        loops = [node for node in applys_between([x], [values]) if isinstance(node.op, Scan)]
+        lengths.append([int(node.inputs[0].eval()) for node in loops])
+    assert lengths == [[6], [3], [2], []]
+
+
 def test_few_colors():
     """Counts that are known to be the least."""
     many = pt.vector(shape=(1000,))
-    _, coloring = sparse_jacobian(banded(many), many, returns="data")
+    _, coloring = sparse_jacobian(banded(many), many, format="values")
     assert coloring.num_colors == 4
     many = pt.vector(shape=(1500,))
     cost = ((many[1:] - many[:-1]) ** 4).sum()
-    _, coloring = sparse_jacobian(pytensor.grad(cost, many), many, returns="data")
+    _, coloring = sparse_jacobian(pytensor.grad(cost, many), many, format="values")
     assert coloring.num_colors == coloring.lower_bound == 3
-    _, coloring = sparse_hessian(cost, many, returns="data")
+    _, coloring = sparse_hessian(cost, many, format="values")
     assert coloring.num_colors == 3
-    _, coloring = sparse_jacobian(arrow(many), many, mode="bidirectional", returns="data")
+    _, coloring = sparse_jacobian(arrow(many), many, mode="bidirectional", format="values")
     assert coloring.num_colors <= 4
 
 
 def test_fewer_colors_win():
-    assert sparse_jacobian(x.sum(), x, returns="data")[1].structure == "row"
+    assert sparse_jacobian(x.sum(), x, format="values")[1].structure == "row"
     tall = pt.concatenate([x[:1] * k for k in range(1, 4)])
-    assert sparse_jacobian(tall, x, returns="data")[1].structure == "column"
-    assert sparse_jacobian(x**2, x, returns="data")[1].structure == "column"
+    assert sparse_jacobian(tall, x, format="values")[1].structure == "column"
+    assert sparse_jacobian(x**2, x, format="values")[1].structure == "column"
 
 
 def test_known_sparsity():
@@ -148,14 +183,14 @@ def test_known_sparsity():
     wanted = dense_jacobian(expr)
     for structure in ("column", "row", "bidirectional"):
         coloring = color(A, structure)
-        result = sparse_jacobian(expr, x, sparsity=coloring, returns="data")
+        result = sparse_jacobian(expr, x, sparsity=coloring, format="values")
         assert result[1] is coloring
         np.testing.assert_allclose(dense_of(result, run([x], result[0], [POINT])), wanted)
-    more = sparse_jacobian(expr, x, sparsity=np.ones((N, N)), returns="data")
+    more = sparse_jacobian(expr, x, sparsity=np.ones((N, N)), format="values")
     np.testing.assert_allclose(dense_of(more, run([x], more[0], [POINT])), wanted, atol=1e-15)
     cost = (x**3).sum()
     coloring = color(np.eye(N), "symmetric")
-    assert sparse_hessian(cost, x, sparsity=coloring, returns="data")[1] is coloring
+    assert sparse_hessian(cost, x, sparsity=coloring, format="values")[1] is coloring
 
 
 def test_several_variables_of_any_rank():
@@ -175,11 +210,29 @@ def test_several_variables_of_any_rank():
     np.testing.assert_allclose(H.toarray()[6, :6], 3 * values[0].ravel() ** 2)
 
 
+def test_gradients_that_are_parts_of_each_other():
+    """PyTensor's own pushforwards in several variables are wrong then."""
+    a, b = (pt.vector(name, shape=(4,)) for name in "ab")
+    values = POINT[:4], POINT[4:]
+    Q = scpt.combine([(a, sp.eye_array(4))])
+    for expr in (a + b, a - b, pt.exp(a + b) * a, Q.solve(b), Q.solve_triangular(b)):
+        wanted = np.hstack(run([a, b], [jacobian(expr, part) for part in (a, b)], values))
+        for mode in MODES:
+            J = run([a, b], sparse_jacobian(expr, [a, b], mode=mode), values)
+            np.testing.assert_allclose(J.toarray(), wanted, rtol=1e-12, atol=1e-14)
+        assert check_pattern(expr, [a, b], values).shape == (0, 2)
+    cost = ((a + b) ** 4).sum() + a[0] * b[1]
+    H = run([a, b], sparse_hessian(cost, [a, b]), values)
+    g = pt.concatenate(pytensor.grad(cost, [a, b]))
+    wanted = np.hstack(run([a, b], [jacobian(g, part) for part in (a, b)], values))
+    np.testing.assert_allclose(H.toarray(), wanted, rtol=1e-12)
+
+
 def test_a_variable_inside_of_the_graph():
     """Random variables of PyMC, for example; what does not depend on it is not copied."""
     theta = pt.vector("theta", shape=(N,))
     inner = pt.exp(theta)
-    data, _ = sparse_jacobian(inner**2 * theta.sum(), inner, returns="data")
+    data, _ = sparse_jacobian(inner**2 * theta.sum(), inner, format="values")
     np.testing.assert_allclose(
         run([theta], data, [POINT]), 2 * np.exp(POINT) * POINT.sum(), rtol=1e-12
     )
@@ -198,14 +251,14 @@ def test_single_precision():
 # ---- derivatives of them ----
 
 
-@pytest.mark.parametrize("batch", ["vectorize", "scan"])
+@pytest.mark.parametrize("chunk_size", [None, 1])
 @pytest.mark.parametrize("mode", ["forward", "reverse"])
-def test_jacobian_is_differentiable(mode, batch):
-    data, _ = sparse_jacobian(banded(x), x, mode=mode, batch=batch, returns="data")
+def test_jacobian_is_differentiable(mode, chunk_size):
+    data, _ = sparse_jacobian(banded(x), x, mode=mode, chunk_size=chunk_size, format="values")
     dense = jacobian(banded(x), x, vectorize=True)
     got, wanted = (pytensor.grad((J**2).sum(), x) for J in (data, dense))
     np.testing.assert_allclose(*run([x], [got, wanted], [POINT]), rtol=1e-12)
-    J = sparse_jacobian(banded(x), x, mode=mode, batch=batch)
+    J = sparse_jacobian(banded(x), x, mode=mode, chunk_size=chunk_size)
     product = pytensor.grad((ps.structured_dot(J, x[:, None]) ** 2).sum(), x)
     wanted = pytensor.grad(((dense @ x) ** 2).sum(), x)
     np.testing.assert_allclose(*run([x], [product, wanted], [POINT]), rtol=1e-12)
@@ -213,7 +266,7 @@ def test_jacobian_is_differentiable(mode, batch):
 
 def test_hessian_is_a_matrix():
     cost = (x**4).sum() + pt.exp(x[1:] - x[:-1]).sum()
-    H, dense = sparse_hessian(cost, x, returns="spd"), hessian(cost, x)
+    H, dense = sparse_hessian(cost, x, format="symmetric"), hessian(cost, x)
     got = [scpt.logdet(H), pytensor.grad(scpt.logdet(H), x), scpt.solve(H, x)]
     of_dense = pt.linalg.slogdet(dense)[1]
     wanted = [of_dense, pytensor.grad(of_dense, x), pt.linalg.solve(dense, x)]
@@ -229,8 +282,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*Cannot cache compiled function
 
 def outputs():
     cost = (x**4).sum() + pt.exp(x[1:] - x[:-1]).sum()
-    data, _ = sparse_jacobian(banded(x), x, returns="data")
-    H = sparse_hessian(cost, x, returns="spd")
+    data, _ = sparse_jacobian(banded(x), x, format="values")
+    H = sparse_hessian(cost, x, format="symmetric")
     return [data, H.values, scpt.solve(H, x), pytensor.grad((data**2).sum(), x)]
 
 
@@ -338,6 +391,10 @@ class Connected(Opaque):
         return [[sp.eye_array(N)]]
 
 
+def test_one_class_of_warnings():
+    assert SparsityWarning is sc._exceptions.SparsityWarning
+
+
 def test_an_unknown_op():
     assert jacobian_pattern(Twice()(x[::-1]), x, on_unknown="raise").nnz == N
     for op in (Opaque(), Hidden()):
@@ -426,7 +483,7 @@ def test_arrays_of_another_length():
 
 def test_stopped_gradients():
     assert jacobian_pattern(disconnected_grad(x[::-1]) * x, x).nnz == N
-    assert sparse_jacobian(disconnected_grad(x), x, returns="data")[1].sparsity.nnz == 0
+    assert sparse_jacobian(disconnected_grad(x), x, format="values")[1].sparsity.nnz == 0
 
 
 def test_a_long_graph():
@@ -456,15 +513,15 @@ def test_check_pattern():
     assert check_pattern(expr, x, POINT).shape == (0, 2)
     A = jacobian_pattern(expr, x).toarray()
     A[3, 3] = A[2, 4] = 0
-    np.testing.assert_array_equal(check_pattern(expr, x, POINT, A), [[2, 4], [3, 3]])
+    np.testing.assert_array_equal(check_pattern(expr, x, POINT, sparsity=A), [[2, 4], [3, 3]])
     g = pytensor.grad((x[1:] * x[:-1]).sum(), x)
-    missing = check_pattern(g, x, POINT, np.eye(N))
+    missing = check_pattern(g, x, POINT, sparsity=np.eye(N))
     assert len(missing) == 2 * (N - 1)
     a, b = pt.scalar("a"), pt.vector("b", shape=(2,))
-    found = check_pattern(a * b, [a, b], [2.0, np.ones(2)], np.eye(2, 3))
+    found = check_pattern(a * b, [a, b], [2.0, np.ones(2)], sparsity=np.eye(2, 3))
     np.testing.assert_array_equal(found, [[0, 1], [1, 0], [1, 2]])
     product = x.reshape((4, 2)).prod(axis=1)
-    assert len(check_pattern(product, x, POINT, np.eye(4, N))) == 7
+    assert len(check_pattern(product, x, POINT, sparsity=np.eye(4, N))) == 7
     scale = pt.scalar("scale")
     assert len(check_pattern(scale * x, x, POINT, givens={scale: 2.0})) == 0
 
@@ -483,9 +540,9 @@ def test_check_pattern():
         (ValueError, "twice", lambda: sparse_jacobian(x, [x, x])),
         (ValueError, "empty", lambda: sparse_jacobian(x, [])),
         (ValueError, "mode", lambda: sparse_jacobian(x, x, mode="backward")),
-        (ValueError, "batch", lambda: sparse_jacobian(x, x, batch="map")),
-        (ValueError, "returns", lambda: sparse_jacobian(x, x, returns="spd")),
-        (ValueError, "returns", lambda: sparse_hessian((x**2).sum(), x, returns="dense")),
+        (ValueError, "chunk_size", lambda: sparse_jacobian(x, x, chunk_size=0)),
+        (ValueError, "format", lambda: sparse_jacobian(x, x, format="symmetric")),
+        (ValueError, "format", lambda: sparse_hessian((x**2).sum(), x, format="bcoo")),
         (ValueError, "on_unknown", lambda: jacobian_pattern(x, x, on_unknown="ignore")),
         (ValueError, "shape", lambda: sparse_jacobian(x, x, sparsity=np.eye(3))),
         (ValueError, "shape", lambda: sparse_jacobian(x, x, sparsity=color(np.eye(3)))),
@@ -516,5 +573,5 @@ def test_bad_input(error, match, call):
 
 def test_the_pattern_is_analyzed_as_it_is_asked():
     cost = ((x[1:] - x[:-1]) ** 2).sum()
-    natural = sparse_hessian(cost, x, returns="spd", ordering="natural")
+    natural = sparse_hessian(cost, x, format="symmetric", ordering="natural")
     assert natural.pattern == sc.analyze(sp.csc_array(hessian_pattern(cost, x)), ordering="natural")

@@ -60,7 +60,7 @@ def non_centered():
     with pm.Model() as model:
         tau, alpha, mu = hyperparameters()
         z = pm.Normal("z", shape=N)
-        x = scpt.solve_triangular(precision(tau, alpha), z, trans="T")
+        x = precision(tau, alpha).solve_triangular(z, trans="T")
         pm.Poisson("y", pt.exp(mu + x), observed=COUNTS)
     return model
 

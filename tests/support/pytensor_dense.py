@@ -35,7 +35,7 @@ FUNCTIONS = {
     "solve": lambda a: jnp.linalg.solve(dense(a), jnp.sin(B * a[0])),
     "solve vector": lambda a: jnp.linalg.solve(dense(a), jnp.sin(B0 * a[0])),
     "partial_inverse": lambda a: jnp.linalg.inv(dense(a))[P.indices, COLUMN],
-    "marginal_variances": lambda a: jnp.diag(jnp.linalg.inv(dense(a))),
+    "diag_inverse": lambda a: jnp.diag(jnp.linalg.inv(dense(a))),
     "solve_triangular": lambda a: solve_triangular(factor(a), (B * a[1])[P.perm], lower=True),
     "draw": lambda a: backward(a, B0 * a[1])[np.argsort(P.perm)],
     "unpermuted": lambda a: backward(a, B * a[1]),

@@ -549,14 +549,23 @@ KERNELS = {
     "product, of the matrix": (lambda x: precision(x) @ C, 8),
     "quadratic form": (lambda x: precision(C).quad_form(column(x)), 8),
     "quadratic form, of the matrix": (lambda x: precision(x).quad_form(C), 8),
-    "log density": (lambda x: scpt.gmrf_logp(precision(x), x), 8),
-    "draw": (lambda x: scpt.solve_triangular(precision(C), x, trans="T"), None),
-    "draw, of the matrix": (lambda x: scpt.solve_triangular(precision(x), C), None),
+    "log density": (lambda x: scpt.gmrf_logp(x, 0.0, precision(x)), 8),
+    "draw": (lambda x: precision(C).solve_triangular(x, trans="T"), None),
+    "draw, of the matrix": (lambda x: precision(x).solve_triangular(C), None),
     "partial inverse": (lambda x: scpt.partial_inverse(precision(x)), None),
+    "plain triangle": (lambda x: scpt.solve_triangular(SPD, x), None),
+    "plain triangle, of its diagonal": (
+        lambda x: scpt.solve_triangular(precision(x).to_sparse(), C, lower=False, trans="T"),
+        None,
+    ),
     "diagonal": (lambda x: precision(x).diagonal(), 8),
-    "as sparse": (lambda x: precision(x).as_sparse().toarray(), 8),
+    "as sparse": (lambda x: precision(x).to_sparse().toarray(), 8),
+    "as dense": (lambda x: precision(x).todense(), 8),
     "blocks": (lambda x: scpt.solve(BLOCKS, x), 16),
-    "gradient of a log density": (lambda x: pytensor.grad(scpt.gmrf_logp(precision(C), x), x), 22),
+    "gradient of a log density": (
+        lambda x: pytensor.grad(scpt.gmrf_logp(x, 0.0, precision(C)), x),
+        22,
+    ),
 }
 
 JACOBIANS = {
@@ -589,7 +598,7 @@ HESSIANS = {
     "gaussian": (lambda x: -0.5 * x @ (BLOCKS @ x), 16),
     "sparse gaussian": (lambda x: (ps.structured_dot(S, column(x)) ** 2).sum(), None),
     "kernel gaussian": (lambda x: scpt.combine([(1.0, SPD)]).quad_form(x), 22),
-    "log density": (lambda x: scpt.gmrf_logp(SPD, x), 22),
+    "log density": (lambda x: scpt.gmrf_logp(x, 0.0, SPD), 22),
     "log determinant": (lambda x: scpt.logdet(precision(x)), 64),
     "poisson": (lambda x: (C * x - pt.exp(x)).sum() - 0.5 * scpt.combine([(1.0, SPD)])
                 .quad_form(x), 22),

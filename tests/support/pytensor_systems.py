@@ -34,13 +34,13 @@ FUNCTIONS = {
     "solve": lambda a: scpt.solve(matrix(a), pt.sin(B * a[0])),
     "solve vector": lambda a: scpt.solve(matrix(a), pt.sin(B0 * a[0])),
     "partial_inverse": lambda a: scpt.partial_inverse(matrix(a)),
-    "marginal_variances": lambda a: scpt.marginal_variances(matrix(a)),
-    "solve_triangular": lambda a: scpt.solve_triangular(matrix(a), B * a[1]),
-    "draw": lambda a: scpt.solve_triangular(matrix(a), B0 * a[1], trans="T"),
-    "unpermuted": lambda a: scpt.solve_triangular(matrix(a), B * a[1], trans=1, permute=False),
+    "diag_inverse": lambda a: scpt.diag_inverse(matrix(a)),
+    "solve_triangular": lambda a: matrix(a).solve_triangular(B * a[1]),
+    "draw": lambda a: matrix(a).solve_triangular(B0 * a[1], trans="T"),
+    "unpermuted": lambda a: matrix(a).solve_triangular(B * a[1], trans=1, permute=False),
     "quad_form": lambda a: matrix(a).quad_form(pt.cos(B * a[0])),
     "matvec": lambda a: matrix(a) @ (B * a[2]),
-    "gmrf_logp": lambda a: scpt.gmrf_logp(matrix(a), pt.sin(a[:N]), a[1]),
+    "gmrf_logp": lambda a: scpt.gmrf_logp(pt.sin(a[:N]), a[1], matrix(a)),
 }
 
 

@@ -34,7 +34,8 @@ from pytensor.tensor.sort import ArgSortOp, SortOp
 from scipy.sparse import csr_array, diags_array, kron
 
 from ..._sparsity import propagate as families
-from .._walk import NotKnownError, assumed_dense, factors, rule
+from .._registry import rule
+from .._walk import NotKnownError, assumed_dense, factors
 
 # ---- nothing, and the same ----
 
@@ -131,7 +132,7 @@ def elemwise(walk, op, node, operands):
 
 
 def scalars(walk, op, inputs, operands, shape):
-    """A scalar Op on arrays of sets."""
+    """Apply a scalar Op to arrays of sets."""
     if isinstance(op, ScalarInnerGraphOp):
         return inner_scalars(walk, op, operands, shape)
     if isinstance(op, aes.Switch):
@@ -154,7 +155,7 @@ def none_or(ids, shape):
 
 
 def inner_scalars(walk, op, operands, shape):
-    """A scalar Op with a graph inside: Composite; of loops every output is of every input."""
+    """Follow the graph inside of a scalar Op; in a loop every output depends on every input."""
     if not isinstance(op, aes.Composite):
         parts = [ids for ids in operands if ids is not None]
         return [families.union(walk.sets, *parts, shape=shape)] * op.nout
@@ -175,7 +176,7 @@ STEPS = (
 
 @cache
 def nonzero_derivatives(op, dtypes):
-    """Whether the derivative in each operand is not zero everywhere, as the Op's pullback says."""
+    """Say for each operand whether the Op's pullback gives a derivative that may not be zero."""
     if isinstance(op, STEPS):
         return [False] * len(dtypes)
     if isinstance(op, aes.Second):
@@ -190,7 +191,7 @@ def nonzero_derivatives(op, dtypes):
 
 
 def is_zero(x):
-    """Whether a scalar is zero whatever its inputs are."""
+    """Say whether a scalar is zero whatever its inputs are."""
     if isinstance(x.type, DisconnectedType):
         return True
     if isinstance(x, Constant):
@@ -234,7 +235,7 @@ def sort(walk, op, node, operands):
 
 @rule(RFFTOp, IRFFTOp)
 def fourier(walk, op, node, operands):
-    """One transform for each element of the first axis."""
+    """Let the transform of each element of the first axis depend on that element."""
     lines, length = operands[0], walk.needed(node.inputs[1])
     lengths = [int(n) for n in np.atleast_1d(length)]
     merged = families.merged(walk.sets, lines, tuple(range(1, lines.ndim)))
@@ -247,7 +248,7 @@ def fourier(walk, op, node, operands):
 
 
 def product(walk, a, b):
-    """Terms of ``a @ b`` for variables of matrices, and stacks of them; to be united."""
+    """Return terms, to be united, of ``a @ b`` for matrices and stacks of matrices."""
     of_a, of_b = walk.ids.get(a), walk.ids.get(b)
     zeros_of_a = walk.zeros(a) if of_b is not None else None
     zeros_of_b = walk.zeros(b) if of_a is not None else None
@@ -259,7 +260,7 @@ def product(walk, a, b):
 
 
 def stacked_alike(ids, zeros):
-    """With the leading axes of both."""
+    """Broadcast the leading axes of both."""
     lead = np.broadcast_shapes(ids.shape[:-2], zeros.shape[:-2])
     return np.broadcast_to(ids, lead + ids.shape[-2:])
 
@@ -309,7 +310,7 @@ def ger(walk, op, node, operands):
 
 
 def united(walk, node, terms):
-    """The union of terms, None for those that are nothing, that broadcast to the result."""
+    """Unite terms that broadcast to the result; a term may be None."""
     terms = [ids for ids in terms if ids is not None]
     return [families.union(walk.sets, *terms, shape=walk.shape(node.outputs[0]))]
 
@@ -318,7 +319,7 @@ def united(walk, node, terms):
 
 
 def index_of(walk, op, inputs):
-    """An index for NumPy, and the axes along which it is not known.
+    """Return an index for NumPy, and the axes along which it is not known.
 
     The places along those axes are zeros, where any would do.
     """
@@ -376,7 +377,7 @@ def inc_subtensor(walk, op, node, operands):
 
 
 def added(sets, length, target, ids):
-    """The union of the sets that go to each place of an array."""
+    """Unite the sets that go to each place of an array."""
     out = families.none(length)
     if not np.bincount(target, minlength=1).max() > 1:
         out[target] = ids
@@ -394,7 +395,7 @@ def axes_behind(ids, batch):
 
 
 def dense_core(walk, op, node, operands, batch=0):
-    """Each result on all of the operands of its place in the stack."""
+    """Let each result depend on all of the operands at its place in the stack."""
     parts = [ids for ids in operands if ids is not None]
     merged = [families.merged(walk.sets, ids, axes_behind(ids, batch)) for ids in parts]
     together = families.union(walk.sets, *merged)
@@ -407,13 +408,13 @@ def dense_core(walk, op, node, operands, batch=0):
 
 
 def triangular_core(walk, op, node, operands, batch=0):
-    """Cholesky: each result on all, but only in a triangle."""
+    """Let each element of a triangle depend on the whole matrix."""
     [ids] = dense_core(walk, op, node, operands, batch)
     return [np.tril(ids) if op.lower else np.triu(ids)]
 
 
 def solve_core(walk, op, node, operands, batch=0):
-    """Each column of the solution on the matrix and on the same column of the right-hand side.
+    """Let a column of the solution depend on the matrix and on that column of the right-hand side.
 
     Of a known matrix only the components that its entries join count.
     """
@@ -436,7 +437,7 @@ def solve_core(walk, op, node, operands, batch=0):
 
 
 def substitution_core(walk, op, node, operands, batch=0):
-    """A triangular system: each row of the solution on the rows before it."""
+    """Let each row of the solution of a triangular system depend on the rows before it."""
     of_A, of_b = operands
     shape = walk.shape(node.outputs[0])
     rows = batch if op.b_ndim == 1 else len(shape) - 2
@@ -456,7 +457,7 @@ def substitution_core(walk, op, node, operands, batch=0):
 
 
 def substituted(sets, A, lower, ids, axis):
-    """With a known triangular matrix."""
+    """Solve with a known triangular matrix."""
     step = 1 if lower else -1
     A = np.tril(A[::step, ::step], -1)
     starts, members = families.rows_of(A)
@@ -468,7 +469,7 @@ def substituted(sets, A, lower, ids, axis):
 
 
 def convolution_core(walk, op, node, operands, batch=0):
-    """Each element on those that the other operand reaches over."""
+    """Let each element depend on those that the other operand reaches over."""
     full = walk.value(node.inputs[2])
     if batch or full is None:
         raise NotKnownError
@@ -482,7 +483,7 @@ def convolution_core(walk, op, node, operands, batch=0):
 
 
 def reach(n, k, full):
-    """Band of the elements that a kernel of length k takes from n of them."""
+    """Make the band of the elements that a kernel of length k takes from n elements."""
     out = n + k - 1
     A = diags_array([np.ones(n)] * k, offsets=-np.arange(k), shape=(out, n)).tocsr()
     trim = 0 if full else min(n, k) - 1
@@ -498,7 +499,7 @@ def core(function, *classes):
 
 
 def classes_in(module, *names):
-    """Those that this PyTensor has."""
+    """Return the classes that this PyTensor has."""
     return [getattr(module, name) for name in names if hasattr(module, name)]
 
 

@@ -13,7 +13,8 @@ from scipy.sparse import csr_array, vstack
 from ..._sparsity import propagate as families
 from ..._sparsity.sets import Sets
 from .._graphs import IfElse
-from .._walk import NotKnownError, Source, apply_rule, has_derivatives, rule, size
+from .._registry import rule
+from .._walk import NotKnownError, Source, apply_rule, has_derivatives, size
 from .elementwise import CORES
 
 
@@ -56,7 +57,7 @@ def blockwise(walk, op, node, operands):
 
 
 def one_by_one(walk, op, node, operands, batch):
-    """The rule of the Op for each place in the stack."""
+    """Apply the rule of the Op at each place in the stack."""
     core = op._create_dummy_core_node(node.inputs)
     shapes = [walk.shape(x) for x in node.outputs]
     lead = shapes[0][:batch]
@@ -71,7 +72,7 @@ def one_by_one(walk, op, node, operands, batch):
 
 
 def core_walk(walk, core, inputs, batch, place):
-    """A walk of one node, with what is known at a place in the stack."""
+    """Make a walk of one node, with what is known at a place in the stack."""
     ids, sources = {}, {}
     for x, y in zip(core.inputs, inputs, strict=True):
         here = tuple(0 if n == 1 else q for n, q in zip(walk.shape(y)[:batch], place, strict=True))
@@ -82,7 +83,7 @@ def core_walk(walk, core, inputs, batch, place):
 
 
 def slice_of(walk, y, here, batch):
-    """What is known of a part of a variable."""
+    """Return what is known of a part of a variable."""
     known = y in walk.known or isinstance(y, Constant)
 
     def value():
@@ -146,7 +147,7 @@ class Loop:
         self.outputs = op.inner_outputs[: len(op.inner_outputs) - op.info.as_while]
 
     def _accumulated(self):
-        """Those that gradients of loops have, which read and write a buffer that is given."""
+        """Return the variables of gradients of loops, which read and write a given buffer."""
         op, info = self.op, self.op.info
         groups = op.inner_mitmot_grouped(op.inner_inputs)
         outer = op.outer_mitmot(self.node.inputs)
@@ -158,7 +159,7 @@ class Loop:
             yield Recurrent(x, inputs, read, written, -min(0, *read), buffer, values)
 
     def _remembered(self):
-        """Those of which a few steps back are read, and the next is written."""
+        """Return the variables of which a few steps back are read, and the next is written."""
         op, info = self.op, self.op.info
         groups = op.inner_mitsot_grouped(op.inner_inputs)
         groups += [[x] for x in op.inner_sitsot(op.inner_inputs)]
@@ -177,7 +178,7 @@ class Loop:
     # ---- what goes into a step ----
 
     def inputs(self):
-        """Of the inner graph."""
+        """Return the variables of the inner graph."""
         carried = [x for r in self.carried for x in r.inputs]
         return [
             *(x for x, _ in self.sequences), *carried, *(x for x, _ in self.untraced),
@@ -185,14 +186,14 @@ class Loop:
         ]  # fmt: skip
 
     def operands(self, t, untraced):
-        """What they depend on at a step."""
+        """Return what the inner inputs depend on at a step."""
         walk = self.walk
         sequences = [None if walk.ids.get(y) is None else walk.ids[y][t] for _, y in self.sequences]
         carried = [r.buffer[place + t] for r in self.carried for place in r.places]
         return [*sequences, *carried, *untraced, *(walk.ids.get(y) for _, y in self.fixed)]
 
     def sources(self, t=None):
-        """What is known of them at a step; without one, values that change are hidden."""
+        """Return what is known of the inner inputs at a step; without one, hide what changes."""
         found = {x: Source.of(self.walk, y) for x, y in self.fixed}
         for x, y in self.sequences:
             found[x] = self._slice(self.walk.shape(y)[1:], partial(self._value_of, y), t)
@@ -236,7 +237,7 @@ class Loop:
         return [*self._kept(), *self._yielded(yields), *untraced]
 
     def _kept(self):
-        """The last slices of the buffers, as many as there is room for."""
+        """Return the last slices of the buffers, as many as there is room for."""
         accumulated = self.op.info.n_mit_mot
         for k, r in enumerate(self.carried):
             room = self.walk.shape(r.outer)[0]
@@ -254,7 +255,7 @@ class Loop:
             yield last(every, int(self.walk.needed(length)))
 
     def _step(self):
-        """A function of a step and its operands."""
+        """Return a function of a step and its operands."""
         local = self._local()
         small = self.count * len(self.op.fgraph.apply_nodes) <= STEPS
         if local is None or (small and not local.is_exact):
@@ -262,7 +263,7 @@ class Loop:
         return lambda t, operands: local.applied(self.walk.sets, operands)
 
     def _walked(self, t, operands):
-        """One step by a walk through the graph."""
+        """Make one step by a walk through the graph."""
         ids = {x: s for x, s in zip(self.inputs(), operands, strict=True) if s is not None}
         inner = self.walk.inner(self.walk.sets, ids, self.sources(t))
         found = inner.run(self.outputs)
@@ -274,7 +275,7 @@ class Loop:
         return found
 
     def _local(self):
-        """How one step is connected, whichever it is; None where that is not known."""
+        """Find how any one step is connected; None where that is not known."""
         inputs = [x for x in self.inputs() if has_derivatives(x)]
         first = dict(zip(self.inputs(), self.operands(0, self._first_untraced()), strict=True))
         changing = {x for r in self.carried for x in r.inputs} | {x for x, _ in self.untraced}
@@ -302,7 +303,7 @@ class Loop:
     # ---- until a condition holds ----
 
     def closed(self):
-        """Whichever step is the last: every slice is of all that any step can depend on."""
+        """Let every slice depend on all that any step can depend on: the last step is not known."""
         if self.op.info.n_mit_mot or self.untraced:
             raise NotKnownError
         local = self._local()
@@ -355,7 +356,7 @@ class Loop:
             r.buffer[: r.start] = closed[begin:end].reshape(r.buffer[: r.start].shape)
 
     def _of_any_step(self):
-        """Operands of a step that might be any."""
+        """Return the operands of a step that might be any."""
         walk = self.walk
         sequences = [
             None if walk.ids.get(y) is None else families.merged(walk.sets, walk.ids[y], (0,))
@@ -389,7 +390,7 @@ class Local:
         self.is_exact = not asked and self.matrix.nnz <= 20 * sum(self.matrix.shape)
 
     def applied(self, sets, operands):
-        """What the outputs depend on."""
+        """Return what the outputs depend on."""
         line = families.none(self.width)
         for x, ids in zip(self.inputs, operands, strict=True):
             if ids is not None and x in self.ids:
@@ -401,7 +402,7 @@ class Local:
         return [part.reshape(shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def columns_at(self, offsets, length):
-        """Matrix that takes the columns of some inputs to places from an offset on."""
+        """Make the matrix that takes the columns of some inputs to places from an offset on."""
         row, column = [np.empty(0, int)], [np.empty(0, int)]
         for x, offset in offsets.items():
             if x in self.ids:
@@ -416,7 +417,7 @@ def pairs(inner, outer):
 
 
 def last(slices, room):
-    """The last slices, and nothing behind them if there is room for more."""
+    """Return the last slices, followed by nothing if there is room for more."""
     if room <= len(slices):
         return slices[len(slices) - room :]
     nothing = families.none((room - len(slices), *slices.shape[1:]))
@@ -424,7 +425,7 @@ def last(slices, room):
 
 
 def shift(begin, end, width):
-    """Rows that take the elements from one place on to another."""
+    """Make rows that take the elements from one place on to another."""
     count = max(end - begin, 0)
     places = np.arange(count)
     return csr_array((np.ones(count, np.int8), (places, begin + places)), (count, width))

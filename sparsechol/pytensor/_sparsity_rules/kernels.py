@@ -2,28 +2,34 @@
 
 from ..._sparsity import propagate as families
 from ..._sparsity.kernels import connect
-from .._ops import Kernel, QuadForm
-from .._walk import rule
-
-TRIANGULAR = ("solve_triangular", "factor_product", "factor_outer")
+from .._ops import Kernel, QuadForm, Triangular
+from .._registry import rule
 
 
 def moving(op, operands):
-    """Without the operands that the Op does not move with."""
+    """Leave out operands in which the Op has no derivative."""
     return [None if q in op.fixed else ids for q, ids in enumerate(operands)]
 
 
 @rule(Kernel)
 def kernel(walk, op, node, operands):
-    options = {"lower": op.lower, "permute": op.permute} if op.operation in TRIANGULAR else {}
     shape = walk.shape(node.outputs[0])
-    ids = connect(walk.sets, op.operation, op.pattern, moving(op, operands), shape, **options)
+    of_moving = moving(op, operands)
+    ids = connect(walk.sets, op.operation, op.pattern, of_moving, shape, **options_of(op))
     return [ids]
+
+
+def options_of(op):
+    """Return what an Op with a triangle passes to the rule of its operation."""
+    if not isinstance(op, Triangular):
+        return {}
+    permute = {"permute": op.permute} if op.kind == "factor" else {}
+    return {"lower": op.lower, **permute}
 
 
 @rule(QuadForm)
 def quad_form(walk, op, node, operands):
-    """Each on all of the matrix and on its own vector."""
+    """Connect each form with all of the matrix and with its own vector."""
     of_a, of_x, _ = moving(op, operands)
     terms = []
     if of_a is not None:

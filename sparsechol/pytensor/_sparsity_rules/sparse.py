@@ -6,35 +6,36 @@ import pytensor.sparse.math as psm
 from scipy.sparse import coo_array, csr_array, issparse
 
 from ..._sparsity import propagate as families
-from .._walk import dense, format_of, is_sparse, rule
+from .._registry import rule
+from .._walk import dense, format_of, is_sparse
 
 
 def named(*names):
-    """Classes of Ops by the names that different versions of PyTensor gave them."""
+    """Find classes of Ops by the names that versions of PyTensor give them."""
     return [getattr(psm, name) for name in names if hasattr(psm, name)]
 
 
 def with_sets(A, ids):
-    """A matrix of the same places."""
+    """Make a matrix with the same places and other sets."""
     out = A.copy()
     out.data = np.ascontiguousarray(ids, np.int32)
     return out
 
 
 def coordinates(A):
-    """Rows and columns of the stored entries, in their order."""
+    """Return rows and columns of the stored entries, in their order."""
     other = np.repeat(np.arange(len(A.indptr) - 1), np.diff(A.indptr))
     return (A.indices, other) if A.format == "csc" else (other, A.indices)
 
 
 def of_entries(x, entries, shape):
-    """The matrix of a sparse variable from triples of rows, columns and sets; places once each."""
+    """Make the matrix of a sparse variable from rows, columns and sets; each place comes once."""
     row, column, ids = entries
     return format_of(x)((ids, (row, column)), shape=shape, dtype=np.int32)
 
 
 def united(walk, x, matrices):
-    """The union of matrices, for a sparse variable."""
+    """Unite matrices, for a sparse variable."""
     shape = matrices[0].shape
     keys = [rows.astype(np.int64) * shape[1] + columns
             for rows, columns in map(coordinates, matrices)]  # fmt: skip
@@ -78,7 +79,7 @@ def csm_properties(walk, op, node, operands):
 
 @rule(psb.CSMGrad)
 def csm_grad(walk, op, node, operands):
-    """The values of a matrix at the places of another."""
+    """Return the values of a matrix at the places of another."""
     x_indices, x_indptr, shape = (walk.needed(x) for x in node.inputs[1:4])
     g_indices, g_indptr, _ = (walk.needed(x) for x in node.inputs[5:])
     other = int(max(shape)) + 1
@@ -91,7 +92,7 @@ def csm_grad(walk, op, node, operands):
 
 
 def places_in(here, there):
-    """Matrix with a row for each key here, and ones in the columns of the same keys there."""
+    """Make the matrix with a row for each key here, and ones in the columns of equal keys there."""
     _, number = np.unique(np.concatenate([here, there]), return_inverse=True)
     number = number.reshape(-1)
     count = int(number.max(initial=-1)) + 1
@@ -110,7 +111,7 @@ def dense_from_sparse(walk, op, node, operands):
 
 @rule(psb.SparseFromDense)
 def sparse_from_dense(walk, op, node, operands):
-    """Any element may be stored."""
+    """Store every element: any may be there."""
     x = node.outputs[0]
     ids = walk.or_none(node.inputs[0])
     row, column = np.indices(ids.shape).reshape(2, -1)
@@ -184,7 +185,7 @@ def add_dense(walk, op, node, operands):
     *named("StructuredAddSV", "StructuredAddSparseDenseVector"),
 )
 def at_entries(walk, op, node, operands):
-    """What is stored, with a dense array that broadcasts."""
+    """Unite what is stored with a dense array that broadcasts."""
     A, y = walk.matrix(node.inputs[0]), walk.or_none(node.inputs[1])
     y = np.broadcast_to(y, A.shape)[coordinates(A)]
     return [with_sets(A, families.union(walk.sets, A.data, y))]
@@ -192,7 +193,7 @@ def at_entries(walk, op, node, operands):
 
 @rule(*named("SparseSparseMultiply", "MultiplySparseSparse"))
 def multiply_sparse(walk, op, node, operands):
-    """Where both have entries."""
+    """Keep the places where both matrices have entries."""
     A, B = (walk.matrix(x) for x in node.inputs)
     here, there = (
         rows.astype(np.int64) * A.shape[1] + columns for rows, columns in map(coordinates, (A, B))
@@ -219,12 +220,12 @@ def sparse_dot(walk, op, node, operands):
 
 
 def transposed(A):
-    """In the format that a transpose has, entries in their order."""
+    """Convert to the format that a transpose has, entries in their order."""
     return A.transpose()
 
 
 def sparse_times_dense(walk, A, b, turned=False):
-    """``A @ b``, or with the transpose of b."""
+    """Multiply A by b, or by the transpose of b."""
     ids = walk.or_none(b)
     ids = ids[:, None] if ids.ndim == 1 else (ids.T if turned else ids)
     pattern = with_ones(A)
@@ -242,7 +243,7 @@ def with_ones(A):
 
 
 def sparse_times_sparse(walk, x, A, B):
-    """One entry for each that a chain of two may reach."""
+    """Store an entry wherever a chain of two entries leads."""
     P, Q = with_ones(A).astype(np.int32), with_ones(B).astype(np.int32)
     C = coo_array(P @ Q)
     C.sum_duplicates()
@@ -263,7 +264,7 @@ def sparse_times_sparse(walk, x, A, B):
 
 @rule(psm.StructuredDotGradCSC, psm.StructuredDotGradCSR)
 def structured_dot_grad(walk, op, node, operands):
-    """For each entry of A the products of a row of one matrix with a row of another."""
+    """Unite, for each entry of A, a row of one matrix with a row of another."""
     indices, indptr = (walk.needed(x) for x in node.inputs[:2])
     other = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
     row, column = (indices, other) if isinstance(op, psm.StructuredDotGradCSC) else (other, indices)
