@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from pytensor.graph.basic import Constant, Variable
 from scipy.sparse import csc_array
 
-from .._sparsity import propagate as families
+from .._sparsity import propagate
 from .._sparsity.sets import Sets
 from ..coloring._pattern import symmetrized
 from . import _sparsity_rules  # noqa: F401  (registers the rules)
@@ -83,7 +83,7 @@ def jacobian_pattern(
     if ids is None:
         shape = size(walk.shape(expr)), walk.sets.n
         return csc_array(shape, dtype=np.int8)
-    found = csc_array(families.pattern(walk.sets, ids))
+    found = csc_array(propagate.to_matrix(walk.sets, ids))
     found.sort_indices()
     return found
 
