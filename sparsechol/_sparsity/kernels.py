@@ -12,7 +12,7 @@ import numpy as np
 from scipy.sparse import csc_array, csr_array
 
 from .._core.numeric.operations import CODES, CORE_RANK, NAMES
-from . import propagate as families
+from . import propagate
 from .sets import Sets
 
 
@@ -98,7 +98,7 @@ class Layout:
     @property
     def labels(self):
         """The connected component of each row of A."""
-        return families.components(self.matrix)
+        return propagate.connected_components(self.matrix)
 
     def labels_of(self, letter):
         """Return the component of each element of an array; padding has a number of its own."""
@@ -115,7 +115,7 @@ class Layout:
 
 def scattered(places, ids, size):
     """Return an array of sets with the given elements at places, and nothing elsewhere."""
-    out = families.none(size)
+    out = propagate.no_inputs(size)
     out[places] = ids
     return out
 
@@ -123,17 +123,17 @@ def scattered(places, ids, size):
 def by_component(layout, sets, letters, operands):
     """Return the union of the elements of each component, and behind them nothing."""
     count = int(layout.labels.max(initial=-1)) + 1
-    terms = [families.none(count + 1)]
+    terms = [propagate.no_inputs(count + 1)]
     for letter, ids in zip(letters, operands, strict=True):
         if ids is None:
             continue
         labels = layout.labels_of(letter)
         if ids.ndim == 2:
-            ids = families.merged(sets, ids, (1,))
+            ids = propagate.union_along(sets, ids, (1,))
         ones = np.ones(len(labels), np.int8)
         members = csr_array((ones, (labels, np.arange(len(labels)))), (count + 1, len(labels)))
-        terms.append(families.applied(sets, members, ids))
-    out = families.union(sets, *terms)
+        terms.append(propagate.apply_matrix(sets, members, ids))
+    out = propagate.union(sets, *terms)
     out[count] = 0
     return out
 
@@ -169,7 +169,7 @@ def fold(layout, sets, ids, *, shape):
     count = len(sources)
     ones = np.ones(count, np.int8)
     members = csr_array((ones, (sources, np.arange(count))), (shape[0], count))
-    return families.applied(sets, members, ids)
+    return propagate.apply_matrix(sets, members, ids)
 
 
 # ---- products ----
@@ -183,30 +183,30 @@ def by_columns(apply, x):
 def of_rows(sets, rows, ids, n):
     """Return the union of the entries in each row of a matrix, (n, 1)."""
     members = csr_array((np.ones(len(rows), np.int8), (rows, np.arange(len(rows)))), (n, len(rows)))
-    return families.applied(sets, members, ids)[:, None]
+    return propagate.apply_matrix(sets, members, ids)[:, None]
 
 
 def product(layout, sets, a, x, *, shape):
-    terms = [families.none(shape)]
+    terms = [propagate.no_inputs(shape)]
     if a is not None:
         i, j = layout.rows_and_columns
         terms += [of_rows(sets, i, a, layout.n), of_rows(sets, j, a, layout.n)]
     if x is not None:
-        terms.append(families.applied(sets, layout.matrix, x.T).T)
-    return families.union(sets, *terms, shape=shape)
+        terms.append(propagate.apply_matrix(sets, layout.matrix, x.T).T)
+    return propagate.union(sets, *terms, shape=shape)
 
 
 def sampled_outer(layout, sets, *operands, shape):
     i, j = layout.rows_and_columns
-    rows = [families.merged(sets, x, (1,)) for x in operands if x is not None]
-    return families.union(sets, *(r[i] for r in rows), *(r[j] for r in rows))
+    rows = [propagate.union_along(sets, x, (1,)) for x in operands if x is not None]
+    return propagate.union(sets, *(r[i] for r in rows), *(r[j] for r in rows))
 
 
 def sampled_product(sets, i, w, j, x):
     """Return the sets of the products of rows i of w and rows j of x."""
     pairs = ((i, w), (j, x))
-    rows = [families.merged(sets, y, (1,))[k] for k, y in pairs if y is not None]
-    return families.union(sets, *rows)
+    rows = [propagate.union_along(sets, y, (1,))[k] for k, y in pairs if y is not None]
+    return propagate.union(sets, *rows)
 
 
 def triangle(layout, panels, permute):
@@ -221,34 +221,34 @@ def triangle(layout, panels, permute):
 def times_triangle(sets, i, j, t, x, before, after, shape):
     """Multiply a matrix with entries (i, j) by x; rows of x and of the result are permuted."""
     n = shape[0]
-    out = families.none(shape)
+    out = propagate.no_inputs(shape)
     terms = [out]
     if t is not None:
         terms.append(of_rows(sets, i, t, n))
     if x is not None:
         A = csr_array((np.ones(len(i), np.int8), (i, j)), shape=(n, n))
-        terms.append(families.applied(sets, A, x[before].T).T)
-    out[after] = families.union(sets, *terms, shape=shape)
+        terms.append(propagate.apply_matrix(sets, A, x[before].T).T)
+    out[after] = propagate.union(sets, *terms, shape=shape)
     return out
 
 
 def solve_triangle(sets, i, j, t, x, before, after, shape):
     """Solve a triangular system with entries (i, j), from the first row on or from the last."""
     n = shape[0]
-    terms = [families.none(shape)]
+    terms = [propagate.no_inputs(shape)]
     if t is not None:
         terms.append(of_rows(sets, i, t, n))
     if x is not None:
         terms.append(x[before])
-    right = families.union(sets, *terms, shape=shape)
+    right = propagate.union(sets, *terms, shape=shape)
     forward = bool((i >= j).all())
     turn = np.arange(n) if forward else np.arange(n)[::-1]
     off = i != j
     ones = np.ones(int(off.sum()), np.int8)
-    starts, members = families.rows_of(csr_array((ones, (turn[i[off]], turn[j[off]])), (n, n)))
+    starts, members = propagate.row_lists(csr_array((ones, (turn[i[off]], turn[j[off]])), (n, n)))
     substitute = partial(sets.substitute, starts, members)
     solved = by_columns(lambda c: substitute(np.ascontiguousarray(c[turn]))[turn], right)
-    out = families.none(shape)
+    out = propagate.no_inputs(shape)
     out[after] = solved
     return out
 
@@ -308,8 +308,8 @@ def _solved(layout, sets, letters, matrix, x, shape):
     labels = layout.labels
     terms = [by_component(layout, sets, letters, matrix)[labels][:, None]]
     if x is not None:
-        terms.append(by_columns(partial(families.within, sets, labels), x))
-    return families.union(sets, *terms, shape=shape)
+        terms.append(by_columns(partial(propagate.union_by_label, sets, labels), x))
+    return propagate.union(sets, *terms, shape=shape)
 
 
 def wide_solve(layout, sets, a, x, *, shape):
@@ -328,7 +328,7 @@ def logdet(layout, sets, *operands, shape):
     found = [ids for ids in values if ids is not None]
     if panels is not None:
         found.append(panels[layout.places("diagonal", "l")])
-    return families.everything(sets, found, shape)
+    return propagate.union_all(sets, found, shape)
 
 
 def by_column(letters, upwards):
@@ -337,7 +337,7 @@ def by_column(letters, upwards):
     def rule(layout, sets, *operands, shape):
         i, j = layout.factor
         n, places = layout.n, layout.places("entries", "l")
-        columns = [families.none(n)]
+        columns = [propagate.no_inputs(n)]
         for letter, ids in zip(letters, operands, strict=True):
             if ids is None:
                 continue
@@ -353,8 +353,8 @@ def by_column(letters, upwards):
         off = i != j
         rows, others = (i[off], j[off]) if upwards else (j[off], i[off])
         ones = np.ones(len(rows), np.int8)
-        starts, members = families.rows_of(csr_array((ones, (turn[rows], turn[others])), (n, n)))
-        right = np.ascontiguousarray(families.union(sets, *columns)[turn])
+        starts, members = propagate.row_lists(csr_array((ones, (turn[rows], turn[others])), (n, n)))
+        right = np.ascontiguousarray(propagate.union(sets, *columns)[turn])
         return scattered(places, sets.substitute(starts, members, right)[turn][j], shape)
 
     return rule
@@ -385,7 +385,7 @@ RULES = {
     "place_entries": placed("entries", "l"),
     "fold": fold,
     "unfold": copies("unfold", "a"),
-    "wide_logdet": lambda layout, sets, a, *, shape: families.everything(sets, [a], shape),
+    "wide_logdet": lambda layout, sets, a, *, shape: propagate.union_all(sets, [a], shape),
     "wide_solve": wide_solve,
     "wide_partial_inverse": component_wise("a", "a"),
     "wide_sandwich": component_wise("aa", "a"),

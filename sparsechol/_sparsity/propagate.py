@@ -13,12 +13,12 @@ from scipy.sparse import coo_array, csc_array, csgraph, csr_array, issparse
 from .sets import Sets
 
 
-def none(shape):
+def no_inputs(shape):
     """Return the sets of values that depend on nothing."""
     return np.zeros(shape, np.int32)
 
 
-def flat(ids):
+def flatten(ids):
     """Return sets as a contiguous vector."""
     return np.ascontiguousarray(ids, np.int32).reshape(-1)
 
@@ -28,33 +28,33 @@ def union(sets: Sets, *operands, shape=None):
     shape = np.broadcast_shapes(*(ids.shape for ids in operands)) if shape is None else shape
     operands = [ids for ids in operands if ids.any()]
     if not operands:
-        return none(shape)
+        return no_inputs(shape)
     operands = [x if x.shape == shape else np.broadcast_to(x, shape) for x in operands]
-    return reduce(lambda a, b: sets.union(flat(a), flat(b)).reshape(shape), operands)
+    return reduce(lambda a, b: sets.union(flatten(a), flatten(b)).reshape(shape), operands)
 
 
-def only(ids, mask):
+def keep_where(ids, mask):
     """Keep the sets where a mask, which is broadcast, is true; nothing elsewhere."""
     return np.where(mask, ids, np.int32(0))
 
 
-def everything(sets: Sets, operands, shape):
+def union_all(sets: Sets, operands, shape):
     """Let every element of the result depend on all elements of all operands."""
-    ids = [flat(x) for x in operands]
-    together = np.unique(np.concatenate(ids)) if ids else none(0)
+    ids = [flatten(x) for x in operands]
+    together = np.unique(np.concatenate(ids)) if ids else no_inputs(0)
     return np.full(shape, sets.reduce(together[None])[0])
 
 
-def taken(ids, places):
+def take(ids, places):
     """Take the elements at places in the flat array, nothing where a place is negative."""
     places = np.asarray(places)
     if not ids.size:
-        return none(places.shape)
-    found = flat(ids)[np.maximum(places, 0)]
+        return no_inputs(places.shape)
+    found = flatten(ids)[np.maximum(places, 0)]
     return np.where(places < 0, np.int32(0), found)
 
 
-def merged(sets: Sets, ids, axes, keepdims=False):
+def union_along(sets: Sets, ids, axes, keepdims=False):
     """Return the union along axes."""
     axes = tuple(axis % ids.ndim for axis in axes)
     kept = tuple(axis for axis in range(ids.ndim) if axis not in axes)
@@ -66,7 +66,7 @@ def merged(sets: Sets, ids, axes, keepdims=False):
     return out.reshape(shape)
 
 
-def running(sets: Sets, ids, axis, reverse=False):
+def cumulative_union(sets: Sets, ids, axis, reverse=False):
     """Return for each element the union along an axis up to it, itself included."""
     lines = np.moveaxis(ids, axis, -1)
     if not lines.size:
@@ -78,12 +78,12 @@ def running(sets: Sets, ids, axis, reverse=False):
     return np.moveaxis(out[..., ::-1] if reverse else out, -1, axis)
 
 
-def along(sets: Sets, ids, axes):
+def broadcast_union(sets: Sets, ids, axes):
     """Return the union along axes, for each element along them."""
-    return np.broadcast_to(merged(sets, ids, axes, keepdims=True), ids.shape)
+    return np.broadcast_to(union_along(sets, ids, axes, keepdims=True), ids.shape)
 
 
-def rows_of(matrix):
+def row_lists(matrix):
     """Return starts and members of the lists of nonzeros in the rows of a matrix."""
     A = csr_array(matrix, copy=True) if issparse(matrix) else csr_array(np.asarray(matrix) != 0)
     A.sum_duplicates()
@@ -91,15 +91,15 @@ def rows_of(matrix):
     return A.indptr.astype(np.int64), A.indices.astype(np.int32)
 
 
-def applied(sets: Sets, matrix, ids):
+def apply_matrix(sets: Sets, matrix, ids):
     """Return the sets of ``matrix @ x`` for each line x of the last axis."""
     m, k = matrix.shape
-    starts, members = rows_of(matrix)
+    starts, members = row_lists(matrix)
     lines = np.ascontiguousarray(ids, np.int32).reshape(math.prod(ids.shape[:-1]), k)
     return sets.apply(starts, members, lines).reshape(*ids.shape[:-1], m)
 
 
-def connected(sets: Sets, matrices, operands, shape):
+def compose(sets: Sets, matrices, operands, shape):
     """Return the sets of a result that depends on each operand by a matrix.
 
     Parameters
@@ -111,23 +111,23 @@ def connected(sets: Sets, matrices, operands, shape):
     shape : tuple of int
         Shape of the result.
     """
-    terms = [none(shape)]
+    terms = [no_inputs(shape)]
     for matrix, ids in zip(matrices, operands, strict=True):
         if matrix is None or ids is None:
             continue
         if matrix is True:
-            terms.append(everything(sets, [ids], shape))
+            terms.append(union_all(sets, [ids], shape))
             continue
         if matrix.shape != (math.prod(shape), ids.size):
             raise ValueError(
                 f"a sparsity rule returned a matrix of shape {matrix.shape} for {ids.size} elements"
                 f" of an operand and {math.prod(shape)} of the result"
             )
-        terms.append(applied(sets, matrix, flat(ids)).reshape(shape))
+        terms.append(apply_matrix(sets, matrix, flatten(ids)).reshape(shape))
     return union(sets, *terms)
 
 
-def multiplied(sets: Sets, a, b, zeros_of_a=None, zeros_of_b=None):
+def product_terms(sets: Sets, a, b, zeros_of_a=None, zeros_of_b=None):
     """Return terms of a product of matrices, ``a @ b``, whose union has the sets of the product.
 
     Parameters
@@ -150,26 +150,26 @@ def multiplied(sets: Sets, a, b, zeros_of_a=None, zeros_of_b=None):
 def _times(sets, a, zeros):
     """Multiply the (..., m, k) sets of a by a known factor with (..., k, n) zeros."""
     if zeros is None or not zeros.any():
-        return merged(sets, a, (-1,), keepdims=True)
+        return union_along(sets, a, (-1,), keepdims=True)
     lead = a.shape[:-2]
     zeros = np.broadcast_to(zeros, (*lead, *zeros.shape[-2:]))
     out = np.empty((*lead, a.shape[-2], zeros.shape[-1]), np.int32)
     for place in np.ndindex(*lead):
-        out[place] = applied(sets, ~zeros[place].T, a[place])
+        out[place] = apply_matrix(sets, ~zeros[place].T, a[place])
     return out
 
 
-def components(matrix):
+def connected_components(matrix):
     """Return the connected component of each row of a square matrix."""
     return csgraph.connected_components(csr_array(matrix), directed=False)[1]
 
 
-def within(sets: Sets, labels, ids):
+def union_by_label(sets: Sets, labels, ids):
     """Return the union of all elements with the same label, along the last axis."""
     n = len(labels)
     count = int(labels.max(initial=-1)) + 1
     members = csr_array((np.ones(n, np.int8), (labels, np.arange(n))), (count, n))
-    return applied(sets, members, ids)[..., labels]
+    return apply_matrix(sets, members, ids)[..., labels]
 
 
 def closure(sets: Sets, matrix, ids):
@@ -177,7 +177,7 @@ def closure(sets: Sets, matrix, ids):
     A = csr_array(matrix)
     count, labels = csgraph.connected_components(A, directed=True, connection="strong")
     n = len(labels)
-    first = within(sets, labels, ids)
+    first = union_by_label(sets, labels, ids)
     if not count:
         return first
     representative = np.zeros(count, np.int64)
@@ -190,19 +190,19 @@ def closure(sets: Sets, matrix, ids):
     rank = np.empty(count, np.int64)
     rank[order] = np.arange(count)
     D = csr_array(D[order][:, order])
-    starts, members = rows_of(D)
-    out = sets.substitute(starts, members, flat(first[representative[order]]))
+    starts, members = row_lists(D)
+    out = sets.substitute(starts, members, flatten(first[representative[order]]))
     return out[rank][labels]
 
 
-def settled(sets: Sets, matrix, carried, fixed, steps):
+def repeat_to_closure(sets: Sets, matrix, carried, fixed, steps):
     """Return what ``Sets.repeat`` returns, for a loop of any length and steps in any order."""
     c, f = len(carried), len(fixed)
-    entering = np.concatenate([carried, fixed, merged(sets, steps, (0,))])
-    start = union(sets, carried, applied(sets, matrix[:c], entering))
+    entering = np.concatenate([carried, fixed, union_along(sets, steps, (0,))])
+    start = union(sets, carried, apply_matrix(sets, matrix[:c], entering))
     last = closure(sets, matrix[:c, :c], start)
-    before = applied(sets, matrix[c:, : c + f], np.concatenate([last, fixed]))
-    here = applied(sets, matrix[c:, c + f :], steps)
+    before = apply_matrix(sets, matrix[c:, : c + f], np.concatenate([last, fixed]))
+    here = apply_matrix(sets, matrix[c:, c + f :], steps)
     return last, union(sets, before[None], here)
 
 
@@ -221,8 +221,8 @@ def _sources_first(D):
     return np.array(order, np.int64)
 
 
-def pattern(sets: Sets, ids):
+def to_matrix(sets: Sets, ids):
     """Return the members of the sets as an (elements, inputs) csr_array of int8, not sorted."""
-    starts, members = sets.rows(flat(ids))
+    starts, members = sets.rows(flatten(ids))
     ones = np.ones(len(members), np.int8)
     return csr_array((ones, members, starts.astype(np.int32)), shape=(ids.size, sets.n))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.sparse import csc_array
 
-from .._sparsity import propagate as families
+from .._sparsity import propagate
 from ..coloring._pattern import symmetrized
 from ._sparsity_rules import (  # noqa: F401  (they register rules)
     indices,
@@ -138,8 +138,8 @@ def detect(flat: Flat, args, mode, on_unknown, gradient=False) -> csc_array:
     operands[-1] = detection.sets.inputs((direction.size,))
     [found] = detection.follow(jaxpr, operands)
     if found is None:
-        found = families.none(jaxpr.out_avals[0].shape)
-    P = families.pattern(detection.sets, found)
+        found = propagate.no_inputs(jaxpr.out_avals[0].shape)
+    P = propagate.to_matrix(detection.sets, found)
     return P.tocsc() if mode == "forward" else P.T.tocsr().tocsc()  # sorted
 
 

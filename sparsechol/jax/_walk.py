@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from .._sparsity import propagate as families
+from .._sparsity import propagate
 from .._sparsity.sets import Sets
 from ._compat import is_concrete, loop_of
 from ._fold import run_eagerly
@@ -93,7 +93,7 @@ class Detection:
         if changing:  # arrays that are written to are not followed
             self.unknown(changing[0])
             found = [ids for ids in operands if ids is not None]
-            return [families.everything(self.sets, found, aval.shape) for aval in jaxpr.out_avals]
+            return [propagate.union_all(self.sets, found, aval.shape) for aval in jaxpr.out_avals]
         return Scope(self, jaxpr).run(operands, [UNKNOWN] * len(operands))
 
 
@@ -284,7 +284,7 @@ def register_sparsity_rule(primitive: Any, rule: Any) -> None:
                 f" {len(eqn.outvars)} results"
             )
         return [
-            families.connected(scope.sets, matrices, operands, var.aval.shape)
+            propagate.compose(scope.sets, matrices, operands, var.aval.shape)
             for matrices, var in zip(wanted, eqn.outvars, strict=True)
         ]
 

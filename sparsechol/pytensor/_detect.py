@@ -9,7 +9,7 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Constant, Variable
 from scipy.sparse import csc_array
 
-from .._sparsity import propagate as families
+from .._sparsity import propagate
 from .._sparsity.sets import Sets
 from ..coloring._pattern import symmetrized
 from ._sparsity_rules import elementwise, graphs, kernels, sparse  # noqa: F401  (they register rules)
@@ -76,7 +76,7 @@ def jacobian_pattern(
     if ids is None:
         shape = size(walk.shape(expr)), walk.sets.n
         return csc_array(shape, dtype=np.int8)
-    found = csc_array(families.pattern(walk.sets, ids))
+    found = csc_array(propagate.to_matrix(walk.sets, ids))
     found.sort_indices()
     return found
 

@@ -26,7 +26,7 @@ from pytensor.tensor.shape import Shape, Shape_i
 from pytensor.tensor.subtensor import Subtensor
 from scipy.sparse import csc_array, csc_matrix, csr_matrix, issparse
 
-from .._sparsity import propagate as families
+from .._sparsity import propagate
 from .._sparsity.sets import Sets
 
 RULES = {}  # rule(walk, op, node, operands) -> what each output depends on
@@ -333,13 +333,13 @@ class Walk:
         if self.ids.get(x) is not None:
             return self.ids[x]
         found = self.needed(x).copy()
-        found.data = families.none(found.data.shape)
+        found.data = propagate.no_inputs(found.data.shape)
         return found
 
     def or_none(self, x):
         """What a dense variable depends on, as an array in any case."""
         ids = self.ids.get(x)
-        return families.none(self.shape(x)) if ids is None else ids
+        return propagate.no_inputs(self.shape(x)) if ids is None else ids
 
 
 def unknown_shape(x):
@@ -434,7 +434,7 @@ def by_its_method(walk, op, node, operands):
 def from_matrices(walk, node, operands, matrices):
     """By a matrix for each output and input."""
     return [
-        families.connected(walk.sets, of_output, operands, walk.shape(x))
+        propagate.compose(walk.sets, of_output, operands, walk.shape(x))
         for x, of_output in zip(node.outputs, matrices, strict=True)
     ]
 
@@ -455,7 +455,7 @@ def dense(walk, op, node, operands):
             continue
         connected = zip(operands, connected_inputs(op, node, k), strict=True)
         parts = [sets_in(ids) for ids, joined in connected if joined and ids is not None]
-        out.append(filled(x, walk.shape(x), families.everything(walk.sets, parts, ())))
+        out.append(filled(x, walk.shape(x), propagate.union_all(walk.sets, parts, ())))
     return out
 
 
@@ -523,7 +523,7 @@ def by_its_pullback(walk, op, node, operands):
             continue
         if found.shape != operands[q].shape:
             raise PullbackError
-        A = csc_array(families.pattern(sets, found))
+        A = csc_array(propagate.to_matrix(sets, found))
         for k, begin, end in zip(moving, ends[:-1], ends[1:], strict=True):
             matrices[k][q] = A[:, begin:end].T
     return from_matrices(walk, node, operands, matrices)

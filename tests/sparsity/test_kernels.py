@@ -6,7 +6,7 @@ from scipy.sparse import block_diag, csc_array, random_array
 
 import sparsechol as sc
 from sparsechol._core.numeric.operations import CODES, CORE_RANK, NAMES
-from sparsechol._sparsity import propagate as families
+from sparsechol._sparsity import propagate
 from sparsechol._sparsity.kernels import RULES, connect
 from sparsechol._sparsity.sets import Sets
 
@@ -101,7 +101,7 @@ def test_no_dependence_is_missed(name, lower, permute):
         sets = Sets(x.size)
         ids = [None] * len(operands)
         ids[k] = sets.inputs(x.shape)
-        found = families.pattern(sets, connect(sets, name, P, ids, shape, **options)).toarray()
+        found = propagate.to_matrix(sets, connect(sets, name, P, ids, shape, **options)).toarray()
         changes = np.zeros(found.shape)
         for q in range(x.size):
             both = []
@@ -121,8 +121,8 @@ def test_batches():
     n = P.shape[0]
     sets = Sets(3 * n)
     x = sets.inputs((3, n, 1))
-    found = families.pattern(sets, connect(sets, "solve", P, [None, x], (3, n, 1))).toarray()
+    found = propagate.to_matrix(sets, connect(sets, "solve", P, [None, x], (3, n, 1))).toarray()
     single = Sets(n)
     ids = connect(single, "solve", P, [None, single.inputs((n, 1))], (n, 1))
-    one = families.pattern(single, ids)
+    one = propagate.to_matrix(single, ids)
     assert np.array_equal(found, np.kron(np.eye(3), one.toarray()))

@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from sparsechol._sparsity import propagate as families
+from sparsechol._sparsity import propagate
 from sparsechol._sparsity.sets import Sets
 
 
 def dense(sets, ids):
     """Boolean matrix of the elements by the inputs."""
-    P = families.pattern(sets, ids)
+    P = propagate.to_matrix(sets, ids)
     P.sort_indices()
     assert P.has_canonical_format
     return P.toarray().astype(bool)
@@ -22,7 +22,7 @@ def some(rng, sets, shape):
     """Random unions of a few inputs, and their boolean matrix."""
     count = int(np.prod(shape))
     table = rng.random((count, sets.n)) < rng.choice([0.0, 0.2, 0.7])
-    ids = families.applied(sets, csr_array(table), sets.inputs(-1)).reshape(shape)
+    ids = propagate.apply_matrix(sets, csr_array(table), sets.inputs(-1)).reshape(shape)
     assert np.array_equal(dense(sets, ids), table)
     return ids, table
 
@@ -37,9 +37,9 @@ def cases(draw):
 def test_unions(case):
     rng, sets, m, k = case
     (a, A), (b, B) = some(rng, sets, (m, k)), some(rng, sets, (m, k))
-    assert np.array_equal(dense(sets, families.union(sets, a, b)), A | B)
+    assert np.array_equal(dense(sets, propagate.union(sets, a, b)), A | B)
     row, R = some(rng, sets, (1, k))
-    together = dense(sets, families.union(sets, a, row)).reshape(m, k, sets.n)
+    together = dense(sets, propagate.union(sets, a, row)).reshape(m, k, sets.n)
     assert np.array_equal(together, A.reshape(m, k, sets.n) | R.reshape(1, k, sets.n))
 
 
@@ -48,15 +48,15 @@ def test_sums(case):
     rng, sets, m, k = case
     ids, A = some(rng, sets, (m, k))
     A = A.reshape(m, k, sets.n)
-    assert np.array_equal(dense(sets, families.merged(sets, ids, (1,))), A.any(axis=1))
-    assert np.array_equal(dense(sets, families.merged(sets, ids, (0,))), A.any(axis=0))
+    assert np.array_equal(dense(sets, propagate.union_along(sets, ids, (1,))), A.any(axis=1))
+    assert np.array_equal(dense(sets, propagate.union_along(sets, ids, (0,))), A.any(axis=0))
     for axis in (0, 1):
         ahead = np.logical_or.accumulate(A, axis).reshape(m * k, sets.n)
-        assert np.array_equal(dense(sets, families.running(sets, ids, axis)), ahead)
+        assert np.array_equal(dense(sets, propagate.cumulative_union(sets, ids, axis)), ahead)
         back = np.flip(np.logical_or.accumulate(np.flip(A, axis), axis), axis)
-        found = dense(sets, families.running(sets, ids, axis, reverse=True))
+        found = dense(sets, propagate.cumulative_union(sets, ids, axis, reverse=True))
         assert np.array_equal(found, back.reshape(m * k, sets.n))
-    everything = dense(sets, families.everything(sets, [ids], (2,)))
+    everything = dense(sets, propagate.union_all(sets, [ids], (2,)))
     assert np.array_equal(everything, np.repeat(A.any(axis=(0, 1))[None], 2, axis=0))
 
 
@@ -65,11 +65,11 @@ def test_products(case):
     rng, sets, m, k = case
     ids, A = some(rng, sets, (k,))
     L = rng.random((m, k)) < 0.4
-    assert np.array_equal(dense(sets, families.applied(sets, L, ids)), L @ A)
+    assert np.array_equal(dense(sets, propagate.apply_matrix(sets, L, ids)), L @ A)
     x, X = some(rng, sets, (m, k))
     zeros = rng.random((k, 3)) < 0.5
-    terms = families.multiplied(sets, x, None, None, zeros)
-    found = dense(sets, families.union(sets, *terms, shape=(m, 3)))
+    terms = propagate.product_terms(sets, x, None, None, zeros)
+    found = dense(sets, propagate.union(sets, *terms, shape=(m, 3)))
     wanted = np.einsum("mkn,kj->mjn", X.reshape(m, k, sets.n), ~zeros)
     assert np.array_equal(found, wanted.reshape(3 * m, sets.n))
 
@@ -82,10 +82,10 @@ def test_closure_and_components(case):
     reached = np.eye(k, dtype=bool)
     for _ in range(k):
         reached = reached | (L @ reached)
-    assert np.array_equal(dense(sets, families.closure(sets, L, ids)), reached @ A)
-    labels = families.components(L)
+    assert np.array_equal(dense(sets, propagate.closure(sets, L, ids)), reached @ A)
+    labels = propagate.connected_components(L)
     same = labels[:, None] == labels
-    assert np.array_equal(dense(sets, families.within(sets, labels, ids)), same @ A)
+    assert np.array_equal(dense(sets, propagate.union_by_label(sets, labels, ids)), same @ A)
 
 
 @given(cases(), st.booleans())
@@ -95,7 +95,7 @@ def test_loops(case, backwards):
     fixed, F = some(rng, sets, (2,))
     steps, S = some(rng, sets, (4, m))
     L = rng.random((k + 3, k + 2 + m)) < 0.4
-    last, yields = sets.repeat(*families.rows_of(L), carried, fixed, steps, backwards)
+    last, yields = sets.repeat(*propagate.row_lists(L), carried, fixed, steps, backwards)
     S = S.reshape(4, m, sets.n)
     out = np.zeros((4, 3, sets.n), bool)
     for t in range(4)[:: -1 if backwards else 1]:
@@ -104,7 +104,7 @@ def test_loops(case, backwards):
     assert np.array_equal(dense(sets, last), C)
     assert np.array_equal(dense(sets, yields), out.reshape(12, sets.n))
     # Loops of any length have at least those entries.
-    last, yields = families.settled(sets, csr_array(L), carried, fixed, steps)
+    last, yields = propagate.repeat_to_closure(sets, csr_array(L), carried, fixed, steps)
     assert not (C & ~dense(sets, last)).any()
     assert not (out.reshape(12, sets.n) & ~dense(sets, yields)).any()
 
@@ -114,7 +114,7 @@ def test_substitution(case):
     rng, sets, _, k = case
     ids, A = some(rng, sets, (k,))
     L = np.tril(rng.random((k, k)) < 0.4, -1)
-    solved = sets.substitute(*families.rows_of(L), ids)
+    solved = sets.substitute(*propagate.row_lists(L), ids)
     wanted = A.copy()
     for r in range(k):
         wanted[r] |= (L[r] @ wanted).astype(bool)
@@ -123,7 +123,7 @@ def test_substitution(case):
 
 def test_rows_with_the_same_members_share_their_unions():
     sets = Sets(64)
-    ids = families.applied(sets, np.ones((500, 64)), sets.inputs((64,)))
+    ids = propagate.apply_matrix(sets, np.ones((500, 64)), sets.inputs((64,)))
     assert len(np.unique(ids)) == 1
     assert len(sets) == 1 + 64 + 63
 
@@ -131,17 +131,17 @@ def test_rows_with_the_same_members_share_their_unions():
 def test_many_sets():
     n = 3000
     sets = Sets(n)
-    prefix = families.running(sets, sets.inputs((n,)), 0)
-    assert families.pattern(sets, prefix).nnz == n * (n + 1) // 2
+    prefix = propagate.cumulative_union(sets, sets.inputs((n,)), 0)
+    assert propagate.to_matrix(sets, prefix).nnz == n * (n + 1) // 2
 
 
 def test_too_many_entries_are_an_error_before_memory_is_full():
     n = 40_000
     sets = Sets(n)
-    row = families.merged(sets, sets.inputs((1, n)), (1,))
-    column = families.union(sets, np.broadcast_to(row, n), sets.inputs((n,))[::-1])
+    row = propagate.union_along(sets, sets.inputs((1, n)), (1,))
+    column = propagate.union(sets, np.broadcast_to(row, n), sets.inputs((n,))[::-1])
     with pytest.raises(OverflowError, match="is not sparse"):
-        families.pattern(sets, np.repeat(column[:1], n))
+        propagate.to_matrix(sets, np.repeat(column[:1], n))
 
 
 def test_what_is_no_set_is_refused():

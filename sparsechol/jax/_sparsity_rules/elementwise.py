@@ -7,7 +7,7 @@ is known to be, or None.
 
 import numpy as np
 
-from ..._sparsity import propagate as families
+from ..._sparsity import propagate
 
 RULES: dict = {}
 
@@ -47,7 +47,7 @@ def present(operands):
 def dense(scope, eqn, operands):
     """Each result on all of all operands."""
     found = present(operands)
-    return [families.everything(scope.sets, found, var.aval.shape) for var in eqn.outvars]
+    return [propagate.union_all(scope.sets, found, var.aval.shape) for var in eqn.outvars]
 
 
 def zeros_of(scope, atom):
@@ -64,7 +64,7 @@ def zeros_of(scope, atom):
 
 @rule(*ELEMENTWISE.split())
 def elementwise(scope, eqn, operands):
-    return [families.union(scope.sets, *present(operands), shape=out_shape(eqn))]
+    return [propagate.union(scope.sets, *present(operands), shape=out_shape(eqn))]
 
 
 @rule(*WITHOUT_DERIVATIVE.split())
@@ -88,11 +88,11 @@ def same(scope, eqn, operands):
 @rule("mul")
 def multiply(scope, eqn, operands):
     shape = out_shape(eqn)
-    out = families.union(scope.sets, *present(operands), shape=shape)
+    out = propagate.union(scope.sets, *present(operands), shape=shape)
     for atom, ids in zip(eqn.invars, operands, strict=True):
         zeros = zeros_of(scope, atom) if ids is None else None
         if zeros is not None:
-            out = families.only(out, ~zeros)
+            out = propagate.keep_where(out, ~zeros)
     return [out]
 
 
@@ -102,8 +102,8 @@ def select(scope, eqn, operands):
     shape = out_shape(eqn)
     known = scope.value(eqn.invars[0]) if which is None else None
     if known is None:
-        return [families.union(scope.sets, *present(cases), shape=shape)]
-    out = families.none(shape)
+        return [propagate.union(scope.sets, *present(cases), shape=shape)]
+    out = propagate.no_inputs(shape)
     for k, ids in enumerate(cases):
         if ids is not None:
             out = np.where(np.broadcast_to(known, shape) == k, ids, out)
@@ -158,7 +158,7 @@ def pad(scope, eqn, operands):
     ids, filling = operands
     config = eqn.params["padding_config"]
     shape = out_shape(eqn)
-    out = families.none(shape) if filling is None else np.full(shape, filling)
+    out = propagate.no_inputs(shape) if filling is None else np.full(shape, filling)
     shape_in = eqn.invars[0].aval.shape
     here, there = [], []
     for size, total, (low, _, inner) in zip(shape_in, shape, config, strict=True):
@@ -167,7 +167,7 @@ def pad(scope, eqn, operands):
         here.append(places[inside])
         there.append(np.flatnonzero(inside))
     if ids is None:
-        ids = families.none(shape_in)
+        ids = propagate.no_inputs(shape_in)
     out[np.ix_(*here)] = ids[np.ix_(*there)]
     return [out]
 
@@ -175,7 +175,7 @@ def pad(scope, eqn, operands):
 @rule("concatenate")
 def concatenate(scope, eqn, operands):
     parts = [
-        families.none(atom.aval.shape) if ids is None else ids
+        propagate.no_inputs(atom.aval.shape) if ids is None else ids
         for atom, ids in zip(eqn.invars, operands, strict=True)
     ]
     return [np.concatenate(parts, eqn.params["dimension"])]
@@ -184,7 +184,7 @@ def concatenate(scope, eqn, operands):
 @rule("stack")
 def stack(scope, eqn, operands):
     parts = [
-        families.none(atom.aval.shape) if ids is None else ids
+        propagate.no_inputs(atom.aval.shape) if ids is None else ids
         for atom, ids in zip(eqn.invars, operands, strict=True)
     ]
     return [np.stack(parts, eqn.params["axis"])]
@@ -211,27 +211,27 @@ def tile(scope, eqn, operands):
 
 @rule("reduce_sum", "reduce_max", "reduce_min", "reduce_prod")
 def reduce_axes(scope, eqn, operands):
-    return [families.merged(scope.sets, operands[0], eqn.params["axes"])]
+    return [propagate.union_along(scope.sets, operands[0], eqn.params["axes"])]
 
 
 @rule("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")
 def cumulative(scope, eqn, operands):
     p = eqn.params
-    return [families.running(scope.sets, operands[0], p["axis"], p["reverse"])]
+    return [propagate.cumulative_union(scope.sets, operands[0], p["axis"], p["reverse"])]
 
 
 @rule("sort")
 def sort(scope, eqn, operands):
     axis = eqn.params["dimension"]
     keys = present(operands[: eqn.params["num_keys"]])
-    together = [families.union(scope.sets, *present([ids, *keys])) for ids in operands]
-    return [families.along(scope.sets, ids, [axis]) for ids in together]
+    together = [propagate.union(scope.sets, *present([ids, *keys])) for ids in operands]
+    return [propagate.broadcast_union(scope.sets, ids, [axis]) for ids in together]
 
 
 @rule("top_k")
 def top_k(scope, eqn, operands):
     shape = out_shape(eqn)
-    merged = families.merged(scope.sets, operands[0], (-1,), keepdims=True)
+    merged = propagate.union_along(scope.sets, operands[0], (-1,), keepdims=True)
     return [np.broadcast_to(merged, shape), None]
 
 
@@ -239,4 +239,4 @@ def top_k(scope, eqn, operands):
 def fft(scope, eqn, operands):
     shape, count = out_shape(eqn), len(eqn.params["fft_lengths"])
     axes = range(-count, 0)
-    return [np.broadcast_to(families.merged(scope.sets, operands[0], axes, True), shape)]
+    return [np.broadcast_to(propagate.union_along(scope.sets, operands[0], axes, True), shape)]

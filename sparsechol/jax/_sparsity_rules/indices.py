@@ -5,7 +5,7 @@ import math
 import numpy as np
 from scipy.sparse import csr_array
 
-from ..._sparsity import propagate as families
+from ..._sparsity import propagate
 from .elementwise import rule
 
 
@@ -26,7 +26,7 @@ def dynamic_slice(scope, eqn, operands):
     starts = starts_of(scope, eqn.invars[1:], ids.shape, sizes)
     moving = [axis for axis, start in enumerate(starts) if start is None]
     if moving:
-        ids = families.along(scope.sets, ids, moving)
+        ids = propagate.broadcast_union(scope.sets, ids, moving)
     pieces = (slice(s or 0, (s or 0) + size) for s, size in zip(starts, sizes, strict=True))
     return [ids[tuple(pieces)]]
 
@@ -34,7 +34,7 @@ def dynamic_slice(scope, eqn, operands):
 @rule("dynamic_update_slice")
 def dynamic_update_slice(scope, eqn, operands):
     old, new = (
-        families.none(atom.aval.shape) if ids is None else ids
+        propagate.no_inputs(atom.aval.shape) if ids is None else ids
         for atom, ids in zip(eqn.invars[:2], operands[:2], strict=True)
     )
     starts = starts_of(scope, eqn.invars[2:], old.shape, new.shape)
@@ -45,8 +45,8 @@ def dynamic_update_slice(scope, eqn, operands):
     )
     out = old.copy()
     if moving:
-        new = families.merged(scope.sets, new, moving, keepdims=True)
-        out[places] = families.union(scope.sets, out[places], new)
+        new = propagate.union_along(scope.sets, new, moving, keepdims=True)
+        out[places] = propagate.union(scope.sets, out[places], new)
     else:
         out[places] = new
     return [out]
@@ -98,7 +98,7 @@ def gather(scope, eqn, operands):
     indices, clip = scope.value(eqn.invars[1]), clipped(p["mode"])
     if indices is None:
         # Any place along the axes that are indexed.
-        ids = families.along(scope.sets, ids, d.start_index_map)
+        ids = propagate.broadcast_union(scope.sets, ids, d.start_index_map)
         indices, clip = np.zeros(eqn.invars[1].aval.shape, int), True
     if not ids.size:
         return [None]
@@ -107,7 +107,7 @@ def gather(scope, eqn, operands):
         collapsed=d.collapsed_slice_dims, index_map=d.start_index_map,
         batch=d.operand_batching_dims, index_batch=d.start_indices_batching_dims, clip=clip,
     )  # fmt: skip
-    return [families.taken(ids, places)]
+    return [propagate.take(ids, places)]
 
 
 @rule("scatter", "scatter-add", "scatter_add", "scatter-sub", "scatter_sub", "scatter_mul",
@@ -115,7 +115,7 @@ def gather(scope, eqn, operands):
 def scatter(scope, eqn, operands):
     p = eqn.params
     old, _, new = (
-        families.none(atom.aval.shape) if ids is None else ids
+        propagate.no_inputs(atom.aval.shape) if ids is None else ids
         for atom, ids in zip(eqn.invars, operands, strict=True)
     )
     if not old.size:
@@ -135,17 +135,17 @@ def scatter(scope, eqn, operands):
         index_batch=getattr(d, "scatter_indices_batching_dims", ()),
         clip=clipped(p["mode"]) or not known,
     )  # fmt: skip
-    target, source = families.flat(places), families.flat(new)
+    target, source = propagate.flatten(places), propagate.flatten(new)
     target, source = target[target >= 0].astype(np.int64), source[target >= 0]
     if known and eqn.primitive.name == "scatter":
         # One of those that write to a place stays, and nothing else.
-        old = families.flat(old).copy()
+        old = propagate.flatten(old).copy()
         old[target] = 0
     members = csr_array(
         (np.ones(len(target), np.int8), (target, np.arange(len(target)))),
         shape=(math.prod(shape), len(target)),
     )
-    added = families.applied(scope.sets, members, source).reshape(shape)
+    added = propagate.apply_matrix(scope.sets, members, source).reshape(shape)
     if not known:
-        added = families.along(scope.sets, added, d.scatter_dims_to_operand_dims)
-    return [families.union(scope.sets, old.reshape(shape), added)]
+        added = propagate.broadcast_union(scope.sets, added, d.scatter_dims_to_operand_dims)
+    return [propagate.union(scope.sets, old.reshape(shape), added)]

@@ -4,7 +4,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr
 from scipy.sparse import csr_array
 
-from ..._sparsity import propagate as families
+from ..._sparsity import propagate
 from .._compat import loop_of
 from .._walk import (
     UNKNOWN,
@@ -36,7 +36,7 @@ def cond(scope, eqn, operands):
 
 def joined(sets, operands):
     found = [ids for ids in operands if ids is not None]
-    return families.union(sets, *found) if found else None
+    return propagate.union(sets, *found) if found else None
 
 
 class Local:
@@ -64,9 +64,9 @@ class Local:
         found = Scope(inner, jaxpr).run(operands, values)
         self.outputs = [k for k, ids in enumerate(found) if ids is not None]
         self.starts_out = ends([self.shapes_out[k] for k in self.outputs])
-        parts = [families.flat(found[k]) for k in self.outputs]
-        rows = np.concatenate(parts) if parts else families.none(0)
-        self.matrix = families.pattern(inner.sets, rows)
+        parts = [propagate.flatten(found[k]) for k in self.outputs]
+        rows = np.concatenate(parts) if parts else propagate.no_inputs(0)
+        self.matrix = propagate.to_matrix(inner.sets, rows)
 
     def block(self, outputs, inputs):
         """Rows of some results and columns of some operands, those without any left empty."""
@@ -110,26 +110,26 @@ def while_(scope, eqn, operands):
             break
         moving.update(local.outputs)
     kept = sorted(moving)
-    start = families.union(
+    start = propagate.union(
         scope.sets,
         gathered(carry, kept, local.shapes_out),
-        families.applied(
+        propagate.apply_matrix(
             scope.sets, local.block(kept, given), gathered(fixed, given, local.shapes_in)
         ),
     )
     inner = local.block(kept, [consts + k for k in kept])
-    return spread(families.closure(scope.sets, inner, start), kept, local.shapes_out)
+    return spread(propagate.closure(scope.sets, inner, start), kept, local.shapes_out)
 
 
 def gathered(operands, chosen, shapes):
     """Some operands in one flat array."""
     parts = [
-        families.none(int(np.prod(shapes[k])))
+        propagate.no_inputs(int(np.prod(shapes[k])))
         if operands[k] is None
-        else families.flat(operands[k])
+        else propagate.flatten(operands[k])
         for k in chosen
     ]
-    return np.concatenate(parts) if parts else families.none(0)
+    return np.concatenate(parts) if parts else propagate.no_inputs(0)
 
 
 def spread(flat, chosen, shapes):
@@ -172,7 +172,7 @@ def repeated(scope, eqn, operands, loop, unknown):
     kept = sorted(moving)
     leaving = [k for k in local.outputs if k >= nk]
     matrix = local.block([*kept, *leaving], [*(nc + k for k in kept), *given, *coming])
-    parts = [families.none((loop.length, 0))]
+    parts = [propagate.no_inputs((loop.length, 0))]
     parts += [ids.reshape(loop.length, -1) for ids in steps if ids is not None]
     inputs = (
         gathered(carry, kept, local.shapes_out),
@@ -180,10 +180,10 @@ def repeated(scope, eqn, operands, loop, unknown):
         np.ascontiguousarray(np.concatenate(parts, axis=1), np.int32),
     )
     if loop.length * matrix.nnz <= REPEATED:
-        starts, members = families.rows_of(matrix)
+        starts, members = propagate.row_lists(matrix)
         last, yields = scope.sets.repeat(starts, members, *inputs, loop.reverse)
     else:
-        last, yields = families.settled(scope.sets, matrix, *inputs)
+        last, yields = propagate.repeat_to_closure(scope.sets, matrix, *inputs)
     out = spread(last, kept, local.shapes_out)
     begins = ends([local.shapes_out[k] for k in leaving])
     for q, k in enumerate(leaving):
@@ -209,7 +209,7 @@ def unrolled(scope, eqn, operands, loop):
         carry, yields[t] = out[:nk], out[nk:]
     joined = []
     for var, parts in zip(eqn.outvars[nk:], zip(*yields, strict=True), strict=True):
-        nothing = families.none(var.aval.shape[1:])
+        nothing = propagate.no_inputs(var.aval.shape[1:])
         joined.append(np.stack([nothing if ids is None else ids for ids in parts]))
     return [*carry, *joined]
 
@@ -225,9 +225,9 @@ def custom_linear_solve(scope, eqn, operands):
     n = len(right)
     every = [lengths.matvec + k for k in range(n)]
     local = Local(scope, jaxprs.matvec, every, known + [UNKNOWN] * n)
-    labels = families.components(local.block(range(n), every))
+    labels = propagate.connected_components(local.block(range(n), every))
     sizes = [var.aval.shape for var in eqn.outvars]
-    flat = families.within(scope.sets, labels, gathered(right, range(n), sizes))
+    flat = propagate.union_by_label(scope.sets, labels, gathered(right, range(n), sizes))
     return spread(flat, range(n), sizes)
 
 

@@ -3,7 +3,7 @@
 import math
 from functools import partial
 
-from ..._sparsity import propagate as families
+from ..._sparsity import propagate
 from .elementwise import out_shape, present, rule, zeros_of
 
 
@@ -31,7 +31,7 @@ def dot_general(scope, eqn, operands):
             atoms, (batch_a, batch_b), (contract_a, contract_b), strict=True
         )
     )
-    terms = families.multiplied(
+    terms = propagate.product_terms(
         scope.sets,
         as_matrix(a, batch_a, free_a, contract_a),
         as_matrix(b, batch_b, contract_b, free_b),
@@ -44,7 +44,7 @@ def dot_general(scope, eqn, operands):
         math.prod(sizes_a[axis] for axis in free_a),
         math.prod(sizes_b[axis] for axis in free_b),
     )
-    return [families.union(scope.sets, *terms, shape=core).reshape(shape)]
+    return [propagate.union(scope.sets, *terms, shape=core).reshape(shape)]
 
 
 # ---- linear algebra ----
@@ -56,21 +56,23 @@ def triangular_solve(scope, eqn, operands):
     p = eqn.params
     if a is not None:
         # Each matrix of a batch is taken as a whole.
-        b = families.none(eqn.invars[1].aval.shape) if b is None else b
-        together = families.merged(scope.sets, a, (-2, -1), keepdims=True)
-        whole = families.merged(scope.sets, b, (-2, -1), keepdims=True)
-        return [families.union(scope.sets, together, whole, shape=out_shape(eqn))]
+        b = propagate.no_inputs(eqn.invars[1].aval.shape) if b is None else b
+        together = propagate.union_along(scope.sets, a, (-2, -1), keepdims=True)
+        whole = propagate.union_along(scope.sets, b, (-2, -1), keepdims=True)
+        return [propagate.union(scope.sets, together, whole, shape=out_shape(eqn))]
     forward = p["lower"] != bool(p["transpose_a"])
     if not p["left_side"]:
         forward = not forward
-    return [families.running(scope.sets, b, -2 if p["left_side"] else -1, reverse=not forward)]
+    return [
+        propagate.cumulative_union(scope.sets, b, -2 if p["left_side"] else -1, reverse=not forward)
+    ]
 
 
 @rule("tridiagonal_solve")
 def tridiagonal_solve(scope, eqn, operands):
     *matrix, b = operands
-    merged = partial(families.merged, scope.sets, keepdims=True)
+    merged = partial(propagate.union_along, scope.sets, keepdims=True)
     terms = [merged(x, (-1,))[..., None] for x in present(matrix)]
     if b is not None:
         terms.append(merged(b, (-2,)))
-    return [families.union(scope.sets, *terms, shape=out_shape(eqn))]
+    return [propagate.union(scope.sets, *terms, shape=out_shape(eqn))]

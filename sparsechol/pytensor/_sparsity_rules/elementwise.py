@@ -33,7 +33,7 @@ from pytensor.tensor.shape import Reshape, Shape, Shape_i, SpecifyShape
 from pytensor.tensor.sort import ArgSortOp, SortOp
 from scipy.sparse import csr_array, diags_array, kron
 
-from ..._sparsity import propagate as families
+from ..._sparsity import propagate
 from .._walk import NotKnownError, assumed_dense, factors, rule
 
 # ---- nothing, and the same ----
@@ -141,23 +141,23 @@ def scalars(walk, op, inputs, operands, shape):
             return [np.where(np.broadcast_to(condition, shape), *chosen)]
     moving = nonzero_derivatives(op, tuple(x.type.dtype for x in inputs))
     parts = [ids for ids, moves in zip(operands, moving, strict=True) if moves and ids is not None]
-    ids = families.union(walk.sets, *parts, shape=shape)
+    ids = propagate.union(walk.sets, *parts, shape=shape)
     for factor in factors(op, inputs) if parts else ():
         zeros = walk.zeros(factor)
         if zeros is not None:
-            ids = families.only(ids, ~zeros)
+            ids = propagate.keep_where(ids, ~zeros)
     return [ids] * op.nout
 
 
 def none_or(ids, shape):
-    return families.none(shape) if ids is None else np.broadcast_to(ids, shape)
+    return propagate.no_inputs(shape) if ids is None else np.broadcast_to(ids, shape)
 
 
 def inner_scalars(walk, op, operands, shape):
     """A scalar Op with a graph inside: Composite; of loops every output is of every input."""
     if not isinstance(op, aes.Composite):
         parts = [ids for ids in operands if ids is not None]
-        return [families.union(walk.sets, *parts, shape=shape)] * op.nout
+        return [propagate.union(walk.sets, *parts, shape=shape)] * op.nout
     found = dict(zip(op.inputs, operands, strict=True))
     for node in toposort(op.outputs):
         inner = [found.get(x) for x in node.inputs]
@@ -212,15 +212,15 @@ def is_zero(x):
 def reduction(walk, op, node, operands):
     [ids] = operands
     axes = range(ids.ndim) if op.axis is None else op.axis
-    return [families.merged(walk.sets, ids, tuple(axes))]
+    return [propagate.union_along(walk.sets, ids, tuple(axes))]
 
 
 @rule(extra.CumOp)
 def cumulative(walk, op, node, operands):
     [ids] = operands
     if op.axis is None:
-        return [families.running(walk.sets, ids.reshape(-1), 0)]
-    return [families.running(walk.sets, ids, op.axis)]
+        return [propagate.cumulative_union(walk.sets, ids.reshape(-1), 0)]
+    return [propagate.cumulative_union(walk.sets, ids, op.axis)]
 
 
 @rule(SortOp)
@@ -229,7 +229,7 @@ def sort(walk, op, node, operands):
     # From PyTensor 3.1 on it is no input.
     axis = op.axis if hasattr(op, "axis") else walk.value(node.inputs[1])
     axes = range(ids.ndim) if axis is None else [int(axis)]
-    return [families.along(walk.sets, ids, tuple(axes))]
+    return [propagate.broadcast_union(walk.sets, ids, tuple(axes))]
 
 
 @rule(RFFTOp, IRFFTOp)
@@ -237,7 +237,7 @@ def fourier(walk, op, node, operands):
     """One transform for each element of the first axis."""
     lines, length = operands[0], walk.needed(node.inputs[1])
     lengths = [int(n) for n in np.atleast_1d(length)]
-    merged = families.merged(walk.sets, lines, tuple(range(1, lines.ndim)))
+    merged = propagate.union_along(walk.sets, lines, tuple(range(1, lines.ndim)))
     if isinstance(op, RFFTOp):  # half of them, and their real and imaginary parts
         lengths = [*lengths[:-1], lengths[-1] // 2 + 1, 2]
     return [np.broadcast_to(merged.reshape(-1, *(1,) * len(lengths)), (len(merged), *lengths))]
@@ -255,7 +255,7 @@ def product(walk, a, b):
         of_a = stacked_alike(of_a, zeros_of_b)
     if of_b is not None and zeros_of_a is not None:
         of_b = stacked_alike(of_b, zeros_of_a)
-    return families.multiplied(walk.sets, of_a, of_b, zeros_of_a, zeros_of_b)
+    return propagate.product_terms(walk.sets, of_a, of_b, zeros_of_a, zeros_of_b)
 
 
 def stacked_alike(ids, zeros):
@@ -268,7 +268,7 @@ def dot_core(walk, op, node, operands, batch=0):
     a, b = node.inputs
     shape = walk.shape(node.outputs[0])
     if a.type.ndim - batch == 2 and b.type.ndim - batch == 2:
-        return [families.union(walk.sets, *product(walk, a, b), shape=shape)]
+        return [propagate.union(walk.sets, *product(walk, a, b), shape=shape)]
     return dense_core(walk, op, node, operands, batch)
 
 
@@ -292,13 +292,13 @@ def gemm(walk, op, node, operands):
 @rule(blas.Gemv)
 def gemv(walk, op, node, operands):
     y, alpha, A, x, beta = operands
-    rows = None if A is None else families.merged(walk.sets, A, (1,))
+    rows = None if A is None else propagate.union_along(walk.sets, A, (1,))
     of_x = None
     if x is not None:
         zeros = walk.zeros(node.inputs[2])
         shape = walk.shape(node.inputs[2])
         full = np.ones(shape, bool) if zeros is None else ~zeros
-        of_x = families.applied(walk.sets, full, x)
+        of_x = propagate.apply_matrix(walk.sets, full, x)
     return united(walk, node, [y, alpha, beta, rows, of_x])
 
 
@@ -311,7 +311,7 @@ def ger(walk, op, node, operands):
 def united(walk, node, terms):
     """The union of terms, None for those that are nothing, that broadcast to the result."""
     terms = [ids for ids in terms if ids is not None]
-    return [families.union(walk.sets, *terms, shape=walk.shape(node.outputs[0]))]
+    return [propagate.union(walk.sets, *terms, shape=walk.shape(node.outputs[0]))]
 
 
 # ---- indices ----
@@ -354,7 +354,7 @@ def subtensor(walk, op, node, operands):
     if unknown:
         if not ids.size:
             return [None]
-        ids = families.along(walk.sets, ids, unknown)
+        ids = propagate.broadcast_union(walk.sets, ids, unknown)
     return [np.asarray(ids[index])]
 
 
@@ -363,7 +363,7 @@ def inc_subtensor(walk, op, node, operands):
     x, y = (walk.or_none(v) for v in node.inputs[:2])
     index, unknown = index_of(walk, op, node.inputs[2:])
     target = np.arange(x.size).reshape(x.shape)[index]
-    put = families.flat(np.broadcast_to(y, target.shape))
+    put = propagate.flatten(np.broadcast_to(y, target.shape))
     target = target.reshape(-1)
     if op.set_instead_of_inc and not unknown:
         x = x.copy()
@@ -371,19 +371,19 @@ def inc_subtensor(walk, op, node, operands):
     # What is set to one place twice has derivatives in both, as pullbacks go.
     placed = added(walk.sets, x.size, target, put).reshape(x.shape)
     if unknown:
-        placed = families.along(walk.sets, placed, unknown)
-    return [families.union(walk.sets, x, placed)]
+        placed = propagate.broadcast_union(walk.sets, placed, unknown)
+    return [propagate.union(walk.sets, x, placed)]
 
 
 def added(sets, length, target, ids):
     """The union of the sets that go to each place of an array."""
-    out = families.none(length)
+    out = propagate.no_inputs(length)
     if not np.bincount(target, minlength=1).max() > 1:
         out[target] = ids
         return out
     ones = np.ones(len(target), np.int8)
     A = csr_array((ones, (target, np.arange(len(target)))), (length, len(target)))
-    return families.applied(sets, A, ids)
+    return propagate.apply_matrix(sets, A, ids)
 
 
 # ---- linear algebra: cores, and stacks of them ----
@@ -396,8 +396,8 @@ def axes_behind(ids, batch):
 def dense_core(walk, op, node, operands, batch=0):
     """Each result on all of the operands of its place in the stack."""
     parts = [ids for ids in operands if ids is not None]
-    merged = [families.merged(walk.sets, ids, axes_behind(ids, batch)) for ids in parts]
-    together = families.union(walk.sets, *merged)
+    merged = [propagate.union_along(walk.sets, ids, axes_behind(ids, batch)) for ids in parts]
+    together = propagate.union(walk.sets, *merged)
     out = []
     for x in node.outputs:
         shape = walk.shape(x)
@@ -422,17 +422,17 @@ def solve_core(walk, op, node, operands, batch=0):
     rows = batch if op.b_ndim == 1 else -2
     terms = []
     if of_A is not None:
-        merged = families.merged(walk.sets, of_A, (-1, -2))
+        merged = propagate.union_along(walk.sets, of_A, (-1, -2))
         terms.append(merged.reshape(merged.shape + (1,) * op.b_ndim))
     if of_b is not None:
         zeros = walk.zeros(A) if batch == 0 else None
         if zeros is None:
-            terms.append(families.along(walk.sets, of_b, (rows,)))
+            terms.append(propagate.broadcast_union(walk.sets, of_b, (rows,)))
         else:
-            labels = families.components(~zeros)
-            within = families.within(walk.sets, labels, np.moveaxis(of_b, rows, -1))
+            labels = propagate.connected_components(~zeros)
+            within = propagate.union_by_label(walk.sets, labels, np.moveaxis(of_b, rows, -1))
             terms.append(np.moveaxis(within, -1, rows))
-    return [families.union(walk.sets, *terms, shape=shape)]
+    return [propagate.union(walk.sets, *terms, shape=shape)]
 
 
 def substitution_core(walk, op, node, operands, batch=0):
@@ -443,23 +443,23 @@ def substitution_core(walk, op, node, operands, batch=0):
     terms = []
     if of_A is not None:
         triangle = np.tril(of_A) if op.lower else np.triu(of_A)
-        of_rows = families.merged(walk.sets, triangle, (-1,))
-        of_rows = families.running(walk.sets, of_rows, -1, reverse=not op.lower)
+        of_rows = propagate.union_along(walk.sets, triangle, (-1,))
+        of_rows = propagate.cumulative_union(walk.sets, of_rows, -1, reverse=not op.lower)
         terms.append(of_rows if op.b_ndim == 1 else of_rows[..., None])
     if of_b is not None:
         zeros = walk.zeros(node.inputs[0]) if batch == 0 else None
         if zeros is None:
-            terms.append(families.running(walk.sets, of_b, rows, reverse=not op.lower))
+            terms.append(propagate.cumulative_union(walk.sets, of_b, rows, reverse=not op.lower))
         else:
             terms.append(substituted(walk.sets, ~zeros, op.lower, of_b, rows))
-    return [families.union(walk.sets, *terms, shape=shape)]
+    return [propagate.union(walk.sets, *terms, shape=shape)]
 
 
 def substituted(sets, A, lower, ids, axis):
     """With a known triangular matrix."""
     step = 1 if lower else -1
     A = np.tril(A[::step, ::step], -1)
-    starts, members = families.rows_of(A)
+    starts, members = propagate.row_lists(A)
     lines = np.moveaxis(ids, axis, -1)[..., ::step]
     flat = np.ascontiguousarray(lines).reshape(-1, lines.shape[-1])
     out = [sets.substitute(starts, members, line) for line in flat]
@@ -478,7 +478,7 @@ def convolution_core(walk, op, node, operands, batch=0):
         reduce(kron, (reach(*lengths, bool(full)) for lengths in zip(*pair, strict=True)))
         for pair in (sizes, sizes[::-1])
     ]
-    return [families.connected(walk.sets, matrices, operands[:2], shape)]
+    return [propagate.compose(walk.sets, matrices, operands[:2], shape)]
 
 
 def reach(n, k, full):

@@ -10,7 +10,7 @@ from pytensor.scan.op import Scan
 from pytensor.tensor.blockwise import Blockwise
 from scipy.sparse import csr_array, vstack
 
-from ..._sparsity import propagate as families
+from ..._sparsity import propagate
 from ..._sparsity.sets import Sets
 from .._graphs import IfElse
 from .._walk import NotKnownError, Source, apply_rule, has_derivatives, rule, size
@@ -35,7 +35,7 @@ def if_else(walk, op, node, operands):
     if condition is not None:
         return branches[0] if condition else branches[1]
     return [
-        families.union(walk.sets, *(ids for ids in pair if ids is not None), shape=walk.shape(x))
+        propagate.union(walk.sets, *(ids for ids in pair if ids is not None), shape=walk.shape(x))
         for x, *pair in zip(node.outputs, *branches, strict=True)
     ]
 
@@ -60,7 +60,7 @@ def one_by_one(walk, op, node, operands, batch):
     core = op._create_dummy_core_node(node.inputs)
     shapes = [walk.shape(x) for x in node.outputs]
     lead = shapes[0][:batch]
-    out = [families.none(shape) for shape in shapes]
+    out = [propagate.no_inputs(shape) for shape in shapes]
     for place in np.ndindex(*lead):
         inner = core_walk(walk, core, node.inputs, batch, place)
         found = apply_rule(inner, core, [inner.ids.get(x) for x in core.inputs])
@@ -167,7 +167,7 @@ class Loop:
         for x, inputs, read in zip(outer, groups, taps, strict=True):
             start = -min(read)
             first = self.walk.or_none(x)[:start]
-            buffer = families.none((start + self.count, *first.shape[1:]))
+            buffer = propagate.no_inputs((start + self.count, *first.shape[1:]))
             buffer[:start] = first
             value = self.walk.value(x)
             values = [None] * len(buffer)
@@ -249,7 +249,7 @@ class Loop:
             if not found:
                 yield None
                 continue
-            nothing = families.none(found[0].shape)
+            nothing = propagate.no_inputs(found[0].shape)
             every = np.stack([nothing if ids is None else ids for ids in parts])
             yield last(every, int(self.walk.needed(length)))
 
@@ -313,7 +313,7 @@ class Loop:
         out = []
         for r, ids in zip(self.carried, found, strict=False):
             parts = [r.buffer[k] for k in range(r.start)] + ([] if ids is None else [ids])
-            slices = families.union(self.walk.sets, *parts)
+            slices = propagate.union(self.walk.sets, *parts)
             out.append(np.broadcast_to(slices, r.buffer.shape))
         for ids in found[len(out) :]:
             out.append(None if ids is None else np.broadcast_to(ids, (self.count, *ids.shape)))
@@ -325,7 +325,7 @@ class Loop:
         sets = self.walk.sets
         slots = [r.buffer[: r.start] for r in self.carried]
         ends = np.cumsum([0, *(part.size for part in slots)])
-        first = np.concatenate([families.flat(part) for part in slots])
+        first = np.concatenate([propagate.flatten(part) for part in slots])
         offsets = {}  # of what is read, among the slots
         for r, begin in zip(self.carried, ends, strict=False):
             slice_size = size(r.buffer.shape[1:])
@@ -349,8 +349,8 @@ class Loop:
         for end, ids in zip(ends[1:], found, strict=False):
             if ids is not None:
                 place = slice(end - ids.size, end)
-                first[place] = families.union(sets, first[place], families.flat(ids))
-        closed = families.closure(sets, vstack(blocks, format="csr"), first)
+                first[place] = propagate.union(sets, first[place], propagate.flatten(ids))
+        closed = propagate.closure(sets, vstack(blocks, format="csr"), first)
         for r, begin, end in zip(self.carried, ends, ends[1:], strict=False):
             r.buffer[: r.start] = closed[begin:end].reshape(r.buffer[: r.start].shape)
 
@@ -358,7 +358,7 @@ class Loop:
         """Operands of a step that might be any."""
         walk = self.walk
         sequences = [
-            None if walk.ids.get(y) is None else families.merged(walk.sets, walk.ids[y], (0,))
+            None if walk.ids.get(y) is None else propagate.union_along(walk.sets, walk.ids[y], (0,))
             for _, y in self.sequences
         ]
         carried = [r.buffer[place] for r in self.carried for place in r.places]
@@ -382,20 +382,22 @@ class Local:
         self.shapes = shapes
         self.width = sets.n
         flat = [
-            families.none(size(shape)) if found is None else families.flat(found)
+            propagate.no_inputs(size(shape)) if found is None else propagate.flatten(found)
             for found, shape in zip(outputs, shapes, strict=True)
         ]
-        self.matrix = csr_array(families.pattern(sets, np.concatenate([*flat, families.none(0)])))
+        self.matrix = csr_array(
+            propagate.to_matrix(sets, np.concatenate([*flat, propagate.no_inputs(0)]))
+        )
         self.is_exact = not asked and self.matrix.nnz <= 20 * sum(self.matrix.shape)
 
     def applied(self, sets, operands):
         """What the outputs depend on."""
-        line = families.none(self.width)
+        line = propagate.no_inputs(self.width)
         for x, ids in zip(self.inputs, operands, strict=True):
             if ids is not None and x in self.ids:
                 place = self.ids[x]
-                line[place.reshape(-1) - 1] = families.flat(ids)
-        out = families.applied(sets, self.matrix, line)
+                line[place.reshape(-1) - 1] = propagate.flatten(ids)
+        out = propagate.apply_matrix(sets, self.matrix, line)
         ends = np.cumsum([size(shape) for shape in self.shapes])[:-1]
         parts = np.split(out, ends)
         return [part.reshape(shape) for part, shape in zip(parts, self.shapes, strict=True)]
@@ -419,7 +421,7 @@ def last(slices, room):
     """The last slices, and nothing behind them if there is room for more."""
     if room <= len(slices):
         return slices[len(slices) - room :]
-    nothing = families.none((room - len(slices), *slices.shape[1:]))
+    nothing = propagate.no_inputs((room - len(slices), *slices.shape[1:]))
     return np.concatenate([slices, nothing])
 
 

@@ -1,6 +1,6 @@
 """Sparsity rules for the Ops of this package."""
 
-from ..._sparsity import propagate as families
+from ..._sparsity import propagate
 from ..._sparsity.kernels import connect
 from .._ops import Kernel, QuadForm
 from .._walk import rule
@@ -27,7 +27,7 @@ def quad_form(walk, op, node, operands):
     of_a, of_x, _ = moving(op, operands)
     terms = []
     if of_a is not None:
-        terms.append(families.everything(walk.sets, [of_a], ()))
+        terms.append(propagate.union_all(walk.sets, [of_a], ()))
     if of_x is not None:
-        terms.append(families.merged(walk.sets, of_x, (0,)))
-    return [families.union(walk.sets, *terms, shape=walk.shape(node.outputs[0]))]
+        terms.append(propagate.union_along(walk.sets, of_x, (0,)))
+    return [propagate.union(walk.sets, *terms, shape=walk.shape(node.outputs[0]))]

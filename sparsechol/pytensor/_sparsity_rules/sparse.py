@@ -5,7 +5,7 @@ import pytensor.sparse.basic as psb
 import pytensor.sparse.math as psm
 from scipy.sparse import coo_array, csr_array, issparse
 
-from ..._sparsity import propagate as families
+from ..._sparsity import propagate
 from .._walk import dense, format_of, is_sparse, rule
 
 
@@ -42,12 +42,12 @@ def united(walk, x, matrices):
     ids = np.concatenate([A.data for A in matrices])
     ones = np.ones(len(ids), np.int8)
     A = csr_array((ones, (which.reshape(-1), np.arange(len(ids)))), (len(places), len(ids)))
-    out = families.applied(walk.sets, A, ids)
+    out = propagate.apply_matrix(walk.sets, A, ids)
     return of_entries(x, (places // shape[1], places % shape[1], out), shape)
 
 
 def to_dense(A):
-    out = families.none(A.shape)
+    out = propagate.no_inputs(A.shape)
     out[coordinates(A)] = A.data
     return out
 
@@ -87,7 +87,7 @@ def csm_grad(walk, op, node, operands):
         for k, p in ((x_indices, x_indptr), (g_indices, g_indptr))
     )
     A = places_in(here, there)
-    return [families.applied(walk.sets, A, walk.or_none(node.inputs[4]))]
+    return [propagate.apply_matrix(walk.sets, A, walk.or_none(node.inputs[4]))]
 
 
 def places_in(here, there):
@@ -144,17 +144,17 @@ def scaled(walk, op, node, operands):
     A = walk.matrix(node.inputs[0])
     place = coordinates(A)[isinstance(op, psb.ColScaleCSC)]
     scale = walk.or_none(node.inputs[1])
-    return [with_sets(A, families.union(walk.sets, A.data, scale[place]))]
+    return [with_sets(A, propagate.union(walk.sets, A.data, scale[place]))]
 
 
 @rule(psm.SpSum)
 def sparse_sum(walk, op, node, operands):
     A = walk.matrix(node.inputs[0])
     if op.axis is None:
-        return [families.everything(walk.sets, [A.data], ())]
+        return [propagate.union_all(walk.sets, [A.data], ())]
     place, length = coordinates(A)[1 - op.axis], A.shape[1 - op.axis]
     ones = np.ones(A.nnz, np.int8)
-    return [families.applied(walk.sets, csr_array((ones, (place, np.arange(A.nnz))),
+    return [propagate.apply_matrix(walk.sets, csr_array((ones, (place, np.arange(A.nnz))),
                                                   (length, A.nnz)), A.data)]  # fmt: skip
 
 
@@ -169,13 +169,13 @@ def add_sparse(walk, op, node, operands):
 @rule(*named("AddSSData", "AddSparseSparseData"))
 def add_data(walk, op, node, operands):
     A, B = (walk.matrix(x) for x in node.inputs)
-    return [with_sets(A, families.union(walk.sets, A.data, B.data))]
+    return [with_sets(A, propagate.union(walk.sets, A.data, B.data))]
 
 
 @rule(*named("AddSD", "AddSparseDense"))
 def add_dense(walk, op, node, operands):
     A, y = walk.matrix(node.inputs[0]), walk.or_none(node.inputs[1])
-    return [families.union(walk.sets, to_dense(A), y)]
+    return [propagate.union(walk.sets, to_dense(A), y)]
 
 
 @rule(
@@ -187,7 +187,7 @@ def at_entries(walk, op, node, operands):
     """What is stored, with a dense array that broadcasts."""
     A, y = walk.matrix(node.inputs[0]), walk.or_none(node.inputs[1])
     y = np.broadcast_to(y, A.shape)[coordinates(A)]
-    return [with_sets(A, families.union(walk.sets, A.data, y))]
+    return [with_sets(A, propagate.union(walk.sets, A.data, y))]
 
 
 @rule(*named("SparseSparseMultiply", "MultiplySparseSparse"))
@@ -198,7 +198,7 @@ def multiply_sparse(walk, op, node, operands):
         rows.astype(np.int64) * A.shape[1] + columns for rows, columns in map(coordinates, (A, B))
     )
     both, of_a, of_b = np.intersect1d(here, there, return_indices=True)
-    ids = families.union(walk.sets, A.data[of_a], B.data[of_b])
+    ids = propagate.union(walk.sets, A.data[of_a], B.data[of_b])
     return [of_entries(node.outputs[0], (both // A.shape[1], both % A.shape[1], ids), A.shape)]
 
 
@@ -228,13 +228,13 @@ def sparse_times_dense(walk, A, b, turned=False):
     ids = walk.or_none(b)
     ids = ids[:, None] if ids.ndim == 1 else (ids.T if turned else ids)
     pattern = with_ones(A)
-    terms = [families.applied(walk.sets, pattern, ids.T).T] if ids.any() else []
+    terms = [propagate.apply_matrix(walk.sets, pattern, ids.T).T] if ids.any() else []
     if A.data.any():
         row, _ = coordinates(A)
         gathered = csr_array((np.ones(A.nnz, np.int8), (row, np.arange(A.nnz))),
                              (A.shape[0], A.nnz))  # fmt: skip
-        terms.append(families.applied(walk.sets, gathered, A.data)[:, None])
-    return families.union(walk.sets, *terms, shape=(A.shape[0], ids.shape[1]))
+        terms.append(propagate.apply_matrix(walk.sets, gathered, A.data)[:, None])
+    return propagate.union(walk.sets, *terms, shape=(A.shape[0], ids.shape[1]))
 
 
 def with_ones(A):
@@ -254,10 +254,10 @@ def sparse_times_sparse(walk, x, A, B):
     offset = np.arange(len(left)) - np.repeat(np.cumsum(counts) - counts, counts)
     right = by_row.data[by_row.indptr[k[left]] + offset] - 1
     target = np.asarray(number[i[left], j[right]]).reshape(-1) - 1
-    ids = families.union(walk.sets, A.data[left], B.data[right])
+    ids = propagate.union(walk.sets, A.data[left], B.data[right])
     gathered = csr_array((np.ones(len(ids), np.int8), (target, np.arange(len(ids)))),
                          (C.nnz, len(ids)))  # fmt: skip
-    out = families.applied(walk.sets, gathered, ids)
+    out = propagate.apply_matrix(walk.sets, gathered, ids)
     return of_entries(x, (C.row, C.col, out), C.shape)
 
 
@@ -267,16 +267,16 @@ def structured_dot_grad(walk, op, node, operands):
     indices, indptr = (walk.needed(x) for x in node.inputs[:2])
     other = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
     row, column = (indices, other) if isinstance(op, psm.StructuredDotGradCSC) else (other, indices)
-    b, g = (families.merged(walk.sets, walk.or_none(x), (1,)) for x in node.inputs[2:])
-    return [families.union(walk.sets, b[column], g[row])]
+    b, g = (propagate.union_along(walk.sets, walk.or_none(x), (1,)) for x in node.inputs[2:])
+    return [propagate.union(walk.sets, b[column], g[row])]
 
 
 @rule(psm.SamplingDot)
 def sampling_dot(walk, op, node, operands):
-    x, y = (families.merged(walk.sets, walk.or_none(v), (1,)) for v in node.inputs[:2])
+    x, y = (propagate.union_along(walk.sets, walk.or_none(v), (1,)) for v in node.inputs[:2])
     P = walk.matrix(node.inputs[2])
     row, column = coordinates(P)
-    return [with_sets(P, families.union(walk.sets, P.data, x[row], y[column]))]
+    return [with_sets(P, propagate.union(walk.sets, P.data, x[row], y[column]))]
 
 
 @rule(
