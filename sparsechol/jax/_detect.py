@@ -142,8 +142,8 @@ def detect(raveled: RaveledFunction, args, mode, on_unknown, gradient=False) -> 
     operands[-1] = detection.sets.inputs((direction.size,))
     [found] = detection.follow(jaxpr, operands)
     if found is None:
-        found = propagate.none(jaxpr.out_avals[0].shape)
-    P = propagate.pattern(detection.sets, found)
+        found = propagate.no_inputs(jaxpr.out_avals[0].shape)
+    P = propagate.to_matrix(detection.sets, found)
     return P.tocsc() if mode == "forward" else P.T.tocsr().tocsc()  # sorted
 
 
@@ -281,7 +281,7 @@ def register_sparsity_rule(
                 f" {len(eqn.outvars)} results"
             )
         return [
-            propagate.connected(scope.sets, matrices, operands, var.aval.shape)
+            propagate.compose(scope.sets, matrices, operands, var.aval.shape)
             for matrices, var in zip(wanted, eqn.outvars, strict=True)
         ]
 

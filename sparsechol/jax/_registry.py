@@ -34,10 +34,10 @@ def present(operands):
 
 def or_empty(atom, ids):
     """Return the sets of an operand, empty ones if it depends on nothing."""
-    return propagate.none(atom.aval.shape) if ids is None else ids
+    return propagate.no_inputs(atom.aval.shape) if ids is None else ids
 
 
 def dense(scope, eqn, operands):
     """Let each element of each result depend on all elements of all operands."""
     found = present(operands)
-    return [propagate.everything(scope.sets, found, var.aval.shape) for var in eqn.outvars]
+    return [propagate.union_all(scope.sets, found, var.aval.shape) for var in eqn.outvars]

@@ -89,7 +89,7 @@ class Detection:
         if changing:  # arrays that are written to are not followed
             self.unknown(changing[0])
             found = [ids for ids in operands if ids is not None]
-            return [propagate.everything(self.sets, found, aval.shape) for aval in jaxpr.out_avals]
+            return [propagate.union_all(self.sets, found, aval.shape) for aval in jaxpr.out_avals]
         return Scope(self, jaxpr).run(operands, [UNKNOWN] * len(operands))
 
 

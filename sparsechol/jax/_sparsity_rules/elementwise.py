@@ -61,7 +61,7 @@ def multiply(scope, eqn, operands):
     for atom, ids in zip(eqn.invars, operands, strict=True):
         zeros = zeros_of(scope, atom) if ids is None else None
         if zeros is not None:
-            out = propagate.only(out, ~zeros)
+            out = propagate.keep_where(out, ~zeros)
     return [out]
 
 
@@ -72,7 +72,7 @@ def select(scope, eqn, operands):
     known = scope.value(eqn.invars[0]) if which is None else None
     if known is None:
         return [propagate.union(scope.sets, *present(cases), shape=shape)]
-    out = propagate.none(shape)
+    out = propagate.no_inputs(shape)
     for k, ids in enumerate(cases):
         if ids is not None:
             out = np.where(np.broadcast_to(known, shape) == k, ids, out)
@@ -127,7 +127,7 @@ def pad(scope, eqn, operands):
     ids, filling = operands
     config = eqn.params["padding_config"]
     shape = out_shape(eqn)
-    out = propagate.none(shape) if filling is None else np.full(shape, filling)
+    out = propagate.no_inputs(shape) if filling is None else np.full(shape, filling)
     shape_in = eqn.invars[0].aval.shape
     here, there = [], []
     for size, total, (low, _, inner) in zip(shape_in, shape, config, strict=True):
@@ -136,7 +136,7 @@ def pad(scope, eqn, operands):
         here.append(places[inside])
         there.append(np.flatnonzero(inside))
     if ids is None:
-        ids = propagate.none(shape_in)
+        ids = propagate.no_inputs(shape_in)
     out[np.ix_(*here)] = ids[np.ix_(*there)]
     return [out]
 
@@ -174,13 +174,13 @@ def tile(scope, eqn, operands):
 
 @rule("reduce_sum", "reduce_max", "reduce_min", "reduce_prod")
 def reduce_axes(scope, eqn, operands):
-    return [propagate.merged(scope.sets, operands[0], eqn.params["axes"])]
+    return [propagate.union_along(scope.sets, operands[0], eqn.params["axes"])]
 
 
 @rule("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")
 def cumulative(scope, eqn, operands):
     p = eqn.params
-    return [propagate.running(scope.sets, operands[0], p["axis"], p["reverse"])]
+    return [propagate.cumulative_union(scope.sets, operands[0], p["axis"], p["reverse"])]
 
 
 @rule("sort")
@@ -188,13 +188,13 @@ def sort(scope, eqn, operands):
     axis = eqn.params["dimension"]
     keys = present(operands[: eqn.params["num_keys"]])
     together = [propagate.union(scope.sets, *present([ids, *keys])) for ids in operands]
-    return [propagate.along(scope.sets, ids, [axis]) for ids in together]
+    return [propagate.broadcast_union(scope.sets, ids, [axis]) for ids in together]
 
 
 @rule("top_k")
 def top_k(scope, eqn, operands):
     shape = out_shape(eqn)
-    merged = propagate.merged(scope.sets, operands[0], (-1,), keepdims=True)
+    merged = propagate.union_along(scope.sets, operands[0], (-1,), keepdims=True)
     return [np.broadcast_to(merged, shape), None]
 
 
@@ -202,4 +202,4 @@ def top_k(scope, eqn, operands):
 def fft(scope, eqn, operands):
     shape, count = out_shape(eqn), len(eqn.params["fft_lengths"])
     axes = range(-count, 0)
-    return [np.broadcast_to(propagate.merged(scope.sets, operands[0], axes, True), shape)]
+    return [np.broadcast_to(propagate.union_along(scope.sets, operands[0], axes, True), shape)]

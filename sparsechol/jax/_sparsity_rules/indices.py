@@ -26,7 +26,7 @@ def dynamic_slice(scope, eqn, operands):
     starts = starts_of(scope, eqn.invars[1:], ids.shape, sizes)
     moving = [axis for axis, start in enumerate(starts) if start is None]
     if moving:
-        ids = propagate.along(scope.sets, ids, moving)
+        ids = propagate.broadcast_union(scope.sets, ids, moving)
     pieces = (slice(s or 0, (s or 0) + size) for s, size in zip(starts, sizes, strict=True))
     return [ids[tuple(pieces)]]
 
@@ -42,7 +42,7 @@ def dynamic_update_slice(scope, eqn, operands):
     )
     out = old.copy()
     if moving:
-        new = propagate.merged(scope.sets, new, moving, keepdims=True)
+        new = propagate.union_along(scope.sets, new, moving, keepdims=True)
         out[places] = propagate.union(scope.sets, out[places], new)
     else:
         out[places] = new
@@ -95,7 +95,7 @@ def gather(scope, eqn, operands):
     indices, clip = scope.value(eqn.invars[1]), clipped(p["mode"])
     if indices is None:
         # Any position along the axes that are indexed.
-        ids = propagate.along(scope.sets, ids, d.start_index_map)
+        ids = propagate.broadcast_union(scope.sets, ids, d.start_index_map)
         indices, clip = np.zeros(eqn.invars[1].aval.shape, int), True
     if not ids.size:
         return [None]
@@ -104,7 +104,7 @@ def gather(scope, eqn, operands):
         collapsed=d.collapsed_slice_dims, index_map=d.start_index_map,
         batch=d.operand_batching_dims, index_batch=d.start_indices_batching_dims, clip=clip,
     )  # fmt: skip
-    return [propagate.taken(ids, places)]
+    return [propagate.take(ids, places)]
 
 
 @rule("scatter", "scatter-add", "scatter_add", "scatter-sub", "scatter_sub", "scatter_mul",
@@ -129,17 +129,17 @@ def scatter(scope, eqn, operands):
         index_batch=getattr(d, "scatter_indices_batching_dims", ()),
         clip=clipped(p["mode"]) or not known,
     )  # fmt: skip
-    target, source = propagate.flat(places), propagate.flat(new)
+    target, source = propagate.flatten(places), propagate.flatten(new)
     target, source = target[target >= 0].astype(np.int64), source[target >= 0]
     if known and eqn.primitive.name == "scatter":
         # The last value written to a position replaces everything there.
-        old = propagate.flat(old).copy()
+        old = propagate.flatten(old).copy()
         old[target] = 0
     members = csr_array(
         (np.ones(len(target), np.int8), (target, np.arange(len(target)))),
         shape=(math.prod(shape), len(target)),
     )
-    added = propagate.applied(scope.sets, members, source).reshape(shape)
+    added = propagate.apply_matrix(scope.sets, members, source).reshape(shape)
     if not known:
-        added = propagate.along(scope.sets, added, d.scatter_dims_to_operand_dims)
+        added = propagate.broadcast_union(scope.sets, added, d.scatter_dims_to_operand_dims)
     return [propagate.union(scope.sets, old.reshape(shape), added)]

@@ -65,9 +65,9 @@ class JaxprPattern:
         found = Scope(inner, jaxpr).run(operands, values)
         self.outputs = [k for k, ids in enumerate(found) if ids is not None]
         self.starts_out = ends([self.shapes_out[k] for k in self.outputs])
-        parts = [propagate.flat(found[k]) for k in self.outputs]
-        rows = np.concatenate(parts) if parts else propagate.none(0)
-        self.matrix = propagate.pattern(inner.sets, rows)
+        parts = [propagate.flatten(found[k]) for k in self.outputs]
+        rows = np.concatenate(parts) if parts else propagate.no_inputs(0)
+        self.matrix = propagate.to_matrix(inner.sets, rows)
 
     def block(self, outputs, inputs):
         """Return the rows of some results and the columns of some operands; others are empty."""
@@ -115,7 +115,7 @@ def while_(scope, eqn, operands):
     start = propagate.union(
         scope.sets,
         gathered(carry, kept, local.shapes_out),
-        propagate.applied(
+        propagate.apply_matrix(
             scope.sets, local.block(kept, given), gathered(fixed, given, local.shapes_in)
         ),
     )
@@ -126,12 +126,12 @@ def while_(scope, eqn, operands):
 def gathered(operands, chosen, shapes):
     """Put some operands into one flat array."""
     parts = [
-        propagate.none(int(np.prod(shapes[k])))
+        propagate.no_inputs(int(np.prod(shapes[k])))
         if operands[k] is None
-        else propagate.flat(operands[k])
+        else propagate.flatten(operands[k])
         for k in chosen
     ]
-    return np.concatenate(parts) if parts else propagate.none(0)
+    return np.concatenate(parts) if parts else propagate.no_inputs(0)
 
 
 def spread(flat, chosen, shapes):
@@ -174,7 +174,7 @@ def repeated(scope, eqn, operands, loop, unknown):
     kept = sorted(moving)
     leaving = [k for k in local.outputs if k >= nk]
     matrix = local.block([*kept, *leaving], [*(nc + k for k in kept), *given, *coming])
-    parts = [propagate.none((loop.length, 0))]
+    parts = [propagate.no_inputs((loop.length, 0))]
     parts += [ids.reshape(loop.length, -1) for ids in steps if ids is not None]
     inputs = (
         gathered(carry, kept, local.shapes_out),
@@ -182,10 +182,10 @@ def repeated(scope, eqn, operands, loop, unknown):
         np.ascontiguousarray(np.concatenate(parts, axis=1), np.int32),
     )
     if loop.length * matrix.nnz <= REPEATED:
-        starts, members = propagate.rows_of(matrix)
+        starts, members = propagate.row_lists(matrix)
         last, yields = scope.sets.repeat(starts, members, *inputs, loop.reverse)
     else:
-        last, yields = propagate.settled(scope.sets, matrix, *inputs)
+        last, yields = propagate.repeat_to_closure(scope.sets, matrix, *inputs)
     out = spread(last, kept, local.shapes_out)
     begins = ends([local.shapes_out[k] for k in leaving])
     for q, k in enumerate(leaving):
@@ -211,7 +211,7 @@ def unrolled(scope, eqn, operands, loop):
         carry, yields[t] = out[:nk], out[nk:]
     joined = []
     for var, parts in zip(eqn.outvars[nk:], zip(*yields, strict=True), strict=True):
-        nothing = propagate.none(var.aval.shape[1:])
+        nothing = propagate.no_inputs(var.aval.shape[1:])
         joined.append(np.stack([nothing if ids is None else ids for ids in parts]))
     return [*carry, *joined]
 
@@ -227,9 +227,9 @@ def custom_linear_solve(scope, eqn, operands):
     n = len(right)
     every = [lengths.matvec + k for k in range(n)]
     local = JaxprPattern(scope, jaxprs.matvec, every, known + [UNKNOWN] * n)
-    labels = propagate.components(local.block(range(n), every))
+    labels = propagate.connected_components(local.block(range(n), every))
     sizes = [var.aval.shape for var in eqn.outvars]
-    flat = propagate.within(scope.sets, labels, gathered(right, range(n), sizes))
+    flat = propagate.union_by_label(scope.sets, labels, gathered(right, range(n), sizes))
     return spread(flat, range(n), sizes)
 
 

@@ -32,7 +32,7 @@ def dot_general(scope, eqn, operands):
             atoms, (batch_a, batch_b), (contract_a, contract_b), strict=True
         )
     )
-    terms = propagate.multiplied(
+    terms = propagate.product_terms(
         scope.sets,
         as_matrix(a, batch_a, free_a, contract_a),
         as_matrix(b, batch_b, contract_b, free_b),
@@ -58,19 +58,21 @@ def triangular_solve(scope, eqn, operands):
     if a is not None:
         # Each matrix of a batch is taken as a whole.
         b = or_empty(eqn.invars[1], b)
-        together = propagate.merged(scope.sets, a, (-2, -1), keepdims=True)
-        whole = propagate.merged(scope.sets, b, (-2, -1), keepdims=True)
+        together = propagate.union_along(scope.sets, a, (-2, -1), keepdims=True)
+        whole = propagate.union_along(scope.sets, b, (-2, -1), keepdims=True)
         return [propagate.union(scope.sets, together, whole, shape=out_shape(eqn))]
     forward = p["lower"] != bool(p["transpose_a"])
     if not p["left_side"]:
         forward = not forward
-    return [propagate.running(scope.sets, b, -2 if p["left_side"] else -1, reverse=not forward)]
+    return [
+        propagate.cumulative_union(scope.sets, b, -2 if p["left_side"] else -1, reverse=not forward)
+    ]
 
 
 @rule("tridiagonal_solve")
 def tridiagonal_solve(scope, eqn, operands):
     *matrix, b = operands
-    merged = partial(propagate.merged, scope.sets, keepdims=True)
+    merged = partial(propagate.union_along, scope.sets, keepdims=True)
     terms = [merged(x, (-1,))[..., None] for x in present(matrix)]
     if b is not None:
         terms.append(merged(b, (-2,)))

@@ -32,15 +32,15 @@ def sparse_product(scope, eqn, rows, columns, number, data, rhs, contract):
     width = math.prod(shape_rhs[axis] for axis in free)
     depth = math.prod(shape_rhs[axis] for axis in contract)
     height = math.prod(shape) // max(width, 1)
-    terms = [propagate.none((height, width))]
+    terms = [propagate.no_inputs((height, width))]
     ones = np.ones(len(number), np.int8)
     if data is not None:
         members = csr_array((ones, (rows, number)), shape=(height, data.size))
-        terms.append(propagate.applied(scope.sets, members, propagate.flat(data))[:, None])
+        terms.append(propagate.apply_matrix(scope.sets, members, propagate.flatten(data))[:, None])
     if rhs is not None:
         A = csr_array((ones, (rows, columns)), shape=(height, depth))
         lines = as_matrix(rhs, (), free, contract)[0]
-        terms.append(propagate.applied(scope.sets, A, lines).T)
+        terms.append(propagate.apply_matrix(scope.sets, A, lines).T)
     return [propagate.union(scope.sets, *terms, shape=(height, width)).reshape(shape)]
 
 
@@ -77,7 +77,9 @@ def bcoo_todense(scope, eqn, operands):
     rows, _, number = bcoo_matrix(indices, shape, (), len(indices))
     size = math.prod(shape)
     members = csr_array((np.ones(len(rows), np.int8), (rows, number)), (size, operands[0].size))
-    return [propagate.applied(scope.sets, members, propagate.flat(operands[0])).reshape(shape)]
+    return [
+        propagate.apply_matrix(scope.sets, members, propagate.flatten(operands[0])).reshape(shape)
+    ]
 
 
 @rule("bcoo_dot_general_sampled")
@@ -97,11 +99,11 @@ def bcoo_dot_general_sampled(scope, eqn, operands):
     inside = (indices < np.array(size)).all(axis=1)
     indices = np.where(inside[:, None], indices, 0)
     columns = np.split(indices, [len(free[0])], axis=1)
-    terms = [propagate.none(len(indices))]
+    terms = [propagate.no_inputs(len(indices))]
     for ids, contract, places in zip((a, b), (contract_a, contract_b), columns, strict=True):
         if ids is not None:
-            terms.append(propagate.merged(scope.sets, ids, contract)[tuple(places.T)])
-    return [propagate.only(propagate.union(scope.sets, *terms), inside)]
+            terms.append(propagate.union_along(scope.sets, ids, contract)[tuple(places.T)])
+    return [propagate.keep_where(propagate.union(scope.sets, *terms), inside)]
 
 
 @rule("bcoo_transpose")
@@ -118,4 +120,4 @@ def bcoo_extract(scope, eqn, operands):
         return dense(scope, eqn, operands)
     inside = (indices < np.array(shape)).all(axis=1)
     places = np.ravel_multi_index(tuple(np.where(inside[:, None], indices, 0).T), shape)
-    return [propagate.taken(dense_operand, np.where(inside, places, -1))]
+    return [propagate.take(dense_operand, np.where(inside, places, -1))]

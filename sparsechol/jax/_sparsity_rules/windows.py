@@ -26,7 +26,7 @@ def windows(ids, places):
         taken = taken.reshape(*ids.shape[:along], *covered.shape, *ids.shape[along + 1 :])
         mask = (covered >= 0).reshape(*covered.shape, *[1] * (ids.ndim - along - 1))
         # The window's own axis goes to the end, so that the next axis stands where this one did.
-        ids = np.moveaxis(propagate.only(taken, mask), along + 1, -1)
+        ids = np.moveaxis(propagate.keep_where(taken, mask), along + 1, -1)
     return ids
 
 
@@ -61,7 +61,7 @@ def convolution(scope, eqn, operands):
         covered = windows(image.transpose(spec.lhs_spec), places)
         covered = covered.reshape(shape_in[0], groups, -1, *covered.shape[2:])
         # (batch, groups, channels, places, window): what each group sees.
-        each = propagate.merged(scope.sets, covered, (2, *last))
+        each = propagate.union_along(scope.sets, covered, (2, *last))
         terms.append(np.repeat(each, features // groups, axis=1))
     if kernel is not None:
         inside = np.ones(1, bool)
@@ -71,8 +71,8 @@ def convolution(scope, eqn, operands):
         inside = inside[0].transpose([axis - 1 for axis in order])
         weights = kernel.transpose(spec.rhs_spec)
         weights = weights.reshape(*weights.shape[:2], *[1] * k, *weights.shape[2:])
-        used = propagate.only(weights, inside)
-        terms.append(propagate.merged(scope.sets, used, (1, *last))[None])
+        used = propagate.keep_where(weights, inside)
+        terms.append(propagate.union_along(scope.sets, used, (1, *last))[None])
     out = propagate.union(scope.sets, *terms, shape=tuple(shape))
     return [out.transpose(np.argsort(spec.out_spec))]
 
@@ -91,7 +91,7 @@ def reduce_window(scope, eqn, operands):
     if operands[0] is None or any(ids is not None for ids in operands[1:]):
         return dense(scope, eqn, operands)
     covered = reduced_windows(scope, operands[0], eqn.params, out_shape(eqn))
-    return [propagate.merged(scope.sets, covered, range(-operands[0].ndim, 0))]
+    return [propagate.union_along(scope.sets, covered, range(-operands[0].ndim, 0))]
 
 
 @rule("select_and_scatter_add")
@@ -108,4 +108,4 @@ def select_and_scatter(scope, eqn, operands):
         (np.ones(len(window), np.int8), (covered[window, place] - 1, window)),
         shape=(math.prod(shape), source.size),
     )
-    return [propagate.applied(scope.sets, members, propagate.flat(source)).reshape(shape)]
+    return [propagate.apply_matrix(scope.sets, members, propagate.flatten(source)).reshape(shape)]
