@@ -29,14 +29,14 @@ CRITICAL = 6.808124423
 
 
 def energy(u, strength, N):
-    """E; its gradient is the equation, times h^2."""
+    """Evaluate E; its gradient is the equation, times h^2."""
     U = jnp.pad(u.reshape(N, N), 1)
     stiffness = jnp.sum(jnp.diff(U, axis=0) ** 2) + jnp.sum(jnp.diff(U, axis=1) ** 2)
     return 0.5 * stiffness - strength * jnp.sum(jnp.exp(u)) / (N + 1) ** 2
 
 
 def newton_by_hand(E, u, strength, steps=6):
-    """Plain Newton steps with one analysis, and the largest residual before each."""
+    """Take plain Newton steps with one analysis, and measure the largest residual before each."""
     H = scj.sparse_hessian(E, u, strength)
 
     @jax.jit
@@ -52,7 +52,7 @@ def newton_by_hand(E, u, strength, steps=6):
 
 
 def branch(E, H, u, strengths):
-    """Solutions, each from the one before: highest points, slopes in lambda, and eigenvalues."""
+    """Follow solutions: return highest points, their slopes in lambda, and eigenvalues."""
 
     @jax.jit
     def follow(u, strength):
@@ -74,7 +74,7 @@ def branch(E, H, u, strengths):
 
 
 def smallest_eigenvalue(symbolic, values):
-    """Of the Hessian, by Lanczos' method on its inverse."""
+    """Find the smallest eigenvalue of the Hessian by Lanczos' method on its inverse."""
     inverse = symbolic.factorize(np.asarray(values)).to_linear_operator()
     start = np.ones(inverse.shape[0])
     [largest] = eigsh(inverse, k=1, v0=start, return_eigenvectors=False)
@@ -82,13 +82,13 @@ def smallest_eigenvalue(symbolic, values):
 
 
 def extrapolated(strengths, eigenvalues):
-    """Where the parabola through the last three squares of eigenvalues is zero."""
+    """Return the zero of the parabola through the last three squares of eigenvalues."""
     squares = eigenvalues[-3:] ** 2
     return float(np.polyval(np.polyfit(squares, strengths[-3:], 2), 0.0))
 
 
 def draw(path, u, strengths, rows, critical):
-    """The last solution, and how the branch ends."""
+    """Draw the last solution, and the end of the branch."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(15, 4.6), layout="constrained")

@@ -35,7 +35,7 @@ MARGIN = 0.3  # around the unit square, where edges of the grid do no harm
 
 
 def elements(points):
-    """Masses and stiffness of linear elements between points on a line, the masses lumped."""
+    """Return lumped masses and stiffness of linear elements between points on a line."""
     widths = np.diff(points)
     masses = np.convolve(widths, [0.5, 0.5])
     D = sp.diags_array([-1 / widths, 1 / widths], offsets=[0, 1], shape=(len(widths), len(points)))
@@ -43,7 +43,7 @@ def elements(points):
 
 
 def interpolation(points, at):
-    """The matrix that interpolates from points on a line to other places."""
+    """Return the matrix that interpolates from points on a line to other places."""
     left = np.clip(np.searchsorted(points, at, side="right") - 1, 0, len(points) - 2)
     part = (at - points[left]) / (points[left + 1] - points[left])
     rows = np.arange(len(at))
@@ -52,7 +52,7 @@ def interpolation(points, at):
 
 
 def at_places(line, places):
-    """A: bilinear interpolation from the grid line x line to places (x, y) of the square."""
+    """Return A, the bilinear interpolation from the grid line x line to places (x, y)."""
     across, up = (interpolation(line, coordinate) for coordinate in places.T)
     ones = np.ones((1, len(line)))
     return (sp.kron(up, ones) * sp.kron(ones, across)).tocsr()
@@ -72,7 +72,7 @@ class Kriging:
         self.y, self.Aty, self.At1 = jnp.asarray(y), A.T @ y, A.T @ np.ones(len(y))
 
     def prior(self, theta):
-        """Q."""
+        """Return Q."""
         range_, deviation = jnp.exp(theta[1]), jnp.exp(theta[2])
         kappa = 8**0.5 / range_
         tau = 1 / (4 * jnp.pi * kappa**2 * deviation**2)
@@ -80,7 +80,7 @@ class Kriging:
         return scj.SymmetricMatrix(self.pattern, weights @ self.parts[:3])
 
     def posterior(self, theta):
-        """The factor of P, c and P^-1 c."""
+        """Return the factor of P, c and P^-1 c."""
         s = jnp.exp(-2 * theta[3])
         Q = self.prior(theta)
         F = scj.cholesky(Q.with_values(Q.values + s * self.parts[3]))
@@ -95,13 +95,13 @@ class Kriging:
         return 0.5 * (determinants + of_noise + c @ mean)
 
     def predict(self, theta):
-        """Expectation and standard deviation at all points of the grid, given y and theta."""
+        """Return expectation and standard deviation on the grid, given y and theta."""
         F, _, mean = self.posterior(theta)
         return theta[0] + mean, jnp.sqrt(F.diag_inverse())
 
 
 def loss(model):
-    """Minus the log likelihood with its gradient, and its Hessian, as compiled functions."""
+    """Compile minus the log likelihood with its gradient, and its Hessian."""
 
     def value(theta):
         return -model.log_likelihood(theta)
@@ -110,7 +110,7 @@ def loss(model):
 
 
 def simulate(line, measurements, rng):
-    """Places (none in a disc), measurements there, and the field at all points of the grid."""
+    """Draw places (none in a disc), measurements there, and the field on the grid."""
     places = rng.random((3 * measurements, 2))
     outside = np.hypot(*(places - [0.65, 0.4]).T) > 0.18
     places = places[outside][:measurements]
@@ -122,7 +122,7 @@ def simulate(line, measurements, rng):
 
 
 def gradient_error(f, theta, step=1e-5):
-    """Largest error of the gradient by central differences, relative to its largest entry."""
+    """Return the largest error of the gradient against central differences, relative."""
     ends = [[f(theta + t * e)[0] for t in (step, -step)] for e in np.eye(len(theta))]
     differences = np.array([(up - down) / (2 * step) for up, down in ends])
     gradient = f(theta)[1]
@@ -130,7 +130,7 @@ def gradient_error(f, theta, step=1e-5):
 
 
 def draw(path, line, places, y, field, mean, deviation):
-    """Maps of the measurements, the truth, the prediction and its standard deviation."""
+    """Draw maps of the measurements, the truth, the prediction and its standard deviation."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 9.5), layout="constrained")

@@ -22,7 +22,7 @@ NUMBERS = count()
 
 
 def new_scales():
-    """Numbers near one, none of them twice in a process: sparsax keeps factors by values."""
+    """Return numbers near one, none twice in a process: sparsax keeps factors by values."""
     return (1 + 1e-9 * k for k in NUMBERS)
 
 
@@ -31,7 +31,7 @@ def installed(*names):
 
 
 def start_jax():
-    """JAX with 64-bit types; tells asv to skip the benchmark where it is missing."""
+    """Return JAX with 64-bit types; without JAX let asv skip the benchmark."""
     if not installed("jaxlib"):
         raise NotImplementedError("jax is not installed")
     import jax
@@ -105,7 +105,7 @@ def available(name):
 
 
 def value_and_gradient(A, name, likelihood=True):
-    """A function that computes both with other values each time."""
+    """Return a function that computes both with other values each time."""
     jax = start_jax()
     if not available(name):
         raise NotImplementedError(f"{name} is not installed")
@@ -119,7 +119,7 @@ def value_and_gradient(A, name, likelihood=True):
 
 
 def direct(A):
-    """The same with our kernels called from NumPy."""
+    """Return a function that computes both with our kernels called from NumPy."""
     import sparsechol
     from sparsechol import derivatives
 
@@ -138,7 +138,7 @@ def direct(A):
 
 
 def compile_seconds(A):
-    """Time to trace and compile value and gradient of the likelihood."""
+    """Measure the time to trace and compile value and gradient of the likelihood."""
     jax = start_jax()
     b = problems.right_hand_side(A)
     likelihood, _, values = ours(A, b)
@@ -148,7 +148,7 @@ def compile_seconds(A):
 
 
 def batch(A, name):
-    """Value and gradient for many matrices: ours in one call, the other in a loop."""
+    """Compute value and gradient for many matrices: ours in one call, the other in a loop."""
     jax = start_jax()
     b = problems.right_hand_side(A)
     likelihood, _, values = SOLVERS[name](A, b)

@@ -23,7 +23,7 @@ BANDS = {"bands_1000": (1000, (-1, 0, 2)), "tridiagonal_1500": (1500, (-1, 0, 1)
 
 
 def bratu(u):
-    """Of a square grid, five points."""
+    """Evaluate Bratu's equation on a square grid, with five points."""
     import jax.numpy as jnp
 
     n = round(u.size**0.5)
@@ -33,7 +33,7 @@ def bratu(u):
 
 
 def brusselator(y):
-    """Two species in turn on a periodic square grid."""
+    """Evaluate the rates of two species on a periodic square grid."""
     import jax.numpy as jnp
 
     n = round((y.size // 2) ** 0.5)
@@ -55,7 +55,7 @@ def rosenbrock(x):
 
 
 def heat(x):
-    """Fifty explicit steps on a line."""
+    """Take fifty explicit steps on a line."""
     import jax
 
     def step(_, u):
@@ -65,13 +65,13 @@ def heat(x):
 
 
 def dense(n):
-    """A constant that is dense, times x."""
+    """Return the product with a dense constant."""
     D = np.random.default_rng(0).standard_normal((n, n))
     return lambda x: D @ x
 
 
 def problem(name):
-    """A function of JAX, whether its Hessian is meant, and the number of its arguments."""
+    """Return a function of JAX, whether its Hessian is meant, and its number of arguments."""
     import jax.numpy as jnp
 
     kind, size = ("bratu", 200**2) if name == GRID else name.rsplit("_", 1)
@@ -94,7 +94,7 @@ def problem(name):
 
 
 def detection(name, library="sparsechol"):
-    """A function that finds the pattern, and returns its number of entries."""
+    """Return a function that finds the pattern, and returns its number of entries."""
     import jax.numpy as jnp
 
     f, is_hessian, n = problem(name)
@@ -116,7 +116,7 @@ def detection(name, library="sparsechol"):
 
 
 def evaluation(name, library="sparsechol"):
-    """A compiled call that gives the entries, and the number of colors."""
+    """Return a compiled call that gives the entries, and the number of colors."""
     import jax
     import jax.numpy as jnp
 
@@ -167,7 +167,7 @@ def by_sparsejac(f, is_hessian, x):
 
 
 def one_product(name):
-    """One compiled forward product with the Jacobian or the Hessian: the unit of evaluation."""
+    """Return one compiled forward product with the Jacobian or the Hessian, the unit of cost."""
     import jax
     import jax.numpy as jnp
 
@@ -223,7 +223,7 @@ def banded_jacobian(name, library="sparsechol"):
 
 
 def grid_model(side):
-    """Counts on a grid, a field with two parameters; `theta` holds logarithms."""
+    """Return a grid and counts on it, for a field with two parameters."""
     rng = np.random.default_rng(0)
     d = np.r_[1.0, 2 * np.ones(side - 2), 1.0]
     path = sp.diags_array([-np.ones(side - 1), d, -np.ones(side - 1)], offsets=[-1, 0, 1])
@@ -232,7 +232,7 @@ def grid_model(side):
 
 
 def laplace_in_jax(side=100):
-    """Compiled: the value, and the value with its gradient."""
+    """Return compiled functions: the value, and the value with its gradient."""
     import jax
     import jax.numpy as jnp
 

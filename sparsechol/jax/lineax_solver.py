@@ -34,19 +34,19 @@ class SPDLinearOperator(lineax.AbstractLinearOperator):
 
     matrix: SymmetricMatrix
 
-    def mv(self, vector):
+    def mv(self, vector: jax.Array) -> jax.Array:
         return self.matrix @ vector
 
-    def as_matrix(self):
+    def as_matrix(self) -> jax.Array:
         return self.matrix.todense()
 
-    def transpose(self):
+    def transpose(self) -> "SPDLinearOperator":
         return lineax.conj(self)  # Hermitian
 
-    def in_structure(self):
+    def in_structure(self) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(self.matrix.shape[:1], self.matrix.dtype)
 
-    def out_structure(self):
+    def out_structure(self) -> jax.ShapeDtypeStruct:
         return self.in_structure()
 
 
@@ -68,14 +68,16 @@ class Cholesky(lineax.AbstractLinearSolver):
             )
         return cholesky(operator.matrix)
 
-    def compute(self, state: Factor, vector: jax.Array, options: dict[str, Any]):
+    def compute(
+        self, state: Factor, vector: jax.Array, options: dict[str, Any]
+    ) -> tuple[jax.Array, lineax.RESULTS, dict[str, Any]]:
         del options
         return state.solve(vector), lineax.RESULTS.successful, {}
 
-    def transpose(self, state: Factor, options: dict[str, Any]):
+    def transpose(self, state: Factor, options: dict[str, Any]) -> tuple[Factor, dict[str, Any]]:
         return self.conj(state, options)  # Hermitian
 
-    def conj(self, state: Factor, options: dict[str, Any]):
+    def conj(self, state: Factor, options: dict[str, Any]) -> tuple[Factor, dict[str, Any]]:
         return jax.tree.map(jnp.conj, state), options
 
     def assume_full_rank(self) -> bool:

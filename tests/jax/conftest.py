@@ -18,7 +18,7 @@ BACKENDS = ["ffi", "buffer", "callback"]
 
 @pytest.fixture(scope="module", params=BACKENDS)
 def backend(request):
-    """Each way to reach the kernels, in turn."""
+    """Choose each way to reach the kernels in turn."""
     from sparsechol.jax import _lowering
 
     before = _lowering.backend()

@@ -14,7 +14,7 @@ from support.helpers import assert_drawn, example, figure_in
 
 @pytest.fixture(scope="module")
 def kriging():
-    """The example, its model of 81 points and 12 measurements, A and a point of the parameters."""
+    """Return the example, a model of 81 points and 12 measurements, A, and parameters."""
     script, rng = example("kriging"), np.random.default_rng(3)
     line = np.linspace(0, 1, 9)
     places = rng.random((12, 2))
@@ -46,7 +46,7 @@ def test_gradient_of_kriging(kriging):
 
 
 def test_field_has_the_deviation_asked_for():
-    """In the middle of a grid that is fine and wide enough."""
+    """Check the deviation in the middle of a grid that is fine and wide enough."""
     script = example("kriging")
     line = np.linspace(-1, 1, 81)
     A = script.at_places(line, np.zeros((1, 2)))
@@ -69,7 +69,7 @@ def test_kriging_runs(capsys, tmp_path):
 
 
 def test_bratu_of_four_points():
-    """All alike: 2 u = lambda h^2 exp(u), h = 1 / 3; solutions end where u = 1."""
+    """Compare with 2 u = lambda h^2 exp(u), h = 1 / 3: the points are alike, u = 1 at the end."""
     script = example("bratu")
 
     def energy(u, strength):

@@ -66,13 +66,13 @@ def test_wrong_calls_are_errors(message, operands, out, attributes):
 
 
 def logdet_of_a_new_pattern(k, one):
-    """Of 2 I, where nothing but JAX knows the pattern and the program when this returns."""
+    """Return logdet(2 I); only JAX knows the pattern and the program after that."""
     pattern = scj.analyze(sp.eye_array(k))
     return jax.jit(lambda a: scj.logdet(scj.SymmetricMatrix(pattern, a * jnp.ones(k))))(2 * one)
 
 
 def test_programs_in_flight_have_their_patterns():
-    """JAX may run a program when its function is gone already: here it waits for its operand."""
+    """Let programs wait for an operand until their functions are gone."""
     x = jnp.ones((1500, 1500)) / 1500
     slow = jax.jit(lambda x: jax.lax.fori_loop(0, 60, lambda _, y: y @ x, x))(x)
     values = [logdet_of_a_new_pattern(k, slow[0, 0] * 1500) for k in range(100, 104)]
@@ -126,7 +126,7 @@ np.testing.assert_allclose(gradient, 0.5 * np.ones(5), rtol=1e-6)
 
 
 def test_programs_from_the_persistent_cache(tmp_path):
-    """The second process replays what the first has compiled."""
+    """Let a second process replay the programs that the first has compiled."""
     for _ in range(2):
         program = PROGRAM.format(folder=str(tmp_path))
         done = subprocess.run(

@@ -123,7 +123,7 @@ def test_diag_inverse(dtype):
 
 @pytest.mark.parametrize("name", [n for n in scj.__all__ if inspect.isfunction(getattr(scj, n))])
 def test_options_are_keywords(name):
-    """All arguments with a default are keyword-only, and all have annotations."""
+    """Check that arguments with a default are keyword-only, and that all have annotations."""
     parameters = inspect.signature(getattr(scj, name)).parameters.values()
     for parameter in parameters:
         assert parameter.annotation is not inspect.Parameter.empty
@@ -135,7 +135,7 @@ def test_options_are_keywords(name):
 
 
 def ill_conditioned(dtype):
-    """A random walk of second order with a small diagonal, in single precision."""
+    """Return a random walk of second order with a small diagonal, in single precision."""
     D = sp.diags_array([1.0, -2.0, 1.0], offsets=[0, 1, 2], shape=(98, 100))
     A = (D.T @ D + 1e-3 * sp.eye_array(100)).tocsc()
     P = scj.analyze(A)
@@ -203,7 +203,7 @@ def objective(b):
 
 
 def operations(f, *args):
-    """Names of the operations in a compiled program."""
+    """Return the names of the operations in a compiled program."""
     text = jax.jit(f).lower(*args).compile().as_text()
     return sorted(re.findall(r'operation = "(\w+)"', text))
 

@@ -1,4 +1,4 @@
-"""SymmetricMatrix, Factor and what comes in from and goes out to jax.experimental.sparse."""
+"""SymmetricMatrix, Factor, and the conversions from and to other sparse matrices."""
 
 import copy
 import pickle
@@ -100,7 +100,7 @@ def test_equal_patterns_do_not_trace_again():
 
 
 def test_gradients_of_packed_and_of_full_values():
-    """The gradient in an entry of the full matrix is half of that in the stored one."""
+    """Check that the gradient in an entry of the full matrix is half of that in the stored one."""
     full = sp.csc_array(SYSTEM.A)
     M = scj.SymmetricMatrix.from_full(P, full.data)
     np.testing.assert_allclose(M.values, a)
@@ -391,7 +391,7 @@ def test_tiny(backend, n):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_configuration_is_left_alone(dtype):
-    """Without 64-bit types all works in single precision."""
+    """Check that all works in single precision without 64-bit types."""
     with x64(False):
         system = System(np.float32)
         value, gradient = jax.jit(jax.value_and_grad(lambda v: scj.logdet(system.matrix(v))))(

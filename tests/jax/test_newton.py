@@ -16,12 +16,12 @@ T = jnp.array([1.0, 2.0, 3.0, 2.5])
 
 
 def poisson(x, t):
-    """Convex, with a tridiagonal Hessian."""
+    """Evaluate a convex function with a tridiagonal Hessian."""
     return jnp.sum(jnp.exp(x) - t * x) + jnp.sum((x[1:] - x[:-1]) ** 2)
 
 
 def differences(f, t, h=1e-5):
-    """Fourth-order central differences, one column for each element of t."""
+    """Return fourth-order central differences, one column for each element of t."""
     columns = []
     for e in h * np.eye(len(t)):
         columns.append((8 * (f(t + e) - f(t - e)) - (f(t + 2 * e) - f(t - 2 * e))) / (12 * h))
@@ -59,7 +59,7 @@ def test_what_comes_from_the_closure():
 
 
 def test_constants_of_the_closure_stay_known():
-    """A sparse matrix that the function takes from outside is not taken for dense."""
+    """Check that a sparse matrix in the closure of the function stays sparse."""
     n = 50
     A = BCOO.from_scipy_sparse(sp.diags_array([np.ones(n), np.ones(n - 1)], offsets=[0, 1]).tocoo())
     seen = []
@@ -84,7 +84,7 @@ def test_batches():
 
 
 def test_damping():
-    """Full steps from there would not come back."""
+    """Start where full steps diverge."""
     f = lambda x: jnp.sum(jnp.log(jnp.cosh(x - 1)))  # noqa: E731
     found = scj.newton(f, 4.0 * jnp.ones(3))
     assert bool(found.converged)
@@ -126,7 +126,7 @@ def test_what_does_not_converge():
 
 
 def chain(n):
-    """Counts on a chain with a random walk; theta holds logs of two precisions."""
+    """Return the density of counts on a chain; theta holds the logs of two precisions."""
     y = jnp.asarray(np.random.default_rng(0).poisson(2.0, n).astype(float))
     walk = sp.diags_array([-np.ones(n - 1), 2 * np.ones(n), -np.ones(n - 1)], offsets=[-1, 0, 1])
     P = scj.analyze(walk)
@@ -196,7 +196,7 @@ def test_where_there_is_no_mode():
 
 
 def test_ten_thousand_latent_values():
-    """One symbolic analysis, and gradients that are those of differences to six digits."""
+    """Check that there is one analysis, and compare gradients with differences to six digits."""
     n = 100
     path = sp.diags_array(
         [-np.ones(n - 1), np.r_[1, 2 * np.ones(n - 2), 1], -np.ones(n - 1)], offsets=[-1, 0, 1]

@@ -16,7 +16,7 @@ MODES = ["forward", "reverse", "bidirectional"]
 
 
 def bratu(u):
-    """A five-point stencil on a square, with a nonlinear term."""
+    """Apply a five-point stencil on a square, with a nonlinear term."""
     n = round(u.size**0.5)
     U = jnp.pad(u.reshape(n, n), 1)
     around = U[2:, 1:-1] + U[:-2, 1:-1] + U[1:-1, 2:] + U[1:-1, :-2]
@@ -24,7 +24,7 @@ def bratu(u):
 
 
 def arrow(x):
-    """A dense row and a dense column."""
+    """Evaluate a function whose Jacobian has a dense row and a dense column."""
     return jnp.concatenate([jnp.sum(x**2)[None], x[1:] * x[0] + x[1:] ** 2])
 
 
@@ -473,7 +473,7 @@ def test_large_problems_stay_sparse_and_quick():
 
 
 def test_a_model_on_the_factorization():
-    """Detection through our own primitives: a Gaussian field of two components."""
+    """Follow our own primitives, for a Gaussian field of two components."""
     path = lambda k: sp.diags_array([1.0, 3.0, 1.0], offsets=[-1, 0, 1], shape=(k, k))  # noqa: E731
     A = sp.block_diag([path(4), path(3)])
     P = scj.analyze(A)

@@ -10,23 +10,23 @@ from support.jax_sparsity_battery import BATTERY, FORWARD_ONLY, HESSIANS, REVERS
 
 
 def points():
-    """Two of them, with no special values."""
+    """Return two points without special values."""
     rng = np.random.default_rng(1)
     return [jnp.asarray(rng.standard_normal(N)) for _ in range(2)]
 
 
 def flat(f):
-    """Results in one vector."""
+    """Return a function whose results are in one vector."""
     return lambda x: jnp.concatenate([y.ravel() for y in map(jnp.asarray, jax.tree.leaves(f(x)))])
 
 
 def dense(name, f):
-    """The Jacobian as JAX computes it."""
+    """Return the dense Jacobian of JAX."""
     return (jax.jacrev if name in REVERSE_ONLY else jax.jacfwd)(flat(f))
 
 
 def patterns(name, f):
-    """In each mode that is possible."""
+    """Yield the pattern in each mode that is possible."""
     if name not in REVERSE_ONLY:
         yield scj.jacobian_pattern(f, jnp.ones(N), mode="forward")
     if name not in FORWARD_ONLY:

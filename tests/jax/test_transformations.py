@@ -105,7 +105,7 @@ def expected(name, transformation):
 
 
 def compiled(transformation, f):
-    """One program, where JAX would compile each operation on its own."""
+    """Compile one program; otherwise JAX would compile each operation on its own."""
     return jax.jit(lambda a, da: TRANSFORMATIONS[transformation](f, a, da))
 
 

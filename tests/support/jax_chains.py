@@ -35,7 +35,7 @@ def objective(a, scale):
 
 
 def chain(a, scale):
-    """Some steps uphill, each of which needs the last."""
+    """Take some steps uphill, each of which needs the one before."""
 
     def step(a, _):
         value, gradient = jax.value_and_grad(objective)(a, scale)

@@ -45,7 +45,7 @@ def gram(x):
 
 
 def spd(x):
-    """A matrix that moves with x."""
+    """Return a matrix that moves with x."""
     return scj.SymmetricMatrix(P, VALUES.at[jnp.asarray(P.indptr[:-1])].add(x**2))
 
 
@@ -75,7 +75,7 @@ called_back.defjvp(lambda p, t: (called_back(p[0]), jnp.cos(p[0]) * t[0]))
 
 
 def while_with_constants(x):
-    """Constants of the condition and of the body."""
+    """Loop with constants in the condition and in the body."""
     limit, factor = jnp.asarray(3), x[::-1]
 
     def loop(limit, factor):
@@ -103,7 +103,7 @@ def heat(x):
 
 
 def remembered(x):
-    """A scan whose steps look two values back."""
+    """Scan with steps that look two values back."""
     return lax.scan(lambda c, v: ((c[1], v), c[0] * 2), (x[0], x[1]), x[2:])[1]
 
 

@@ -52,14 +52,14 @@ class System:
 
 
 def measure(x):
-    """A smooth real number of all entries of an array."""
+    """Return a smooth real function of all entries of an array."""
     x = x * (1 + 0.1 * jnp.arange(x.size).reshape(x.shape))
     value = jnp.sum(jnp.sin(x.real))
     return value + jnp.sum(jnp.cos(0.7 * x.imag)) if jnp.iscomplexobj(x) else value
 
 
 def differ(x, y):
-    """Largest difference between the leaves of two trees, relative to 1 + the largest entry."""
+    """Return the largest difference of leaves of two trees, relative to 1 + the largest entry."""
     pairs = zip(jax.tree.leaves(x), jax.tree.leaves(y), strict=True)
     pairs = [(np.asarray(p), np.asarray(q)) for p, q in pairs]
     for p, q in pairs:
