@@ -127,11 +127,11 @@ def functions():
             lambda p, bar: (d.partial_inverse_vjp(p.F, bar), 0 * p.b),
         ),
         "partial_inverse of the factor": (
-            lambda p, F, _: F.partial_inverse(pattern="factor").data,
+            lambda p, F, _: F.partial_inverse(entries="factor").data,
             lambda p: d.partial_inverse_jvp(p.F, p.dA, "factor").data,
             lambda p, bar: (
                 d.partial_inverse_vjp(
-                    p.F, like(p.F.partial_inverse(pattern="factor"), bar), pattern="factor"
+                    p.F, like(p.F.partial_inverse(entries="factor"), bar), entries="factor"
                 ),
                 0 * p.b,
             ),
@@ -252,7 +252,7 @@ def test_gradient_of_a_matrix_and_of_packed_values_agree(problem):
     one_sided = sp.tril(full, -1) * 2 + sp.diags_array(full.diagonal())
     np.testing.assert_allclose(d.partial_inverse_vjp(F, one_sided), expected, atol=1e-12)
     np.testing.assert_allclose(
-        d.partial_inverse_vjp(F, full.toarray(), pattern="factor"), expected, atol=1e-12
+        d.partial_inverse_vjp(F, full.toarray(), entries="factor"), expected, atol=1e-12
     )
 
 

@@ -287,7 +287,7 @@ def analysis_step(symbolic: SymbolicFactor, seconds: float) -> Step:
 
 
 def factorization_step(F: CholeskyFactor, A: csc_array, seconds: float) -> Step:
-    symbolic = F.symbolic
+    symbolic = F.pattern
     size = (symbolic.memory.factor + symbolic.memory.workspace) / 1e6
     result = f"{symbolic.flops / 1e9:.3g} Gflop, {rate(symbolic.flops, seconds)}, {size:.1f} MB"
     return Step("factorization", seconds, result, *product_check(F, A))
@@ -314,7 +314,7 @@ def partial_inverse_step(F: CholeskyFactor, A: csc_array, limit: float) -> Step:
     Z, seconds = timed("partial inverse", F.partial_inverse)
     n = A.shape[0]
     error = abs((A * Z.conj()).sum() - n) / n
-    result = f"{Z.nnz:,} entries, {rate(2 * F.symbolic.flops, seconds)}"
+    result = f"{Z.nnz:,} entries, {rate(2 * F.pattern.flops, seconds)}"
     return Step("partial inverse", seconds, result, "trace(A Z) = n", error, limit)
 
 
@@ -323,7 +323,7 @@ def update_step(F: CholeskyFactor, A: csc_array) -> Step:
     scale = diags_array(np.random.default_rng(1).uniform(0.5, 2, A.shape[0]))
     other = csc_array(scale @ A @ scale)
     _, seconds = timed("refactorization", F.refactorize, other)
-    result = f"other values, {rate(F.symbolic.flops, seconds)}"
+    result = f"other values, {rate(F.pattern.flops, seconds)}"
     return Step("refactorization", seconds, result, *product_check(F, other))
 
 

@@ -76,9 +76,9 @@ def test_complex_right_hand_sides_of_real_matrices():
 def test_update_factors_other_values_in_place():
     _, S, values = batch_of(4, 15, np.float64)
     batch = S.factorize_batch(values)
-    flat = batch._flat
+    flat = batch._panels
     assert batch.refactorize(2 * values) is batch
-    assert batch._flat is flat
+    assert batch._panels is flat
     np.testing.assert_allclose(
         batch.logdet(), S.factorize_batch(values).logdet() + 15 * np.log(2), rtol=1e-12
     )

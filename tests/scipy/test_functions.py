@@ -74,7 +74,7 @@ def test_empty_matrix(dtype, order):
         assert F.solve_triangular(np.empty((0, 3)), trans="T").shape == (0, 3)
         assert sc.logdet(A, ordering=order) == 0
         assert F.L.shape == sc.partial_inverse(A).shape == (0, 0)
-        assert F.partial_inverse(pattern="factor").shape == (0, 0)
+        assert F.partial_inverse(entries="factor").shape == (0, 0)
         assert F.diag_inverse().shape == (0,)
         assert F.inverse_entries([], []).shape == (0,)
         assert F.sample(4, rng=0).shape == (4, 0)
