@@ -19,7 +19,7 @@ from scipy.sparse import (
 JITTER = 0.2
 
 
-def grid_laplacian(shape: tuple[int, ...], shift: float = 0.0) -> csc_array:
+def grid_laplacian(shape: tuple[int, ...], *, shift: float = 0.0) -> csc_array:
     """Finite-difference Laplacian of a grid of any dimension, zero on the boundary.
 
     Parameters
@@ -51,7 +51,7 @@ def grid_laplacian(shape: tuple[int, ...], shift: float = 0.0) -> csc_array:
     return _tidy(A + shift * eye_array(A.shape[0]))
 
 
-def triangulation(nx: int, ny: int, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def triangulation(nx: int, ny: int, *, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Triangulate a rectangle of ``nx`` by ``ny`` vertices; its x side has length one.
 
     Parameters
@@ -114,6 +114,7 @@ def finite_elements(points: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarr
 def matern_spde(
     nx: int,
     ny: int | None = None,
+    *,
     range_: float = 0.2,
     sigma: float = 1.0,
     nu: int = 1,
@@ -159,7 +160,7 @@ def matern_spde(
     """
     if nu < 1 or nu != int(nu):
         raise ValueError(f"nu must be a positive integer, not {nu}")
-    mass, G = finite_elements(*triangulation(nx, nx if ny is None else ny, seed))
+    mass, G = finite_elements(*triangulation(nx, nx if ny is None else ny, seed=seed))
     kappa = math.sqrt(8 * nu) / range_
     K = diags_array(kappa**2 * mass) + G
     step = diags_array(1 / mass) @ K
@@ -174,6 +175,7 @@ def space_time(
     nx: int,
     ny: int,
     nt: int,
+    *,
     rho: float = 0.9,
     range_: float = 0.2,
     sigma: float = 1.0,
@@ -200,7 +202,8 @@ def space_time(
     diagonal = np.full(nt, 1 + rho**2)
     diagonal[[0, -1]] = 1 if nt > 1 else 1 - rho**2
     time = diags_array(diagonal) - rho * _path(nt)
-    return _tidy(kron(time / (1 - rho**2), matern_spde(nx, ny, range_, sigma, seed=seed)))
+    space = matern_spde(nx, ny, range_=range_, sigma=sigma, seed=seed)
+    return _tidy(kron(time / (1 - rho**2), space))
 
 
 def mixed_model(*n_levels: int, observations: int | None = None, seed: int = 0) -> csc_array:
@@ -229,7 +232,7 @@ def mixed_model(*n_levels: int, observations: int | None = None, seed: int = 0) 
     return _tidy(Z.T @ Z + eye_array(Z.shape[1]))
 
 
-def block_arrow(blocks: int, size: int, border: int, seed: int = 0) -> csc_array:
+def block_arrow(blocks: int, size: int, border: int, *, seed: int = 0) -> csc_array:
     """Dense diagonal blocks tied together by a dense border: a hierarchical model.
 
     Parameters

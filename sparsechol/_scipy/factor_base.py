@@ -48,9 +48,7 @@ class Substitution(NamedTuple):
 
     def adjoint(self) -> "Substitution":
         """Return the system with the adjoint matrix."""
-        return Substitution(
-            self.backward, self.forward, self.outward, self.inward, self.conjugate
-        )
+        return Substitution(self.backward, self.forward, self.outward, self.inward, self.conjugate)
 
 
 class FactorBase:

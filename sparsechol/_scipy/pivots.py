@@ -47,7 +47,9 @@ def check_pivots(pattern: "SymbolicFactor", packed: np.ndarray, outcome, batch: 
         What `warn_of_pivots` warns of.
     """
     failed, row, value = outcome
-    weak = (failed >= 0) | (value <= warn_threshold(pattern.shape[0], packed.dtype))
+    refused = REFUSED_ROUNDINGS * EPS[packed.dtype]
+    limit = max(refused, warn_threshold(pattern.shape[0], packed.dtype))
+    weak = (failed >= 0) | (value <= limit)
     if not weak.any():
         return None
     doubts = [

@@ -170,9 +170,7 @@ class SymbolicFactor(PackedPattern):
         """
         return CholeskyFactor(self, self._packed(A, lower)[None], threads)
 
-    def factorize_batch(
-        self, values: ArrayLike, *, threads: int | None = None
-    ) -> CholeskyBatch:
+    def factorize_batch(self, values: ArrayLike, *, threads: int | None = None) -> CholeskyBatch:
         """Factor many matrices of the analyzed pattern at once.
 
         Parameters

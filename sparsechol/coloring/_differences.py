@@ -14,9 +14,9 @@ STEPS = {"2-point": 1 / 2, "3-point": 1 / 3, "cs": 1 / 2}
 def approx_jacobian(
     fun,
     x: ArrayLike,
-    pattern,
-    method: str = "2-point",
+    sparsity,
     *,
+    method: str = "2-point",
     rel_step: ArrayLike | None = None,
     abs_step: ArrayLike | None = None,
     f0: ArrayLike | None = None,
@@ -30,7 +30,7 @@ def approx_jacobian(
         ``fun(x, *args)`` returns an array of shape (m,).
     x : (n,) array_like, real
         Where.
-    pattern : (m, n) sparse or dense array, or Coloring
+    sparsity : (m, n) sparse or dense array, or Coloring
         Where the Jacobian may have entries; it is colored by columns. What is called often does
         well to pass a `sparsechol.coloring.Coloring` of structure 'column'.
     method : {'2-point', '3-point', 'cs'}, optional
@@ -58,21 +58,21 @@ def approx_jacobian(
     Notes
     -----
     One call of `fun` for each color ('3-point': two), and one more for '2-point', whatever n is.
-    Entries of the Jacobian that are not on the pattern spoil others: `pattern` must have all.
+    Entries of the Jacobian that are not on the pattern spoil others: `sparsity` must have all.
     Curtis, A. R., Powell, M. J. D., Reid, J. K. (1974). On the estimation of sparse Jacobian
     matrices. IMA J. Appl. Math. 13(1), 117-119.
 
     Examples
     --------
     >>> import numpy as np, scipy.sparse as sp, sparsechol as sc
-    >>> pattern = sp.diags_array([np.ones(3), np.ones(2)], offsets=[0, 1])
+    >>> sparsity = sp.diags_array([np.ones(3), np.ones(2)], offsets=[0, 1])
     >>> f = lambda x: x**2 - np.append(x[1:], 0.0)
-    >>> print(sc.approx_jacobian(f, np.array([1.0, 2.0, 3.0]), pattern, "cs").toarray())
+    >>> print(sc.approx_jacobian(f, np.array([1.0, 2.0, 3.0]), sparsity, method="cs").toarray())
     [[ 2. -1.  0.]
      [ 0.  4. -1.]
      [ 0.  0.  6.]]
     """
-    x, coloring = point(x), colored(pattern, "column")
+    x, coloring = point(x), colored(sparsity, "column")
     m, n = coloring.pattern.shape
     check_point(x, n)
     h = steps(x, method, rel_step, abs_step)
@@ -86,9 +86,9 @@ def approx_jacobian(
 def approx_hessian(
     grad,
     x: ArrayLike,
-    pattern,
-    method: str = "2-point",
+    sparsity,
     *,
+    method: str = "2-point",
     rel_step: ArrayLike | None = None,
     abs_step: ArrayLike | None = None,
     f0: ArrayLike | None = None,
@@ -101,7 +101,7 @@ def approx_hessian(
     grad : callable
         ``grad(x, *args)`` returns the gradient, (n,).
     x : (n,) array_like, real
-    pattern : (n, n) sparse or dense array, or Coloring
+    sparsity : (n, n) sparse or dense array, or Coloring
         Symmetric; it is star colored. A Coloring has the structure 'symmetric', and is direct.
     method, rel_step, abs_step, args : optional
         As for `approx_jacobian`.
@@ -118,11 +118,11 @@ def approx_hessian(
     >>> import numpy as np, sparsechol as sc
     >>> from scipy.optimize import rosen_der, rosen_hess
     >>> x = np.array([1.0, 2.0, 3.0, 4.0])
-    >>> H = sc.approx_hessian(rosen_der, x, rosen_hess(x), "cs")
+    >>> H = sc.approx_hessian(rosen_der, x, rosen_hess(x), method="cs")
     >>> bool(abs(H - rosen_hess(x)).max() < 1e-9)
     True
     """
-    x, coloring = point(x), colored(pattern, "symmetric")
+    x, coloring = point(x), colored(sparsity, "symmetric")
     n = coloring.pattern.shape[0]
     check_point(x, n)
     h = steps(x, method, rel_step, abs_step)

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse import csc_array
 
 from .._exceptions import PatternMismatchError
-from .._scipy.symbolic_factor import SymbolicFactor
+from .._scipy.packed_values import PackedPattern
 from . import _decompression as recovery
 
 FORMATS = ("csc", "csr", "coo")
@@ -168,10 +168,10 @@ class Coloring:
                [1., 5., 0.],
                [2., 0., 6.]])
         """
-        if not isinstance(format, SymbolicFactor) and format not in FORMATS:
+        if not isinstance(format, PackedPattern) and format not in FORMATS:
             raise ValueError(f"format must be one of {FORMATS} or a SymbolicFactor, not {format!r}")
         values = self._recovery.values(self._flat(products))
-        if isinstance(format, SymbolicFactor):
+        if isinstance(format, PackedPattern):
             return self._packed(values, format)
         A = self.pattern
         out = csc_array((values, A.indices, A.indptr), shape=A.shape)

@@ -392,5 +392,3 @@ class DistributedFactor:
         row, column = self._coordinates()
         gradient[row != column] *= 2
         return gradient
-
-

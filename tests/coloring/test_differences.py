@@ -28,7 +28,7 @@ def jacobian(x):
 
 @pytest.mark.parametrize("method", TOLERANCES)
 def test_jacobian(method):
-    J = sc.approx_jacobian(f, X, M, method)
+    J = sc.approx_jacobian(f, X, M, method=method)
     wanted = jacobian(X)
     assert J.format == "csc"
     assert np.max(abs(J - wanted)) < TOLERANCES[method] * np.max(abs(wanted)) * 100
@@ -41,7 +41,7 @@ def test_jacobian(method):
 def test_hessian(method):
     x = np.linspace(-1, 2, 30) ** 3 * 10
     wanted = rosen_hess(x)
-    H = sc.approx_hessian(rosen_der, x, wanted, method)
+    H = sc.approx_hessian(rosen_der, x, wanted, method=method)
     assert abs(H - H.T).max() == 0
     assert np.max(abs(H - wanted)) < TOLERANCES[method] * np.max(abs(wanted))
 
@@ -54,7 +54,7 @@ def test_hessians_of_quadratic_functions(n, density, seed):
     A = np.tril(rng.standard_normal((n, n)) * (rng.random((n, n)) < density))
     A = A + A.T
     x, steps = rng.standard_normal(n), np.exp2(rng.integers(-8, 3, n))
-    H = sc.approx_hessian(lambda x: A @ x, x, A, "3-point", abs_step=steps)
+    H = sc.approx_hessian(lambda x: A @ x, x, A, method="3-point", abs_step=steps)
     np.testing.assert_allclose(H.toarray(), A, atol=1e-11)
 
 
@@ -72,7 +72,7 @@ def test_calls():
             calls.append(x)
             return scale * (pattern @ x)
 
-        J = sc.approx_jacobian(counted, np.zeros(100), C, method, args=(2.0,), **options)
+        J = sc.approx_jacobian(counted, np.zeros(100), C, method=method, args=(2.0,), **options)
         counts[method, len(options)] = len(calls)
         assert abs(J - 2 * pattern).max() < 1e-6
     assert counts == {("2-point", 0): 4, ("2-point", 1): 3, ("3-point", 0): 6, ("cs", 0): 3}
@@ -98,7 +98,10 @@ def test_no_variables_and_no_entries():
     J = sc.approx_jacobian(lambda x: np.zeros(2), np.zeros(3), np.zeros((2, 3)))
     assert J.shape == (2, 3)
     assert J.nnz == 0
-    assert sc.approx_hessian(lambda x: x, np.zeros(0), np.zeros((0, 0)), "cs").shape == (0, 0)
+    assert sc.approx_hessian(lambda x: x, np.zeros(0), np.zeros((0, 0)), method="cs").shape == (
+        0,
+        0,
+    )
 
 
 def test_nan_in_a_function_stays():
@@ -115,7 +118,7 @@ def test_nan_in_a_function_stays():
         (lambda: sc.approx_jacobian(f, X[:, None], M), "12 columns"),
         (lambda: sc.approx_jacobian(f, X + 0j, M), "real"),
         (lambda: sc.approx_jacobian(f, X * np.nan, M), "NaN"),
-        (lambda: sc.approx_jacobian(f, X, M, "4-point"), "method must be one of"),
+        (lambda: sc.approx_jacobian(f, X, M, method="4-point"), "method must be one of"),
         (lambda: sc.approx_jacobian(f, X, M, rel_step=0.0), "vanishes"),
         (lambda: sc.approx_jacobian(f, X, M, abs_step=1e-300), "vanishes"),
         (lambda: sc.approx_jacobian(f, X, M, f0=np.ones(2)), "f0 has shape"),

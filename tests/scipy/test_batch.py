@@ -107,6 +107,19 @@ def test_the_first_matrix_that_is_not_positive_definite_is_named(threads):
     assert np.isfinite(batch.refactorize(values).logdet()).all()
 
 
+def test_slogdet_is_that_of_dense_matrices():
+    matrices, S, values = batch_of(4, 12, np.float64)
+    found, expected = S.factorize_batch(values).slogdet(), np.linalg.slogdet(np.array(matrices))
+    np.testing.assert_array_equal(found.sign, expected.sign)
+    np.testing.assert_allclose(found.logabsdet, expected.logabsdet, rtol=1e-12)
+
+
+def test_a_small_singular_matrix_of_a_batch_is_refused():
+    S = sc.analyze(np.ones((2, 2)))
+    with pytest.raises(sc.NotPositiveDefiniteError, match="matrix 1 of the batch is singular"):
+        S.factorize_batch([[1.0, 0.0, 1.0], [1.0, 1.0, 1.0 + np.finfo(float).eps]])
+
+
 def test_doubtful_matrices_are_warned_of_once():
     weak = [1.0, 1.0, 1.0 + 2e-14]
     S = sc.analyze(np.eye(100) + np.eye(100, k=-1))

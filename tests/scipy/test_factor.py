@@ -257,11 +257,14 @@ def test_unknown_trans_is_refused(trans):
 @SETTINGS
 @given(spd_matrices(min_n=0), st.data())
 def test_logdet_equals_slogdet(A, data):
-    value = sc.cholesky(A, ordering=data.draw(orders(len(A)))).logdet()
+    F = sc.cholesky(A, ordering=data.draw(orders(len(A))))
+    value = F.logdet()
     assert isinstance(value, float)
     sign, expected = np.linalg.slogdet(wide(A)) if len(A) else (1.0, 0.0)
     assert sign == pytest.approx(1)
     assert value == pytest.approx(expected, rel=bound(A), abs=bound(A))
+    assert F.slogdet() == (1.0, value)
+    assert (F.slogdet().sign, F.slogdet().logabsdet) == (1.0, value)
 
 
 @SETTINGS

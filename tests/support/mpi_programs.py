@@ -22,7 +22,7 @@ from scipy.linalg import LinAlgWarning
 
 import sparsechol as sc
 import sparsechol.distributed as scd
-from sparsechol.distributed import _engine, _factor
+from sparsechol.distributed import _engine, _factor, _functions
 from support.helpers import (
     DTYPES,
     SETTINGS,
@@ -147,7 +147,7 @@ def many():
     def run(A, seed, split):
         rng = np.random.default_rng(seed)
         order = "auto" if seed % 3 else rng.permutation(A.shape[0])
-        S = scd.analyze(split(A, WORLD), WORLD, order)
+        S = scd.analyze(split(A, WORLD), WORLD, ordering=order)
         with S.factorize(split(A, WORLD)) as F:
             check(F, A, rng)
         if seed % 2:
@@ -409,7 +409,7 @@ def collection():
 
 
 def docstrings():
-    result = doctest.testmod(_factor)
+    result = doctest.testmod(_functions)
     assert result.attempted > 5
     assert result.failed == 0
 
