@@ -1,9 +1,9 @@
 """Derivatives with respect to the entries of the matrix, without an autodiff framework.
 
-Every function of a factor has a tangent and an adjoint. The tangent (``_jvp``) takes a change of the
-inputs to the change of the result. The adjoint (``_vjp`` or ``_grad``) takes the gradient in the
-result to the gradients in the inputs. Each costs a small multiple of a factorization, whatever the
-number of entries.
+Every function of a factor has a tangent and an adjoint. The tangent (``_jvp``) takes a change of
+the inputs to the change of the result. The adjoint (``_vjp`` or ``_grad``) takes the gradient in
+the result to the gradients in the inputs. Each costs a small multiple of a factorization, whatever
+the number of entries.
 
 Conventions
 -----------

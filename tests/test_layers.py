@@ -61,19 +61,17 @@ def statements(path):
                 yield source, re.findall(r"\w+", names)
             yield from ((name, []) for name in re.findall(r"[\w.]+", plain))
         return
-    tree = ast.parse(text)
-    typing = {
-        inner
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        for child in node.body
-        for inner in ast.walk(child)
-    }
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node not in typing:
+    nodes = [ast.parse(text)]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.ImportFrom):
             yield "." * node.level + (node.module or ""), [alias.name for alias in node.names]
-        elif isinstance(node, ast.Import) and node not in typing:
+        elif isinstance(node, ast.Import):
             yield from ((alias.name, []) for alias in node.names)
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            nodes += node.orelse
+        elif not isinstance(node, ast.expr):
+            nodes += ast.iter_child_nodes(node)
 
 
 def imports(name, path):

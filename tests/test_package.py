@@ -27,7 +27,8 @@ OPERANDS = {
 }  # fmt: skip
 FACE = [
     sc.analyze, sc.cholesky, sc.solve, sc.logdet, sc.partial_inverse, sc.solve_triangular,
-    sc.approx_jacobian, sc.approx_hessian, *(getattr(sc.derivatives, n) for n in sc.derivatives.__all__),
+    sc.approx_jacobian, sc.approx_hessian,
+    *(getattr(sc.derivatives, name) for name in sc.derivatives.__all__),
     *(
         method
         for cls in (sc.SymbolicFactor, sc.CholeskyFactor, sc.CholeskyBatch)

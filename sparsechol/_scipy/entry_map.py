@@ -44,7 +44,7 @@ class EntryMap:
 
 
 def pattern_of(i, j, shape, ordering) -> SymbolicFactor:
-    """Return the pattern with these entries and their mirror images; `ordering` itself if it is one."""
+    """Return the pattern with these entries and their mirror images, or `ordering` if it is one."""
     if isinstance(ordering, SymbolicFactor):
         A = coo_array((np.ones(i.shape[0]), (np.maximum(i, j), np.minimum(i, j))), shape=shape)
         ordering.values(A)  # refuses what is not on the pattern

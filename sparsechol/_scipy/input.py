@@ -228,7 +228,7 @@ def _from_scipy(A):
 
 
 def _cast(values, dtype):
-    """Return values as a C-contiguous array of `dtype`; overflow of longer floats is found later."""
+    """Return values as a C-contiguous array of `dtype`; overflow is found later."""
     with np.errstate(over="ignore"):
         return np.asarray(values).astype(dtype, order="C", casting="same_kind", copy=False)
 

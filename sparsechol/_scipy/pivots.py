@@ -91,7 +91,7 @@ def warn_of_pivots(doubt: str | None) -> None:
 
 
 def external_stacklevel() -> int:
-    """Return the `stacklevel` with which the caller warns of the first frame outside the package."""
+    """Return the `stacklevel` of the first frame outside the package, for a warning."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back

@@ -1,7 +1,5 @@
 """The derivative sweeps on the arrays of a factor or a batch: what `derivatives` is made of."""
 
-from typing import Any
-
 import numpy as np
 from scipy.sparse import csc_array, issparse
 

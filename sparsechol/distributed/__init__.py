@@ -15,10 +15,10 @@ try:
 except ImportError as error:
     raise ImportError(
         "sparsechol.distributed needs MUMPS. It was missing when sparsechol was built, or its"
-        " library cannot be loaded now. Install MUMPS (Debian: apt-get install libmumps-dev openmpi-bin libopenmpi-dev; conda:"
-        " mumps-mpi) and pip install mpi4py; then build sparsechol from source again: pip install"
-        " --no-binary sparsechol --no-cache-dir --force-reinstall sparsechol, or pip install . in"
-        " its repository"
+        " library cannot be loaded now. Install MUMPS (Debian: apt-get install libmumps-dev"
+        " openmpi-bin libopenmpi-dev; conda: mumps-mpi) and pip install mpi4py. Then build"
+        " sparsechol from source again: pip install --no-binary sparsechol --no-cache-dir"
+        " --force-reinstall sparsechol, or pip install . in its repository"
     ) from error
 
 from ._analysis import DistributedSymbolic

@@ -146,7 +146,7 @@ class DistributedFactor:
         self.finalize()
 
     def finalize(self) -> None:
-        """Free the memory of the factor on all ranks now; collective. A second call does nothing."""
+        """Free the memory of the factor on all ranks now; collective. Do nothing if it is free."""
         if self._mumps is not None and not self._mumps.finished:
             self._drop()
             self.pattern._context.sweep()
