@@ -263,7 +263,8 @@ def mixed_model(*n_levels: int, observations: int | None = None, seed: int = 0) 
     Parameters
     ----------
     *n_levels : int
-        Numbers of levels of each factor: ``mixed_model(3000, 1000, 14)`` for students, teachers, schools.
+        Number of levels of each factor: ``mixed_model(3000, 1000, 14)`` for students, teachers,
+        schools.
     observations : int, optional
         Rows of Z, each with one level of every factor, drawn at random; by default five for each
         level.

@@ -135,7 +135,7 @@ class Sweeps:
 
 
 class Triangular:
-    """One of the triangular systems L y = P b, L^H P x = b, L^T P x = b.
+    """Solve one of the triangular systems L y = P b, L^H P x = b, L^T P x = b, and differentiate.
 
     Without `permute` P is left out. Vectors of the system with L^T are conjugated on their way in
     and out, so that only L and L^H are left.

@@ -148,7 +148,7 @@ def read_part(comm, A, lower, check_symmetric):
     return arrays, shape[0]
 
 
-def analyze_for(context, arrays, n, method, lower, reuse) -> DistributedSymbolic:
+def analyze_parts(context, arrays, n, method, lower, reuse) -> DistributedSymbolic:
     """Analyze parts that have been read, for many factorizations or for one; collective."""
     if arrays is None:
         pattern = np.zeros(n + 1, dtype=np.int64), np.empty(0, dtype=np.int32)

@@ -5,7 +5,7 @@ from typing import Any
 from mpi4py import MPI
 from numpy.typing import ArrayLike
 
-from ._analysis import DistributedSymbolic, analyze_for, read_part
+from ._analysis import DistributedSymbolic, analyze_parts, read_part
 from ._context import context_of
 from ._factor import DistributedFactor
 
@@ -48,7 +48,7 @@ def analyze(
     """
     context = context_of(comm)
     arrays, n = read_part(context.comm, A, lower, check_symmetric)
-    return analyze_for(context, arrays, n, ordering, lower, reuse=True)
+    return analyze_parts(context, arrays, n, ordering, lower, reuse=True)
 
 
 def cholesky(
@@ -135,6 +135,6 @@ def cholesky(
     """
     context = context_of(comm)
     arrays, n = read_part(context.comm, A, lower, check_symmetric)
-    pattern = analyze_for(context, arrays, n, ordering, lower, reuse=False)
+    pattern = analyze_parts(context, arrays, n, ordering, lower, reuse=False)
     packed = pattern._agreed(lambda: None if arrays is None else pattern._pack(arrays, lower, True))
     return pattern._factorize(packed)
