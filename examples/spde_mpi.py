@@ -78,7 +78,7 @@ def likelihood(theta, y, values, prior, posterior, total):
     size = y.size * (np.log(2 * np.pi) + 2 * theta[2])
     value = prior.logdet() - posterior.logdet() - size - y @ (y - mean) / noise**2
     traces = total(values @ prior.logdet_grad()), total(values @ posterior.logdet_grad())
-    row, column = coordinates(posterior.symbolic)
+    row, column = coordinates(posterior.pattern)
     products = np.where(row == column, 1.0, 2.0) * mean[row] * mean[column]
     quadratic = total(values @ products)  # mean^T term mean
     gradient = dw @ traces[0] - dv @ traces[1] - dv @ quadratic

@@ -1,11 +1,12 @@
 """Sparse Cholesky factorization with selected inverse, in the manner of scipy.sparse.linalg."""
 
-from . import coloring, derivatives
-from ._exceptions import NotPositiveDefiniteError, PatternMismatchError
+from . import coloring, derivatives, models
+from ._core.ordering import Ordering
+from ._exceptions import NotPositiveDefiniteError, PatternMismatchError, SparsityWarning
 from ._scipy.cholesky_batch import CholeskyBatch
 from ._scipy.cholesky_factor import CholeskyFactor
 from ._scipy.functions import cholesky, logdet, partial_inverse, solve
-from ._scipy.symbolic_factor import SymbolicFactor, analyze
+from ._scipy.symbolic_factor import Memory, SymbolicFactor, analyze
 from ._scipy.triangular import solve_triangular
 from ._version import __version__ as __version__
 from .coloring._differences import approx_hessian, approx_jacobian
@@ -13,8 +14,11 @@ from .coloring._differences import approx_hessian, approx_jacobian
 __all__ = [
     "CholeskyBatch",
     "CholeskyFactor",
+    "Memory",
     "NotPositiveDefiniteError",
+    "Ordering",
     "PatternMismatchError",
+    "SparsityWarning",
     "SymbolicFactor",
     "analyze",
     "approx_hessian",
@@ -23,6 +27,7 @@ __all__ = [
     "coloring",
     "derivatives",
     "logdet",
+    "models",
     "partial_inverse",
     "solve",
     "solve_triangular",

@@ -1,20 +1,20 @@
-"""What goes wrong, in the user's own row numbers."""
+"""Errors and warnings, in the user's own row numbers."""
 
 from numpy.linalg import LinAlgError
 
 
 class NotPositiveDefiniteError(LinAlgError):
-    """The matrix is not positive definite, or not to working precision.
+    """Tell that a matrix is not positive definite, or not to working precision.
 
     Attributes
     ----------
     row : int or None
-        Row and column of the matrix, in the user's numbering, at which the pivot failed; None
-        where MUMPS factored it and does not tell.
+        Row and column of the matrix, in the user's numbering, at which the pivot failed. None
+        where MUMPS factored the matrix: MUMPS does not tell.
     pivot : float
-        The pivot there; it should be positive. NaN where MUMPS does not tell.
+        The pivot at that row; a positive one is needed. NaN where MUMPS does not tell.
     item : int or None
-        Which matrix of a batch it is.
+        The number of the matrix in a batch.
     """
 
     def __init__(self, message: str, row: int | None, pivot: float, item: int | None = None):
@@ -28,7 +28,7 @@ class NotPositiveDefiniteError(LinAlgError):
 
 
 class PatternMismatchError(ValueError):
-    """A matrix has a nonzero outside the pattern that was analyzed.
+    """Tell that a matrix has a nonzero outside the pattern that was analyzed.
 
     Attributes
     ----------
@@ -47,4 +47,4 @@ class PatternMismatchError(ValueError):
 
 
 class SparsityWarning(UserWarning):
-    """Nothing is known about the sparsity of an operation, and it is taken to be dense."""
+    """Warn of an operation without a sparsity rule: its results are taken to be dense."""

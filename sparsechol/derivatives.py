@@ -1,8 +1,9 @@
 """Derivatives with respect to the entries of the matrix, without an autodiff framework.
 
-For every function of a factor there is a tangent (``_jvp``: what a change of the inputs does to the
-result) and an adjoint (``_vjp`` or ``_grad``: what the gradient with respect to the result says of
-the inputs). They cost a small multiple of a factorization, whatever the number of entries.
+Every function of a factor has a tangent and an adjoint. The tangent (``_jvp``) takes a change of
+the inputs to the change of the result. The adjoint (``_vjp`` or ``_grad``) takes the gradient in
+the result to the gradients in the inputs. Each costs a small multiple of a factorization, whatever
+the number of entries.
 
 Conventions
 -----------
@@ -10,8 +11,8 @@ Stored values
     Changes and gradients of A are packed values: its lower triangle by column, as
     `SymbolicFactor.values` gives them and `SymbolicFactor.indices` names them. A change may also be
     given as a matrix. An entry below the diagonal stands for two entries of A, so that its gradient
-    is twice that of one of them. `full_gradient` brings a gradient to the matrix that a full
-    symmetric storage has, where each of the two entries gets half.
+    is twice that of one of them. `full_gradient` turns a gradient into a full symmetric matrix, in
+    which each of the two entries gets half.
 Inner product
     A gradient g of a real f means ``df = sum(g * da)``; of complex entries
     ``df = Re sum(conj(g) * da)``: the derivatives in the real and in the imaginary part are the
@@ -21,8 +22,8 @@ Batches
     axis of length k in front, and scalars become arrays of length k.
 
 NaN in a change or in a gradient spreads to the result. Second derivatives are tangents of
-gradients: `logdet_hvp`, `partial_inverse_jvp`, `solve_jvp`; what is needed for any order are the
-five sweeps of `sparsechol._core.numeric.derivatives`, on which all this stands.
+gradients: `logdet_hvp`, `partial_inverse_jvp`, `solve_jvp`. Derivatives of any order are sums of
+five sweeps, which `sparsechol.jax` and `sparsechol.pytensor` compose; see the page on derivatives.
 
 References
 ----------
@@ -47,22 +48,27 @@ one parameter t of ``A = t I + R``:
 >>> R = sp.diags_array([[-1.0] * 3, [2.0] * 4, [-1.0] * 3], offsets=[-1, 0, 1])
 >>> I, x = sp.eye_array(4), np.ones(4)
 >>> F = sc.cholesky(R + 0.5 * I)
->>> gradient = F.logdet_grad() / 2 - derivatives.sampled_outer(F.symbolic, x, x) / 2
->>> round(float(gradient @ F.symbolic.values(I)), 6)
+>>> gradient = F.logdet_grad() / 2 - derivatives.sampled_outer(F.pattern, x, x) / 2
+>>> round(float(gradient @ F.pattern.values(I)), 6)
 -0.88563
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import csc_array, issparse
 
-from ._core.numeric import packing
 from ._scipy import sweeps as _sweeps
-from ._scipy.cholesky_factor import CholeskyFactor
-from ._scipy.sweeps import Factor, Sweeps
-from ._scipy.symbolic_factor import SymbolicFactor
+from ._scipy.sweeps import Sweeps
+
+if TYPE_CHECKING:
+    from ._scipy.cholesky_batch import CholeskyBatch
+    from ._scipy.cholesky_factor import CholeskyFactor
+    from ._scipy.symbolic_factor import SymbolicFactor
+
+Factor: TypeAlias = "CholeskyFactor | CholeskyBatch"
+Entries: TypeAlias = Literal["matrix", "factor"]
 
 __all__ = [
     "diag_inverse_jvp",
@@ -86,13 +92,13 @@ __all__ = [
 ]
 
 
-def full_gradient(symbolic: SymbolicFactor, gradient: ArrayLike) -> csc_array:
-    """The gradient in the entries of a full symmetric matrix.
+def full_gradient(pattern: "SymbolicFactor", gradient: ArrayLike) -> csc_array:
+    """Return the gradient in the entries of a full symmetric matrix.
 
     Parameters
     ----------
-    symbolic : SymbolicFactor
-    gradient : (len(symbolic.indices),) array_like
+    pattern : SymbolicFactor
+    gradient : (len(pattern.indices),) array_like
         Gradient in the stored values.
 
     Returns
@@ -105,33 +111,33 @@ def full_gradient(symbolic: SymbolicFactor, gradient: ArrayLike) -> csc_array:
     --------
     >>> import numpy as np, sparsechol as sc
     >>> F = sc.cholesky(np.array([[2.0, 1.0], [1.0, 2.0]]))
-    >>> sc.derivatives.full_gradient(F.symbolic, F.logdet_grad()).toarray().round(6)
+    >>> sc.derivatives.full_gradient(F.pattern, F.logdet_grad()).toarray().round(6)
     array([[ 0.666667, -0.333333],
            [-0.333333,  0.666667]])
     """
     gradient = np.asarray(gradient)
-    if gradient.shape != symbolic.indices.shape:
+    if gradient.shape != pattern.indices.shape:
         raise ValueError(
             f"the gradient has shape {gradient.shape}: the pattern has"
-            f" {symbolic.indices.shape[0]} stored values"
+            f" {pattern.indices.shape[0]} stored values"
         )
-    return symbolic._symmetric(_sweeps.weighed(symbolic, gradient, 1, 0.5))
+    return pattern._symmetric(_sweeps.weighted(pattern, gradient, 1, 0.5))
 
 
-def sampled_outer(symbolic: SymbolicFactor, x: ArrayLike, y: ArrayLike) -> np.ndarray:
-    """Gradient of ``Re(x^H A y)`` in the stored values of A.
+def sampled_outer(pattern: "SymbolicFactor", x: ArrayLike, y: ArrayLike) -> np.ndarray:
+    """Compute the gradient of ``Re(x^H A y)`` in the stored values of A.
 
     Parameters
     ----------
-    symbolic : SymbolicFactor
+    pattern : SymbolicFactor
     x, y : (n,) or (n, k) array_like
-        Several columns are summed over.
+        The gradient is summed over several columns.
 
     Returns
     -------
-    (len(symbolic.indices),) ndarray
-        ``x_i conj(y_j) + y_i conj(x_j)`` at (i, j) below the diagonal, half of that on it:
-        ``O(k nnz(A))``, nothing of the size of L.
+    (len(pattern.indices),) ndarray
+        ``x_i conj(y_j) + y_i conj(x_j)`` at (i, j) below the diagonal, half of that on the
+        diagonal. The cost is ``O(k nnz(A))``; nothing of the size of L is made.
 
     Examples
     --------
@@ -140,7 +146,7 @@ def sampled_outer(symbolic: SymbolicFactor, x: ArrayLike, y: ArrayLike) -> np.nd
     >>> sc.derivatives.sampled_outer(S, [1.0, 2.0], [3.0, 4.0])
     array([ 3., 10.,  8.])
     """
-    n = symbolic.shape[0]
+    n = pattern.shape[0]
     x, y = np.asarray(x), np.asarray(y)
     if x.ndim not in (1, 2) or x.shape[0] != n or x.shape != y.shape:
         raise ValueError(
@@ -149,14 +155,14 @@ def sampled_outer(symbolic: SymbolicFactor, x: ArrayLike, y: ArrayLike) -> np.nd
     kind = np.result_type(x, y, np.float32)
     k = 1 if x.ndim == 1 else x.shape[1]
     columns = (np.ascontiguousarray(v, dtype=kind).reshape(1, n, k) for v in (x, y))
-    return _sweeps.sampled_outer(symbolic, *columns)[0]
+    return _sweeps.sampled_outer(pattern, *columns, threads=1)[0]
 
 
 # ---- log-determinant ----
 
 
-def logdet_jvp(F: Factor, dA: Any, threads: int | None = None) -> float | np.ndarray:
-    """Change of ``log det A``: ``trace(A^-1 dA)``.
+def logdet_jvp(F: Factor, dA: Any, *, threads: int | None = None) -> float | np.ndarray:
+    """Compute the change of ``log det A``: ``trace(A^-1 dA)``.
 
     Parameters
     ----------
@@ -177,14 +183,15 @@ def logdet_jvp(F: Factor, dA: Any, threads: int | None = None) -> float | np.nda
     >>> round(sc.derivatives.logdet_jvp(F, np.eye(2)), 6)
     0.75
     """
-    on = Sweeps(F, threads)
-    gradient = on.on_matrix(on.inverse(), 1, 2)
-    return on.scalars(np.einsum("ij,ij->i", gradient.conj(), on.changes(dA)).real)
+    sweeps = Sweeps(F, threads)
+    gradient = sweeps.to_pattern(F._inverse(threads), 1, 2)
+    return F._scalars(np.einsum("ij,ij->i", gradient.conj(), sweeps.changes(dA)).real)
 
 
-def logdet_grad(F: Factor, threads: int | None = None) -> np.ndarray:
-    """Gradient of ``log det A`` in the stored values: the partial inverse, doubled below the
-    diagonal.
+def logdet_grad(F: Factor, *, threads: int | None = None) -> np.ndarray:
+    """Compute the gradient of ``log det A`` in the stored values.
+
+    The gradient is the partial inverse, doubled below the diagonal.
 
     Parameters
     ----------
@@ -194,7 +201,7 @@ def logdet_grad(F: Factor, threads: int | None = None) -> np.ndarray:
 
     Returns
     -------
-    (len(symbolic.indices),) ndarray, or (k, len(symbolic.indices)) of a batch
+    (len(pattern.indices),) ndarray, or (k, len(pattern.indices)) of a batch
 
     Notes
     -----
@@ -207,12 +214,14 @@ def logdet_grad(F: Factor, threads: int | None = None) -> np.ndarray:
     >>> sc.derivatives.logdet_grad(sc.cholesky(np.array([[2.0, 1.0], [1.0, 2.0]]))).round(6)
     array([ 0.666667, -0.666667,  0.666667])
     """
-    on = Sweeps(F, threads)
-    return on.result(on.on_matrix(on.inverse(), 1, 2))
+    sweeps = Sweeps(F, threads)
+    return F._result(sweeps.to_pattern(F._inverse(threads), 1, 2))
 
 
-def logdet_hvp(F: Factor, dA: Any, threads: int | None = None) -> np.ndarray:
-    """Change of `logdet_grad`, which is the Hessian times dA: ``-A^-1 dA A^-1`` on the pattern.
+def logdet_hvp(F: Factor, dA: Any, *, threads: int | None = None) -> np.ndarray:
+    """Compute the change of `logdet_grad`, the product of the Hessian of ``log det A`` and dA.
+
+    The change is ``-A^-1 dA A^-1`` on the pattern, doubled below the diagonal.
 
     Parameters
     ----------
@@ -224,7 +233,7 @@ def logdet_hvp(F: Factor, dA: Any, threads: int | None = None) -> np.ndarray:
 
     Returns
     -------
-    (len(symbolic.indices),) ndarray, or (k, len(symbolic.indices)) of a batch
+    (len(pattern.indices),) ndarray, or (k, len(pattern.indices)) of a batch
 
     Examples
     --------
@@ -232,15 +241,17 @@ def logdet_hvp(F: Factor, dA: Any, threads: int | None = None) -> np.ndarray:
     >>> sc.derivatives.logdet_hvp(sc.cholesky(np.diag([2.0, 4.0])), np.eye(2))
     array([-0.25  , -0.0625])
     """
-    on = Sweeps(F, threads)
-    return on.result(on.on_matrix(on.sandwich(on.changes(dA)), -1, -2))
+    sweeps = Sweeps(F, threads)
+    return F._result(sweeps.to_pattern(sweeps.sandwich(sweeps.changes(dA)), -1, -2))
 
 
 # ---- the factor ----
 
 
-def factor_jvp(F: CholeskyFactor, dA: Any, threads: int | None = None) -> csc_array:
-    """Change of L: ``L Phi(L^-1 dA L^-H)``, Phi the lower triangle with half the diagonal.
+def factor_jvp(F: "CholeskyFactor", dA: Any, *, threads: int | None = None) -> csc_array:
+    """Compute the change of L, ``L Phi(L^-1 dA L^-H)``.
+
+    Phi takes the lower triangle and halves its diagonal.
 
     Parameters
     ----------
@@ -265,12 +276,12 @@ def factor_jvp(F: CholeskyFactor, dA: Any, threads: int | None = None) -> csc_ar
     >>> sc.derivatives.factor_jvp(sc.cholesky(np.diag([4.0, 9.0])), np.eye(2)).diagonal().round(6)
     array([0.25    , 0.166667])
     """
-    on = Sweeps(F, threads)
-    return F._factor_matrix(on.tangent(on.changes(dA))[0])
+    sweeps = Sweeps(F, threads)
+    return F._factor_matrix(sweeps.tangent(sweeps.changes(dA))[0])
 
 
-def factor_vjp(F: CholeskyFactor, L_bar: Any, threads: int | None = None) -> np.ndarray:
-    """Gradient in the stored values of A from the gradient in the entries of L.
+def factor_vjp(F: "CholeskyFactor", L_bar: Any, *, threads: int | None = None) -> np.ndarray:
+    """Compute the gradient in the stored values of A from the gradient in the entries of L.
 
     Parameters
     ----------
@@ -282,7 +293,7 @@ def factor_vjp(F: CholeskyFactor, L_bar: Any, threads: int | None = None) -> np.
 
     Returns
     -------
-    (len(symbolic.indices),) ndarray
+    (len(pattern.indices),) ndarray
 
     Notes
     -----
@@ -299,8 +310,8 @@ def factor_vjp(F: CholeskyFactor, L_bar: Any, threads: int | None = None) -> np.
     >>> np.allclose(sc.derivatives.factor_vjp(F, L_bar), F.logdet_grad() / 2)
     True
     """
-    on = Sweeps(F, threads)
-    return on.result(on.on_matrix(on.adjoint(on.panels_of(L_bar))))
+    sweeps = Sweeps(F, threads)
+    return F._result(sweeps.to_pattern(sweeps.adjoint(sweeps.panels_of(L_bar))))
 
 
 # ---- solves ----
@@ -309,11 +320,12 @@ def factor_vjp(F: CholeskyFactor, L_bar: Any, threads: int | None = None) -> np.
 def solve_jvp(
     F: Factor,
     x: ArrayLike,
+    *,
     dA: Any = None,
     db: ArrayLike | None = None,
     threads: int | None = None,
 ) -> np.ndarray:
-    """Change of ``x = F.solve(b)``: ``A^-1 (db - dA x)``.
+    """Compute the change of ``x = F.solve(b)``: ``A^-1 (db - dA x)``.
 
     Parameters
     ----------
@@ -338,18 +350,18 @@ def solve_jvp(
     >>> sc.derivatives.solve_jvp(F, F.solve([2.0, 4.0]), dA=np.eye(2))
     array([-0.5 , -0.25])
     """
-    on = Sweeps(F, threads)
-    x, shape = on.vectors(x, "x")
-    right = np.zeros_like(x) if db is None else on.like(db, shape, "db")
+    sweeps = Sweeps(F, threads)
+    x, shape = sweeps.vectors(x, "x")
+    right = np.zeros_like(x) if db is None else sweeps.like(db, shape, "db")
     if dA is not None:
-        right = right - on.times(on.changes(dA), x)
-    return on.solve(right).reshape(shape)
+        right = right - sweeps.product(sweeps.changes(dA), x)
+    return sweeps.solve(right).reshape(shape)
 
 
 def solve_vjp(
-    F: Factor, x: ArrayLike, x_bar: ArrayLike, threads: int | None = None
+    F: Factor, x: ArrayLike, x_bar: ArrayLike, *, threads: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Gradients in A and b from the gradient in ``x = F.solve(b)``.
+    """Compute the gradients in A and b from the gradient in ``x = F.solve(b)``.
 
     Parameters
     ----------
@@ -363,8 +375,8 @@ def solve_vjp(
 
     Returns
     -------
-    A_bar : (len(symbolic.indices),) ndarray, or (k, len(symbolic.indices)) of a batch
-        Gradient in the stored values: ``-sampled_outer(symbolic, b_bar, x)``.
+    A_bar : (len(pattern.indices),) ndarray, or (k, len(pattern.indices)) of a batch
+        Gradient in the stored values: ``-sampled_outer(pattern, b_bar, x)``.
     b_bar : ndarray of the shape of `x`
         ``A^-1 x_bar``.
 
@@ -375,22 +387,23 @@ def solve_vjp(
     >>> sc.derivatives.solve_vjp(F, F.solve([2.0, 4.0]), [1.0, 1.0])
     (array([-0.5 , -0.25]), array([0.5 , 0.25]))
     """
-    on = Sweeps(F, threads)
-    x, shape = on.vectors(x, "x")
-    b_bar = on.solve(on.like(x_bar, shape, "x_bar"))
-    return on.result(-on.outer(b_bar, x)), b_bar.reshape(shape)
+    sweeps = Sweeps(F, threads)
+    x, shape = sweeps.vectors(x, "x")
+    b_bar = sweeps.solve(sweeps.like(x_bar, shape, "x_bar"))
+    return F._result(-sweeps.outer(b_bar, x)), b_bar.reshape(shape)
 
 
 def solve_triangular_jvp(
     F: Factor,
     x: ArrayLike,
+    *,
     dA: Any = None,
     db: ArrayLike | None = None,
-    trans: Any = "N",
+    trans: Literal["N", "T", "C", 0, 1, 2] = "N",
     permute: bool = True,
     threads: int | None = None,
 ) -> np.ndarray:
-    """Change of ``x = F.solve_triangular(b, trans, permute)``.
+    """Compute the change of ``x = F.solve_triangular(b, trans=trans, permute=permute)``.
 
     Parameters
     ----------
@@ -401,7 +414,8 @@ def solve_triangular_jvp(
         Change of A.
     db : array_like of the shape of `x`, optional
         Change of b.
-    trans, permute : as for `CholeskyFactor.solve_triangular`
+    trans, permute : optional
+        As for `CholeskyFactor.solve_triangular`.
     threads : int, optional
         Most threads to use, see `cholesky`.
 
@@ -417,40 +431,42 @@ def solve_triangular_jvp(
     >>> sc.derivatives.solve_triangular_jvp(F, F.solve_triangular([2.0, 4.0]), dA=np.eye(2))
     array([-0.125  , -0.03125])
     """
-    on = Sweeps(F, threads)
-    form = _sweeps.Triangular(on, trans, permute)
-    x, shape = on.vectors(x, "x")
-    right = np.zeros_like(x) if db is None else form.turned(on.like(db, shape, "db"))
+    sweeps = Sweeps(F, threads)
+    triangle = _sweeps.Triangular(sweeps, trans, permute)
+    x, shape = sweeps.vectors(x, "x")
+    right = np.zeros_like(x) if db is None else triangle.turned(sweeps.like(db, shape, "db"))
     if dA is not None:
-        dL = on.tangent(on.changes(dA))
-        right = right - form.product(dL, form.turned(x))
-    return form.turned(form.solve(right)).reshape(shape)
+        dL = sweeps.tangent(sweeps.changes(dA))
+        right = right - triangle.product(dL, triangle.turned(x))
+    return triangle.turned(triangle.solve(right)).reshape(shape)
 
 
 def solve_triangular_vjp(
     F: Factor,
     x: ArrayLike,
     x_bar: ArrayLike,
-    trans: Any = "N",
+    *,
+    trans: Literal["N", "T", "C", 0, 1, 2] = "N",
     permute: bool = True,
     threads: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Gradients in A and b from the gradient in ``x = F.solve_triangular(b, trans, permute)``.
+    """Compute the gradients in A and b from that in a solution with the triangular factor.
 
     Parameters
     ----------
     F : CholeskyFactor or CholeskyBatch
     x : (n,) or (n, k) array_like
-        The solution.
+        The solution, ``F.solve_triangular(b, trans=trans, permute=permute)``.
     x_bar : array_like of the shape of `x`
         Gradient in `x`.
-    trans, permute : as for `CholeskyFactor.solve_triangular`
+    trans, permute : optional
+        As for `CholeskyFactor.solve_triangular`.
     threads : int, optional
         Most threads to use, see `cholesky`.
 
     Returns
     -------
-    A_bar : (len(symbolic.indices),) ndarray, or (k, len(symbolic.indices)) of a batch
+    A_bar : (len(pattern.indices),) ndarray, or (k, len(pattern.indices)) of a batch
     b_bar : ndarray of the shape of `x`
 
     Notes
@@ -465,16 +481,16 @@ def solve_triangular_vjp(
     >>> sc.derivatives.solve_triangular_vjp(F, F.solve_triangular([2.0, 4.0]), [1.0, 0.0])
     (array([-0.125, -0.   ]), array([0.5, 0. ]))
     """
-    on = Sweeps(F, threads)
-    form = _sweeps.Triangular(on, trans, permute)
-    x, shape = on.vectors(x, "x")
-    w = form.solve_adjoint(form.turned(on.like(x_bar, shape, "x_bar")))
-    A_bar = on.on_matrix(on.adjoint(form.outer(w, form.turned(x))))
-    return on.result(A_bar), form.turned(w).reshape(shape)
+    sweeps = Sweeps(F, threads)
+    triangle = _sweeps.Triangular(sweeps, trans, permute)
+    x, shape = sweeps.vectors(x, "x")
+    w = triangle.solve_adjoint(triangle.turned(sweeps.like(x_bar, shape, "x_bar")))
+    A_bar = sweeps.to_pattern(sweeps.adjoint(triangle.outer(w, triangle.turned(x))))
+    return F._result(A_bar), triangle.turned(w).reshape(shape)
 
 
-def quadratic_form(F: Factor, b: ArrayLike, threads: int | None = None) -> Any:
-    """``b^H A^-1 b``, summed over the columns of b.
+def quadratic_form(F: Factor, b: ArrayLike, *, threads: int | None = None) -> Any:
+    """Compute ``b^H A^-1 b``, summed over the columns of b.
 
     Parameters
     ----------
@@ -493,13 +509,15 @@ def quadratic_form(F: Factor, b: ArrayLike, threads: int | None = None) -> Any:
     >>> round(sc.derivatives.quadratic_form(sc.cholesky(np.diag([2.0, 4.0])), [2.0, 2.0]), 6)
     3.0
     """
-    on = Sweeps(F, threads)
-    b, _ = on.vectors(b, "b")
-    return on.scalars(_sweeps.dot(b, on.solve(b.copy())))
+    sweeps = Sweeps(F, threads)
+    b, _ = sweeps.vectors(b, "b")
+    return F._scalars(_sweeps.dot(b, sweeps.solve(b.copy())))
 
 
-def quadratic_form_jvp(F: Factor, x: ArrayLike, dA: Any = None, db: ArrayLike | None = None) -> Any:
-    """Change of `quadratic_form`: ``2 Re(x^H db) - x^H dA x`` with ``x = F.solve(b)``.
+def quadratic_form_jvp(
+    F: Factor, x: ArrayLike, *, dA: Any = None, db: ArrayLike | None = None
+) -> Any:
+    """Compute the change of `quadratic_form`, ``2 Re(x^H db) - x^H dA x`` with ``x = F.solve(b)``.
 
     Parameters
     ----------
@@ -522,18 +540,20 @@ def quadratic_form_jvp(F: Factor, x: ArrayLike, dA: Any = None, db: ArrayLike | 
     >>> round(sc.derivatives.quadratic_form_jvp(F, F.solve([2.0, 2.0]), dA=np.eye(2)), 6)
     -1.25
     """
-    on = Sweeps(F)
-    x, shape = on.vectors(x, "x")
-    slope = np.zeros(on.count)
+    sweeps = Sweeps(F)
+    x, shape = sweeps.vectors(x, "x")
+    slope = np.zeros(F._count)
     if db is not None:
-        slope = slope + 2 * _sweeps.dot(x, on.like(db, shape, "db"))
+        slope = slope + 2 * _sweeps.dot(x, sweeps.like(db, shape, "db"))
     if dA is not None:
-        slope = slope - _sweeps.dot(x, on.times(on.changes(dA), x))
-    return on.scalars(slope)
+        slope = slope - _sweeps.dot(x, sweeps.product(sweeps.changes(dA), x))
+    return F._scalars(slope)
 
 
 def quadratic_form_grad(F: Factor, x: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Gradients of `quadratic_form` in A and b, from ``x = F.solve(b)``: no solve is needed.
+    """Compute the gradients of `quadratic_form` in A and b from ``x = F.solve(b)``.
+
+    No solve is needed.
 
     Parameters
     ----------
@@ -543,8 +563,8 @@ def quadratic_form_grad(F: Factor, x: ArrayLike) -> tuple[np.ndarray, np.ndarray
 
     Returns
     -------
-    A_bar : (len(symbolic.indices),) ndarray, or (k, len(symbolic.indices)) of a batch
-        ``-sampled_outer(symbolic, x, x)``.
+    A_bar : (len(pattern.indices),) ndarray, or (k, len(pattern.indices)) of a batch
+        ``-sampled_outer(pattern, x, x)``.
     b_bar : ndarray of the shape of `x`
         ``2 x``.
 
@@ -555,33 +575,33 @@ def quadratic_form_grad(F: Factor, x: ArrayLike) -> tuple[np.ndarray, np.ndarray
     >>> sc.derivatives.quadratic_form_grad(F, F.solve([2.0, 2.0]))
     (array([-1.  , -0.25]), array([2., 1.]))
     """
-    on = Sweeps(F)
-    x, shape = on.vectors(x, "x")
-    return on.result(-on.outer(x, x)), 2 * x.reshape(shape)
+    sweeps = Sweeps(F)
+    x, shape = sweeps.vectors(x, "x")
+    return F._result(-sweeps.outer(x, x)), 2 * x.reshape(shape)
 
 
 # ---- entries of the inverse ----
 
 
 def partial_inverse_jvp(
-    F: Factor, dA: Any, pattern: str = "matrix", threads: int | None = None
+    F: Factor, dA: Any, *, entries: Entries = "matrix", threads: int | None = None
 ) -> Any:
-    """Change of the partial inverse: ``-A^-1 dA A^-1`` on the pattern.
+    """Compute the change of the partial inverse: ``-A^-1 dA A^-1`` on the pattern.
 
     Parameters
     ----------
     F : CholeskyFactor or CholeskyBatch
     dA : packed values or matrix
         Change of A.
-    pattern : {'matrix', 'factor'}, optional
+    entries : {'matrix', 'factor'}, optional
         As for `CholeskyFactor.partial_inverse`; a batch has 'matrix' only.
     threads : int, optional
         Most threads to use, see `cholesky`.
 
     Returns
     -------
-    dZ : (n, n) csc_array, or (k, len(symbolic.indices)) ndarray of a batch
-        Like ``F.partial_inverse(pattern)``.
+    dZ : (n, n) csc_array, or (k, len(pattern.indices)) ndarray of a batch
+        Like ``F.partial_inverse(entries=entries)``.
 
     Examples
     --------
@@ -591,35 +611,35 @@ def partial_inverse_jvp(
     array([[-0.25  ,  0.    ],
            [ 0.    , -0.0625]])
     """
-    on = Sweeps(F, threads)
-    _check_pattern(on, pattern)
-    H = on.sandwich(on.changes(dA))
-    if pattern == "factor":
+    sweeps = Sweeps(F, threads)
+    _check_entries(F, entries)
+    H = sweeps.sandwich(sweeps.changes(dA))
+    if entries == "factor":
         return F._on_factor(-H[0])
-    values = on.on_matrix(H, -1, -1)
-    return values if on.many else F.symbolic._symmetric(values[0])
+    values = sweeps.to_pattern(H, -1, -1)
+    return values if F._is_batch else F.pattern._symmetric(values[0])
 
 
 def partial_inverse_vjp(
-    F: Factor, Z_bar: Any, pattern: str = "matrix", threads: int | None = None
+    F: Factor, Z_bar: Any, *, entries: Entries = "matrix", threads: int | None = None
 ) -> np.ndarray:
-    """Gradient in the stored values of A from the gradient in the entries of the partial inverse.
+    """Compute the gradient in the stored values of A from that in the partial inverse.
 
     Parameters
     ----------
     F : CholeskyFactor or CholeskyBatch
     Z_bar : (n, n) sparse or dense matrix, or packed values
-        Gradient in the entries of ``F.partial_inverse(pattern)``. A matrix: in each of its
+        Gradient in the entries of ``F.partial_inverse(entries=entries)``. A matrix: in each of its
         entries, ``df = sum(Z_bar * dZ)``, symmetric or not. Packed values: in the stored lower
         triangle, each entry of which stands for two. A batch takes packed values only.
-    pattern : {'matrix', 'factor'}, optional
+    entries : {'matrix', 'factor'}, optional
         As for `CholeskyFactor.partial_inverse`.
     threads : int, optional
         Most threads to use, see `cholesky`.
 
     Returns
     -------
-    (len(symbolic.indices),) ndarray, or (k, len(symbolic.indices)) of a batch
+    (len(pattern.indices),) ndarray, or (k, len(pattern.indices)) of a batch
 
     Notes
     -----
@@ -632,18 +652,18 @@ def partial_inverse_vjp(
     >>> sc.derivatives.partial_inverse_vjp(F, np.eye(2))
     array([-0.25  , -0.0625])
     """
-    on = Sweeps(F, threads)
-    _check_pattern(on, pattern)
-    packed = not issparse(Z_bar) and np.ndim(Z_bar) == len(on.shape(0))
-    if packed and pattern == "matrix":
-        M, on_panels = _sweeps.weighed(F.symbolic, on.changes(Z_bar), 1, 0.5), False
+    sweeps = Sweeps(F, threads)
+    _check_entries(F, entries)
+    packed = not issparse(Z_bar) and np.ndim(Z_bar) == len(F._user_shape(0))
+    if packed and entries == "matrix":
+        M, stored = _sweeps.weighted(F.pattern, sweeps.changes(Z_bar), 1, 0.5), "values"
     else:
-        M, on_panels = on.hermitian_part(Z_bar, pattern)
-    return on.result(on.on_matrix(on.sandwich(M, on_panels), -1, -2))
+        M, stored = sweeps.hermitian_part(Z_bar, entries)
+    return F._result(sweeps.to_pattern(sweeps.sandwich(M, stored), -1, -2))
 
 
-def diag_inverse_jvp(F: Factor, dA: Any, threads: int | None = None) -> np.ndarray:
-    """Change of the diagonal of ``A^-1``.
+def diag_inverse_jvp(F: Factor, dA: Any, *, threads: int | None = None) -> np.ndarray:
+    """Compute the change of the diagonal of ``A^-1``.
 
     Parameters
     ----------
@@ -663,15 +683,12 @@ def diag_inverse_jvp(F: Factor, dA: Any, threads: int | None = None) -> np.ndarr
     >>> sc.derivatives.diag_inverse_jvp(sc.cholesky(np.diag([2.0, 4.0])), np.eye(2))
     array([-0.25  , -0.0625])
     """
-    on = Sweeps(F, threads)
-    out = np.empty((on.count, F.symbolic.shape[0]), dtype=np.finfo(F.dtype).dtype)
-    H = on.sandwich(on.changes(dA))
-    packing.gather_diagonal(on.structure, H, out)
-    return on.result(-out)
+    sweeps = Sweeps(F, threads)
+    return F._result(-F._diagonal(sweeps.sandwich(sweeps.changes(dA))))
 
 
-def diag_inverse_vjp(F: Factor, v: ArrayLike, threads: int | None = None) -> np.ndarray:
-    """Gradient in the stored values of A from the gradient in the diagonal of ``A^-1``.
+def diag_inverse_vjp(F: Factor, v: ArrayLike, *, threads: int | None = None) -> np.ndarray:
+    """Compute the gradient in the stored values of A from that in the diagonal of ``A^-1``.
 
     Parameters
     ----------
@@ -683,7 +700,7 @@ def diag_inverse_vjp(F: Factor, v: ArrayLike, threads: int | None = None) -> np.
 
     Returns
     -------
-    (len(symbolic.indices),) ndarray, or (k, len(symbolic.indices)) of a batch
+    (len(pattern.indices),) ndarray, or (k, len(pattern.indices)) of a batch
 
     Examples
     --------
@@ -691,17 +708,18 @@ def diag_inverse_vjp(F: Factor, v: ArrayLike, threads: int | None = None) -> np.
     >>> sc.derivatives.diag_inverse_vjp(sc.cholesky(np.diag([2.0, 4.0])), [1.0, 1.0])
     array([-0.25  , -0.0625])
     """
-    on = Sweeps(F, threads)
-    v, shape = np.asarray(v), on.shape(F.symbolic.shape[0])
+    sweeps = Sweeps(F, threads)
+    v, shape = np.asarray(v), F._user_shape(F.shape[0])
     if v.shape != shape:
         raise ValueError(f"the gradient in the diagonal has shape {v.shape}, not {shape}")
-    M = np.zeros((on.count, F.symbolic.indices.shape[0]), dtype=F.dtype)
-    M[:, F.symbolic.indptr[:-1]] = v.real
-    return on.result(on.on_matrix(on.sandwich(M), -1, -2))
+    M = np.zeros((F._count, F.pattern.indices.shape[0]), dtype=F.dtype)
+    M[:, F.pattern.indptr[:-1]] = v.real
+    return F._result(sweeps.to_pattern(sweeps.sandwich(M), -1, -2))
 
 
-def _check_pattern(on: Sweeps, pattern: str) -> None:
-    if pattern not in ("matrix", "factor"):
-        raise ValueError(f"pattern must be 'matrix' or 'factor', not {pattern!r}")
-    if pattern == "factor" and on.many:
-        raise ValueError("a batch has the pattern 'matrix' only")
+def _check_entries(F: Factor, entries: str) -> None:
+    """Raise ValueError unless `entries` is 'matrix', or 'factor' of a single factor."""
+    if entries not in ("matrix", "factor"):
+        raise ValueError(f"entries must be 'matrix' or 'factor', not {entries!r}")
+    if entries == "factor" and F._is_batch:
+        raise ValueError("a batch has the entries 'matrix' only")

@@ -1,4 +1,21 @@
-"""Model problems: sparse symmetric positive definite matrices of the kinds the package is for."""
+"""Model problems: sparse symmetric positive definite matrices from applications.
+
+`grid_laplacian`
+    Finite differences on a grid.
+`matern_spde`, `space_time`
+    Gaussian Markov random fields, in space and in space and time.
+`mixed_model`, `block_arrow`
+    Crossed and hierarchical random effects.
+`triangulation`, `finite_elements`
+    A mesh and the matrices of linear finite elements on it.
+
+Examples
+--------
+>>> import sparsechol as sc
+>>> Q = sc.models.matern_spde(40, 30, range_=0.3)
+>>> sc.cholesky(Q)
+<CholeskyFactor of shape (1200, 1200), float64: 41984 entries in L>
+"""
 
 import math
 
@@ -14,20 +31,30 @@ from scipy.sparse import (
     tril,
 )
 
+__all__ = [
+    "block_arrow",
+    "finite_elements",
+    "grid_laplacian",
+    "matern_spde",
+    "mixed_model",
+    "space_time",
+    "triangulation",
+]
+
 # Interior vertices move by at most this part of a mesh step in each direction: triangles keep a
-# fifth of a cell at least, so none turns over.
+# fifth of a cell at least, so no triangle turns over.
 JITTER = 0.2
 
 
-def grid_laplacian(shape: tuple[int, ...], shift: float = 0.0) -> csc_array:
-    """Finite-difference Laplacian of a grid of any dimension, zero on the boundary.
+def grid_laplacian(shape: tuple[int, ...], *, shift: float = 0.0) -> csc_array:
+    """Build the finite-difference Laplacian of a grid of any dimension, zero on the boundary.
 
     Parameters
     ----------
     shape : tuple of int
         Vertices in each direction: ``(500, 500)`` or ``(30, 30, 30)``.
     shift : float, optional
-        Added to the diagonal.
+        Number added to the diagonal.
 
     Returns
     -------
@@ -51,7 +78,7 @@ def grid_laplacian(shape: tuple[int, ...], shift: float = 0.0) -> csc_array:
     return _tidy(A + shift * eye_array(A.shape[0]))
 
 
-def triangulation(nx: int, ny: int, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def triangulation(nx: int, ny: int, *, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Triangulate a rectangle of ``nx`` by ``ny`` vertices; its x side has length one.
 
     Parameters
@@ -59,13 +86,22 @@ def triangulation(nx: int, ny: int, seed: int | None = None) -> tuple[np.ndarray
     nx, ny : int
         At least 2.
     seed : int, optional
-        Moves the interior vertices at random; by default cells are squares cut in two.
+        Seed of random moves of the interior vertices; by default cells are squares cut in two.
 
     Returns
     -------
     points : (nx * ny, 2) ndarray
     triangles : (2 * (nx - 1) * (ny - 1), 3) ndarray of int
-        Vertices of each, anticlockwise.
+        Vertices of each triangle, counterclockwise.
+
+    Examples
+    --------
+    >>> from sparsechol.models import triangulation
+    >>> points, triangles = triangulation(2, 2)
+    >>> points.tolist()
+    [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
+    >>> triangles.tolist()
+    [[0, 1, 2], [3, 2, 1]]
     """
     if nx < 2 or ny < 2:
         raise ValueError(f"a mesh needs two vertices in each direction, not {nx} x {ny}")
@@ -82,7 +118,7 @@ def triangulation(nx: int, ny: int, seed: int | None = None) -> tuple[np.ndarray
 
 
 def finite_elements(points: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, csc_array]:
-    """Lumped masses and stiffness matrix of linear finite elements.
+    """Compute lumped masses and the stiffness matrix of linear finite elements.
 
     Parameters
     ----------
@@ -94,7 +130,16 @@ def finite_elements(points: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarr
     mass : (n,) ndarray
         A third of the area of the triangles at each vertex.
     G : (n, n) csc_array
-        ``G[i, j]`` is the integral of ``grad phi_i . grad phi_j``; its rows sum to zero.
+        ``G[i, j]`` is the integral of ``grad phi_i . grad phi_j``; the rows of G sum to zero.
+
+    Examples
+    --------
+    >>> from sparsechol.models import finite_elements, triangulation
+    >>> mass, G = finite_elements(*triangulation(2, 2))
+    >>> mass.round(4)
+    array([0.1667, 0.3333, 0.3333, 0.1667])
+    >>> G.toarray().diagonal()
+    array([1., 1., 1., 1.])
     """
     corners = points[triangles]
     # The side facing each corner; the gradient of phi_i is that side turned by 90 degrees and
@@ -114,12 +159,13 @@ def finite_elements(points: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarr
 def matern_spde(
     nx: int,
     ny: int | None = None,
+    *,
     range_: float = 0.2,
     sigma: float = 1.0,
     nu: int = 1,
     seed: int | None = None,
 ) -> csc_array:
-    """Precision matrix of a Matern field on a triangulated rectangle.
+    """Build the precision matrix of a Matern field on a triangulated rectangle.
 
     Parameters
     ----------
@@ -132,7 +178,7 @@ def matern_spde(
     nu : int, optional
         Smoothness, at least 1; each unit more widens the pattern by one ring of neighbors.
     seed : int, optional
-        Moves the vertices at random (see `triangulation`); by default the mesh is regular.
+        Seed of random moves of the vertices, see `triangulation`; by default the mesh is regular.
 
     Returns
     -------
@@ -159,7 +205,7 @@ def matern_spde(
     """
     if nu < 1 or nu != int(nu):
         raise ValueError(f"nu must be a positive integer, not {nu}")
-    mass, G = finite_elements(*triangulation(nx, nx if ny is None else ny, seed))
+    mass, G = finite_elements(*triangulation(nx, nx if ny is None else ny, seed=seed))
     kappa = math.sqrt(8 * nu) / range_
     K = diags_array(kappa**2 * mass) + G
     step = diags_array(1 / mass) @ K
@@ -174,42 +220,51 @@ def space_time(
     nx: int,
     ny: int,
     nt: int,
+    *,
     rho: float = 0.9,
     range_: float = 0.2,
     sigma: float = 1.0,
     seed: int | None = None,
 ) -> csc_array:
-    """Precision matrix of a Matern field that follows an AR(1) process in time.
+    """Build the precision matrix of a Matern field that follows an AR(1) process in time.
 
     Parameters
     ----------
     nx, ny, range_, sigma, seed
-        Of the field, see `matern_spde`.
+        Parameters of the field, see `matern_spde`.
     nt : int
-        Times.
+        Number of times.
     rho : float, optional
         Correlation of successive times, between -1 and 1.
 
     Returns
     -------
     Q : (nt * nx * ny, nt * nx * ny) csc_array
-        Kronecker product of the two precisions, one time after another.
+        Kronecker product of the precisions in time and space, one time after another.
+
+    Examples
+    --------
+    >>> from sparsechol.models import space_time
+    >>> space_time(20, 10, 5, rho=0.8).shape
+    (1000, 1000)
     """
     if not -1 < rho < 1:
         raise ValueError(f"rho must lie between -1 and 1, not {rho}")
     diagonal = np.full(nt, 1 + rho**2)
     diagonal[[0, -1]] = 1 if nt > 1 else 1 - rho**2
     time = diags_array(diagonal) - rho * _path(nt)
-    return _tidy(kron(time / (1 - rho**2), matern_spde(nx, ny, range_, sigma, seed=seed)))
+    space = matern_spde(nx, ny, range_=range_, sigma=sigma, seed=seed)
+    return _tidy(kron(time / (1 - rho**2), space))
 
 
 def mixed_model(*n_levels: int, observations: int | None = None, seed: int = 0) -> csc_array:
-    """Penalized normal equations ``Z^T Z + I`` of crossed random effects.
+    """Build the penalized normal equations ``Z^T Z + I`` of crossed random effects.
 
     Parameters
     ----------
     *n_levels : int
-        Levels of each factor: ``mixed_model(3000, 1000, 14)`` for students, teachers, schools.
+        Number of levels of each factor: ``mixed_model(3000, 1000, 14)`` for students, teachers,
+        schools.
     observations : int, optional
         Rows of Z, each with one level of every factor, drawn at random; by default five for each
         level.
@@ -219,6 +274,13 @@ def mixed_model(*n_levels: int, observations: int | None = None, seed: int = 0) 
     -------
     A : (n, n) csc_array
         ``n = sum(n_levels)``.
+
+    Examples
+    --------
+    >>> from sparsechol.models import mixed_model
+    >>> A = mixed_model(300, 100, 14, observations=5000)
+    >>> A.shape, float(A.diagonal().sum())  # each observation has one level of every factor
+    ((414, 414), 15414.0)
     """
     m = 5 * sum(n_levels) if observations is None else observations
     rng = np.random.default_rng(seed)
@@ -229,8 +291,8 @@ def mixed_model(*n_levels: int, observations: int | None = None, seed: int = 0) 
     return _tidy(Z.T @ Z + eye_array(Z.shape[1]))
 
 
-def block_arrow(blocks: int, size: int, border: int, seed: int = 0) -> csc_array:
-    """Dense diagonal blocks tied together by a dense border: a hierarchical model.
+def block_arrow(blocks: int, size: int, border: int, *, seed: int = 0) -> csc_array:
+    """Build dense diagonal blocks tied together by a dense border: a hierarchical model.
 
     Parameters
     ----------
@@ -244,6 +306,16 @@ def block_arrow(blocks: int, size: int, border: int, seed: int = 0) -> csc_array
     -------
     A : (n, n) csc_array
         ``n = blocks * size + border``; diagonally dominant, hence positive definite.
+
+    Examples
+    --------
+    >>> from sparsechol.models import block_arrow
+    >>> (block_arrow(2, 2, 1).toarray() != 0).astype(int)
+    array([[1, 1, 0, 0, 1],
+           [1, 1, 0, 0, 1],
+           [0, 0, 1, 1, 1],
+           [0, 0, 1, 1, 1],
+           [1, 1, 1, 1, 1]])
     """
     rng = np.random.default_rng(seed)
     inner = blocks * size
@@ -260,14 +332,14 @@ def block_arrow(blocks: int, size: int, border: int, seed: int = 0) -> csc_array
 
 
 def _path(m: int) -> csc_array:
-    """Adjacency matrix of m vertices in a row."""
+    """Build the adjacency matrix of m vertices in a row."""
     i = np.arange(m - 1)
     edges = (np.concatenate([i, i + 1]), np.concatenate([i + 1, i]))
     return csc_array((np.ones(2 * i.size), edges), shape=(m, m))
 
 
 def _tidy(A) -> csc_array:
-    """csc_array, sorted, without repetitions and stored zeros, with 32-bit indices if they fit."""
+    """Return a sorted csc_array without repetitions and zeros, with 32-bit indices if they fit."""
     A = csc_array(A)
     A.sum_duplicates()
     A.eliminate_zeros()

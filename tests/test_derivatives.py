@@ -88,10 +88,10 @@ def functions():
 
         def tangent(p):
             x = value(p, p.F, 0)
-            return d.solve_triangular_jvp(p.F, x, p.dA, p.db, trans, permute)
+            return d.solve_triangular_jvp(p.F, x, dA=p.dA, db=p.db, trans=trans, permute=permute)
 
         def adjoint(p, bar):
-            return d.solve_triangular_vjp(p.F, value(p, p.F, 0), bar, trans, permute)
+            return d.solve_triangular_vjp(p.F, value(p, p.F, 0), bar, trans=trans, permute=permute)
 
         return value, tangent, adjoint
 
@@ -113,12 +113,12 @@ def functions():
         ),
         "solve": (
             solve,
-            lambda p: d.solve_jvp(p.F, p.F.solve(p.b), p.dA, p.db),
+            lambda p: d.solve_jvp(p.F, p.F.solve(p.b), dA=p.dA, db=p.db),
             lambda p, bar: d.solve_vjp(p.F, p.F.solve(p.b), bar),
         ),
         "quadratic_form": (
             lambda p, F, step: np.array(d.quadratic_form(F, p.b + step * p.db)),
-            lambda p: d.quadratic_form_jvp(p.F, p.F.solve(p.b), p.dA, p.db),
+            lambda p: d.quadratic_form_jvp(p.F, p.F.solve(p.b), dA=p.dA, db=p.db),
             lambda p, bar: tuple(bar * g for g in d.quadratic_form_grad(p.F, p.F.solve(p.b))),
         ),
         "partial_inverse": (
@@ -127,11 +127,11 @@ def functions():
             lambda p, bar: (d.partial_inverse_vjp(p.F, bar), 0 * p.b),
         ),
         "partial_inverse of the factor": (
-            lambda p, F, _: F.partial_inverse(pattern="factor").data,
-            lambda p: d.partial_inverse_jvp(p.F, p.dA, "factor").data,
+            lambda p, F, _: F.partial_inverse(entries="factor").data,
+            lambda p: d.partial_inverse_jvp(p.F, p.dA, entries="factor").data,
             lambda p, bar: (
                 d.partial_inverse_vjp(
-                    p.F, like(p.F.partial_inverse(pattern="factor"), bar), pattern="factor"
+                    p.F, like(p.F.partial_inverse(entries="factor"), bar), entries="factor"
                 ),
                 0 * p.b,
             ),
@@ -252,7 +252,7 @@ def test_gradient_of_a_matrix_and_of_packed_values_agree(problem):
     one_sided = sp.tril(full, -1) * 2 + sp.diags_array(full.diagonal())
     np.testing.assert_allclose(d.partial_inverse_vjp(F, one_sided), expected, atol=1e-12)
     np.testing.assert_allclose(
-        d.partial_inverse_vjp(F, full.toarray(), pattern="factor"), expected, atol=1e-12
+        d.partial_inverse_vjp(F, full.toarray(), entries="factor"), expected, atol=1e-12
     )
 
 
@@ -260,14 +260,14 @@ def test_complex_right_hand_sides_of_a_real_factor():
     p = Problem()
     b, db, bar = (vectors(p.rng, (p.n,), complex) for _ in range(3))
     x = p.F.solve(b)
-    dx = d.solve_jvp(p.F, x, p.dA, db)
+    dx = d.solve_jvp(p.F, x, dA=p.dA, db=db)
     expected = (p.moved(H).solve(b + H * db) - p.moved(-H).solve(b - H * db)) / (2 * H)
     np.testing.assert_allclose(dx, expected, atol=1e-7 * abs(expected).max())
     A_bar, b_bar = d.solve_vjp(p.F, x, bar)
     assert A_bar.dtype == float
     assert inner(bar, dx) == pytest.approx(inner(A_bar, p.dA) + inner(b_bar, db))
     y = p.F.solve_triangular(b)
-    dy = d.solve_triangular_jvp(p.F, y, p.dA, db)
+    dy = d.solve_triangular_jvp(p.F, y, dA=p.dA, db=db)
     A_bar, b_bar = d.solve_triangular_vjp(p.F, y, bar)
     assert inner(bar, dy) == pytest.approx(inner(A_bar, p.dA) + inner(b_bar, db))
 
@@ -298,12 +298,12 @@ def test_batches_are_their_matrices(dtype):
         "logdet_jvp": (dA,),
         "logdet_grad": (),
         "logdet_hvp": (dA,),
-        "solve_jvp": (x, dA, db),
+        "solve_jvp": (x, {"dA": dA, "db": db}),
         "solve_vjp": (x, bar),
-        "solve_triangular_jvp": (x, dA, db),
+        "solve_triangular_jvp": (x, {"dA": dA, "db": db}),
         "solve_triangular_vjp": (x, bar),
         "quadratic_form": (x,),
-        "quadratic_form_jvp": (x, dA, db),
+        "quadratic_form_jvp": (x, {"dA": dA, "db": db}),
         "quadratic_form_grad": (x,),
         "partial_inverse_jvp": (dA,),
         "partial_inverse_vjp": (dA,),
@@ -312,9 +312,12 @@ def test_batches_are_their_matrices(dtype):
     }
     for name, arguments in calls.items():
         function = getattr(d, name)
-        found = function(batch, *arguments)
+        options = arguments[-1] if arguments and isinstance(arguments[-1], dict) else {}
+        operands = arguments[: len(arguments) - bool(options)]
+        found = function(batch, *operands, **options)
         for i in range(3):
-            expected = function(batch[i], *(argument[i] for argument in arguments))
+            one_of = {key: value[i] for key, value in options.items()}
+            expected = function(batch[i], *(operand[i] for operand in operands), **one_of)
             if name == "partial_inverse_jvp":
                 expected = packed(p.S, expected)
             pairs = (
@@ -338,7 +341,7 @@ def test_methods_are_the_functions():
 
 
 def test_one_and_two_threads_have_the_same_bits():
-    A = grid_laplacian((60, 60), 0.1)
+    A = grid_laplacian((60, 60), shift=0.1)
     S = sc.analyze(A)
     rng = np.random.default_rng(0)
     F, dA = S.factorize(A), changes(rng, S, float)
@@ -389,13 +392,13 @@ def test_wrong_shapes_are_refused():
     calls = [
         (lambda: d.logdet_jvp(F, p.dA[:-1]), "packed values"),
         (lambda: d.logdet_jvp(F, np.eye(3)), "shape"),
-        (lambda: d.solve_jvp(F, x[:-1], p.dA), "x has shape"),
-        (lambda: d.solve_jvp(F, x, p.dA, p.db[:, :1]), "db has shape"),
+        (lambda: d.solve_jvp(F, x[:-1], dA=p.dA), "x has shape"),
+        (lambda: d.solve_jvp(F, x, dA=p.dA, db=p.db[:, :1]), "db has shape"),
         (lambda: d.solve_vjp(F, x, x[:, 0]), "x_bar has shape"),
-        (lambda: d.solve_triangular_jvp(F, x, p.dA, trans="X"), "trans"),
+        (lambda: d.solve_triangular_jvp(F, x, dA=p.dA, trans="X"), "trans"),
         (lambda: d.solve_triangular_vjp(F, x, x, trans=3), "trans"),
         (lambda: d.quadratic_form(F, 1.0), "b has shape"),
-        (lambda: d.partial_inverse_jvp(F, p.dA, "all"), "pattern"),
+        (lambda: d.partial_inverse_jvp(F, p.dA, entries="all"), "entries"),
         (lambda: d.partial_inverse_vjp(F, np.eye(3)), "shape"),
         (lambda: d.factor_vjp(F, np.eye(3)), "shape"),
         (lambda: d.diag_inverse_vjp(F, np.ones(3)), "shape"),
@@ -418,7 +421,7 @@ def test_batches_refuse_what_they_do_not_have():
     p = Problem(n=10)
     batch = p.S.factorize_batch(np.stack([p.a, p.a]))
     with pytest.raises(ValueError, match="batch"):
-        d.partial_inverse_jvp(batch, np.stack([p.dA] * 2), "factor")
+        d.partial_inverse_jvp(batch, np.stack([p.dA] * 2), entries="factor")
     with pytest.raises(ValueError, match="packed values"):
         d.logdet_jvp(batch, p.dA)
     with pytest.raises(ValueError, match="packed values"):
@@ -431,7 +434,7 @@ def test_nan_in_a_change_spreads():
     assert np.isnan(d.logdet_jvp(p.F, p.dA))
     assert np.isnan(d.logdet_hvp(p.F, p.dA)).any()
     assert np.isnan(d.factor_jvp(p.F, p.dA).data).any()
-    assert np.isnan(d.solve_jvp(p.F, p.F.solve(p.b), p.dA)).any()
+    assert np.isnan(d.solve_jvp(p.F, p.F.solve(p.b), dA=p.dA)).any()
     assert np.isnan(d.solve_vjp(p.F, p.b, np.full_like(p.b, np.nan))[0]).all()
 
 

@@ -9,6 +9,7 @@ WITH_EXAMPLES = [
     "_scipy.cholesky_batch",
     "coloring._differences",
     "_scipy.cholesky_factor",
+    "_scipy.factor_base",
     "_scipy.functions",
     "_scipy.packed_values",
     "_scipy.symbolic_factor",
@@ -16,6 +17,7 @@ WITH_EXAMPLES = [
     "coloring._search",
     "coloring._result",
     "derivatives",
+    "models",
 ]
 MODULES = [*WITH_EXAMPLES, "_exceptions", "_core.ordering"]
 

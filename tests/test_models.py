@@ -55,7 +55,7 @@ def test_grid_eigenvalues(shape):
 
 @pytest.mark.parametrize("seed", [None, 5])
 def test_finite_elements(seed):
-    points, triangles = triangulation(9, 5, seed)
+    points, triangles = triangulation(9, 5, seed=seed)
     mass, G = finite_elements(points, triangles)
     assert np.all(mass > 0)
     assert_allclose(mass.sum(), 0.5, rtol=1e-14)  # the rectangle is 1 x 4/8

@@ -17,8 +17,32 @@ def test_all_names_everything_public():
         for name, value in vars(sc).items()
         if not name.startswith("_") and not inspect.ismodule(value)
     }
-    assert set(sc.__all__) == public | {"coloring", "derivatives"}
+    assert set(sc.__all__) == public | {"coloring", "derivatives", "models"}
     assert sorted(sc.__all__) == list(sc.__all__)
+
+
+OPERANDS = {
+    "A", "b", "x", "x_bar", "dA", "L_bar", "Z_bar", "v", "F", "y", "gradient", "pattern",
+    "values", "rows", "columns", "size", "fun", "grad", "sparsity",
+}  # fmt: skip
+FACE = [
+    sc.analyze, sc.cholesky, sc.solve, sc.logdet, sc.partial_inverse, sc.solve_triangular,
+    sc.approx_jacobian, sc.approx_hessian,
+    *(getattr(sc.derivatives, name) for name in sc.derivatives.__all__),
+    *(
+        method
+        for cls in (sc.SymbolicFactor, sc.CholeskyFactor, sc.CholeskyBatch)
+        for name, method in inspect.getmembers(cls, inspect.isfunction)
+        if not name.startswith("_")
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("function", FACE, ids=lambda f: f.__qualname__)
+def test_everything_after_the_operands_is_by_keyword(function):
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            assert name == "self" or name in OPERANDS
 
 
 @pytest.mark.parametrize("name", sc.__all__)
@@ -26,7 +50,9 @@ def test_public_names_are_documented(name):
     assert inspect.getdoc(getattr(sc, name))
 
 
-@pytest.mark.parametrize("cls", [sc.CholeskyFactor, sc.SymbolicFactor, sc.coloring.Coloring])
+@pytest.mark.parametrize(
+    "cls", [sc.CholeskyFactor, sc.CholeskyBatch, sc.SymbolicFactor, sc.coloring.Coloring]
+)
 def test_public_methods_are_documented(cls):
     for name, member in vars(cls).items():
         if not name.startswith("_") and (callable(member) or isinstance(member, property)):

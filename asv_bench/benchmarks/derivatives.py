@@ -25,10 +25,10 @@ class Sweep:
         self.solver.analyze()
         self.solver.factorize()
         factor = self.solver.factor
-        structure = factor.symbolic._structure
+        structure = factor.pattern._structure
         threads = THREADS if structure.tasks > 1 else 1
-        panels, out = factor._l[None], np.empty((1, structure.size))
-        inverse, x = factor._inverse(threads)[None], factor._l[None].copy()
+        panels, out = factor._valid_panels, np.empty((1, structure.size))
+        inverse, x = factor._inverse(threads), factor._valid_panels.copy()
         arrays = {
             "tangent": (panels, self.solver._values[None], False),
             "adjoint": (panels, x),

@@ -16,13 +16,13 @@ from scipy.io import mminfo, mmread
 from scipy.linalg import LinAlgWarning
 from scipy.sparse import csc_array, diags_array
 
-from .. import __version__
 from .._core.ordering import Ordering, methods
 from .._core.ordering.metis import have_metis
 from .._core.parallel.threads import thread_count
 from .._scipy.cholesky_factor import CholeskyFactor
 from .._scipy.functions import cholesky
 from .._scipy.symbolic_factor import SymbolicFactor, analyze
+from .._version import __version__
 from ..models import matern_spde
 from .terminal import format_seconds, progress, show_table, timed
 
@@ -34,16 +34,16 @@ BACKWARD_LIMIT = 1e-13
 # Errors of what depends on the condition of the matrix, in roundings times its estimate.
 FORWARD_ROUNDINGS = 10
 
-# The order in which a user wrote a matrix is only tried up to here: its fill has no bound.
+# The natural ordering is tried up to this order of a matrix only: its fill has no bound.
 NATURAL_LIMIT = 5000
 
 
 class CommandError(Exception):
-    """What the user is told in one line, with exit status 2."""
+    """End the command with one line for the user, and exit status 2."""
 
 
 class Step(NamedTuple):
-    """One line of the table of steps; `error` is compared with `limit`."""
+    """Hold one line of the table of steps; `error` is compared with `limit`."""
 
     name: str
     seconds: float
@@ -80,18 +80,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read the output has seen enough; what is left to flush at exit goes nowhere.
+        # The reader of the output has closed it: the rest, flushed at exit, goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return status
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run a command that has been parsed; returns the exit status."""
+    """Run a command that has been parsed, and return the exit status."""
     with warnings.catch_warnings(record=True) as doubts:
         warnings.simplefilter("always", LinAlgWarning)
         try:
-            thread_count()  # starting the workers belongs to no matrix
+            thread_count()  # the time of starting the workers belongs to no step
         except ValueError as error:  # the environment variable
             return refuse(str(error))
         try:
@@ -110,6 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def refuse(message: str) -> int:
+    """Print an error, and return exit status 2."""
     print(f"sparsechol: error: {message}", file=sys.stderr)
     return 2
 
@@ -138,7 +139,7 @@ def parser() -> argparse.ArgumentParser:
     )
     info.add_argument("file", metavar="FILE", help="FILE.mtx or FILE.mtx.gz")
     info.add_argument(
-        "--ordering", choices=methods(), default="auto", help="order of the steps (default auto)"
+        "--ordering", choices=methods(), default="auto", help="ordering of the steps (default auto)"
     )
     info.set_defaults(run=run_info)
     for one in (demo, info):
@@ -158,7 +159,7 @@ def unknowns(text: str) -> int:
 
 
 def run_demo(arguments: argparse.Namespace) -> bool:
-    """The demonstration; returns whether all checks passed."""
+    """Run the demonstration, and return whether all checks passed."""
     nx = max(2, round(math.sqrt(arguments.n)))
     ny = max(2, math.ceil(arguments.n / nx))
     A, seconds = timed("mesh and model", matern_spde, nx, ny, range_=0.1, seed=0)
@@ -170,7 +171,7 @@ def run_demo(arguments: argparse.Namespace) -> bool:
 
 
 def run_info(arguments: argparse.Namespace) -> bool:
-    """The look at a user's matrix; returns whether all checks passed."""
+    """Analyze and factor a user's matrix, and return whether all checks passed."""
     if arguments.ordering == "metis" and not have_metis():
         raise CommandError(
             '--ordering metis needs pymetis: python -m pip install "sparsechol[metis]"'
@@ -195,7 +196,7 @@ def require_matplotlib(path: str | None) -> None:
 
 
 def read_matrix(path: str) -> tuple[csc_array, bool]:
-    """The matrix of a Matrix Market file, and whether the file holds both triangles."""
+    """Read a Matrix Market file, and whether it holds both triangles."""
     if not os.path.exists(path):
         raise CommandError(f"{path}: no such file")
     try:
@@ -218,7 +219,7 @@ def read_matrix(path: str) -> tuple[csc_array, bool]:
 
 
 def analyze_checked(A: csc_array, general: bool) -> SymbolicFactor:
-    """Analysis of a matrix that is known to be symmetric and finite afterwards."""
+    """Analyze a matrix, and make sure that it is symmetric and finite."""
     try:
         symbolic = analyze(A, check_symmetric=general)
         symbolic.values(A)
@@ -228,10 +229,10 @@ def analyze_checked(A: csc_array, general: bool) -> SymbolicFactor:
 
 
 def show_orderings(A: csc_array, auto: Ordering) -> None:
-    """Table of the orderings available, and which of them 'auto' takes."""
+    """Print the table of orderings, and which of them 'auto' takes."""
     rows = []
     for method in available_orderings(A.shape[0]):
-        symbolic, analysis = timed(f"analysis ({method})", analyze, A, method)
+        symbolic, analysis = timed(f"analysis ({method})", analyze, A, ordering=method)
         _, factorization = timed(f"factorization ({method})", symbolic.factorize, A)
         rows.append(
             (
@@ -242,12 +243,12 @@ def show_orderings(A: csc_array, auto: Ordering) -> None:
                 format_seconds(factorization),
             )
         )
-    show_table(("order", "nnz(L)", "flops", "analysis", "factorization"), rows, "lrrrr")
+    show_table(("ordering", "nnz(L)", "flops", "analysis", "factorization"), rows, "lrrrr")
     print(f"auto takes {auto.method}: {auto.reason}")
 
 
 def available_orderings(n: int) -> list[str]:
-    """Orderings that can be tried on a matrix of order n."""
+    """Return the orderings that can be tried on a matrix of order n."""
     methods = ["amd", "nested_dissection"]
     if have_metis():
         methods.append("metis")
@@ -257,7 +258,7 @@ def available_orderings(n: int) -> list[str]:
 
 
 def show_steps(A: csc_array, ordering: str, path: str | None) -> bool:
-    """Run, time and check each step, print the table, draw; returns whether all checks passed."""
+    """Run, time and check each step, print and draw; return whether all checks passed."""
     symbolic, analysis = timed("analysis", analyze, A, ordering=ordering)
     F, factorization = timed("factorization", symbolic.factorize, A)
     with progress("condition number"):
@@ -269,7 +270,7 @@ def show_steps(A: csc_array, ordering: str, path: str | None) -> bool:
         solve_step(F, A),
         logdet_step(F, A, limit),
         partial_inverse_step(F, A, limit),
-        update_step(F, A),
+        refactorization_step(F, A),
     ]
     header = ("step", "time", "result", "check", "error")
     show_table(header, [step.cells() for step in steps], "lrlll")
@@ -287,7 +288,7 @@ def analysis_step(symbolic: SymbolicFactor, seconds: float) -> Step:
 
 
 def factorization_step(F: CholeskyFactor, A: csc_array, seconds: float) -> Step:
-    symbolic = F.symbolic
+    symbolic = F.pattern
     size = (symbolic.memory.factor + symbolic.memory.workspace) / 1e6
     result = f"{symbolic.flops / 1e9:.3g} Gflop, {rate(symbolic.flops, seconds)}, {size:.1f} MB"
     return Step("factorization", seconds, result, *product_check(F, A))
@@ -314,21 +315,21 @@ def partial_inverse_step(F: CholeskyFactor, A: csc_array, limit: float) -> Step:
     Z, seconds = timed("partial inverse", F.partial_inverse)
     n = A.shape[0]
     error = abs((A * Z.conj()).sum() - n) / n
-    result = f"{Z.nnz:,} entries, {rate(2 * F.symbolic.flops, seconds)}"
+    result = f"{Z.nnz:,} entries, {rate(2 * F.pattern.flops, seconds)}"
     return Step("partial inverse", seconds, result, "trace(A Z) = n", error, limit)
 
 
-def update_step(F: CholeskyFactor, A: csc_array) -> Step:
-    """Refactorization with other values: A scaled from both sides."""
+def refactorization_step(F: CholeskyFactor, A: csc_array) -> Step:
+    """Refactorize with other values: A scaled from both sides."""
     scale = diags_array(np.random.default_rng(1).uniform(0.5, 2, A.shape[0]))
     other = csc_array(scale @ A @ scale)
     _, seconds = timed("refactorization", F.refactorize, other)
-    result = f"other values, {rate(F.symbolic.flops, seconds)}"
+    result = f"other values, {rate(F.pattern.flops, seconds)}"
     return Step("refactorization", seconds, result, *product_check(F, other))
 
 
 def product_check(F: CholeskyFactor, A: csc_array) -> tuple[str, float, float]:
-    """Whether the factor is one: the product with a random vector, its error and the limit."""
+    """Check the factor by a product with a random vector; return name, error and limit."""
     v = random_vector(A)
     with progress("check of the factor"):
         L = F.L
@@ -340,7 +341,7 @@ def product_check(F: CholeskyFactor, A: csc_array) -> tuple[str, float, float]:
 
 
 def shuffled_logdet(A: csc_array) -> float:
-    """Log-determinant of A with its rows in random order: another tree, other roundings."""
+    """Compute the log-determinant with rows in random order: another tree, other roundings."""
     shuffle = np.random.default_rng(2).permutation(A.shape[0])
     return cholesky(A[shuffle][:, shuffle], ordering="amd").logdet()
 

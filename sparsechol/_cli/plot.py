@@ -51,7 +51,7 @@ def plot(symbolic: SymbolicFactor, path: str | PathLike) -> None:
 
 
 def draw_matrix(ax: Axes, symbolic: SymbolicFactor) -> None:
-    """Pattern of A, both triangles."""
+    """Draw the pattern of A, both triangles."""
     n = symbolic.shape[0]
     lower = cell_counts(symbolic.indptr, symbolic.indices, n)
     counts = lower + lower.T - np.diag(np.bincount(cell_of(np.arange(n), n)))
@@ -60,7 +60,7 @@ def draw_matrix(ax: Axes, symbolic: SymbolicFactor) -> None:
 
 
 def draw_factor(ax: Axes, symbolic: SymbolicFactor) -> None:
-    """Pattern of L in the order of `perm`."""
+    """Draw the pattern of L in the order of `perm`."""
     n = symbolic.shape[0]
     counts = cell_counts(*symbolic.factor_pattern(), n)
     fill = symbolic.nnz / symbolic.indices.shape[0]
@@ -69,7 +69,7 @@ def draw_factor(ax: Axes, symbolic: SymbolicFactor) -> None:
 
 
 def draw_supernodes(ax: Axes, symbolic: SymbolicFactor) -> None:
-    """Supernodes of L, each with the color of its number of columns."""
+    """Draw the supernodes of L, each with the color of its number of columns."""
     n, first = symbolic.shape[0], symbolic._first
     count = first.shape[0] - 1
     scale = LogNorm(1, max(2, np.diff(first).max()))
@@ -90,7 +90,7 @@ def draw_supernodes(ax: Axes, symbolic: SymbolicFactor) -> None:
 
 
 def show_counts(ax: Axes, counts: np.ndarray, n: int, title: str) -> None:
-    """An image of entries a cell, with a color bar where a cell can hold more than one."""
+    """Show an image of entries a cell, with a color bar if a cell can hold several."""
     several = n > CELLS
     scale = LogNorm(1 if several else 0.5, max(2, counts.max()))
     image = show_image(ax, counts, 0, n, BLUES, scale)
@@ -102,7 +102,7 @@ def show_counts(ax: Axes, counts: np.ndarray, n: int, title: str) -> None:
 def show_image(
     ax: Axes, cells: np.ndarray, start: int, stop: int, colors: str | Colormap, scale: LogNorm
 ) -> AxesImage:
-    """The positive cells of an image of rows and columns from `start` to `stop`."""
+    """Show the positive cells of an image of rows and columns from `start` to `stop`."""
     extent = (start - 0.5, stop - 0.5, stop - 0.5, start - 0.5)
     ax.tick_params(labelsize="small")
     masked = np.ma.masked_equal(cells, 0)
@@ -110,18 +110,18 @@ def show_image(
 
 
 def color_bar(ax: Axes, image: AxesImage, label: str) -> None:
-    """Color bar below a panel; it takes no room from it, so that the three stay in line."""
+    """Draw a color bar below a panel, outside of its room, so that the three stay in line."""
     place = ax.inset_axes((0.15, -0.09, 0.7, 0.02))
     ax.figure.colorbar(image, cax=place, label=label, orientation="horizontal")
 
 
 def cell_of(index: np.ndarray, n: int) -> np.ndarray:
-    """Cell of the image in which rows (or columns) of a matrix of order n lie."""
+    """Return the cell of the image for each row (or column) of a matrix of order n."""
     return index.astype(np.int64) * min(n, CELLS) // n
 
 
 def cell_counts(indptr: np.ndarray, indices: np.ndarray, n: int) -> np.ndarray:
-    """Entries of a CSC pattern in each cell of the image."""
+    """Count the entries of a CSC pattern in each cell of the image."""
     size = min(n, CELLS)
     column = np.repeat(cell_of(np.arange(n), n), np.diff(indptr))
     flat = cell_of(indices, n) * size + column
@@ -129,7 +129,7 @@ def cell_counts(indptr: np.ndarray, indices: np.ndarray, n: int) -> np.ndarray:
 
 
 def supernode_widths(symbolic: SymbolicFactor, start: int) -> np.ndarray:
-    """Columns of the widest supernode in each cell of an image; 0 where there is none.
+    """Return the columns of the widest supernode in each cell of an image, or 0.
 
     The image shows the rows and columns from `start`, the first column of a supernode.
     """
@@ -155,7 +155,7 @@ def supernode_widths(symbolic: SymbolicFactor, start: int) -> np.ndarray:
 
 
 def outline_supernodes(ax: Axes, symbolic: SymbolicFactor, start: int) -> None:
-    """Outlines of the diagonal block and each longer run of rows of the supernodes shown."""
+    """Outline the diagonal block and each longer run of rows of the supernodes shown."""
     first = symbolic._first
     arrays = symbolic._structure.arrays
     visible = max(1, (symbolic.shape[0] - start) / 60)

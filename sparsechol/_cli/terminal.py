@@ -1,4 +1,4 @@
-"""What the command writes: progress on stderr, tables on stdout, with rich or without."""
+"""Output of the command: progress on stderr, tables on stdout, with rich or without."""
 
 import shutil
 import sys
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def timed(what: str, function: Callable[..., Any], *args: Any, **options: Any) -> tuple[Any, float]:
-    """The result of a call and the seconds it took; says what is going on meanwhile."""
+    """Call a function under a progress line; return its result and the seconds it took."""
     with progress(what):
         start = time.perf_counter()
         result = function(*args, **options)
@@ -20,7 +20,7 @@ def timed(what: str, function: Callable[..., Any], *args: Any, **options: Any) -
 
 @contextmanager
 def progress(what: str) -> Iterator[None]:
-    """A spinner on a terminal, a plain line elsewhere; on stderr, so that tables can be piped."""
+    """Show a spinner on a terminal, a plain line elsewhere; on stderr: tables can be piped."""
     console = rich_console(stderr=True)
     if console is None:
         print(f"{what} ...", file=sys.stderr, flush=True)
@@ -31,7 +31,7 @@ def progress(what: str) -> Iterator[None]:
 
 
 def rich_console(stderr: bool = False) -> Any:
-    """A rich console, or None where rich is not installed or there is no terminal."""
+    """Return a rich console, or None where rich is not installed or there is no terminal."""
     try:
         from rich.console import Console
     except ImportError:
@@ -41,7 +41,7 @@ def rich_console(stderr: bool = False) -> Any:
 
 
 def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> None:
-    """Print a table; `align` has 'l' or 'r' for each column, and those with 'l' may be wrapped."""
+    """Print a table; `align` has 'l' or 'r' for each column. Columns with 'l' may be wrapped."""
     console = rich_console()
     space = shutil.get_terminal_size((100, 24)).columns if console is None else console.width
     widths = column_widths(header, rows, align, space)
@@ -62,7 +62,7 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str)
 def plain_table(
     header: Sequence[str], rows: Sequence[Sequence[str]], align: str, widths: Sequence[int]
 ) -> str:
-    """The table as text."""
+    """Return the table as text."""
     lines = []
     for row in (header, ["-" * width for width in widths], *rows):
         wrapped = [textwrap.wrap(cell, width) for cell, width in zip(row, widths, strict=True)]
@@ -78,7 +78,7 @@ def plain_table(
 def column_widths(
     header: Sequence[str], rows: Sequence[Sequence[str]], align: str, space: int
 ) -> list[int]:
-    """Widths of the columns: the widest give way, down to their longest word, until all fit."""
+    """Return column widths: the widest shrink, down to their longest word, until all fit."""
     columns = list(zip(header, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
     least = [

@@ -1,64 +1,40 @@
 """CholeskyFactor: the numeric factor that a user holds."""
 
 import math
-import os
-import sys
-import warnings
 from itertools import pairwise
 from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import LinAlgWarning
 from scipy.sparse import coo_array, csc_array, hstack, issparse
 from scipy.sparse.linalg import LinearOperator
 
-from .._core.numeric import factorize as _factorize
-from .._core.numeric import packing, partial_inverse, solve
-from .._core.numeric.factorize import REFUSED_ROUNDINGS
-from .._core.numeric.solve import BLOCK
-from .._core.parallel.threads import thread_count
-from .._exceptions import NotPositiveDefiniteError
-from . import symbolic_factor as _symbolic
-from .factor_base import Panels, allocate
-from .input import as_scipy, dense_rhs, sparse_rhs
+from .. import derivatives
+from .._core.numeric import packing, solve
+from .factor_base import RHS_BLOCK, FactorBase
+from .input import as_scipy, dense_rhs, row_numbers, sparse_rhs
 from .packed_values import sorted_csc
 
-# A pivot is warned of below the most that rounding can leave of a zero pivot (n roundings, but no
-# more than this, or large float32 problems would always warn).
-DOUBTFUL_ROUNDINGS = 10_000
-
-# No right-hand side is known to be zero anywhere (see numeric.solve.forward).
-EVERYTHING = np.empty(0, dtype=np.uint8)
-
-EPS = {dtype: float(np.finfo(dtype).eps) for dtype in map(np.dtype, "fdFD")}
-
-
-def doubtful(n: int, dtype) -> float:
-    """Part of a diagonal entry that rounding may have left where elimination leaves no more."""
-    return min(n, DOUBTFUL_ROUNDINGS) * EPS[dtype]
-
-
-# A solve costs about this many times nnz(L) in units of the factorization's flops: it is bound by
-# memory, and there are two sweeps.
+# A solve costs about this many times nnz(L) in units of the factorization's flops: memory bounds
+# it, and there are two substitutions.
 SOLVE_COST = 4
 
 
-class CholeskyFactor(Panels):
-    """Cholesky factor of a symmetric (Hermitian) positive definite matrix, ``P A P^T = L L^H``.
+class CholeskyFactor(FactorBase):
+    """Hold the Cholesky factor of a symmetric (Hermitian) positive definite matrix.
 
-    Made by `cholesky` or `SymbolicFactor.factorize`. Any number of threads may use one factor at
-    the same time, except while one of them runs `refactorize`. Picklable. All methods release the
-    GIL.
+    `cholesky` and `SymbolicFactor.factorize` make it: ``P A P^T = L L^H``. Any number of threads
+    may use one factor at the same time, except while one of them runs `refactorize`. A factor can
+    be pickled. All methods release the GIL.
 
-    The precision of the factor is the precision of everything computed from it: with a float32
-    factor results are float32 (complex64 for complex right-hand sides).
+    Results have the precision of the factor: with a float32 factor they are float32, or complex64
+    for complex right-hand sides.
 
     Attributes
     ----------
-    symbolic : SymbolicFactor
-        The analysis, shared by all factors of the same pattern.
+    pattern : SymbolicFactor
+        The analyzed pattern, shared by all factors of the same pattern.
     shape : tuple of int
     dtype : dtype
     perm : (n,) int32 ndarray
@@ -67,63 +43,28 @@ class CholeskyFactor(Panels):
         Entries of L.
     """
 
-    def __init__(
-        self, symbolic: "_symbolic.SymbolicFactor", packed: np.ndarray, threads: int | None = None
-    ):
-        structure = symbolic._structure
-        length = _factorize.workspace(structure, 1, _useful_threads(structure, threads))
-        # One block, for which large pages are worth while.
-        block = allocate(structure.size + length, packed.dtype, "the factor and its workspace")
-        self._start(symbolic, block[: structure.size])
-        self._work = block[structure.size :]
-        self._set(packed, threads)
-
-    def _set(self, packed, threads) -> None:
-        """Factor packed values; the factor is unusable if that fails."""
-        structure = self.symbolic._structure
-        threads = _useful_threads(structure, threads)
-        self._values = None
-        work = self._workspace(_factorize.workspace(structure, 1, threads))
-        [failed], [row], [value] = _factorize.factorize(
-            structure, packed[None], self._flat[None], work, threads
-        )
-        weakest = judge(self.symbolic, packed, failed, row, value)
-        self._values = packed
-        if weakest is not None:
-            warnings.warn(weakest, LinAlgWarning, stacklevel=callers_level())
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.symbolic.shape
-
-    @property
-    def perm(self) -> np.ndarray:
-        return self.symbolic.perm
-
-    @property
-    def nnz(self) -> int:
-        return self.symbolic.nnz
+    _is_batch = False
 
     def __repr__(self) -> str:
         return f"<CholeskyFactor of shape {self.shape}, {self.dtype}: {self.nnz} entries in L>"
 
     def refactorize(
-        self, A: Any, lower: bool = True, threads: int | None = None
+        self, A: Any, *, lower: bool = True, threads: int | None = None
     ) -> "CholeskyFactor":
         """Factor another matrix of the same pattern in place.
 
-        Nothing of the size of the factor is allocated, unless more threads are used than before.
-        If the matrix is refused, this factor is
-        unusable until `refactorize` succeeds; a matrix whose pattern, shape or values are refused
-        before the factorization leaves it as it was.
+        The memory of the factor is reused. If A is not positive definite, the factor cannot be
+        used until the next successful call. If A has the wrong shape, a nonzero outside the
+        pattern, NaN or infinity, an error is raised and the old factor stays valid.
 
         Parameters
         ----------
         A : (n, n) sparse or dense matrix, or ndarray of packed values
             As for `SymbolicFactor.factorize`; converted to the dtype of this factor.
         lower : bool, optional
+            Which triangle of a matrix is read; packed values are always the lower one.
         threads : int, optional
-            Most threads to use, see `cholesky`.
+            Most threads to use, see `cholesky`. More threads than before take more workspace.
 
         Returns
         -------
@@ -135,28 +76,24 @@ class CholeskyFactor(Panels):
         NotPositiveDefiniteError, PatternMismatchError, ValueError, TypeError
             As for `cholesky`. TypeError also if a complex matrix meets a real factor.
         """
-        packed = self.symbolic._packed(A, lower, self.dtype)
-        with self._lock:
-            if not self._flat.flags.writeable:  # unpickled from read-only memory
-                self._flat = allocate(self._flat.size, self.dtype, "the factor")
-            self._set(packed, threads)
+        self._refactorize(self.pattern._packed(A, lower, self.dtype)[None], threads)
         return self
 
     def copy(self) -> "CholeskyFactor":
-        """An independent factor of the same matrix; the analysis is shared."""
+        """Return an independent factor of the same matrix; the analyzed pattern is shared."""
         other = object.__new__(type(self))
-        other.__setstate__(self.__getstate__() | {"_flat": self._flat.copy()})
+        other.__setstate__(self.__getstate__() | {"_panels": self._panels.copy()})
         return other
 
     __copy__ = copy
 
-    def solve(self, b: Any, threads: int | None = None) -> Any:
+    def solve(self, b: Any, *, threads: int | None = None) -> Any:
         """Solve ``A x = b``.
 
         Parameters
         ----------
         b : (n,) or (n, k) array_like, or sparse array or matrix
-            Any layout; not modified. Complex right-hand sides are allowed with a real factor.
+            Any layout; not modified. A real factor takes complex right-hand sides too.
         threads : int, optional
             Most threads to use, see `cholesky`.
 
@@ -177,17 +114,17 @@ class CholeskyFactor(Panels):
         >>> F.solve([2.0, 9.0])
         array([-0.5,  2. ])
         """
-        order = self.symbolic._order
-        return self._columnwise(b, True, True, order, order, threads=threads)
+        return self._columnwise(b, self._both_triangles(), threads)
 
     def solve_triangular(
         self,
         b: Any,
+        *,
         trans: Literal["N", "T", "C", 0, 1, 2] = "N",
         permute: bool = True,
         threads: int | None = None,
     ) -> Any:
-        """Solve with the triangular factor, as sampling and whitening need it.
+        """Solve with the triangular factor, as for sampling and whitening.
 
         Parameters
         ----------
@@ -218,111 +155,42 @@ class CholeskyFactor(Panels):
         >>> np.allclose(F.solve_triangular(F.solve_triangular(b), trans="T"), F.solve(b))
         True
         """
-        order, post = self.symbolic._order, self.symbolic._post
-        if trans in ("N", 0):
-            inward = order if permute else post
-            return self._columnwise(b, True, False, inward, post, threads=threads)
-        if trans not in ("T", "C", 1, 2):
-            raise ValueError(f"trans must be 'N', 'T', 'C', 0, 1 or 2, not {trans!r}")
-        plain = trans in ("T", 1)
-        outward = order if permute else post
-        return self._columnwise(b, False, True, post, outward, plain, threads)
+        return self._columnwise(b, self._one_triangle(trans, permute), threads)
 
-    def _columnwise(self, b, lower, upper, inward, outward, conjugate=False, threads=None):
-        """Solve with L and/or L^H for dense or sparse b (`conjugate`: conj(solve(conj(b))))."""
+    def _columnwise(self, b, system, threads):
+        """Solve for dense or sparse b."""
         if issparse(b):
-            return self._sparse_columns(b, lower, upper, inward, outward, conjugate, threads)
-        kind = np.result_type(self.dtype, np.complex64) if np.iscomplexobj(b) else self.dtype
-        columns, shape = dense_rhs(b, self.shape[0], kind, order="F")
-        x = self._solve(columns, lower, upper, inward, outward, conjugate, threads)
-        return x.reshape(shape)
-
-    def _solve(
-        self,
-        columns,
-        lower,
-        upper,
-        inward,
-        outward,
-        conjugate=False,
-        threads=None,
-        reached=EVERYTHING,
-    ):
-        """The same for a fresh (n, k) array in Fortran order, which is overwritten."""
-        if columns.dtype != self.dtype:
-            # A real factor acts on the real and the imaginary part alike.
-            parts = np.asfortranarray(np.hstack([columns.real, columns.imag]))
-            parts = self._solve(
-                parts, lower, upper, inward, outward, threads=threads, reached=reached
-            )
-            k = columns.shape[1]
-            columns.real, columns.imag = parts[:, :k], parts[:, k:]
-            return columns
-        structure = self.symbolic._structure
-        block = max(1, min(BLOCK, columns.shape[1]))
-        threads = _useful_threads(structure, threads, columns.shape[1])
-        work = np.empty(solve.workspace(structure, block, threads), dtype=self.dtype)
-        complex_conjugate = conjugate and self.dtype.kind == "c"
-        if complex_conjugate:
-            np.conjugate(columns, out=columns)
-        solve.solve(
-            structure,
-            self._l[None],
-            columns[None],
-            work,
-            lower,
-            upper,
-            inward,
-            outward,
-            reached,
-            block,
-            threads,
+            return self._sparse_columns(b, system, threads)
+        columns, shape = dense_rhs(
+            b, self.shape[0], self._vector_dtype(np.iscomplexobj(b)), order="F"
         )
-        if complex_conjugate:
-            np.conjugate(columns, out=columns)
-        return columns
+        return self._solve(columns[None], system, threads)[0].reshape(shape)
 
-    def _sparse_columns(self, b, lower, upper, inward, outward, conjugate, threads):
-        """Sparse right-hand sides, a block of dense columns at a time."""
+    def _sparse_columns(self, b, system, threads):
+        """Solve for sparse right-hand sides, a block of dense columns at a time."""
         n = self.shape[0]
-        kind = np.result_type(self.dtype, np.complex64) if b.dtype.kind == "c" else self.dtype
+        kind = self._vector_dtype(b.dtype.kind == "c")
         B = as_scipy(sparse_rhs(b, n, kind))
         pieces = []
-        for j in range(0, B.shape[1], BLOCK):
-            block = B[:, j : j + BLOCK]
+        for j in range(0, B.shape[1], RHS_BLOCK):
+            block = B[:, j : j + RHS_BLOCK]
             dense = np.asfortranarray(block.toarray())
-            reached = solve.reach(
-                self.symbolic._structure, inward, block.indices.astype(np.int32, copy=False)
-            )
-            x = self._solve(dense, lower, upper, inward, outward, conjugate, threads, reached)
-            pieces.append(csc_array(x))
+            rows = block.indices.astype(np.int32, copy=False)
+            reached = solve.reach(self.pattern._structure, system.inward, rows)
+            pieces.append(csc_array(self._solve(dense[None], system, threads, reached)[0]))
         x = _hstack(pieces, n, kind)
         return coo_array((x.data, (x.indices,)), shape=(n,)) if b.ndim == 1 else x
 
-    def logdet(self) -> float:
-        """Logarithm of the determinant of A, in float64.
-
-        Examples
-        --------
-        >>> import numpy as np, sparsechol as sc
-        >>> F = sc.cholesky(np.diag([1.0, 2.0, 3.0]))
-        >>> round(F.logdet(), 12)
-        1.791759469228
-        """
-        out = np.empty(1)
-        solve.logdet(self.symbolic._structure, self._l[None], out)
-        return float(out[0])
-
     def partial_inverse(
-        self, pattern: Literal["matrix", "factor"] = "matrix", threads: int | None = None
+        self, *, entries: Literal["matrix", "factor"] = "matrix", threads: int | None = None
     ) -> csc_array:
-        """Entries of ``A^-1`` on the pattern of A, or on that of L and its transpose.
+        """Compute the entries of ``A^-1`` on the pattern of A, or of L and its transpose.
 
         Parameters
         ----------
-        pattern : {'matrix', 'factor'}, optional
-            'matrix': every entry of A as analyzed. 'factor': every entry of ``L + L^T``, brought
-            to the numbering of A; more entries for no more work.
+        entries : {'matrix', 'factor'}, optional
+            'matrix': every entry of A as analyzed. 'factor': every entry of ``L + L^T``, in the
+            numbering of A; these are more entries for no more work.
         threads : int, optional
             Most threads to use, see `cholesky`.
 
@@ -347,18 +215,15 @@ class CholeskyFactor(Panels):
                [0. , 0.8, 1.2, 0.6],
                [0. , 0. , 0.6, 0.8]])
         """
-        symbolic = self.symbolic
-        if pattern == "matrix":
-            packed = np.empty(symbolic.indices.shape[0], dtype=self.dtype)
-            packing.gather_values(symbolic._structure, self._inverse(threads)[None], packed[None])
-            return symbolic._symmetric(packed)
-        if pattern != "factor":
-            raise ValueError(f"pattern must be 'matrix' or 'factor', not {pattern!r}")
-        return self._on_factor(self._inverse(threads))
+        if entries == "matrix":
+            return self.pattern._symmetric(self._on_pattern(self._inverse(threads))[0])
+        if entries != "factor":
+            raise ValueError(f"entries must be 'matrix' or 'factor', not {entries!r}")
+        return self._on_factor(self._inverse(threads)[0])
 
-    def _on_factor(self, flat) -> csc_array:
-        """The Hermitian matrix whose lower triangle flat panels are, in the numbering of A."""
-        Z = self._factor_matrix(flat)
+    def _on_factor(self, panels) -> csc_array:
+        """Return the Hermitian matrix whose lower triangle panels are, in the numbering of A."""
+        Z = self._factor_matrix(panels)
         row, column = self.perm[Z.indices], np.repeat(self.perm, np.diff(Z.indptr))
         strict = row != column
         rows = np.concatenate([row, column[strict]])
@@ -366,48 +231,15 @@ class CholeskyFactor(Panels):
         data = np.concatenate([Z.data, Z.data[strict].conj()])
         return coo_array((data, (rows, columns)), shape=self.shape).tocsc()
 
-    def diag_inverse(self, threads: int | None = None) -> np.ndarray:
-        """Diagonal of ``A^-1``: the marginal variances of N(0, A^-1).
-
-        Parameters
-        ----------
-        threads : int, optional
-            Most threads to use, see `cholesky`.
-
-        Returns
-        -------
-        (n,) real ndarray
-
-        Examples
-        --------
-        >>> import numpy as np, sparsechol as sc
-        >>> sc.cholesky(np.array([[2.0, 1.0], [1.0, 2.0]])).diag_inverse().round(6)
-        array([0.666667, 0.666667])
-        """
-        out = np.empty(self.shape[0], dtype=np.finfo(self.dtype).dtype)
-        packing.gather_diagonal(self.symbolic._structure, self._inverse(threads)[None], out[None])
-        return out
-
-    def _inverse(self, threads) -> np.ndarray:
-        """Panels of the partial inverse."""
-        structure = self.symbolic._structure
-        threads = _useful_threads(structure, threads)
-        flat = allocate(structure.size, self.dtype, "the partial inverse")
-        work = allocate(
-            partial_inverse.workspace(structure, 1, threads), self.dtype, "the workspace"
-        )
-        partial_inverse.partial_inverse(structure, self._l[None], flat[None], work, threads)
-        return flat
-
     def inverse_entries(
-        self, rows: ArrayLike, cols: ArrayLike, threads: int | None = None
+        self, rows: ArrayLike, columns: ArrayLike, *, threads: int | None = None
     ) -> np.ndarray:
-        """Any entries of ``A^-1``, also outside every pattern.
+        """Compute any entries of ``A^-1``, also outside every pattern.
 
         Parameters
         ----------
-        rows, cols : array_like of int
-            Broadcast against each other; negative ones count from the end.
+        rows, columns : array_like of int
+            Broadcast against each other; negative numbers count from the end.
         threads : int, optional
             Most threads to use, see `cholesky`.
 
@@ -422,9 +254,8 @@ class CholeskyFactor(Panels):
 
         Notes
         -----
-        Entries on the pattern of L come from one partial inverse where they stand in so many
-        columns that it is cheaper; all others from one solve for each distinct column (or row,
-        whichever are fewer).
+        Each distinct column (or row, whichever are fewer) costs one solve. Entries on the pattern
+        of L come from one partial inverse instead, if that is cheaper.
 
         Examples
         --------
@@ -433,45 +264,45 @@ class CholeskyFactor(Panels):
         >>> F.inverse_entries([0, 0], [0, 1]).round(6)
         array([ 0.666667, -0.333333])
         """
-        n = self.shape[0]
-        rows, cols = np.broadcast_arrays(row_numbers(rows, n), row_numbers(cols, n))
+        n, structure = self.shape[0], self.pattern._structure
+        rows, columns = np.broadcast_arrays(row_numbers(rows, n), row_numbers(columns, n))
         out = np.empty(rows.size, dtype=self.dtype)
-        row, col = rows.ravel(), cols.ravel()
-        structure, symbolic = self.symbolic._structure, self.symbolic
+        row, column = rows.ravel(), columns.ravel()
         position = np.empty(row.size, dtype=np.int64)
-        packing.find_entries(structure, row, col, position)
+        packing.find_entries(structure, row, column, position)
         inside = position != packing.ABSENT
-        columns = min(np.unique(row[inside]).size, np.unique(col[inside]).size)
-        if columns * SOLVE_COST * symbolic.nnz > symbolic.flops:
-            packing.read_entries(self._inverse(threads), position, out)
+        solves = min(np.unique(row[inside]).size, np.unique(column[inside]).size)
+        if solves * SOLVE_COST * self.nnz > self.pattern.flops:
+            packing.read_entries(self._inverse(threads)[0], position, out)
         else:
             inside[:] = False
         rest = np.flatnonzero(~inside)
-        out[rest] = self._entries_by_solves(row[rest], col[rest], threads)
+        out[rest] = self._entries_by_solves(row[rest], column[rest], threads)
         return out.reshape(rows.shape)
 
-    def _entries_by_solves(self, row, col, threads):
-        """Entries of the inverse by one solve for each distinct column or row."""
-        flip = np.unique(row).size < np.unique(col).size
+    def _entries_by_solves(self, row, column, threads):
+        """Compute entries of the inverse by one solve for each distinct column or row."""
+        flip = np.unique(row).size < np.unique(column).size
         if flip:
-            row, col = col, row
-        distinct, which = np.unique(col, return_inverse=True)
-        order = np.argsort(which, kind="stable")
-        bounds = np.searchsorted(which[order], np.arange(0, distinct.size + BLOCK, BLOCK))
+            row, column = column, row
+        distinct, which = np.unique(column, return_inverse=True)
+        by_column = np.argsort(which, kind="stable")
+        starts = np.arange(0, distinct.size + RHS_BLOCK, RHS_BLOCK)
+        bounds = np.searchsorted(which[by_column], starts)
         out = np.empty(row.size, dtype=self.dtype)
-        for j, (begin, end) in enumerate(pairwise(bounds)):
-            chosen = distinct[j * BLOCK : (j + 1) * BLOCK]
+        for start, (begin, end) in zip(starts[:-1], pairwise(bounds), strict=True):
+            chosen = distinct[start : start + RHS_BLOCK]
             unit = np.zeros((self.shape[0], chosen.size), dtype=self.dtype, order="F")
             unit[chosen, np.arange(chosen.size)] = 1
-            places = self.symbolic._order
-            x = self._solve(unit, True, True, places, places, threads=threads)
-            entries = order[begin:end]
-            out[entries] = x[row[entries], which[entries] - j * BLOCK]
+            x = self._solve(unit[None], self._both_triangles(), threads)[0]
+            entries = by_column[begin:end]
+            out[entries] = x[row[entries], which[entries] - start]
         return out.conj() if flip else out
 
     def sample(
         self,
         size: int | tuple[int, ...] | None = None,
+        *,
         rng: Any = None,
         threads: int | None = None,
     ) -> np.ndarray:
@@ -480,7 +311,7 @@ class CholeskyFactor(Panels):
         Parameters
         ----------
         size : int or tuple of int, optional
-            Shape of the draws; by default a single one.
+            Shape of the draws; by default a single draw.
         rng : numpy.random.Generator or seed, optional
         threads : int, optional
             Most threads to use, see `cholesky`.
@@ -510,25 +341,24 @@ class CholeskyFactor(Panels):
         if self.dtype.kind == "c":
             z = (z + 1j * rng.standard_normal((count, n))) * np.sqrt(0.5)
         columns = np.asfortranarray(z.T.astype(self.dtype))
-        symbolic = self.symbolic
-        x = self._solve(columns, False, True, symbolic._post, symbolic._order, threads=threads)
+        x = self._solve(columns[None], self._one_triangle("C", permute=True), threads)[0]
         return np.ascontiguousarray(x.T).reshape(*shape, n)
 
     @property
     def L(self) -> csc_array:
         """Lower triangular factor, ``L @ L.conj().T == A[perm][:, perm]``; made at each call."""
-        return self._factor_matrix(self._l)
+        return self._factor_matrix(self._valid_panels[0])
 
-    def _factor_matrix(self, flat) -> csc_array:
-        """Flat panels as a lower triangle in the order of `perm`."""
-        symbolic = self.symbolic
-        indptr, indices = symbolic.factor_pattern()
+    def _factor_matrix(self, panels) -> csc_array:
+        """Return panels as a lower triangle in the order of `perm`."""
+        pattern = self.pattern
+        indptr, indices = pattern.factor_pattern()
         data = np.empty(indices.shape[0], dtype=self.dtype)
-        packing.gather_factor(symbolic._structure, flat, symbolic._post, indptr, indices, data)
+        packing.gather_factor(pattern._structure, panels, pattern._post, indptr, indices, data)
         return sorted_csc(data, indices, indptr, self.shape)
 
     def to_linear_operator(self) -> LinearOperator:
-        """``A^-1`` as a `scipy.sparse.linalg.LinearOperator`: a preconditioner, for instance."""
+        """Return ``A^-1`` as a `scipy.sparse.linalg.LinearOperator`, as preconditioners are."""
         return LinearOperator(
             self.shape,
             matvec=self.solve,
@@ -539,9 +369,10 @@ class CholeskyFactor(Panels):
         )
 
     def condest(self) -> float:
-        """Estimate of the condition number of A in the 1-norm, ``|A| |A^-1|``.
+        """Estimate the condition number of A in the 1-norm, ``|A| |A^-1|``.
 
-        A lower bound, rarely off by more than a factor of three; a few solves.
+        The estimate is a lower bound, rarely off by more than a factor of three. It takes a few
+        solves.
 
         References
         ----------
@@ -557,10 +388,10 @@ class CholeskyFactor(Panels):
         n = self.shape[0]
         if n == 0:
             raise np.linalg.LinAlgError("an empty matrix has no condition number")
-        values, diagonal = self._checked_values(), self.symbolic.indptr[:-1]
+        values, diagonal = self._checked_values(), self.pattern.indptr[:-1]
         sizes = np.abs(values)
         sizes[diagonal] = np.abs(values[diagonal].real)  # all that was read of the diagonal
-        A = self.symbolic._symmetric(sizes)
+        A = self.pattern._symmetric(sizes)
         norm = float(np.max(A.sum(axis=0)))
         estimate, x = 0.0, np.full(n, 1 / n)
         for _ in range(5):
@@ -580,77 +411,17 @@ class CholeskyFactor(Panels):
         return norm * max(estimate, other)
 
     def _checked_values(self) -> np.ndarray:
-        """Packed values of A, if there is a valid factor."""
-        self._l  # noqa: B018
-        return self._values
+        """Return the packed values of A, if there is a valid factor."""
+        self._valid_panels  # noqa: B018
+        return self._values[0]
 
-
-def row_numbers(index, n) -> np.ndarray:
-    """Rows or columns of a matrix of order n; negative ones count from the end."""
-    index = np.asarray(index)
-    if index.dtype.kind not in "iu" and index.size:
-        raise IndexError(f"rows and columns are integers, not {index.dtype}")
-    outside = (index < -n) | (index >= n)
-    if outside.any():
-        raise IndexError(
-            f"row or column {index[outside].flat[0]} is outside a matrix of shape {(n, n)}"
-        )
-    index = index.astype(np.int64)  # shorter types may not hold n
-    return np.where(index < 0, index + n, index).astype(np.int32)
-
-
-def judge(symbolic, packed, failed, row, value, item: int | None = None) -> str | None:
-    """What the kernel reports of one matrix (see numeric.factorize): an error, a warning or None.
-
-    `item` is its number in a batch.
-    """
-    name = "the matrix" if item is None else f"matrix {item} of the batch"
-    if failed >= 0:
-        raise NotPositiveDefiniteError(
-            f"{name} is not positive definite: the pivot at row and column {failed} is {value:.6g}",
-            int(failed),
-            float(value),
-            item,
-        )
-    if value <= REFUSED_ROUNDINGS * EPS[packed.dtype]:
-        pivot = float(value * abs(packed[symbolic.indptr[row]]))
-        raise NotPositiveDefiniteError(
-            f"{name} is singular to working precision: of the diagonal entry at row and"
-            f" column {row} elimination left the pivot {pivot:.3g}, which is rounding",
-            int(row),
-            pivot,
-            item,
-        )
-    if value <= doubtful(symbolic.shape[0], packed.dtype):
-        return (
-            f"ill-conditioned {name.removeprefix('the ')}: elimination left {value:.3g} of the"
-            f" diagonal entry at row and column {row}; results may not be accurate"
-        )
-    return None
-
-
-_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
-
-
-def callers_level() -> int:
-    """The `stacklevel` with which our caller warns of the first frame outside this package."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        level, frame = level + 1, frame.f_back
-    return level
-
-
-def _useful_threads(structure, threads: int | None, columns: int = 1) -> int:
-    """Threads for one matrix and so many right-hand sides: one where more would not gain."""
-    most = solve.most_threads(structure, columns)
-    if most == 1:
-        if threads is not None:
-            thread_count(threads)  # refuses what is no number of threads
-        return 1
-    return min(thread_count(threads), most)
+    logdet_grad = derivatives.logdet_grad
+    solve_vjp = derivatives.solve_vjp
+    partial_inverse_vjp = derivatives.partial_inverse_vjp
 
 
 def _hstack(pieces: list[csc_array], n: int, dtype) -> csc_array:
+    """Return blocks of columns as one matrix."""
     if not pieces:
         return csc_array((n, 0), dtype=dtype)
     return csc_array(hstack(pieces, format="csc"))

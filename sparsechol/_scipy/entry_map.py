@@ -1,4 +1,4 @@
-"""Where the entries of a symmetric matrix that another library holds lie in packed values."""
+"""EntryMap: from the entries of a symmetric matrix of another library to packed values."""
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -7,17 +7,17 @@ from .symbolic_factor import SymbolicFactor, analyze
 
 
 class EntryMap:
-    """Where the entries of a symmetric matrix go, given as rows and columns in any order.
+    """Map the entries of a symmetric matrix, rows and columns in any order, to packed values.
 
-    Of both triangles each entry counts half; entries beyond the shape are padding.
+    Where both triangles are given, each entry counts half. Entries beyond the shape are padding.
 
     Attributes
     ----------
     pattern : SymbolicFactor
-    ordered : whether they are both triangles, row by row, each entry once.
-    place : packed position of each entry, len(pattern.indices) where it is padding.
-    above : whether it lies above the diagonal.
-    weight : what it counts for.
+    ordered : whether the entries are both triangles, row by row, each entry once.
+    place : packed position of each entry, len(pattern.indices) for padding.
+    above : whether each entry lies above the diagonal.
+    weight : the weight of each entry.
     """
 
     def __init__(self, row, column, shape, ordering):
@@ -44,7 +44,7 @@ class EntryMap:
 
 
 def pattern_of(i, j, shape, ordering) -> SymbolicFactor:
-    """The pattern with these entries and their mirror images; `ordering` itself if it is one."""
+    """Return the pattern with these entries and their mirror images, or `ordering` if it is one."""
     if isinstance(ordering, SymbolicFactor):
         A = coo_array((np.ones(i.shape[0]), (np.maximum(i, j), np.minimum(i, j))), shape=shape)
         ordering.values(A)  # refuses what is not on the pattern
@@ -55,7 +55,7 @@ def pattern_of(i, j, shape, ordering) -> SymbolicFactor:
 
 
 def _require_both(i, j, n):
-    """Every entry must stand in both triangles, or each of them would count half."""
+    """Raise ValueError unless every entry stands in both triangles: each of them counts half."""
     below, above = np.unique((i * n + j)[i > j]), np.unique((j * n + i)[i < j])
     alone = np.setxor1d(below, above)
     if alone.size:

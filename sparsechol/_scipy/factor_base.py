@@ -1,32 +1,109 @@
-"""What a factor and a batch of factors have in common: the panels of L, workspace, gradients."""
+"""FactorBase: what a factor and a batch of factors have in common. A factor is a batch of one."""
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+
+from .._core.numeric import factorize as _factorize
+from .._core.numeric import packing, partial_inverse, solve
+from .._core.numeric.solve import BLOCK as RHS_BLOCK
+from .._core.parallel.threads import thread_count
+from .pivots import check_pivots, warn_of_pivots
 
 if TYPE_CHECKING:
     from .symbolic_factor import SymbolicFactor
 
-KEPT = ("symbolic", "dtype", "_flat", "_values")
+KEPT = ("pattern", "dtype", "_panels", "_values")
+
+# No right-hand side is known to be zero anywhere (see numeric.solve.forward).
+NO_REACH = np.empty(0, dtype=np.uint8)
 
 
-class Panels:
-    """The panels of L, and the packed values of A, which are None while there is no valid factor.
+class Slogdet(NamedTuple):
+    """Sign and logarithm of a determinant, named as by `numpy.linalg.slogdet`."""
 
-    The workspace of the last factorization is kept for the next; updates take turns.
+    sign: Any
+    logabsdet: Any
+
+
+class Substitution(NamedTuple):
+    """Which triangles a solve goes through, and where the rows of its vectors are.
+
+    Attributes
+    ----------
+    forward, backward : bool
+        Whether L is solved with, and then L^H.
+    inward, outward : (n,) int32 ndarray
+        The row of b, and of x, at each row of L in the order of the kernels.
+    conjugate : bool
+        Whether the conjugate of the system is solved: L^T in place of L^H.
     """
 
-    symbolic: "SymbolicFactor"
-    dtype: np.dtype
-    _flat: np.ndarray
-    _values: np.ndarray | None
+    forward: bool
+    backward: bool
+    inward: np.ndarray
+    outward: np.ndarray
+    conjugate: bool = False
 
-    def _start(self, symbolic: "SymbolicFactor", flat: np.ndarray) -> None:
-        """Nothing is factored yet."""
-        state = symbolic, flat.dtype, flat, None
+    def adjoint(self) -> "Substitution":
+        """Return the system with the adjoint matrix."""
+        return Substitution(self.backward, self.forward, self.outward, self.inward, self.conjugate)
+
+
+class FactorBase:
+    """Hold the panels of L for each of `count` matrices of one pattern.
+
+    Arrays have a row for each matrix: panels (count, size), packed values (count, nnz), vectors
+    (count, n, k). The packed values are None while there is no valid factor. The workspace of the
+    last factorization is kept for the next one; refactorizations take turns.
+    """
+
+    pattern: "SymbolicFactor"
+    dtype: np.dtype
+    _panels: np.ndarray
+    _values: np.ndarray | None
+    _is_batch: ClassVar[bool]
+
+    def __init__(self, pattern: "SymbolicFactor", packed: np.ndarray, threads: int | None = None):
+        structure, count = pattern._structure, len(packed)
+        threads = useful_threads(structure, count, threads)
+        panels = count * structure.size
+        # One block, for which large pages are worth while.
+        block = allocate(
+            panels + _factorize.workspace(structure, count, threads),
+            packed.dtype,
+            f"{count} factors and their workspace"
+            if self._is_batch
+            else "the factor and its workspace",
+        )
+        state = pattern, packed.dtype, block[:panels].reshape(count, structure.size), None
         self.__setstate__(dict(zip(KEPT, state, strict=True)))
+        self._work = block[panels:]
+        self._factorize(packed, threads)
+
+    def _factorize(self, packed: np.ndarray, threads: int) -> None:
+        """Factor packed values; the factor is unusable if that fails."""
+        self._values = None
+        outcome = _factorize.factorize(
+            self.pattern._structure, packed, self._panels, self._work, threads
+        )
+        doubt = check_pivots(self.pattern, packed, outcome, self._is_batch)
+        self._values = packed
+        warn_of_pivots(doubt)
+
+    def _refactorize(self, packed: np.ndarray, threads: int | None) -> None:
+        """Factor other packed values, which take the place of the old ones."""
+        structure, count = self.pattern._structure, len(packed)
+        threads = useful_threads(structure, count, threads)
+        length = _factorize.workspace(structure, count, threads)
+        with self._lock:
+            if not self._panels.flags.writeable:  # unpickled from read-only memory
+                self._panels = self._new_panels("the factor")
+            if self._work.size < length:
+                self._work = np.empty(0, dtype=self.dtype)
+                self._work = allocate(length, self.dtype, "the workspace")
+            self._factorize(packed, threads)
 
     def __getstate__(self):
         return {name: getattr(self, name) for name in KEPT}
@@ -37,43 +114,212 @@ class Panels:
         self._lock = threading.Lock()
 
     @property
-    def _l(self) -> np.ndarray:
-        """Panels of L, if there is a valid factor."""
+    def shape(self) -> tuple[int, int]:
+        """Shape of the matrix."""
+        return self.pattern.shape
+
+    @property
+    def perm(self) -> np.ndarray:
+        """The fill-reducing permutation, ``L @ L.conj().T == A[perm][:, perm]``."""
+        return self.pattern.perm
+
+    @property
+    def nnz(self) -> int:
+        """Entries of L."""
+        return self.pattern.nnz
+
+    @property
+    def _count(self) -> int:
+        """Number of matrices."""
+        return self._panels.shape[0]
+
+    @property
+    def _valid_panels(self) -> np.ndarray:
+        """Panels of each L, if there is a valid factor."""
         if self._values is None:
             raise np.linalg.LinAlgError("there is no factor: the last factorization failed")
-        return self._flat
+        return self._panels
 
-    def _workspace(self, length: int) -> np.ndarray:
-        """At least so many scalars, kept for the next time."""
-        if self._work.size < length:
-            self._work = np.empty(0, dtype=self.dtype)
-            self._work = allocate(length, self.dtype, "the workspace")
-        return self._work
+    def _new_panels(self, what: str) -> np.ndarray:
+        """Return uninitialized panels for each matrix."""
+        return allocate(self._panels.size, self.dtype, what).reshape(self._panels.shape)
 
-    def logdet_grad(self, threads: int | None = None) -> np.ndarray:
-        """Gradient of ``log det A``, see `sparsechol.derivatives.logdet_grad`."""
-        from .. import derivatives
+    def _user_shape(self, *shape: int) -> tuple[int, ...]:
+        """Return the shape of an array that has `shape` for each matrix."""
+        return (self._count, *shape) if self._is_batch else shape
 
-        return derivatives.logdet_grad(self, threads)
+    def _result(self, rows: np.ndarray) -> np.ndarray:
+        """Return an array with a row for each matrix as the user wants it."""
+        return rows if self._is_batch else rows[0]
 
-    def solve_vjp(
-        self, x: ArrayLike, x_bar: ArrayLike, threads: int | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Gradients in A and b of a solve, see `sparsechol.derivatives.solve_vjp`."""
-        from .. import derivatives
+    def _scalars(self, values: np.ndarray) -> Any:
+        """Return a number for each matrix as the user wants it."""
+        return values if self._is_batch else float(values[0])
 
-        return derivatives.solve_vjp(self, x, x_bar, threads)
+    def _vector_dtype(self, is_complex: bool) -> np.dtype:
+        """Return the dtype of solutions for real or complex right-hand sides."""
+        return np.result_type(self.dtype, np.complex64) if is_complex else self.dtype
 
-    def partial_inverse_vjp(
-        self, Z_bar: Any, pattern: str = "matrix", threads: int | None = None
+    def _threads(self, asked: int | None, columns: int = 1) -> int:
+        return useful_threads(self.pattern._structure, self._count, asked, columns)
+
+    # ---- solves ----
+
+    def _both_triangles(self) -> Substitution:
+        """Return the system A x = b."""
+        order = self.pattern._order
+        return Substitution(True, True, order, order)
+
+    def _one_triangle(self, trans: Literal["N", "T", "C", 0, 1, 2], permute: bool) -> Substitution:
+        """Return the system L y = P b, L^T P x = b or L^H P x = b."""
+        order, post = self.pattern._order, self.pattern._post
+        outside = order if permute else post
+        if trans in ("N", 0):
+            return Substitution(True, False, outside, post)
+        if trans not in ("T", "C", 1, 2):
+            raise ValueError(f"trans must be 'N', 'T', 'C', 0, 1 or 2, not {trans!r}")
+        return Substitution(False, True, post, outside, conjugate=trans in ("T", 1))
+
+    def _solve(
+        self,
+        columns: np.ndarray,
+        system: Substitution,
+        threads: int | None,
+        reached: np.ndarray = NO_REACH,
     ) -> np.ndarray:
-        """Gradient of the partial inverse, see `sparsechol.derivatives.partial_inverse_vjp`."""
-        from .. import derivatives
+        """Solve for a fresh (count, n, k) array of any layout, and overwrite it."""
+        if columns.dtype != self.dtype:
+            # A real factor acts on the real and the imaginary part alike.
+            k = columns.shape[2]
+            parts = np.concatenate([columns.real, columns.imag], axis=2)
+            parts = self._solve(parts, system, threads, reached)
+            columns.real, columns.imag = parts[:, :, :k], parts[:, :, k:]
+            return columns
+        structure, k = self.pattern._structure, columns.shape[2]
+        threads, block = self._threads(threads, k), max(1, min(RHS_BLOCK, k))
+        work = np.empty(solve.workspace(structure, block, threads), dtype=self.dtype)
+        forward, backward, inward, outward, conjugate = system
+        conjugate = conjugate and self.dtype.kind == "c"
+        if conjugate:
+            np.conjugate(columns, out=columns)
+        solve.solve(
+            structure,
+            self._valid_panels,
+            columns,
+            work,
+            forward,
+            backward,
+            inward,
+            outward,
+            reached,
+            block,
+            threads,
+        )
+        if conjugate:
+            np.conjugate(columns, out=columns)
+        return columns
 
-        return derivatives.partial_inverse_vjp(self, Z_bar, pattern, threads)
+    # ---- determinants ----
+
+    def logdet(self) -> Any:
+        """Compute the logarithm of the determinant of A, in float64.
+
+        Returns
+        -------
+        float, or (len(self),) float64 ndarray of a batch
+
+        Examples
+        --------
+        >>> import numpy as np, sparsechol as sc
+        >>> F = sc.cholesky(np.diag([1.0, 2.0, 3.0]))
+        >>> round(F.logdet(), 12)
+        1.791759469228
+        """
+        out = np.empty(self._count)
+        solve.logdet(self.pattern._structure, self._valid_panels, out)
+        return self._scalars(out)
+
+    def slogdet(self) -> Slogdet:
+        """Compute the sign and the logarithm of the determinant, as `numpy.linalg.slogdet` does.
+
+        Returns
+        -------
+        sign : float, or (len(self),) ndarray of a batch
+            One: the matrix is positive definite.
+        logabsdet : float, or (len(self),) ndarray of a batch
+            The same as `logdet`.
+
+        Examples
+        --------
+        >>> import numpy as np, sparsechol as sc
+        >>> sign, logabsdet = sc.cholesky(np.diag([1.0, 2.0, 3.0])).slogdet()
+        >>> sign, round(logabsdet, 12)
+        (1.0, 1.791759469228)
+        """
+        logabsdet = self.logdet()
+        return Slogdet(np.ones_like(logabsdet) if self._is_batch else 1.0, logabsdet)
+
+    # ---- entries of the inverse ----
+
+    def _inverse(self, threads: int | None) -> np.ndarray:
+        """Compute the panels of each partial inverse."""
+        structure, panels = self.pattern._structure, self._valid_panels
+        threads = self._threads(threads)
+        out = self._new_panels("the partial inverse")
+        length = partial_inverse.workspace(structure, self._count, threads)
+        work = allocate(length, self.dtype, "the workspace")
+        partial_inverse.partial_inverse(structure, panels, out, work, threads)
+        return out
+
+    def _on_pattern(self, panels: np.ndarray, diagonal: float = 1, below: float = 1) -> np.ndarray:
+        """Return the entries of panels on the pattern of A, with weights, as packed values."""
+        out = np.empty((len(panels), self.pattern.indices.shape[0]), dtype=self.dtype)
+        packing.gather_values(self.pattern._structure, panels, out, diagonal, below)
+        return out
+
+    def _diagonal(self, panels: np.ndarray) -> np.ndarray:
+        """Return the diagonals of the matrices whose lower triangles panels are."""
+        out = np.empty((len(panels), self.shape[0]), dtype=np.finfo(self.dtype).dtype)
+        packing.gather_diagonal(self.pattern._structure, panels, out)
+        return out
+
+    def diag_inverse(self, *, threads: int | None = None) -> np.ndarray:
+        """Compute the diagonal of ``A^-1``: the marginal variances of N(0, A^-1).
+
+        Parameters
+        ----------
+        threads : int, optional
+            Most threads to use, see `cholesky`.
+
+        Returns
+        -------
+        (n,) real ndarray, or (len(self), n) of a batch
+
+        Examples
+        --------
+        >>> import numpy as np, sparsechol as sc
+        >>> sc.cholesky(np.array([[2.0, 1.0], [1.0, 2.0]])).diag_inverse().round(6)
+        array([0.666667, 0.666667])
+        """
+        return self._result(self._diagonal(self._inverse(threads)))
+
+
+def useful_threads(structure, count: int, asked: int | None, columns: int = 1) -> int:
+    """Return the number of threads for `count` matrices and so many right-hand sides of each.
+
+    One matrix of a kind that more threads would not speed up gets one thread. Several matrices
+    are shared out whole.
+    """
+    most = solve.most_threads(structure, columns) if count == 1 else count
+    if most <= 1:
+        if asked is not None:
+            thread_count(asked)  # refuses what is no number of threads
+        return 1
+    return min(thread_count(asked), most)
 
 
 def allocate(entries: int, dtype, what: str) -> np.ndarray:
+    """Return an uninitialized array, or raise MemoryError saying how large it would be."""
     try:
         return np.empty(entries, dtype=dtype)
     except MemoryError:

@@ -1,4 +1,4 @@
-"""One call each: factor and use."""
+"""Functions that analyze, factor and use a matrix in one call."""
 
 from typing import Any
 
@@ -6,11 +6,13 @@ from numpy.typing import ArrayLike
 from scipy.sparse import csc_array
 
 from .cholesky_factor import CholeskyFactor
+from .input import compressed
 from .symbolic_factor import analyze_for
 
 
 def cholesky(
     A: Any,
+    *,
     ordering: str | ArrayLike = "auto",
     lower: bool = True,
     check_symmetric: bool = False,
@@ -22,20 +24,20 @@ def cholesky(
     ----------
     A : (n, n) sparse array or matrix of any format, or dense array
         float32, float64, complex64 or complex128; integers become float64. Only the triangle
-        named by `lower` is read. Unsorted indices are accepted, repeated entries summed. Not
-        modified.
+        named by `lower` is read. Unsorted indices are accepted, repeated entries summed. `A` is
+        not modified.
     ordering : str or (n,) array_like of int, optional
-        Fill-reducing ordering, see `analyze`. Here 'auto' counts on one factorization: it spends
-        less time than `analyze`, which is the better start where many are to come.
+        Fill-reducing ordering, see `analyze`. Here 'auto' optimizes for a single factorization;
+        call `analyze` first if you will factorize many matrices of this pattern.
     lower : bool, optional
         Whether the lower triangle is read (default) or the upper one.
     check_symmetric : bool, optional
         Test that `A` is symmetric and raise ValueError where it is not.
     threads : int, optional
-        Most threads to use. By default what the environment variable SPARSECHOL_NUM_THREADS says,
-        else the cores that this process may use; one where a problem is too small to gain by more.
-        The result has the same bits for any number. The threads are native and share no lock with
-        Python; BLAS's own threads are left alone.
+        Most threads to use. By default the number in the environment variable
+        SPARSECHOL_NUM_THREADS, else the cores that this process may use. Small problems always use
+        one thread. The result has the same bits for any number. The threads are native and share
+        no lock with Python; BLAS's own threads are left alone.
 
     Returns
     -------
@@ -59,7 +61,7 @@ def cholesky(
 
     See Also
     --------
-    analyze : the symbolic part alone, to be used for many matrices of one pattern.
+    analyze : Do the symbolic part alone, for many matrices of one pattern.
 
     Notes
     -----
@@ -77,13 +79,15 @@ def cholesky(
     >>> F.solve(np.array([6.0, 9.0, 7.0]))
     array([1., 1., 1.])
     """
-    symbolic = analyze_for(A, ordering, lower, check_symmetric, reuse=False, threads=threads)
-    return symbolic.factorize(A, lower, threads)
+    arrays = compressed(A)
+    pattern = analyze_for(arrays, ordering, lower, check_symmetric, reuse=False, threads=threads)
+    return CholeskyFactor(pattern, pattern._pack(arrays, lower, finite=True)[None], threads)
 
 
 def solve(
     A: Any,
     b: Any,
+    *,
     ordering: str | ArrayLike = "auto",
     lower: bool = True,
     check_symmetric: bool = False,
@@ -112,17 +116,21 @@ def solve(
     >>> sc.solve(np.array([[4.0, 2.0], [2.0, 5.0]]), [2.0, 9.0])
     array([-0.5,  2. ])
     """
-    return cholesky(A, ordering, lower, check_symmetric, threads).solve(b, threads)
+    F = cholesky(
+        A, ordering=ordering, lower=lower, check_symmetric=check_symmetric, threads=threads
+    )
+    return F.solve(b, threads=threads)
 
 
 def logdet(
     A: Any,
+    *,
     ordering: str | ArrayLike = "auto",
     lower: bool = True,
     check_symmetric: bool = False,
     threads: int | None = None,
 ) -> float:
-    """Logarithm of the determinant of a sparse symmetric positive definite matrix.
+    """Compute the logarithm of the determinant of a sparse symmetric positive definite matrix.
 
     Parameters
     ----------
@@ -144,17 +152,21 @@ def logdet(
     >>> round(sc.logdet(np.array([[4.0, 2.0], [2.0, 5.0]])), 12)
     2.77258872224
     """
-    return cholesky(A, ordering, lower, check_symmetric, threads).logdet()
+    F = cholesky(
+        A, ordering=ordering, lower=lower, check_symmetric=check_symmetric, threads=threads
+    )
+    return F.logdet()
 
 
 def partial_inverse(
     A: Any,
+    *,
     ordering: str | ArrayLike = "auto",
     lower: bool = True,
     check_symmetric: bool = False,
     threads: int | None = None,
 ) -> csc_array:
-    """Entries of ``A^-1`` on the pattern of A (Takahashi, Fagan and Chen 1973).
+    """Compute the entries of ``A^-1`` on the pattern of A (Takahashi, Fagan and Chen 1973).
 
     Parameters
     ----------
@@ -178,4 +190,7 @@ def partial_inverse(
     array([[ 0.666667, -0.333333],
            [-0.333333,  0.666667]])
     """
-    return cholesky(A, ordering, lower, check_symmetric, threads).partial_inverse(threads=threads)
+    F = cholesky(
+        A, ordering=ordering, lower=lower, check_symmetric=check_symmetric, threads=threads
+    )
+    return F.partial_inverse(threads=threads)

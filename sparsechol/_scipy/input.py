@@ -1,4 +1,4 @@
-"""What a user may hand over, brought to the few forms that the kernels take."""
+"""Read what a user hands over: check it and bring it to the few forms that the kernels take."""
 
 from itertools import chain
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from .._core.numeric.packing import first_nonfinite
 
 class Compressed(NamedTuple):
     """
-    The arrays of a checked CSC or CSR array: contiguous, native, safe to walk.
+    Hold the arrays of a checked CSC or CSR array: contiguous, native, safe to walk.
 
     `indptr` and `indices` are both int32 or both int64; `indices` may be unsorted and repeated.
     The arrays may be the caller's own: read them only.
@@ -30,10 +30,10 @@ _SUPPORTED = frozenset(map(np.dtype, "fdFD"))
 
 def scalar_dtype(*dtypes):
     """
-    The type in which operands of these types are computed: float32, float64 or their complex kin.
+    Return the type in which operands of these types are computed.
 
-    ``numpy.result_type`` of all of them, then integers and booleans become float64, and shorter
-    or longer floats the nearest of the four.
+    It is ``numpy.result_type`` of all of them, brought to float32, float64, complex64 or
+    complex128: integers and booleans become float64, shorter or longer floats the nearest type.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def check_finite_triangle(A, lower, unit_diagonal=False, name="A"):
 
 
 def _not_finite(A):
-    """Rows and columns of the NaN and infinite entries of a `Compressed`."""
+    """Return rows and columns of the NaN and infinite entries of a `Compressed`."""
     entries = np.flatnonzero(~np.isfinite(A.data))
     major = np.searchsorted(A.indptr, entries, side="right") - 1
     minor = A.indices[entries]
@@ -98,7 +98,7 @@ def _not_finite(A):
 
 def dense_rhs(b, n, dtype, order="C"):
     """
-    A dense right-hand side as a fresh (n, k) array, and the shape to give the solution.
+    Copy a dense right-hand side to a fresh (n, k) array, and return the shape of the solution.
 
     Parameters
     ----------
@@ -140,9 +140,9 @@ def dense_rhs(b, n, dtype, order="C"):
 
 def sparse_rhs(b, n, dtype):
     """
-    A sparse right-hand side, (n,) or (n, k), as a CSC `Compressed` of shape (n, k).
+    Read a sparse right-hand side, (n,) or (n, k), as a CSC `Compressed` of shape (n, k).
 
-    Raises as `dense_rhs` and `compressed` do.
+    The errors are those of `dense_rhs` and `compressed`.
     """
     check_rhs_shape(b.shape, n)
     columns = converted(compressed(b, dtype, "b"), "csc")
@@ -152,8 +152,22 @@ def sparse_rhs(b, n, dtype):
     return columns
 
 
+def row_numbers(index, n) -> np.ndarray:
+    """Return the rows or columns of a matrix of order n; negative numbers count from the end."""
+    index = np.asarray(index)
+    if index.dtype.kind not in "iu" and index.size:
+        raise IndexError(f"rows and columns are integers, not {index.dtype}")
+    outside = (index < -n) | (index >= n)
+    if outside.any():
+        raise IndexError(
+            f"row or column {index[outside].flat[0]} is outside a matrix of shape {(n, n)}"
+        )
+    index = index.astype(np.int64)  # shorter types may not hold n
+    return np.where(index < 0, index + n, index).astype(np.int32)
+
+
 def _unmasked(array, name):
-    """The array_like as an ndarray; masked elements, whose mask would be lost, are refused."""
+    """Return an array_like as an ndarray; masked elements are refused: their mask would be lost."""
     if type(array) is np.ndarray:
         return array
     if np.ma.is_masked(array):
@@ -163,7 +177,7 @@ def _unmasked(array, name):
 
 def compressed(A, dtype=None, name="A"):
     """
-    The arrays of a matrix in compressed form, checked before SciPy's own code touches them.
+    Read a matrix in compressed form, checked before SciPy's own code touches it.
 
     CSC and CSR are taken as they are, without a copy where types allow; LIL and BSR become CSR,
     all others CSC.
@@ -197,14 +211,14 @@ def compressed(A, dtype=None, name="A"):
 
 
 def converted(A, format):
-    """The `Compressed` in the format 'csc' or 'csr'; converting sorts it and sums repetitions."""
+    """Convert a `Compressed` to 'csc' or 'csr', which sorts it and sums repetitions."""
     if A.format == format:
         return A
     return _from_scipy(as_scipy(A).asformat(format))
 
 
 def as_scipy(A):
-    """The `Compressed` as a csc_array or csr_array, without a copy where SciPy makes none."""
+    """Return a `Compressed` as a csc_array or csr_array, without a copy where SciPy makes none."""
     container = csc_array if A.format == "csc" else csr_array
     return container((A.data, A.indices, A.indptr), shape=A.shape)
 
@@ -214,13 +228,13 @@ def _from_scipy(A):
 
 
 def _cast(values, dtype):
-    """Values as a C-contiguous array of `dtype`; overflow of longer floats is left to be found."""
+    """Return values as a C-contiguous array of `dtype`; overflow is found later."""
     with np.errstate(over="ignore"):
         return np.asarray(values).astype(dtype, order="C", casting="same_kind", copy=False)
 
 
 def _index_arrays(name, **arrays):
-    """Named index arrays, checked for kind and dimension, in one of the two index types."""
+    """Check named index arrays for kind and dimension, and bring them to one index type."""
     for attribute, array in arrays.items():
         if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in "iu":
             raise ValueError(f"{name}.{attribute} must be a 1-D array of integers")
@@ -235,7 +249,7 @@ def _check_length(array, length, name):
 
 
 def _read_compressed(A, dtype, name):
-    """CSC and CSR; the single row of a one-dimensional CSR array is read as a column."""
+    """Read CSC and CSR; the single row of a one-dimensional CSR array becomes a column."""
     if A.ndim == 1:
         format, shape, n_major, n_minor = "csc", (A.shape[0], 1), 1, A.shape[0]
     else:
@@ -252,7 +266,7 @@ def _read_compressed(A, dtype, name):
 
 
 def _read_bsr(A, dtype, name):
-    """Not by ``A.check_format()``, which would replace and cut the caller's arrays."""
+    """Read BSR without ``A.check_format()``, which would replace and cut the caller's arrays."""
     if A.data.ndim != 3 or 0 in A.data.shape[1:]:
         raise ValueError(f"{name}.data must be 3-D with non-empty blocks, not {A.data.shape}")
     r, c = A.data.shape[1:]
@@ -293,9 +307,9 @@ def _read_dok(A, dtype, name):
 
 def _read_dia(A, dtype, name):
     """
-    Column j of row m of `data` is the entry (j - offsets[m], j), where that lies inside.
+    Read DIA: column j of row m of `data` is the entry (j - offsets[m], j), if it lies inside.
 
-    Zeros are dropped, as SciPy does: the format cannot tell them from padding.
+    Zeros are dropped, as in SciPy: the format cannot tell them from padding.
     """
     (offsets,) = _index_arrays(name, offsets=A.offsets)
     if A.data.ndim != 2:

@@ -9,11 +9,11 @@ from scipy.sparse import csc_array
 from .._core.numeric.packing import expand, first_nonfinite, pack
 from .._core.symbolic.patterns import symmetric_pattern
 from .._exceptions import PatternMismatchError
-from .input import compressed, scalar_dtype
+from .input import Compressed, compressed, scalar_dtype
 
 
 class PackedPattern:
-    """What a lower triangle by column, sorted, with the whole diagonal makes of a matrix.
+    """Pack the values of matrices on a pattern: a sorted lower triangle with the whole diagonal.
 
     Attributes
     ----------
@@ -25,17 +25,17 @@ class PackedPattern:
     indptr: np.ndarray
     indices: np.ndarray
 
-    def values(self, A: Any, lower: bool = True, dtype: Any = None) -> np.ndarray:
-        """Packed values of a matrix: its lower triangle by column, in the order of `indices`.
+    def values(self, A: Any, *, lower: bool = True, dtype: Any = None) -> np.ndarray:
+        """Pack the values of a matrix: its lower triangle by column, in the order of `indices`.
 
         Parameters
         ----------
         A : (n, n) sparse array or matrix of any format, or dense array
-            Its pattern may be smaller than the analyzed one; what is missing is zero.
+            Its pattern may be smaller than the analyzed pattern; a missing entry is zero.
         lower : bool, optional
             Which triangle is read. The upper one gives the conjugates of its entries.
         dtype : dtype, optional
-            By default float32, float64, complex64 or complex128, whichever holds `A`.
+            By default that of float32, float64, complex64 and complex128 which holds `A`.
 
         Returns
         -------
@@ -58,8 +58,12 @@ class PackedPattern:
         return self._values(A, lower, dtype, True)
 
     def _values(self, A, lower, dtype, finite) -> np.ndarray:
-        """The same, where NaN and infinity are allowed if `finite` is not asked for."""
+        """Pack the values of a matrix; NaN and infinity are refused if `finite`."""
         arrays = compressed(A, None if dtype is None else scalar_dtype(np.dtype(dtype)))
+        return self._pack(arrays, lower, finite)
+
+    def _pack(self, arrays: Compressed, lower: bool, finite: bool) -> np.ndarray:
+        """Pack the values of a matrix that has been read; NaN is refused if `finite`."""
         if arrays.shape != self.shape:
             raise ValueError(f"the matrix has shape {arrays.shape}, the analysis {self.shape}")
         packed = np.zeros(self.indices.shape[0], dtype=arrays.data.dtype)
@@ -87,7 +91,7 @@ class PackedPattern:
         return packed
 
     def _packed(self, A, lower, dtype=None, finite=True) -> np.ndarray:
-        """Packed values, always a fresh array, of a matrix or of packed values."""
+        """Return the packed values of a matrix or of packed values, always in a fresh array."""
         if not (isinstance(A, (np.ndarray, list, tuple)) and np.ndim(A) == 1):
             return self._values(A, lower, dtype, finite)
         values = np.asarray(A)
@@ -109,6 +113,7 @@ class PackedPattern:
         return packed
 
     def _check_finite(self, packed, lower) -> None:
+        """Raise ValueError naming the first packed value that is NaN or infinite."""
         p = first_nonfinite(packed)
         if p >= 0:
             row = int(self.indices[p])
@@ -122,11 +127,11 @@ class PackedPattern:
 
     @cached_property
     def _both_triangles(self):
-        """Pattern of A and where its entries lie in the packed values."""
+        """Pattern of A, and the position of each of its entries in the packed values."""
         return symmetric_pattern(self.indptr, self.indices)
 
     def _symmetric(self, packed: np.ndarray) -> csc_array:
-        """The Hermitian matrix with the given lower triangle."""
+        """Return the Hermitian matrix with the given lower triangle."""
         starts, members, sources = self._both_triangles
         data = np.empty(sources.shape[0], dtype=packed.dtype)
         expand(packed, sources, data)
@@ -134,7 +139,7 @@ class PackedPattern:
 
 
 def sorted_csc(data, indices, indptr, shape) -> csc_array:
-    """csc_array of sorted arrays, with the index type SciPy would choose; nothing is shared."""
+    """Return a csc_array of sorted arrays, with SciPy's index type; nothing is shared."""
     if indptr[-1] < 2**31:
         indptr = indptr.astype(np.int32)
     else:

@@ -16,21 +16,21 @@ from .._core.symbolic.analysis import pattern_of_factor, supernodal_order
 from .._core.symbolic.etree import inverse_permutation
 from .._core.symbolic.patterns import lower_pattern
 from .._core.symbolic.structure import Structure
-from . import cholesky_batch as _batch
-from . import cholesky_factor as _factor
-from .input import as_scipy, check_square, compressed, scalar_dtype
+from .cholesky_batch import CholeskyBatch
+from .cholesky_factor import CholeskyFactor
+from .input import Compressed, as_scipy, check_square, compressed, scalar_dtype
 from .packed_values import PackedPattern
 
 
 class Memory(NamedTuple):
-    """Bytes that a float64 factorization takes.
+    """Count the bytes that a float64 factorization takes.
 
     Attributes
     ----------
     factor : int
         The stored factor.
     workspace : int
-        Update matrices alive at the same time on one thread, kept by a factor for its next
+        Update matrices alive at the same time on one thread. A factor keeps them for its next
         refactorization.
     symbolic : int
         The analysis itself.
@@ -42,10 +42,10 @@ class Memory(NamedTuple):
 
 
 class SymbolicFactor(PackedPattern):
-    """Analysis of a symmetric pattern: ordering, supernodes, every index that numeric work needs.
+    """Hold the analysis of a symmetric pattern: ordering, supernodes, indices of numeric work.
 
-    Made by `analyze`. Immutable; equal, hashable and picklable by content, and safe to share
-    between threads.
+    `analyze` makes it. It is immutable, and safe to share between threads. It is compared, hashed
+    and pickled by content.
 
     Attributes
     ----------
@@ -71,8 +71,8 @@ class SymbolicFactor(PackedPattern):
         self.nnz: int = nnz
         self.flops: float = flops
         self.ordering: Ordering = ordering
-        # Numeric work runs in its own order, a postorder of the user's permutation; `post` says
-        # which place of `perm` stands at each place of that order.
+        # Numeric work runs in its own order, a postorder of the user's permutation. `post` has the
+        # position in `perm` of each row of that order.
         self._order = _frozen(order)
         self._first = _frozen(first)
         self._region = _frozen(region)
@@ -103,7 +103,7 @@ class SymbolicFactor(PackedPattern):
 
     @cached_property
     def digest(self) -> str:
-        """Hexadecimal digest of the content; equal analyses have equal digests."""
+        """Hexadecimal digest of the content. Equal analyses have equal digests."""
         content = hashlib.blake2b(b"sparsechol 1", digest_size=16)
         for array in (
             self.indptr,
@@ -143,12 +143,12 @@ class SymbolicFactor(PackedPattern):
         n = self.shape[0]
         return (
             f"<SymbolicFactor of shape {(n, n)}: {self.nnz} entries in L, {self.flops:.3g} flops,"
-            f" {self._first.shape[0] - 1} supernodes, order {self.ordering.method!r}>"
+            f" {self._first.shape[0] - 1} supernodes, ordering {self.ordering.method!r}>"
         )
 
     def factorize(
-        self, A: Any, lower: bool = True, threads: int | None = None
-    ) -> "_factor.CholeskyFactor":
+        self, A: Any, *, lower: bool = True, threads: int | None = None
+    ) -> CholeskyFactor:
         """Factor a matrix of the analyzed pattern.
 
         Parameters
@@ -168,11 +168,9 @@ class SymbolicFactor(PackedPattern):
         NotPositiveDefiniteError, PatternMismatchError, ValueError, TypeError
             As for `cholesky`.
         """
-        return _factor.CholeskyFactor(self, self._packed(A, lower), threads)
+        return CholeskyFactor(self, self._packed(A, lower)[None], threads)
 
-    def factorize_batch(
-        self, values: ArrayLike, threads: int | None = None
-    ) -> "_batch.CholeskyBatch":
+    def factorize_batch(self, values: ArrayLike, *, threads: int | None = None) -> CholeskyBatch:
         """Factor many matrices of the analyzed pattern at once.
 
         Parameters
@@ -180,7 +178,7 @@ class SymbolicFactor(PackedPattern):
         values : (k, len(indices)) array_like
             Packed values of each matrix (see `values`).
         threads : int, optional
-            Most threads to use, see `cholesky`; they take whole matrices.
+            Most threads to use, see `cholesky`. Each of them takes whole matrices.
 
         Returns
         -------
@@ -201,10 +199,10 @@ class SymbolicFactor(PackedPattern):
         >>> S.factorize_batch([[4.0, 1.0, 5.0], [2.0, 0.0, 2.0]]).logdet().round(6)
         array([2.944439, 1.386294])
         """
-        return _batch.CholeskyBatch(self, self._packed_batch(values), threads)
+        return CholeskyBatch(self, self._packed_batch(values), threads)
 
     def _packed_batch(self, values, dtype=None, count=None, finite=True) -> np.ndarray:
-        """A fresh array of packed values, one row for each matrix."""
+        """Return a fresh array of packed values, one row for each matrix."""
         array = np.asarray(values)
         fits = array.ndim == 2 and array.shape[1] == self.indices.shape[0]
         if not fits or count not in (None, array.shape[0]):
@@ -228,11 +226,11 @@ class SymbolicFactor(PackedPattern):
 
     @cached_property
     def _frame(self) -> Frame:
-        """What the interfaces to other frameworks call."""
+        """The entry to the table of operations, see `numeric.operations`."""
         return frame_of(self)
 
     def factor_pattern(self) -> tuple[np.ndarray, np.ndarray]:
-        """Exact pattern of L by column, in the order of `perm`.
+        """Return the exact pattern of L by column, in the order of `perm`.
 
         Returns
         -------
@@ -250,6 +248,7 @@ class SymbolicFactor(PackedPattern):
 
 def analyze(
     A: Any,
+    *,
     ordering: str | ArrayLike = "auto",
     lower: bool = True,
     check_symmetric: bool = False,
@@ -265,9 +264,9 @@ def analyze(
     ordering : str or (n,) array_like of int, optional
         Fill-reducing ordering: 'amd', approximate minimum degree; 'nested_dissection'; 'metis',
         nested dissection by METIS (package pymetis); 'natural', none; or a permutation, which is
-        kept as it is. 'auto' takes minimum degree, and where its fill says that it may pay in
-        some hundred factorizations the better of it and nested dissection; 'best' tries all and
-        keeps the one with the fewest flops.
+        kept as it is. 'auto' runs minimum degree; if its flop count suggests that nested dissection
+        would pay off over about 500 factorizations, 'auto' runs that too and keeps the ordering
+        with fewer flops. 'best' runs all and keeps the ordering with the fewest flops.
     lower : bool, optional
         Whether the lower triangle is read (default) or the upper one.
     check_symmetric : bool, optional
@@ -308,12 +307,18 @@ def analyze(
     >>> [round(S.factorize(t * A).logdet(), 6) for t in (1.0, 2.0)]
     [6.659294, 10.12503]
     """
-    return analyze_for(A, ordering, lower, check_symmetric, reuse=True, threads=threads)
+    return analyze_for(compressed(A), ordering, lower, check_symmetric, True, threads)
 
 
-def analyze_for(A, ordering, lower, check_symmetric, reuse, threads) -> SymbolicFactor:
-    """`analyze`, for many factorizations or for one."""
-    arrays = compressed(A)
+def analyze_for(
+    arrays: Compressed,
+    ordering: str | ArrayLike,
+    lower: bool,
+    check_symmetric: bool,
+    reuse: bool,
+    threads: int | None,
+) -> SymbolicFactor:
+    """Analyze a matrix that has been read, for many factorizations (`reuse`) or for one."""
     check_square(arrays.shape)
     if arrays.shape[0] >= 2**31 - 1:
         raise OverflowError(f"matrices of order {arrays.shape[0]} are beyond 32-bit row numbers")
@@ -326,7 +331,7 @@ def analyze_for(A, ordering, lower, check_symmetric, reuse, threads) -> Symbolic
 
 
 def analyze_pattern(indptr, indices, method, reuse, threads) -> SymbolicFactor:
-    """Analyze a lower pattern by column, sorted, with the whole diagonal."""
+    """Analyze a sorted lower pattern by column with the whole diagonal."""
     tree, ordering = find_ordering(indptr, indices, method, reuse, threads)
     places, first, region, below = supernodal_order(tree)
     if ordering.method == "natural":
@@ -341,7 +346,7 @@ def analyze_pattern(indptr, indices, method, reuse, threads) -> SymbolicFactor:
 
 
 def require_symmetric(arrays) -> None:
-    """ValueError naming the first entry that differs from the conjugate of its mirror image."""
+    """Raise ValueError naming the first entry that is not the conjugate of its mirror image."""
     A = as_scipy(arrays)
     difference = (A - A.conj().T).tocoo()
     unequal = np.flatnonzero(~(difference.data == 0))
@@ -354,5 +359,6 @@ def require_symmetric(arrays) -> None:
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
+    """Make an array read-only."""
     array.setflags(write=False)
     return array

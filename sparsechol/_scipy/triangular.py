@@ -21,7 +21,7 @@ _TRANS = {0: 0, 1: 1, 2: 2, "N": 0, "T": 1, "C": 2}
 
 
 class _Sweep(NamedTuple):
-    """op(A) x = b as the kernels see it: a triangle, its diagonal, an access and a direction."""
+    """Describe op(A) x = b for the kernels: a triangle, its diagonal, an access, a direction."""
 
     triangle: Compressed
     diagonal: np.ndarray
@@ -38,6 +38,7 @@ class _Sweep(NamedTuple):
 def solve_triangular(
     A: Any,
     b: Any,
+    *,
     lower: bool = True,
     trans: Literal[0, 1, 2, "N", "T", "C"] = 0,
     unit_diagonal: bool = False,
@@ -65,7 +66,7 @@ def solve_triangular(
         2 or 'C'  A.conj().T x = b
         ========  ==================
     unit_diagonal : bool, optional
-        If True, the diagonal of A is taken as ones and not read.
+        Whether the diagonal of A is taken as ones and not read.
 
     Returns
     -------
@@ -89,8 +90,8 @@ def solve_triangular(
 
     See Also
     --------
-    scipy.linalg.solve_triangular : The same for a dense matrix.
-    scipy.sparse.linalg.spsolve_triangular : SciPy's own, for CSC and CSR.
+    scipy.linalg.solve_triangular : Solve with a dense triangle.
+    scipy.sparse.linalg.spsolve_triangular : Solve with a triangle in CSC or CSR.
 
     Notes
     -----
@@ -149,7 +150,7 @@ def _sweep(A, lower, trans, unit_diagonal):
 
 
 def _diagonal(A, conjugate, unit_diagonal):
-    """The diagonal of op(A), refused where a zero stands in it."""
+    """Return the diagonal of op(A), which must have no zero."""
     n = A.shape[0]
     if unit_diagonal:
         return np.ones(n, dtype=A.data.dtype)
@@ -184,7 +185,7 @@ def _solve_sparse(sweep, b):
 
 
 def _by_columns(sweep):
-    """The same sweep over a triangle stored so that a slice is a column of op(A)."""
+    """Return the same sweep over a triangle stored so that a slice is a column of op(A)."""
     if sweep.by_columns:
         return sweep
     other = "csr" if sweep.triangle.format == "csc" else "csc"
@@ -192,7 +193,7 @@ def _by_columns(sweep):
 
 
 def _reached_columns(sweep, B):
-    """The solution's (data, indices, indptr), in arrays that grow as the reaches become known."""
+    """Return data, indices, indptr of the solution, which grow as the reaches become known."""
     n, k = B.shape
     b_arrays = B.indptr.astype(np.int64), B.indices.astype(np.int64), B.data
     indptr = np.zeros(k + 1, dtype=np.int64)

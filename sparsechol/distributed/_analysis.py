@@ -1,33 +1,34 @@
-"""DistributedSymbolic: the pattern of a matrix whose entries may lie on many ranks, ordered."""
+"""DistributedSymbolic: the analyzed pattern of a matrix whose entries lie on many ranks."""
 
 import warnings
+from collections.abc import Callable
 from functools import cached_property, reduce
 from operator import add
 from typing import Any
 from zlib import crc32
 
 import numpy as np
-from mpi4py import MPI
-from numpy.typing import ArrayLike
 from scipy.sparse import coo_array, csc_array
 
 from .._core.ordering import Ordering, find_ordering
 from .._core.parallel.threads import thread_count
 from .._core.symbolic.patterns import lower_pattern
 from .._scipy import symbolic_factor as serial
-from .._scipy.cholesky_factor import callers_level
 from .._scipy.input import as_scipy, check_square, compressed
 from .._scipy.packed_values import PackedPattern
-from . import _factor
-from ._context import ROOT, Context, broadcast, common, context_of, everywhere, to_root
+from .._scipy.pivots import external_stacklevel
+from ._context import ROOT, Context, broadcast, common, everywhere, to_root
+from ._factor import DistributedFactor
 from ._substructure import Substructure
+
+NO_PART = "A is None on all ranks: at least one of them must have a part of the matrix"
 
 
 class DistributedSymbolic(PackedPattern):
-    """Analysis of a symmetric pattern, each rank with its own part of it.
+    """Hold the analysis of a symmetric pattern, each rank with its own part.
 
-    Made by `sparsechol.distributed.analyze`. The whole pattern, without values, was on rank 0 for
-    a moment to be ordered; what stays on each rank is its own part and the permutation.
+    `sparsechol.distributed.analyze` makes it. Rank 0 orders the whole pattern, without values.
+    Afterwards each rank keeps its own part and the permutation.
 
     Attributes
     ----------
@@ -35,7 +36,7 @@ class DistributedSymbolic(PackedPattern):
         Shape of the whole matrix.
     indptr, indices : ndarray
         The pattern of this rank's packed values: the lower triangle of its part by column,
-        sorted, with the whole diagonal (int64 and int32). Empty on a rank that handed no part.
+        sorted, with the whole diagonal (int64 and int32). Empty on a rank without a part.
     perm : (n,) int32 ndarray
         The fill-reducing permutation: rows in the order of their elimination.
     nnz : int
@@ -63,20 +64,20 @@ class DistributedSymbolic(PackedPattern):
 
     @cached_property
     def _substructure(self) -> Substructure:
-        """Who works on what for the inverse on the pattern; the first time collective."""
+        """The division of the work on the inverse among the ranks; collective the first time."""
         pattern = self.indptr, self.indices
         return Substructure(self._context.comm, pattern, self.perm, self._tree)
 
     def __repr__(self) -> str:
         return (
             f"<DistributedSymbolic of shape {self.shape} on {self._context.comm.size} ranks:"
-            f" {self.nnz} entries in L, {self.flops:.3g} flops, order {self.ordering.method!r}>"
+            f" {self.nnz} entries in L, {self.flops:.3g} flops, ordering {self.ordering.method!r}>"
         )
 
     def __reduce__(self):
-        raise TypeError("what lives on a communicator cannot be pickled")
+        raise TypeError("a DistributedSymbolic cannot be pickled: it lives on a communicator")
 
-    def factorize(self, A: Any, lower: bool = True) -> "_factor.DistributedFactor":
+    def factorize(self, A: Any, *, lower: bool = True) -> DistributedFactor:
         """Factor a matrix of the analyzed pattern; collective.
 
         Parameters
@@ -95,73 +96,36 @@ class DistributedSymbolic(PackedPattern):
         NotPositiveDefiniteError, PatternMismatchError, ValueError, TypeError, MemoryError
             As for `sparsechol.distributed.cholesky`.
         """
-        packed = self._part(A, lower)
+        return self._factorize(self._part(A, lower))
+
+    def _factorize(self, packed: np.ndarray) -> DistributedFactor:
+        """Factor this rank's packed values; collective."""
         sums = self._context.comm.allgather(crc32(packed))
         if len(sums) > 1 and packed.any() and len(set(sums)) == 1:
             warnings.warn(
-                "all ranks hand the same matrix: parts are added, so this is the matrix times"
-                f" {len(sums)}. Hand it on one rank, and None on the others",
-                stacklevel=callers_level(),
+                "all ranks have the same part: parts are added, so this is the matrix times"
+                f" {len(sums)}. Pass the matrix on one rank, and None on the others",
+                stacklevel=external_stacklevel(),
             )
-        return _factor.DistributedFactor(self, packed)
+        return DistributedFactor(self, packed)
 
     def _part(self, A, lower, dtype=None) -> np.ndarray:
-        """Packed values of this rank's part, of the one type that all ranks have; collective."""
+        """Pack this rank's part, in the one dtype that all ranks have; collective."""
+        common(self._context.comm, "lower", bool(lower))
+        return self._agreed(lambda: None if A is None else self._packed(A, lower, dtype))
+
+    def _agreed(self, pack: Callable[[], np.ndarray | None]) -> np.ndarray:
+        """Return the packed values of this rank's part, zeros where there is none; collective."""
         comm = self._context.comm
-
-        def pack():
-            return None if A is None else self._packed(A, lower, dtype)
-
-        common(comm, "lower", bool(lower))
         packed = everywhere(comm, pack)
         name = common(comm, "dtype", None if packed is None else packed.dtype.str, TypeError)
         if name is None:
-            raise ValueError("no rank handed a matrix: all parts are None")
+            raise ValueError(NO_PART)
         return np.zeros(self.indices.size, dtype=name) if packed is None else packed
 
 
-def analyze(
-    A: Any,
-    comm: MPI.Intracomm,
-    ordering: str | ArrayLike = "auto",
-    lower: bool = True,
-    check_symmetric: bool = False,
-) -> DistributedSymbolic:
-    """Analyze the pattern of a symmetric matrix for repeated factorization; collective.
-
-    Parameters
-    ----------
-    A : (n, n) sparse array or matrix of any format, dense array, or None
-        This rank's part of the matrix, as for `sparsechol.distributed.cholesky`.
-    comm : mpi4py.MPI.Intracomm
-        A duplicate of it is used and kept with it.
-    ordering : str or (n,) array_like of int, optional
-        Fill-reducing ordering, see `sparsechol.analyze`; that of rank 0 counts.
-    lower : bool, optional
-        Whether the lower triangle is read (default) or the upper one; the same on all ranks.
-    check_symmetric : bool, optional
-        Test that the sum of all parts is symmetric and raise ValueError where it is not.
-
-    Returns
-    -------
-    DistributedSymbolic
-
-    Raises
-    ------
-    ValueError
-        On every rank, if a part is not square, shapes or options differ between ranks, all parts
-        are None, the matrix is not symmetric with ``check_symmetric=True``, or index arrays are
-        corrupt.
-    OverflowError
-        If rows cannot be counted by MUMPS's integers.
-    """
-    return analyze_for(A, comm, ordering, lower, check_symmetric, reuse=True)
-
-
-def analyze_for(A, comm, method, lower, check_symmetric, reuse) -> DistributedSymbolic:
-    """`analyze`, for many factorizations or for one."""
-    context = context_of(comm)
-    comm = context.comm
+def read_part(comm, A, lower, check_symmetric):
+    """Return this rank's part, read and checked, and the order of the whole matrix; collective."""
     common(comm, "lower", bool(lower))
     common(comm, "check_symmetric", bool(check_symmetric))
 
@@ -178,19 +142,24 @@ def analyze_for(A, comm, method, lower, check_symmetric, reuse) -> DistributedSy
     arrays = everywhere(comm, read)
     shape = common(comm, "the shape of A", None if arrays is None else arrays.shape)
     if shape is None:
-        raise ValueError("no rank handed a matrix: all parts are None")
+        raise ValueError(NO_PART)
     if check_symmetric:
         require_symmetric(comm, arrays, shape[0])
+    return arrays, shape[0]
+
+
+def analyze_parts(context, arrays, n, method, lower, reuse) -> DistributedSymbolic:
+    """Analyze parts that have been read, for many factorizations or for one; collective."""
     if arrays is None:
-        pattern = np.zeros(shape[0] + 1, dtype=np.int64), np.empty(0, dtype=np.int32)
+        pattern = np.zeros(n + 1, dtype=np.int64), np.empty(0, dtype=np.int32)
     else:
         starts = np.asarray(arrays.indptr, dtype=np.int64)
         pattern = lower_pattern(starts, arrays.indices, (arrays.format == "csc") == lower)
-    return DistributedSymbolic(context, pattern, *find_order(comm, pattern, method, reuse))
+    return DistributedSymbolic(context, pattern, *find_order(context.comm, pattern, method, reuse))
 
 
 def find_order(comm, pattern, method, reuse):
-    """Permutation, counts and tree (on the root) of the union of all parts; the root orders."""
+    """Order the union of all parts on the root; return permutation, counts and the root's tree."""
     n = pattern[0].size - 1
     starts, members = to_root(comm, pattern[0]), to_root(comm, pattern[1])
 
@@ -205,7 +174,7 @@ def find_order(comm, pattern, method, reuse):
 
 
 def union(starts, members):
-    """Lower pattern of the sum of matrices with these lower patterns."""
+    """Return the lower pattern of the sum of matrices with these lower patterns."""
     n = starts[0].size - 1
     parts = [
         csc_array((np.ones(m.size, dtype=bool), m, s), shape=(n, n))
@@ -222,7 +191,7 @@ def union(starts, members):
 
 
 def require_symmetric(comm, arrays, n) -> None:
-    """ValueError naming an entry of the sum of all parts that is not the conjugate of its mirror.
+    """Raise ValueError naming an entry of the sum of all parts that differs from its mirror image.
 
     Each rank looks at a share of the rows of the lower triangle, and at the columns above it.
     """

@@ -1,4 +1,4 @@
-"""What ranks do together: agree on errors and arguments, move arrays, free what all have dropped.
+"""Collective steps: agree on errors and arguments, move arrays, free dropped factors.
 
 A collective call must be entered by every rank or by none. So whatever can fail on one rank alone
 runs in `everywhere`, which raises on all ranks what one of them raised.
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Context:
-    """A communicator of our own beside a user's, and the instances of MUMPS that live on it.
+    """Hold a duplicate of a user's communicator, and the instances of MUMPS that live on it.
 
     The last phase of MUMPS is collective, but the factor that owns an instance may be collected
     at any time, on one rank before the other. It is only noted as dropped then. At the next
@@ -37,7 +37,7 @@ class Context:
         self._dropped: set[int] = set()
 
     def start(self, owner: Any, single: bool) -> tuple[Instance, weakref.finalize]:
-        """An instance that lives as long as its owner, and what drops it before; collective."""
+        """Return an instance that lives as long as its owner, and its finalizer; collective."""
         self.sweep()
         instance = Instance(self.comm.py2f(), single)
         if instance.run(START) < 0:
@@ -49,7 +49,7 @@ class Context:
         return instance, drop
 
     def sweep(self) -> None:
-        """Finish what all ranks have dropped; collective."""
+        """Finish the instances that all ranks have dropped; collective."""
         dropped = self.comm.allgather(frozenset(self._dropped))
         self._finish(frozenset.intersection(*dropped))
 
@@ -59,7 +59,7 @@ class Context:
             self._instances.pop(age).finish()
 
     def close(self) -> None:
-        """Finish everything; collective."""
+        """Finish all instances; collective."""
         self._finish(list(self._instances))
         self.comm.Free()
 
@@ -69,7 +69,7 @@ _KEY = MPI.Comm.Create_keyval(delete_fn=lambda comm, key, context: context.close
 
 
 def context_of(comm: MPI.Comm) -> Context:
-    """The context of a user's communicator; collective."""
+    """Return the context of a user's communicator; collective."""
     if not isinstance(comm, MPI.Intracomm) or comm == MPI.COMM_NULL:
         raise TypeError(f"comm must be an intracommunicator of mpi4py, not {comm!r}")
     context = comm.Get_attr(_KEY)
@@ -80,7 +80,7 @@ def context_of(comm: MPI.Comm) -> Context:
 
 
 def everywhere(comm: MPI.Comm, task: Callable[[], T]) -> T:
-    """What a task returns that every rank does alone; what one of them raises, all raise."""
+    """Run a task on every rank alone; raise on all ranks the error of one of them."""
     result, error = None, None
     try:
         result = task()
@@ -101,7 +101,7 @@ def _raise_first(comm, error):
 
 
 def _portable(error):
-    """An exception as bytes that are sure to come to life again."""
+    """Pickle an exception, or a RuntimeError with its message if it does not unpickle."""
     if error is None:
         return None
     try:
@@ -113,7 +113,7 @@ def _portable(error):
 
 
 def common(comm: MPI.Comm, name: str, value: Any, error: type = ValueError) -> Any:
-    """The value that all ranks have which have one; `error` if they differ, None if none has."""
+    """Return the one value of all ranks that have a value; raise `error` if values differ."""
     values = comm.allgather(value)
     given = [(rank, v) for rank, v in enumerate(values) if v is not None]
     for rank, v in given:
@@ -126,7 +126,7 @@ def common(comm: MPI.Comm, name: str, value: Any, error: type = ValueError) -> A
 
 
 def broadcast(comm: MPI.Comm, array: np.ndarray, root: int = ROOT) -> np.ndarray:
-    """Fill a contiguous array on all ranks with that of `root`."""
+    """Fill a contiguous array on all ranks with the array of `root`."""
     flat = array.reshape(-1, order="A")
     for i in range(0, flat.size, CHUNK):
         comm.Bcast(flat[i : i + CHUNK], root)
@@ -134,7 +134,7 @@ def broadcast(comm: MPI.Comm, array: np.ndarray, root: int = ROOT) -> np.ndarray
 
 
 def to_root(comm: MPI.Comm, array: np.ndarray) -> list[np.ndarray]:
-    """One-dimensional arrays of all ranks, on the root; empty elsewhere."""
+    """Return the one-dimensional arrays of all ranks on the root; an empty list elsewhere."""
     sizes = comm.gather(array.size, ROOT)
     if comm.rank != ROOT:
         _send(comm, array, ROOT)
@@ -146,7 +146,7 @@ def to_root(comm: MPI.Comm, array: np.ndarray) -> list[np.ndarray]:
 
 
 def from_root(comm: MPI.Comm, pieces: list[np.ndarray], size: int, dtype) -> np.ndarray:
-    """The piece of this rank, of known size, of what the root has for each."""
+    """Return the piece, of known size, that the root has for this rank."""
     if comm.rank != ROOT:
         return _receive(comm, np.empty(size, dtype=dtype), ROOT)
     for rank in range(1, comm.size):
@@ -155,7 +155,7 @@ def from_root(comm: MPI.Comm, pieces: list[np.ndarray], size: int, dtype) -> np.
 
 
 def move(comm: MPI.Comm, array: np.ndarray, source: int, target: int) -> np.ndarray:
-    """Fill the array of one rank with that of another."""
+    """Fill the array of one rank with the array of another."""
     if source != target and comm.rank == source:
         _send(comm, array.reshape(-1, order="A"), target)
     if source != target and comm.rank == target:

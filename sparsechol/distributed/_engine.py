@@ -1,4 +1,4 @@
-"""A symmetric positive definite matrix in MUMPS: its phases and what may go wrong in them.
+"""A symmetric positive definite matrix in MUMPS: its phases, and the errors of each.
 
 Values are scaled by powers of two to a diagonal between 1/2 and 2. That is exact, keeps float32
 and the determinant in range, and makes the smallest pivot comparable with rounding.
@@ -11,7 +11,7 @@ from scipy.linalg import LinAlgWarning
 
 from .._core.numeric.factorize import REFUSED_ROUNDINGS
 from .._exceptions import NotPositiveDefiniteError
-from .._scipy.cholesky_factor import EPS, callers_level, doubtful
+from .._scipy.pivots import EPS, external_stacklevel, warn_threshold
 from ._mumps import ANALYZE, FACTORIZE, SOLVE
 
 # Controls, by the numbers of the users' guide.
@@ -21,11 +21,11 @@ ORDERING, GIVEN = 7, 1
 SCALING = 8
 WORKSPACE = 14  # percentage beyond the estimate
 DISTRIBUTED, ENTRIES = 18, 3
-BLOCK = 27
+ICNTL_BLOCK = 27
 INVERSE = 30
 DETERMINANT = 33
 
-# What INFOG(1) says.
+# Values of INFOG(1).
 SINGULAR = (-10, -40)
 SMALL_WORKSPACE = (-8, -9, -11, -14, -15, -17, -20)
 NO_MEMORY = (-5, -7, -13, -19, -22)
@@ -39,7 +39,7 @@ INVERSE_BLOCK = 256
 
 
 def start(context, owner, dtype):
-    """An instance that says nothing and takes entries from all ranks; collective."""
+    """Start an instance that prints nothing and takes entries from all ranks; collective."""
     instance, drop = context.start(owner, np.finfo(dtype).dtype == np.float32)
     for k in OUTPUT:
         instance.set_icntl(k, -1)
@@ -48,7 +48,7 @@ def start(context, owner, dtype):
         (ORDERING, GIVEN),
         (SCALING, 0),
         (DISTRIBUTED, ENTRIES),
-        (BLOCK, SOLVE_BLOCK),
+        (ICNTL_BLOCK, SOLVE_BLOCK),
         (DETERMINANT, 1),
     ):
         instance.set_icntl(k, value)
@@ -56,14 +56,14 @@ def start(context, owner, dtype):
 
 
 def analyze(instance) -> None:
-    """Analyze with the order that was set; collective."""
+    """Analyze with the ordering that was set; collective."""
     check(instance, instance.run(ANALYZE), "analysis")
 
 
 def factorize(instance, workspace) -> int:
-    """Factor the entries that were set, with as much workspace as it takes; collective.
+    """Factor the entries that were set, with as much workspace as needed; collective.
 
-    Returns what it took: the next factorization need not find out again.
+    Return the workspace, with which the next factorization starts.
     """
     for _ in range(ATTEMPTS):
         instance.set_icntl(WORKSPACE, workspace)
@@ -76,7 +76,7 @@ def factorize(instance, workspace) -> int:
 
 
 def check(instance, answer, phase) -> None:
-    """Raise what INFOG(1) says of a phase: the same on all ranks."""
+    """Raise the error that INFOG(1) tells of a phase, the same on all ranks."""
     if answer >= 0:
         return
     told = f"INFOG(1) = {answer}, INFOG(2) = {instance.infog(2)}"
@@ -97,8 +97,8 @@ def check(instance, answer, phase) -> None:
     raise RuntimeError(f"MUMPS fails in the {phase}: {told}")
 
 
-def judge(instance, n, dtype) -> None:
-    """Refuse a factor with negative pivots or one that is rounding; warn of doubtful ones."""
+def check_factor(instance, n, dtype) -> None:
+    """Refuse a factor with negative pivots or pivots that are rounding; warn of weak pivots."""
     negative = instance.infog(12)
     if negative:
         raise NotPositiveDefiniteError(
@@ -122,24 +122,24 @@ def judge(instance, n, dtype) -> None:
             None,
             smallest,
         )
-    if smallest <= doubtful(n, dtype):
+    if smallest <= warn_threshold(n, dtype):
         warnings.warn(
             f"ill-conditioned matrix: elimination left {smallest:.3g} of a diagonal entry; results"
             " may not be accurate",
             LinAlgWarning,
-            stacklevel=callers_level(),
+            stacklevel=external_stacklevel(),
         )
 
 
 def logdet(instance) -> float:
-    """Logarithm of the determinant of the scaled matrix."""
+    """Return the logarithm of the determinant of the scaled matrix."""
     return float(np.log(instance.rinfog(12)) + instance.infog(34) * np.log(2.0))
 
 
 def solve(instance, columns, count, block) -> None:
     """Solve for `count` right-hand sides, in Fortran order on the root, in place; collective.
 
-    So many as `block` are handed over at a time: MUMPS counts numbers in 32 bits.
+    MUMPS gets `block` of them at a time: it counts numbers in 32 bits.
     """
     for j in range(0, count, block):
         if columns is not None:
@@ -153,15 +153,15 @@ def inverse(instance, count, requests) -> None:
     Parameters
     ----------
     count : int
-        How many requests there are.
+        Number of requests.
     requests : list of (starts, rows, values)
-        On the root.
+        The requests on the root, an empty list elsewhere.
     """
     instance.set_icntl(INVERSE, 1)
-    instance.set_icntl(BLOCK, INVERSE_BLOCK)
+    instance.set_icntl(ICNTL_BLOCK, INVERSE_BLOCK)
     for k in range(count):
         if requests:
             instance.set_requests(*requests[k])
         check(instance, instance.run(SOLVE), "selected inverse")
     instance.set_icntl(INVERSE, 0)
-    instance.set_icntl(BLOCK, SOLVE_BLOCK)
+    instance.set_icntl(ICNTL_BLOCK, SOLVE_BLOCK)

@@ -1,6 +1,6 @@
 """DistributedFactor: the factor of a matrix that lies in MUMPS, on all ranks of a communicator."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mpi4py import MPI
@@ -8,31 +8,34 @@ from numpy.typing import ArrayLike
 from scipy.sparse import csc_array, issparse
 
 from .._exceptions import NotPositiveDefiniteError
-from .._scipy.cholesky_factor import row_numbers
-from .._scipy.input import dense_rhs
-from . import _analysis, _engine
+from .._scipy.factor_base import Slogdet
+from .._scipy.input import dense_rhs, row_numbers
+from . import _engine
 from ._context import ROOT, broadcast, common, everywhere, from_root, move, to_root
 from ._layout import Hermitian, Real
+
+if TYPE_CHECKING:
+    from ._analysis import DistributedSymbolic
 
 # Numbers that are handed to MUMPS in one call at most: it counts them in 32 bits.
 MOST_NUMBERS = 2**29
 
 
 class DistributedFactor:
-    """Cholesky factor of a symmetric (Hermitian) positive definite matrix on many ranks.
+    """Hold the Cholesky factor of a symmetric (Hermitian) positive definite matrix on many ranks.
 
-    Made by `sparsechol.distributed.cholesky` or `DistributedSymbolic.factorize`. The methods have
-    the names and the meaning of those of `sparsechol.CholeskyFactor`. All but the attributes and
-    `logdet` are collective: every rank calls them, in the same order, or all wait forever. An
-    error is raised on every rank, with the same type and message.
+    `sparsechol.distributed.cholesky` and `DistributedSymbolic.factorize` make it. The methods have
+    the names and the meaning of those of `sparsechol.CholeskyFactor`. All methods but `logdet` and
+    `slogdet` are collective: every rank calls them, in the same order, or all ranks wait forever.
+    An error is raised on every rank, with the same type and message.
 
-    A factor that is no longer referred to frees its memory at the next collective call that makes
-    or finalizes a factor on the same communicator, when it has been dropped on all ranks.
+    A factor that all ranks have dropped frees its memory at the next collective call that makes
+    or finalizes a factor on the same communicator.
 
     Attributes
     ----------
-    symbolic : DistributedSymbolic
-        The analysis.
+    pattern : DistributedSymbolic
+        The analyzed pattern.
     shape : tuple of int
     dtype : dtype
     perm : (n,) int32 ndarray
@@ -41,25 +44,25 @@ class DistributedFactor:
         Entries of L.
     """
 
-    def __init__(self, symbolic: "_analysis.DistributedSymbolic", packed: np.ndarray):
-        self.symbolic = symbolic
+    def __init__(self, pattern: "DistributedSymbolic", packed: np.ndarray):
+        self.pattern = pattern
         self.dtype = packed.dtype
         self._logdet: float | None = None
         self._workspace = _engine.FIRST_WORKSPACE
         self._layout = Hermitian() if packed.dtype.kind == "c" else Real()
-        self._comm = symbolic._context.comm
+        self._comm = pattern._context.comm
         self._mumps = None
         if self.shape[0] == 0:
             self._set(packed)
             return
         if self._layout.width * self.shape[0] >= 2**31 - 1:
             raise OverflowError(f"MUMPS cannot count {self._layout.width} x {self.shape[0]} rows")
-        self._mumps, self._drop = _engine.start(symbolic._context, self, packed.dtype)
+        self._mumps, self._drop = _engine.start(pattern._context, self, packed.dtype)
         self._places()
         self._set(packed)
 
     def _places(self) -> None:
-        """Hand over the pattern and the order."""
+        """Hand the pattern and the ordering to MUMPS."""
         row, column = self._coordinates()
         self._rows, self._columns = self._layout.entries(row, column)
         self._values = np.zeros(self._rows.size, dtype=self._mumps.dtype)
@@ -70,11 +73,10 @@ class DistributedFactor:
         _engine.analyze(self._mumps)
 
     def _coordinates(self):
-        """Row and column of each packed value of this rank."""
-        symbolic = self.symbolic
-        n = self.shape[0]
-        column = np.repeat(np.arange(n, dtype=np.int32), np.diff(symbolic.indptr))
-        return symbolic.indices, column
+        """Return row and column of each packed value of this rank."""
+        pattern = self.pattern
+        column = np.repeat(np.arange(self.shape[0], dtype=np.int32), np.diff(pattern.indptr))
+        return pattern.indices, column
 
     def _set(self, packed: np.ndarray) -> None:
         """Factor this rank's packed values; the factor is unusable if that fails."""
@@ -91,17 +93,17 @@ class DistributedFactor:
         self._scaled = packed
         self._values[...] = self._layout.values(row, column, packed)
         self._workspace = _engine.factorize(self._mumps, self._workspace)
-        _engine.judge(self._mumps, self.shape[0], self.dtype)
+        _engine.check_factor(self._mumps, self.shape[0], self.dtype)
         logdet = _engine.logdet(self._mumps) / self._layout.width
         self._logdet = float(logdet - 2 * np.log(2.0) * exponent.sum())
         self._scale = scale
 
     def _exponents(self, packed: np.ndarray) -> np.ndarray:
-        """Powers of two that bring the diagonal of A between 1/2 and 2."""
+        """Return the powers of two that bring the diagonal of A between 1/2 and 2."""
         n = self.shape[0]
         own = np.zeros(n)
         if packed.size:
-            own = packed[self.symbolic.indptr[:-1]].real.astype(np.float64)
+            own = packed[self.pattern.indptr[:-1]].real.astype(np.float64)
         diagonal = np.empty(n)
         self._comm.Reduce(own, diagonal, MPI.SUM, ROOT)
         broadcast(self._comm, diagonal)
@@ -118,15 +120,15 @@ class DistributedFactor:
 
     @property
     def shape(self) -> tuple[int, int]:
-        return self.symbolic.shape
+        return self.pattern.shape
 
     @property
     def perm(self) -> np.ndarray:
-        return self.symbolic.perm
+        return self.pattern.perm
 
     @property
     def nnz(self) -> int:
-        return self.symbolic.nnz
+        return self.pattern.nnz
 
     def __repr__(self) -> str:
         return (
@@ -144,16 +146,17 @@ class DistributedFactor:
         self.finalize()
 
     def finalize(self) -> None:
-        """Free the factor's memory on all ranks now; collective. Once more does nothing."""
+        """Free the memory of the factor on all ranks now; collective. Do nothing if it is free."""
         if self._mumps is not None and not self._mumps.finished:
             self._drop()
-            self.symbolic._context.sweep()
+            self.pattern._context.sweep()
 
-    def refactorize(self, A: Any, lower: bool = True) -> "DistributedFactor":
+    def refactorize(self, A: Any, *, lower: bool = True) -> "DistributedFactor":
         """Factor another matrix of the same pattern in place; collective.
 
-        If the matrix is refused, this factor is unusable until `refactorize` succeeds; a matrix
-        whose pattern, shape or values are refused before the factorization leaves it as it was.
+        If A is not positive definite, the factor cannot be used until the next successful call.
+        If A has the wrong shape, a nonzero outside the pattern, NaN or infinity, an error is raised
+        and the old factor stays valid.
 
         Parameters
         ----------
@@ -161,6 +164,7 @@ class DistributedFactor:
             This rank's part, within the pattern of the part that it handed to the analysis;
             converted to the dtype of this factor.
         lower : bool, optional
+            Which triangle of a matrix is read; packed values are always the lower one.
 
         Returns
         -------
@@ -174,7 +178,7 @@ class DistributedFactor:
             real factor, ValueError if the factor is finalized.
         """
         self._require_alive()
-        self._set(self.symbolic._part(A, lower, self.dtype))
+        self._set(self.pattern._part(A, lower, self.dtype))
         return self
 
     def _require_alive(self):
@@ -187,9 +191,21 @@ class DistributedFactor:
             raise np.linalg.LinAlgError("there is no factor: the last factorization failed")
 
     def logdet(self) -> float:
-        """Logarithm of the determinant of A, on every rank; not collective."""
+        """Return the logarithm of the determinant of A, on every rank; not collective."""
         self._require_factor()
         return self._logdet
+
+    def slogdet(self) -> Slogdet:
+        """Return the sign and the logarithm of the determinant; not collective.
+
+        Returns
+        -------
+        sign : float
+            One: the matrix is positive definite.
+        logabsdet : float
+            The same as `logdet`.
+        """
+        return Slogdet(1.0, self.logdet())
 
     def solve(self, b: Any) -> np.ndarray:
         """Solve ``A x = b``; collective.
@@ -197,9 +213,8 @@ class DistributedFactor:
         Parameters
         ----------
         b : (n,) or (n, k) array_like, or None
-            The whole right-hand sides; not modified. They are taken from the lowest rank that
-            hands them, the others may hand the same or None. Complex right-hand sides are allowed
-            with a real factor.
+            The whole right-hand sides; not modified. The lowest rank that has some decides; the
+            others may pass the same or None. A real factor takes complex right-hand sides too.
 
         Returns
         -------
@@ -224,7 +239,7 @@ class DistributedFactor:
         columns, shape, kind = everywhere(self._comm, lambda: self._rhs(b))
         shape = common(self._comm, "the shape of b", shape)
         if shape is None:
-            raise ValueError("no rank handed a right-hand side: b is None on all")
+            raise ValueError("b is None on all ranks: one of them must have the right-hand sides")
         kinds = self._comm.allgather(kind)
         [source, *_] = [rank for rank, kind in enumerate(kinds) if kind is not None]
         count = 1 if len(shape) == 1 else shape[1]
@@ -237,11 +252,11 @@ class DistributedFactor:
         return columns.reshape(shape)
 
     def _rhs(self, b):
-        """A fresh array, the shape of the solution and its dtype; nothing for None."""
+        """Return a fresh array, the shape of the solution and its dtype; three None for None."""
         if b is None:
             return None, None, None
         if issparse(b):
-            raise TypeError("sparse right-hand sides are not supported: hand b.toarray()")
+            raise TypeError("sparse right-hand sides are not supported: pass b.toarray()")
         kind = np.result_type(self.dtype, np.complex64) if np.iscomplexobj(b) else self.dtype
         columns, shape = dense_rhs(b, self.shape[0], kind, order="F")
         return columns, shape, columns.dtype.str
@@ -263,13 +278,13 @@ class DistributedFactor:
                 columns.real, columns.imag = real[:, : count // 2], real[:, count // 2 :]
             columns *= self._scale[:, None]
 
-    def inverse_entries(self, rows: ArrayLike, cols: ArrayLike) -> np.ndarray:
-        """Any entries of ``A^-1``, also outside every pattern; collective.
+    def inverse_entries(self, rows: ArrayLike, columns: ArrayLike) -> np.ndarray:
+        """Compute any entries of ``A^-1``, also outside every pattern; collective.
 
         Parameters
         ----------
-        rows, cols : array_like of int
-            Broadcast against each other; negative ones count from the end. Each rank asks for
+        rows, columns : array_like of int
+            Broadcast against each other; negative numbers count from the end. Each rank asks for
             entries of its own, or for none.
 
         Returns
@@ -285,21 +300,21 @@ class DistributedFactor:
         Notes
         -----
         Selected inversion by pruned elimination trees (Amestoy, Duff, Robert, Rouet and Ucar
-        2012), MUMPS's ICNTL(30): a column of the inverse costs two sweeps along its path to the
-        root of the tree, and the nearer it is to other columns, the more of them it shares. All
-        requests pass through rank 0.
+        2012), MUMPS's ICNTL(30). A column of the inverse costs two sweeps along its path to the
+        root of the tree. Neighboring columns share most of their paths. All requests pass through
+        rank 0.
         """
         self._require_factor()
         n = self.shape[0]
 
         def read():
-            return np.broadcast_arrays(row_numbers(rows, n), row_numbers(cols, n))
+            return np.broadcast_arrays(row_numbers(rows, n), row_numbers(columns, n))
 
-        rows, cols = everywhere(self._comm, read)
-        return self._entries(rows.ravel(), cols.ravel()).reshape(rows.shape)
+        rows, columns = everywhere(self._comm, read)
+        return self._entries(rows.ravel(), columns.ravel()).reshape(rows.shape)
 
     def _entries(self, row, column) -> np.ndarray:
-        """Entries of the inverse, each rank its own."""
+        """Compute entries of the inverse, different ones on each rank."""
         comm, n = self._comm, self.shape[0]
         if n == 0:
             return np.empty(0, dtype=self.dtype)
@@ -316,7 +331,7 @@ class DistributedFactor:
         return out * (self._scale[row] * self._scale[column]).astype(out.real.dtype)
 
     def _requests(self, keys):
-        """What MUMPS is asked for, a block of its 32-bit count after another, and its values."""
+        """Return the requests to MUMPS, in blocks that 32 bits count, and the array they fill."""
         n, width = self.shape[0], self._layout.width
         values = np.empty(keys.size, dtype=self.dtype)
         block = MOST_NUMBERS // width
@@ -329,46 +344,47 @@ class DistributedFactor:
         return wanted, values
 
     def partial_inverse(self) -> csc_array:
-        """Entries of ``A^-1`` on the pattern of this rank's part of A; collective.
+        """Compute the entries of ``A^-1`` on the pattern of this rank's part of A; collective.
 
         Returns
         -------
         Z : (n, n) csc_array
             Symmetric (Hermitian), sorted; empty on a rank that handed no part.
         """
-        return self.symbolic._symmetric(self._packed_inverse())
+        return self.pattern._symmetric(self._packed_inverse())
 
     def _packed_inverse(self) -> np.ndarray:
-        """The same as packed values."""
+        """Compute the entries of ``A^-1`` on the pattern of this part, as packed values."""
         self._require_factor()
         if self.shape[0] == 0:
             return np.empty(0, dtype=self.dtype)
-        inverse = self.symbolic._substructure.inverse(self._scaled)
+        inverse = self.pattern._substructure.inverse(self._scaled)
         row, column = self._coordinates()
         inverse *= self._scale[row]
         inverse *= self._scale[column]
         return inverse
 
     def diag_inverse(self) -> np.ndarray:
-        """Diagonal of ``A^-1``, the marginal variances of N(0, A^-1), on every rank; collective.
+        """Compute the diagonal of ``A^-1``, the marginal variances of N(0, A^-1); collective.
 
         Returns
         -------
         (n,) real ndarray
+            The whole diagonal, on every rank.
         """
         inverse = self._packed_inverse()  # every part has the whole diagonal
         diagonal = np.empty(self.shape[0], dtype=np.finfo(self.dtype).dtype)
         if inverse.size:
-            diagonal[:] = inverse[self.symbolic.indptr[:-1]].real
+            diagonal[:] = inverse[self.pattern.indptr[:-1]].real
         first = self._comm.allreduce(self._comm.rank if inverse.size else self._comm.size, MPI.MIN)
         return broadcast(self._comm, diagonal, first % self._comm.size)
 
     def logdet_grad(self) -> np.ndarray:
-        """Gradient of ``log det A`` in this rank's stored values; collective.
+        """Compute the gradient of ``log det A`` in this rank's stored values; collective.
 
         Returns
         -------
-        (len(symbolic.indices),) ndarray
+        (len(pattern.indices),) ndarray
             The partial inverse on the lower triangle of this rank's part, doubled below the
             diagonal; see `sparsechol.derivatives.logdet_grad`.
         """
@@ -376,88 +392,3 @@ class DistributedFactor:
         row, column = self._coordinates()
         gradient[row != column] *= 2
         return gradient
-
-
-def cholesky(
-    A: Any,
-    comm: MPI.Intracomm,
-    ordering: str | ArrayLike = "auto",
-    lower: bool = True,
-    check_symmetric: bool = False,
-) -> DistributedFactor:
-    """Factor a sparse symmetric (Hermitian) positive definite matrix on many ranks; collective.
-
-    Parameters
-    ----------
-    A : (n, n) sparse array or matrix of any format, dense array, or None
-        This rank's part. The matrix that is factored is the **sum** of the parts of all ranks,
-        each of the full shape, with rows and columns of the whole: some rows or some entries on
-        each rank, or all of them on one and None on the others. float32, float64, complex64 or
-        complex128, the same on all ranks that hand a part; integers become float64. Only the
-        triangle named by `lower` is read.
-    comm : mpi4py.MPI.Intracomm
-        A duplicate of it is used and kept with it.
-    ordering : str or (n,) array_like of int, optional
-        Fill-reducing ordering, see `sparsechol.analyze`; that of rank 0 counts.
-    lower : bool, optional
-        Whether the lower triangle is read (default) or the upper one; the same on all ranks.
-    check_symmetric : bool, optional
-        Test that the sum of all parts is symmetric and raise ValueError where it is not.
-
-    Returns
-    -------
-    DistributedFactor
-
-    Raises
-    ------
-    NotPositiveDefiniteError
-        If the matrix is not positive definite, or is singular to working precision. MUMPS does not
-        tell the row: the attribute ``row`` is None unless an entry of the diagonal is not positive.
-    ValueError
-        If a part is not square, holds NaN or infinity in that triangle, or its index arrays are
-        corrupt; if shapes or options differ between ranks; if all parts are None.
-    TypeError
-        If a part is not numeric, or types differ between ranks.
-    MemoryError
-        If a rank has not enough memory.
-    OverflowError
-        If rows cannot be counted by MUMPS's integers.
-
-        All of them are raised on every rank.
-
-    Warns
-    -----
-    scipy.linalg.LinAlgWarning
-        If a pivot is so small that rounding may have decided it.
-    UserWarning
-        If all ranks hand the same matrix, which is then added up.
-
-    See Also
-    --------
-    analyze : the symbolic part alone.
-    sparsechol.cholesky : the same on one machine, which is faster there.
-
-    Notes
-    -----
-    Multifrontal factorization by MUMPS (Amestoy, Duff, L'Excellent and Koster 2001). A complex
-    matrix is factored as a real one of twice the size, see the document on large problems.
-
-    Examples
-    --------
-    On each rank of ``mpirun``, with the rows that are its own:
-
-    >>> import numpy as np, scipy.sparse as sp
-    >>> from mpi4py import MPI
-    >>> from sparsechol.distributed import cholesky
-    >>> comm = MPI.COMM_WORLD
-    >>> A = sp.diags_array([[-1.0] * 9, [2.0] * 10, [-1.0] * 9], offsets=[-1, 0, 1]).tolil()
-    >>> A[[i for i in range(10) if i % comm.size != comm.rank]] = 0
-    >>> with cholesky(A, comm) as F:
-    ...     x, logdet = F.solve(np.ones(10)), F.logdet()
-    >>> x.round(6)
-    array([ 5.,  9., 12., 14., 15., 15., 14., 12.,  9.,  5.])
-    >>> round(logdet, 6)  # of 11
-    2.397895
-    """
-    symbolic = _analysis.analyze_for(A, comm, ordering, lower, check_symmetric, reuse=False)
-    return symbolic.factorize(A, lower)

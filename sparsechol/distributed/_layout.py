@@ -7,7 +7,7 @@ symmetric one of twice the size in which each entry becomes
     [ y   x ]
 
 which is positive definite exactly where X + iY is. Real and imaginary parts take turns, so that
-complex vectors, and columns of the inverse, need no more than another look at the same memory.
+complex vectors, and columns of the inverse, are views of the same memory.
 """
 
 import numpy as np
@@ -16,31 +16,31 @@ from ._mumps import INT
 
 
 class Real:
-    """A real matrix, as it is."""
+    """Hand a real matrix over as it is."""
 
     width = 1
 
     def entries(self, row, column):
-        """Rows and columns of a lower triangle."""
+        """Return MUMPS's rows and columns of a lower triangle."""
         return (row + 1).astype(INT), (column + 1).astype(INT)
 
     def values(self, row, column, packed):
-        """Its values, in the same order."""
+        """Return the values of a lower triangle, in the order of `entries`."""
         return packed
 
     def places(self, perm):
-        """Place of each row in the order of elimination."""
+        """Return the position of each row in the order of elimination."""
         places = np.empty(perm.size, dtype=INT)
         places[perm] = np.arange(1, perm.size + 1)
         return places
 
     def requests(self, starts, rows):
-        """Column starts and rows of entries of the inverse."""
+        """Return column starts and rows of entries of the inverse."""
         return (starts + 1).astype(INT), (rows + 1).astype(INT)
 
 
 class Hermitian:
-    """A complex matrix in twice the rows."""
+    """Hand a complex matrix over in twice the rows."""
 
     width = 2
 
@@ -61,6 +61,6 @@ class Hermitian:
         return places.ravel()
 
     def requests(self, starts, rows):
-        """Of each entry the two parts, both in the first of two columns."""
+        """Ask for the two parts of each entry, both in the first of two columns."""
         begins = np.repeat(2 * starts + 1, 2)[1:]  # nothing is asked of the second column
         return begins.astype(INT), (2 * rows[:, None] + [1, 2]).ravel().astype(INT)

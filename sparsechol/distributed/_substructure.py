@@ -1,4 +1,4 @@
-"""The inverse on the pattern of A, by subtrees: each rank eliminates what the others need not see.
+"""The inverse on the pattern of A, by subtrees: each rank eliminates rows that only it needs.
 
 MUMPS computes entries of the inverse column by column (ICNTL(30)): the fewer, the better. For a
 whole pattern that is n sweeps up and down the elimination tree, many times the factorization. Here
@@ -25,7 +25,6 @@ import numpy as np
 from mpi4py import MPI
 from scipy.linalg import LinAlgWarning
 
-from .._core.numeric import packing
 from .._core.parallel.threads import thread_count
 from .._core.symbolic.patterns import lower_pattern
 from .._scipy.symbolic_factor import analyze_pattern
@@ -34,12 +33,12 @@ from ._context import CHUNK, ROOT, broadcast, everywhere
 # Subtrees for each rank beyond which the tree is not cut further.
 MOST_SUBTREES = 32
 
-# What a rank computes of its subtrees and of the part above, in factorizations (see above).
+# The work of a rank on its subtrees and on the part above, in factorizations (see above).
 OWN_WORK, COMMON_WORK = 4, 3
 
 
 class Substructure:
-    """Which rank works on which rows, and where each entry of the matrix goes; collective.
+    """Divide rows and entries of the matrix among the ranks; collective.
 
     Parameters
     ----------
@@ -94,7 +93,7 @@ class Substructure:
         self.within, self.inner, self.outer = everywhere(comm, analyses)
 
     def inverse(self, packed) -> np.ndarray:
-        """Entries of the inverse at the places of this rank's packed values; collective."""
+        """Compute the entries of the inverse at this rank's packed values; collective."""
         comm = self.comm
         values = exchange(comm, [packed[k] for k in self.sent])
         common = exchange(comm, [packed[self.shared]] * comm.size)
@@ -112,7 +111,7 @@ class Substructure:
         return out
 
     def _eliminated(self, values, common):
-        """What eliminating this rank's subtrees adds to their neighbors above."""
+        """Return the update matrix of this rank's subtrees on their neighbors above."""
         if not self.inner.cliques[0].size:
             return np.empty(0, dtype=values[0].dtype)
         common = [v[k] for v, k in zip(common, self.within, strict=True)]
@@ -120,9 +119,9 @@ class Substructure:
 
 
 class Local:
-    """Some rows and columns of A as a matrix of its own for the serial engine.
+    """Hold some rows and columns of A as a matrix of its own for the serial engine.
 
-    Numbered in the order of their numbers in A, so that lower triangles remain such. `cliques` are
+    Its rows are in the order of A, so that lower triangles remain lower triangles. `cliques` are
     sets of rows whose dense blocks belong to the pattern.
     """
 
@@ -139,29 +138,29 @@ class Local:
         row = np.concatenate(entries[0] + entries[2] + [r for r, _ in pairs])
         column = np.concatenate(entries[1] + entries[3] + [c for _, c in pairs])
         del pairs
-        pattern = by_column(row, column, numbers.size)
-        self.symbolic = analyze_pattern(*pattern, order, True, self.threads)
+        arrays = by_column(row, column, numbers.size)
+        self.pattern = analyze_pattern(*arrays, order, True, self.threads)
         self.places = self._places(*entries[:2])
         self.common_places = self._places(*entries[2:])
 
     def _places(self, rows, columns):
-        """Where entries stand in the packed values, for each rank that sends them."""
-        indptr, indices = self.symbolic.indptr, self.symbolic.indices
+        """Return the packed positions of entries, for each rank that sends them."""
+        indptr, indices = self.pattern.indptr, self.pattern.indices
         n = indptr.size - 1
         keys = np.repeat(np.arange(n), np.diff(indptr)) * n + indices
         return [np.searchsorted(keys, c * n + r) for r, c in zip(rows, columns, strict=True)]
 
     def assembled(self, values, common):
-        """Packed values: the sum of what all ranks sent."""
-        packed = np.zeros(self.symbolic.indices.size, dtype=values[0].dtype)
+        """Return packed values: the sum of the values from all ranks."""
+        packed = np.zeros(self.pattern.indices.size, dtype=values[0].dtype)
         for places, parts in ((self.places, values), (self.common_places, common)):
             for k, part in zip(places, parts, strict=True):
                 packed[k] += part
         return packed
 
     def _clique_columns(self, which):
-        """Where the columns of a clique's lower triangle stand in the packed values."""
-        indptr, indices = self.symbolic.indptr, self.symbolic.indices
+        """Yield the packed positions of each column of a clique's lower triangle."""
+        indptr, indices = self.pattern.indptr, self.pattern.indices
         clique = self.cliques[which]
         for k, column in enumerate(clique):
             begin, end = indptr[column], indptr[column + 1]
@@ -175,30 +174,28 @@ class Local:
             begin += places.size
 
     def factor(self, packed):
+        """Factor packed values."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", LinAlgWarning)  # MUMPS's factor has been judged
-            return self.symbolic.factorize(packed, threads=self.threads)
+            warnings.simplefilter("ignore", LinAlgWarning)  # MUMPS's factor has been checked
+            return self.pattern.factorize(packed, threads=self.threads)
 
     def inverse(self, packed):
-        """Packed entries of the inverse."""
-        out = np.empty_like(packed)
-        flat = self.factor(packed)._inverse(self.threads)
-        packing.gather_values(self.symbolic._structure, flat[None], out[None])
-        return out
+        """Compute the entries of the inverse as packed values."""
+        F = self.factor(packed)
+        return F._on_pattern(F._inverse(self.threads))[0]
 
     def schur_update(self, packed):
-        """What eliminating all other rows adds to the clique, which the order has last.
+        """Return what eliminating all other rows adds to the clique, which is ordered last.
 
-        The factor L of that corner has L L^H = corner + update.
+        The factor L of the clique's block C has L L^H = C + update.
         """
-        on_pattern = np.empty_like(packed)
-        flat = self.factor(packed)._l
-        packing.gather_values(self.symbolic._structure, flat[None], on_pattern[None])
+        F = self.factor(packed)
+        on_pattern = F._on_pattern(F._valid_panels)[0]
         m = self.cliques[0].size
-        corner = np.zeros((m, m), dtype=packed.dtype)
+        L = np.zeros((m, m), dtype=packed.dtype)
         for k, places in enumerate(self._clique_columns(0)):
-            corner[k:, k] = on_pattern[places]
-        product = corner @ corner.conj().T
+            L[k:, k] = on_pattern[places]
+        product = L @ L.conj().T
         columns = [
             product[k:, k] - packed[places] for k, places in enumerate(self._clique_columns(0))
         ]
@@ -206,7 +203,7 @@ class Local:
 
 
 def lower_pairs(clique):
-    """Rows and columns of the lower triangle of a dense block."""
+    """Return rows and columns of the lower triangle of a dense block."""
     m = clique.size
     column = np.repeat(np.arange(m), np.arange(m, 0, -1))
     starts = np.concatenate([[0], np.cumsum(np.arange(m, 0, -1))])[:-1]
@@ -215,14 +212,14 @@ def lower_pairs(clique):
 
 
 def by_column(row, column, n):
-    """Lower pattern by column of entries in any order."""
+    """Return the lower pattern by column of entries in any order."""
     order = np.argsort(column, kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(column, minlength=n))])
     return lower_pattern(starts.astype(np.int64), row[order].astype(np.int32), True)
 
 
 def exchange(comm, pieces):
-    """Arrays from all ranks, for an array to each; collective."""
+    """Send an array to each rank, and return the arrays from all ranks; collective."""
     sizes = comm.alltoall([piece.size for piece in pieces])
     arrays = [np.empty(size, dtype=pieces[0].dtype) for size in sizes]
     requests = [comm.Irecv(part, rank) for rank, part in messages(arrays)]
@@ -232,22 +229,22 @@ def exchange(comm, pieces):
 
 
 def messages(arrays):
-    """The rank and the part of its array for each message."""
+    """Yield the rank, and the part of its array, of each message."""
     for rank, array in enumerate(arrays):
         for i in range(0, array.size, CHUNK):
             yield rank, array[i : i + CHUNK]
 
 
 def gather_all(comm, array):
-    """The arrays of all ranks, on all ranks; collective."""
+    """Return the arrays of all ranks on every rank; collective."""
     return exchange(comm, [array] * comm.size)
 
 
 def partition(parent, counts, ranks):
     """Deal the subtrees of an elimination forest out to ranks.
 
-    The heaviest subtree loses its root again and again; of all the sets of subtrees that this
-    leads through, the one with the least work for the busiest rank is taken.
+    The heaviest subtree loses its root again and again. Each step gives a set of subtrees; the set
+    with the least work for the busiest rank is taken.
 
     Parameters
     ----------
@@ -257,7 +254,7 @@ def partition(parent, counts, ranks):
     Returns
     -------
     (n,) int32 ndarray
-        The rank of each node; -1 for those above all subtrees.
+        The rank of each node; -1 for a node above all subtrees.
     """
     n = parent.size
     owner = np.zeros(n, dtype=np.int32)
@@ -293,7 +290,7 @@ def partition(parent, counts, ranks):
 
 
 def subtrees(parent, counts):
-    """Work and size of each subtree of a forest in postorder, and the children of each node."""
+    """Return work and size of each subtree of a forest in postorder, and each node's children."""
     work = (counts.astype(np.float64) ** 2).tolist()
     size = [1] * len(work)
     children: list[list[int]] = [[] for _ in work]
@@ -306,7 +303,7 @@ def subtrees(parent, counts):
 
 
 def deal(works, ranks):
-    """The rank of each work, heaviest first, and the load of each rank."""
+    """Deal works, heaviest first, to ranks; return the rank of each and the load of each rank."""
     loads = [(0.0, rank) for rank in range(ranks)]
     chosen = []
     for work in works:

@@ -334,7 +334,7 @@ def test_cells_are_entries_of_small_matrices(n):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     from sparsechol._cli import plot as _plot
 
-    A = grid_laplacian((n,), 1.0) if n < 20 else matern_spde(n // 5, 5)
+    A = grid_laplacian((n,), shift=1.0) if n < 20 else matern_spde(n // 5, 5)
     S = sc.analyze(A)
     n = A.shape[0]
     L = sc.cholesky(A).L

@@ -76,9 +76,9 @@ def test_complex_right_hand_sides_of_real_matrices():
 def test_update_factors_other_values_in_place():
     _, S, values = batch_of(4, 15, np.float64)
     batch = S.factorize_batch(values)
-    flat = batch._flat
+    flat = batch._panels
     assert batch.refactorize(2 * values) is batch
-    assert batch._flat is flat
+    assert batch._panels is flat
     np.testing.assert_allclose(
         batch.logdet(), S.factorize_batch(values).logdet() + 15 * np.log(2), rtol=1e-12
     )
@@ -105,6 +105,19 @@ def test_the_first_matrix_that_is_not_positive_definite_is_named(threads):
         with pytest.raises(np.linalg.LinAlgError, match="last factorization failed"):
             use()
     assert np.isfinite(batch.refactorize(values).logdet()).all()
+
+
+def test_slogdet_is_that_of_dense_matrices():
+    matrices, S, values = batch_of(4, 12, np.float64)
+    found, expected = S.factorize_batch(values).slogdet(), np.linalg.slogdet(np.array(matrices))
+    np.testing.assert_array_equal(found.sign, expected.sign)
+    np.testing.assert_allclose(found.logabsdet, expected.logabsdet, rtol=1e-12)
+
+
+def test_a_small_singular_matrix_of_a_batch_is_refused():
+    S = sc.analyze(np.ones((2, 2)))
+    with pytest.raises(sc.NotPositiveDefiniteError, match="matrix 1 of the batch is singular"):
+        S.factorize_batch([[1.0, 0.0, 1.0], [1.0, 1.0, 1.0 + np.finfo(float).eps]])
 
 
 def test_doubtful_matrices_are_warned_of_once():

@@ -16,7 +16,7 @@ from scipy.linalg import LinAlgWarning
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import sparsechol as sc
-from sparsechol._scipy.cholesky_factor import allocate
+from sparsechol._scipy.factor_base import allocate
 from support.helpers import (
     DTYPES,
     KINDS,
@@ -257,11 +257,14 @@ def test_unknown_trans_is_refused(trans):
 @SETTINGS
 @given(spd_matrices(min_n=0), st.data())
 def test_logdet_equals_slogdet(A, data):
-    value = sc.cholesky(A, ordering=data.draw(orders(len(A)))).logdet()
+    F = sc.cholesky(A, ordering=data.draw(orders(len(A))))
+    value = F.logdet()
     assert isinstance(value, float)
     sign, expected = np.linalg.slogdet(wide(A)) if len(A) else (1.0, 0.0)
     assert sign == pytest.approx(1)
     assert value == pytest.approx(expected, rel=bound(A), abs=bound(A))
+    assert F.slogdet() == (1.0, value)
+    assert (F.slogdet().sign, F.slogdet().logabsdet) == (1.0, value)
 
 
 @SETTINGS
@@ -273,7 +276,7 @@ def test_partial_inverse_equals_the_dense_inverse_on_both_patterns(A, data):
     filled = eliminate((A != 0)[np.ix_(F.perm, F.perm)])
     filled = (filled | filled.T)[np.ix_(place, place)]
     for name, pattern in [("matrix", A != 0), ("factor", filled)]:
-        Z = F.partial_inverse(pattern=name)
+        Z = F.partial_inverse(entries=name)
         assert isinstance(Z, sp.csc_array)
         assert Z.has_sorted_indices
         assert Z.dtype == A.dtype
@@ -291,7 +294,7 @@ def test_partial_inverse_equals_the_dense_inverse_on_both_patterns(A, data):
 
 def test_unknown_pattern_is_refused():
     with pytest.raises(ValueError, match="'matrix' or 'factor'"):
-        sc.cholesky(SQUARE).partial_inverse(pattern="L")
+        sc.cholesky(SQUARE).partial_inverse(entries="L")
 
 
 @SETTINGS
@@ -420,17 +423,17 @@ def test_update_refactors_in_the_same_buffers(kind, dtype):
     A = random_spd(rng, 30, kind, dtype)
     B = random_values(rng, A != 0, dtype)
     F = sc.cholesky(A)
-    buffers = F._flat, F._work
+    buffers = F._panels, F._work
     assert F.refactorize(B) is F
-    assert F._flat is buffers[0]
+    assert F._panels is buffers[0]
     assert F._work is buffers[1]
-    G = F.symbolic.factorize(B)
+    G = F.pattern.factorize(B)
     b = vectors(1, (30, 2), dtype)
     assert np.array_equal(F.solve(b), G.solve(b))
     assert F.logdet() == G.logdet()
     assert F.condest() == G.condest()
     assert np.array_equal(F.partial_inverse().toarray(), G.partial_inverse().toarray())
-    F.refactorize(F.symbolic.values(A))
+    F.refactorize(F.pattern.values(A))
     assert_close(F.solve(b), np.linalg.solve(wide(A), b), bound(A))
 
 
@@ -469,7 +472,7 @@ def test_after_a_failed_update_everything_refuses_until_one_succeeds():
         lambda: F.solve_triangular(np.ones(3)),
         F.logdet,
         F.partial_inverse,
-        lambda: F.partial_inverse(pattern="factor"),
+        lambda: F.partial_inverse(entries="factor"),
         F.diag_inverse,
         lambda: F.inverse_entries(0, 0),
         lambda: F.sample(rng=0),
@@ -534,7 +537,7 @@ def test_pickle_round_trip(dtype, protocol):
     F = sc.cholesky(A)
     G = pickle.loads(pickle.dumps(F, protocol))
     b = vectors(0, 25, dtype)
-    assert G.symbolic == F.symbolic
+    assert G.pattern == F.pattern
     assert G.dtype == F.dtype
     assert np.array_equal(G.solve(b), F.solve(b))
     assert G.condest() == F.condest()
@@ -549,7 +552,7 @@ def test_copies_do_not_share_what_update_writes(duplicate):
     G.refactorize(2 * SQUARE)
     assert F.logdet() == sc.logdet(SQUARE)
     assert G.logdet() == sc.logdet(2 * SQUARE)
-    assert G.symbolic == F.symbolic
+    assert G.pattern == F.pattern
 
 
 def test_factor_unpickled_from_read_only_memory_can_be_updated():
@@ -585,7 +588,7 @@ def test_arguments_are_never_modified():
         array.setflags(write=False)
     F = sc.cholesky(A, check_symmetric=True)
     F.refactorize(A)
-    F.symbolic.values(A)
+    F.pattern.values(A)
     for held, array, original in zip([A.indptr, A.indices, A.data], arrays, before, strict=True):
         assert held is array
         assert np.array_equal(array, original)
@@ -641,7 +644,7 @@ def test_updates_of_one_factor_from_many_threads_are_taken_one_by_one():
     A = laplacian(12, 12)
     F = sc.cholesky(A)
     matrices = [(1 + t) * A for t in range(4)]
-    allowed = {F.symbolic.factorize(M).logdet() for M in matrices}
+    allowed = {F.pattern.factorize(M).logdet() for M in matrices}
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda k: F.refactorize(matrices[k % 4]), range(100)))
     assert F.logdet() in allowed

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from scipy.linalg import LinAlgWarning
 
 import sparsechol as sc
+from sparsechol._scipy import input
 from support.helpers import (
     DTYPES,
     ORDERS,
@@ -74,7 +75,7 @@ def test_empty_matrix(dtype, order):
         assert F.solve_triangular(np.empty((0, 3)), trans="T").shape == (0, 3)
         assert sc.logdet(A, ordering=order) == 0
         assert F.L.shape == sc.partial_inverse(A).shape == (0, 0)
-        assert F.partial_inverse(pattern="factor").shape == (0, 0)
+        assert F.partial_inverse(entries="factor").shape == (0, 0)
         assert F.diag_inverse().shape == (0,)
         assert F.inverse_entries([], []).shape == (0,)
         assert F.sample(4, rng=0).shape == (4, 0)
@@ -283,6 +284,16 @@ def test_what_is_no_matrix(A):
 def test_what_is_not_numeric(dtype):
     with pytest.raises(TypeError):
         sc.cholesky(np.zeros((2, 2), dtype=dtype))
+
+
+@pytest.mark.parametrize("format", ["csc", "coo", "lil"])
+def test_cholesky_reads_a_matrix_once(format, monkeypatch):
+    """Conversion, which sorts a COO matrix, is the larger part of a call on a small one."""
+    A, calls = laplacian(4, 5).asformat(format), []
+    reader = input._READERS[format]
+    monkeypatch.setitem(input._READERS, format, lambda *a: (calls.append(1), reader(*a))[1])
+    sc.cholesky(A)
+    assert len(calls) == 1
 
 
 def test_solve_with_a_right_hand_side_that_does_not_fit():

@@ -149,7 +149,7 @@ def test_partial_inverse_agrees_with_the_dense_inverse(A, F):
     Z = F.partial_inverse()
     expected = np.where(A.toarray() != 0, inverse, 0)
     np.testing.assert_allclose(Z.toarray(), expected, rtol=0, atol=relative * abs(inverse).max())
-    full = F.partial_inverse(pattern="factor")
+    full = F.partial_inverse(entries="factor")
     row, column = full.nonzero()
     np.testing.assert_allclose(
         full[row, column], inverse[row, column], rtol=0, atol=relative * abs(inverse).max()

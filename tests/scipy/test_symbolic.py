@@ -514,7 +514,7 @@ def test_memory_counts_what_a_factor_holds():
     A = laplacian(20, 20)
     S = sc.analyze(A)
     F = S.factorize(A)
-    assert S.memory.factor == F._flat.nbytes
+    assert S.memory.factor == F._panels.nbytes
     assert S.memory.workspace == F._work.nbytes
     assert S.memory.factor >= 8 * S.nnz
     assert S.memory.symbolic > S.indices.nbytes + S.indptr.nbytes

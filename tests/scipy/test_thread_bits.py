@@ -10,12 +10,12 @@ from sparsechol.models import block_arrow, grid_laplacian, matern_spde, mixed_mo
 
 # Large enough to be cut into tasks; of every shape of tree.
 PROBLEMS = {
-    "2-D grid": lambda: grid_laplacian((90, 90), 0.1),
-    "3-D grid": lambda: grid_laplacian((17, 17, 17), 0.1),
+    "2-D grid": lambda: grid_laplacian((90, 90), shift=0.1),
+    "3-D grid": lambda: grid_laplacian((17, 17, 17), shift=0.1),
     "SPDE": lambda: matern_spde(60, 60),
     "blocks under one arrow": lambda: block_arrow(300, 20, 15),
     "mixed model": lambda: mixed_model(1500, 400, 300),
-    "long chain": lambda: grid_laplacian((2000, 16), 0.1),
+    "long chain": lambda: grid_laplacian((2000, 16), shift=0.1),
 }
 TYPES = [np.float64, np.float32, np.complex128, np.complex64]
 

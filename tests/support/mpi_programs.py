@@ -22,7 +22,7 @@ from scipy.linalg import LinAlgWarning
 
 import sparsechol as sc
 import sparsechol.distributed as scd
-from sparsechol.distributed import _engine, _factor
+from sparsechol.distributed import _engine, _factor, _functions
 from support.helpers import (
     DTYPES,
     SETTINGS,
@@ -97,10 +97,10 @@ def errors(F, A, rng):
     b = rng.standard_normal((n, 3))
     rows, cols = rng.integers(0, n, (2, 20)) if n else np.zeros((2, 0), dtype=int)
     own = (rows + F._comm.rank) % max(n, 1)  # each rank asks for others
-    pattern = mask(F.symbolic)
+    pattern = mask(F.pattern)
     Z = F.partial_inverse()
     gradient = np.where(np.eye(n), 1, 2) * inverse
-    column = np.repeat(np.arange(n), np.diff(F.symbolic.indptr))
+    column = np.repeat(np.arange(n), np.diff(F.pattern.indptr))
     yield relative(F.solve(b), inverse @ b)
     yield relative(F.solve(b + 1j * b[::-1]), inverse @ (b + 1j * b[::-1]))
     yield relative(F.solve(b[:, 0] if F._comm.rank == 0 else None), inverse @ b[:, 0])
@@ -113,7 +113,7 @@ def errors(F, A, rng):
     yield relative(F.diag_inverse(), inverse.diagonal().real)
     yield relative(F.inverse_entries(own, cols), inverse[own, cols])
     yield relative(F.inverse_entries(own[:, None], cols), inverse[own[:, None], cols])
-    yield relative(F.logdet_grad(), gradient[F.symbolic.indices, column])
+    yield relative(F.logdet_grad(), gradient[F.pattern.indices, column])
 
 
 def check(F, A, rng):
@@ -147,7 +147,7 @@ def many():
     def run(A, seed, split):
         rng = np.random.default_rng(seed)
         order = "auto" if seed % 3 else rng.permutation(A.shape[0])
-        S = scd.analyze(split(A, WORLD), WORLD, order)
+        S = scd.analyze(split(A, WORLD), WORLD, ordering=order)
         with S.factorize(split(A, WORLD)) as F:
             check(F, A, rng)
         if seed % 2:
@@ -205,7 +205,7 @@ def matrices(*names):
             difference = abs(Z - wanted.multiply(Z != 0)).max()
             assert difference < tolerance * abs(wanted).max(), name
             # trace(A A^-1) = n
-            trace = WORLD.allreduce(F.symbolic.values(by_rows(A, WORLD)) @ F.logdet_grad())
+            trace = WORLD.allreduce(F.pattern.values(by_rows(A, WORLD)) @ F.logdet_grad())
         assert abs(trace / A.shape[0] - 1) < 100 * tolerance, name
 
 
@@ -347,7 +347,7 @@ def workspace():
     _engine.FIRST_WORKSPACE = -60  # percent of what MUMPS estimates
     with scd.cholesky(by_rows(A, WORLD), WORLD) as F:
         assert abs(F.logdet() / wanted - 1) < 1e-12
-        S = F.symbolic
+        S = F.pattern
     _engine.ATTEMPTS = 1
     fails(MemoryError, "INFOG(1) = -", lambda: S.factorize(by_rows(A, WORLD)))
     _engine.FIRST_WORKSPACE = 25
@@ -389,7 +389,7 @@ def collection():
             gc.collect()
             kept.clear()
             sizes.append(resident())
-    context = F.symbolic._context
+    context = F.pattern._context
     del F
     gc.collect()
     context.sweep()
@@ -409,7 +409,7 @@ def collection():
 
 
 def docstrings():
-    result = doctest.testmod(_factor)
+    result = doctest.testmod(_functions)
     assert result.attempted > 5
     assert result.failed == 0
 

@@ -96,7 +96,7 @@ class Case:
         self.structure = self.S._structure
         self.panels = Panels(self.S)
         F = self.S.factorize(A)
-        self.l = F._flat
+        self.l = F._panels[0]
         self.dtype = F.dtype
         self.L = self.panels.dense(self.l).astype(complex)
         self.s = inverse_of(self.structure, self.l)

@@ -30,7 +30,7 @@ def perform(name, operands, result, **options):
 def arrays(name, lead=(), dtype=np.float64):
     """Operands and a result of an operation, with a factor and a partial inverse where one is."""
     letters, result = NAMES[name].split(">")
-    factor = S.factorize(A)._flat.astype(dtype)
+    factor = S.factorize(A)._panels[0].astype(dtype)
     operands = []
     for q, letter in enumerate(letters):
         x = RNG.standard_normal((*lead, *LENGTHS[letter])).astype(dtype)
@@ -100,7 +100,7 @@ def test_numbers_of_vectors_must_agree():
     with pytest.raises(ValueError, match="numbers of vectors"):
         perform("sampled_outer", [x, y], np.ones(NNZ))
     with pytest.raises(ValueError, match="numbers of vectors"):
-        perform("solve", [S.factorize(A)._flat, x], y)
+        perform("solve", [S.factorize(A)._panels[0], x], y)
 
 
 def test_no_such_operation():
@@ -145,7 +145,7 @@ def test_equal_patterns_share_a_frame():
 def test_empty_batches():
     result = perform("cholesky", [np.ones((0, NNZ))], np.ones((0, SIZE)))
     assert result.shape == (0, SIZE)
-    flat = S.factorize(A)._flat
+    flat = S.factorize(A)._panels[0]
     assert perform("solve", [flat, np.ones((N, 0))], np.ones((N, 0))).shape == (N, 0)
     outer = perform("sampled_outer", [np.ones((N, 0)), np.ones((N, 0))], np.ones(NNZ))
     assert not outer.any()

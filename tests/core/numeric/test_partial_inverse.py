@@ -9,7 +9,7 @@ from support.helpers import eps
 
 def test_every_stored_entry_is_that_of_the_dense_inverse(system):
     A, S, structure, packed = system
-    flat = S.factorize(packed)._flat
+    flat = S.factorize(packed)._panels[0]
     flat.setflags(write=False)
     z = np.full(structure.size, np.nan, A.dtype)
     work = np.full(workspace(structure, 1, 1), np.nan, A.dtype)
@@ -27,7 +27,7 @@ def test_every_stored_entry_is_that_of_the_dense_inverse(system):
 
 def test_wrong_lengths_are_refused(system):
     A, S, structure, packed = system
-    flat = S.factorize(packed)._flat
+    flat = S.factorize(packed)._panels[0]
     z = np.empty(structure.size, A.dtype)
     work = np.empty(workspace(structure, 1, 1), A.dtype)
     for panels, target, space in [(flat[:-1], z, work), (flat, z[:-1], work), (flat, z, work[:-1])]:

@@ -12,7 +12,7 @@ EVERYTHING = np.empty(0, np.uint8)
 @pytest.fixture
 def factor(system):
     A, S, structure, packed = system
-    return A, structure, S.factorize(packed)._flat
+    return A, structure, S.factorize(packed)._panels[0]
 
 
 def right_hand_sides(n, k, dtype):
