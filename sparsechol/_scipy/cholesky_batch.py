@@ -11,7 +11,7 @@ from .._core.numeric import factorize as _factorize
 from .._core.numeric import packing, partial_inverse, solve
 from .._core.parallel.threads import thread_count
 from . import symbolic_factor as _symbolic
-from .cholesky_factor import BLOCK, EVERYTHING, CholeskyFactor, callers_level, doubtful, judge
+from .cholesky_factor import NO_REACH, RHS_BLOCK, CholeskyFactor, callers_level, doubtful, judge
 from .factor_base import Panels, allocate
 from .input import dense_rhs
 
@@ -152,7 +152,7 @@ class CholeskyBatch(Panels):
             return columns
         structure, order = self.symbolic._structure, self.symbolic._order
         threads = self._threads(threads)
-        block = max(1, min(BLOCK, columns.shape[2]))
+        block = max(1, min(RHS_BLOCK, columns.shape[2]))
         work = np.empty(solve.workspace(structure, block, threads), dtype=self.dtype)
         solve.solve(
             structure,
@@ -163,7 +163,7 @@ class CholeskyBatch(Panels):
             True,
             order,
             order,
-            EVERYTHING,
+            NO_REACH,
             block,
             threads,
         )

@@ -17,7 +17,7 @@ from scipy.sparse.linalg import LinearOperator
 from .._core.numeric import factorize as _factorize
 from .._core.numeric import packing, partial_inverse, solve
 from .._core.numeric.factorize import REFUSED_ROUNDINGS
-from .._core.numeric.solve import BLOCK
+from .._core.numeric.solve import NO_REACH, RHS_BLOCK
 from .._core.parallel.threads import thread_count
 from .._exceptions import NotPositiveDefiniteError
 from . import symbolic_factor as _symbolic
@@ -30,7 +30,6 @@ from .packed_values import sorted_csc
 DOUBTFUL_ROUNDINGS = 10_000
 
 # No right-hand side is known to be zero anywhere (see numeric.solve.forward).
-EVERYTHING = np.empty(0, dtype=np.uint8)
 
 EPS = {dtype: float(np.finfo(dtype).eps) for dtype in map(np.dtype, "fdFD")}
 
@@ -246,7 +245,7 @@ class CholeskyFactor(Panels):
         outward,
         conjugate=False,
         threads=None,
-        reached=EVERYTHING,
+        reached=NO_REACH,
     ):
         """The same for a fresh (n, k) array in Fortran order, which is overwritten."""
         if columns.dtype != self.dtype:
@@ -259,7 +258,7 @@ class CholeskyFactor(Panels):
             columns.real, columns.imag = parts[:, :k], parts[:, k:]
             return columns
         structure = self.symbolic._structure
-        block = max(1, min(BLOCK, columns.shape[1]))
+        block = max(1, min(RHS_BLOCK, columns.shape[1]))
         threads = _useful_threads(structure, threads, columns.shape[1])
         work = np.empty(solve.workspace(structure, block, threads), dtype=self.dtype)
         complex_conjugate = conjugate and self.dtype.kind == "c"
@@ -288,8 +287,8 @@ class CholeskyFactor(Panels):
         kind = np.result_type(self.dtype, np.complex64) if b.dtype.kind == "c" else self.dtype
         B = as_scipy(sparse_rhs(b, n, kind))
         pieces = []
-        for j in range(0, B.shape[1], BLOCK):
-            block = B[:, j : j + BLOCK]
+        for j in range(0, B.shape[1], RHS_BLOCK):
+            block = B[:, j : j + RHS_BLOCK]
             dense = np.asfortranarray(block.toarray())
             reached = solve.reach(
                 self.symbolic._structure, inward, block.indices.astype(np.int32, copy=False)
@@ -457,16 +456,16 @@ class CholeskyFactor(Panels):
             row, col = col, row
         distinct, which = np.unique(col, return_inverse=True)
         order = np.argsort(which, kind="stable")
-        bounds = np.searchsorted(which[order], np.arange(0, distinct.size + BLOCK, BLOCK))
+        bounds = np.searchsorted(which[order], np.arange(0, distinct.size + RHS_BLOCK, RHS_BLOCK))
         out = np.empty(row.size, dtype=self.dtype)
         for j, (begin, end) in enumerate(pairwise(bounds)):
-            chosen = distinct[j * BLOCK : (j + 1) * BLOCK]
+            chosen = distinct[j * RHS_BLOCK : (j + 1) * RHS_BLOCK]
             unit = np.zeros((self.shape[0], chosen.size), dtype=self.dtype, order="F")
             unit[chosen, np.arange(chosen.size)] = 1
             places = self.symbolic._order
             x = self._solve(unit, True, True, places, places, threads=threads)
             entries = order[begin:end]
-            out[entries] = x[row[entries], which[entries] - j * BLOCK]
+            out[entries] = x[row[entries], which[entries] - j * RHS_BLOCK]
         return out.conj() if flip else out
 
     def sample(

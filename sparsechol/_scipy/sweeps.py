@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csc_array, issparse
 
-from .._core.numeric import derivatives, packing, sampled
+from .._core.numeric import packing, sampled
 from .._core.numeric import solve as substitution
+from .._core.numeric.operations import CODES
 from .cholesky_batch import CholeskyBatch
-from .cholesky_factor import BLOCK, EVERYTHING, CholeskyFactor, _useful_threads
+from .cholesky_factor import NO_REACH, RHS_BLOCK, CholeskyFactor, _useful_threads
 from .factor_base import allocate
 
 Factor = CholeskyFactor | CholeskyBatch
@@ -141,7 +142,7 @@ class Sweeps:
             parts = self.solve(parts, lower, upper, inward, outward)
             return parts[:, :, :k] + 1j * parts[:, :, k:]
         order = self.symbolic._order
-        threads, block = self.threads, max(1, min(BLOCK, x.shape[2]))
+        threads, block = self.threads, max(1, min(RHS_BLOCK, x.shape[2]))
         work = np.empty(substitution.workspace(self.structure, block, threads), dtype=self.dtype)
         substitution.solve(
             self.structure,
@@ -152,7 +153,7 @@ class Sweeps:
             upper,
             order if inward is None else inward,
             order if outward is None else outward,
-            EVERYTHING,
+            NO_REACH,
             block,
             threads,
         )
@@ -161,16 +162,15 @@ class Sweeps:
     # ---- sweeps ----
 
     def _sweep(self, name: str, *arrays) -> np.ndarray:
-        threads, size = self.threads, self.structure.size
+        size = self.structure.size
         out = allocate(self.count * size, self.dtype, "the derivative").reshape(self.count, size)
-        length = derivatives.workspace(name, self.structure, self.count, threads)
-        work = allocate(length, self.dtype, "the workspace")
-        getattr(derivatives, name)(self.structure, *arrays, out, work, threads)
+        self.symbolic._handle.perform(CODES[name], arrays, out, self.threads)
         return out
 
     def tangent(self, change, on_panels=False) -> np.ndarray:
         """Change of L."""
-        return self._sweep("tangent", self.factors, change, on_panels)
+        name = "tangent_panels" if on_panels else "tangent"
+        return self._sweep(name, self.factors, change)
 
     def adjoint(self, c) -> np.ndarray:
         """Gradient in the entries of A, on the pattern of L, from one in those of L."""

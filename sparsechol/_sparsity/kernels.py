@@ -61,17 +61,17 @@ class Layout:
     def places(self, operation, source):
         """Of which element of its operand each element of the result is a copy."""
         if operation == "entries":
-            self.pattern._frame.know_factor(self.pattern)
+            self.pattern._handle.know_factor(self.pattern)
         if operation == "unfold":
-            self.pattern._frame.know_both_triangles(self.pattern)
-        frame = self.pattern._frame
-        numbers = np.arange(frame.length(source), dtype=float)
-        out = np.empty(frame.length(NAMES[operation].split(">")[1]))
-        frame.perform(CODES[operation], (numbers,), out, 1, 0, 1.0, 1.0)
+            self.pattern._handle.know_both_triangles(self.pattern)
+        handle = self.pattern._handle
+        numbers = np.arange(handle.length(source), dtype=float)
+        out = np.empty(handle.length(NAMES[operation].split(">")[1]))
+        handle.perform(CODES[operation], (numbers,), out, 1, 0, 1.0, 1.0)
         return out.astype(np.int64)
 
     def size(self, letter):
-        return self.pattern._frame.length(letter)
+        return self.pattern._handle.length(letter)
 
     @property
     def rows_and_columns(self):
@@ -272,13 +272,13 @@ def factor_outer(layout, sets, w, x, *, shape, lower=False, permute=False):
     return scattered(layout.places("entries", "l"), entries, shape)
 
 
-def plain_outer(layout, sets, w, x, *, shape, lower=False):
+def csc_triangle_outer(layout, sets, w, x, *, shape, lower=False):
     i, j = layout.rows_and_columns
     left, right = (w, x) if lower else (x, w)
     return sampled_product(sets, i, left, j, right)
 
 
-def with_plain(apply):
+def with_members(apply):
     """A product or a solve with a triangle that is no factor, or with its transpose."""
 
     def rule(layout, sets, t, x, *, shape, lower=False):
@@ -308,7 +308,7 @@ def _solved(layout, sets, letters, matrix, x, shape):
     return families.union(sets, *terms, shape=shape)
 
 
-def wide_solve(layout, sets, a, x, *, shape):
+def promoted_solve(layout, sets, a, x, *, shape):
     return _solved(layout, sets, "a", [a], x, shape)
 
 
@@ -381,11 +381,11 @@ RULES = {
     "place_entries": placed("entries", "l"),
     "fold": fold,
     "unfold": copies("unfold", "a"),
-    "wide_logdet": lambda layout, sets, a, *, shape: families.everything(sets, [a], shape),
-    "wide_solve": wide_solve,
-    "wide_partial_inverse": component_wise("a", "a"),
-    "wide_sandwich": component_wise("aa", "a"),
-    "plain_solve": with_plain(solve_triangle),
-    "plain_product": with_plain(times_triangle),
-    "plain_outer": plain_outer,
+    "promoted_logdet": lambda layout, sets, a, *, shape: families.everything(sets, [a], shape),
+    "promoted_solve": promoted_solve,
+    "promoted_partial_inverse": component_wise("a", "a"),
+    "promoted_sandwich": component_wise("aa", "a"),
+    "csc_triangle_solve": with_members(solve_triangle),
+    "csc_triangle_product": with_members(times_triangle),
+    "csc_triangle_outer": csc_triangle_outer,
 }

@@ -38,7 +38,7 @@ def solve(M: SymmetricMatrix, b: Any, compute_dtype: Any = None) -> jax.Array:
     if not _wide(M, compute_dtype):
         return cholesky(M).solve(b)
     a = M.checked()
-    return on_columns(b, M, lambda x: primitives.wide_solve(M.pattern, a, x))
+    return on_columns(b, M, lambda x: primitives.promoted_solve(M.pattern, a, x))
 
 
 def logdet(M: SymmetricMatrix, compute_dtype: Any = None) -> jax.Array:
@@ -65,7 +65,7 @@ def logdet(M: SymmetricMatrix, compute_dtype: Any = None) -> jax.Array:
     """
     if not _wide(M, compute_dtype):
         return cholesky(M).logdet()
-    return primitives.wide_logdet(M.pattern, M.checked())
+    return primitives.promoted_logdet(M.pattern, M.checked())
 
 
 def partial_inverse(M: SymmetricMatrix, compute_dtype: Any = None) -> jax.Array:
@@ -91,7 +91,7 @@ def partial_inverse(M: SymmetricMatrix, compute_dtype: Any = None) -> jax.Array:
     """
     if not _wide(M, compute_dtype):
         return cholesky(M).partial_inverse()
-    return primitives.wide_partial_inverse(M.pattern, M.checked())
+    return primitives.promoted_partial_inverse(M.pattern, M.checked())
 
 
 def _wide(M: SymmetricMatrix, compute_dtype: Any) -> bool:

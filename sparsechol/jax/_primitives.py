@@ -39,7 +39,7 @@ from ._lowering import lower_for_cpu, lower_with, options_of, through_callback
 
 def _core(pattern, letter, columns):
     """Shape of one array, see numeric.operations."""
-    length = pattern._frame.length(letter)
+    length = pattern._handle.length(letter)
     return {0: (), 1: (length,), 2: (length, columns)}[CORE_RANK[letter]]
 
 
@@ -208,25 +208,25 @@ def place_diagonal(pattern, rows, dtype):
 
 def entries(pattern, flat):
     """Entries of L by column from flat panels."""
-    pattern._frame.know_factor(pattern)
+    pattern._handle.know_factor(pattern)
     return _bind(_entries, pattern, flat)
 
 
 def place_entries(pattern, values):
     """Flat panels from entries of L; the adjoint of `entries`."""
-    pattern._frame.know_factor(pattern)
+    pattern._handle.know_factor(pattern)
     return _bind(_place_entries, pattern, values)
 
 
 def fold(pattern, full, diagonal=1.0, below=1.0):
     """Stored values from both triangles, by column: their weighed sum."""
-    pattern._frame.know_both_triangles(pattern)
+    pattern._handle.know_both_triangles(pattern)
     return _bind(_fold, pattern, full, diagonal=diagonal, below=below)
 
 
 def unfold(pattern, a, diagonal=1.0, below=1.0):
     """Both triangles, by column, from stored values; the adjoint of `fold`."""
-    pattern._frame.know_both_triangles(pattern)
+    pattern._handle.know_both_triangles(pattern)
     return _bind(_unfold, pattern, a, diagonal=diagonal, below=below)
 
 
@@ -556,83 +556,83 @@ _triangular(_solve_triangular, _factor_product, _factor_outer)
 # ---- triangles that are no factors ----
 
 
-_plain_solve = _define("plain_solve")
-_plain_product = _define("plain_product")
-_plain_outer = _define("plain_outer")
+_csc_triangle_solve = _define("csc_triangle_solve")
+_csc_triangle_product = _define("csc_triangle_product")
+_csc_triangle_outer = _define("csc_triangle_outer")
 
 
-def plain_solve(pattern, t, b, lower):
+def csc_triangle_solve(pattern, t, b, lower):
     """T^-1 b, or T^-H b, for a lower triangle T by column."""
-    return _bind(_plain_solve, pattern, t, b, lower=lower)
+    return _bind(_csc_triangle_solve, pattern, t, b, lower=lower)
 
 
-def plain_product(pattern, t, x, lower):
+def csc_triangle_product(pattern, t, x, lower):
     """T x, or T^H x."""
-    return _bind(_plain_product, pattern, t, x, lower=lower)
+    return _bind(_csc_triangle_product, pattern, t, x, lower=lower)
 
 
-def plain_outer(pattern, w, x, lower):
+def csc_triangle_outer(pattern, w, x, lower):
     """Gradient of Re(w^H T x), or Re(w^H T^H x), in the entries of T."""
-    return _bind(_plain_outer, pattern, w, x, lower=lower)
+    return _bind(_csc_triangle_outer, pattern, w, x, lower=lower)
 
 
-_triangular(_plain_solve, _plain_product, _plain_outer)
+_triangular(_csc_triangle_solve, _csc_triangle_product, _csc_triangle_outer)
 
 
 # ---- single precision in, double precision inside ----
 
 
-_wide_logdet = _define("wide_logdet")
-_wide_solve = _define("wide_solve")
-_wide_partial_inverse = _define("wide_partial_inverse")
-_wide_sandwich = _define("wide_sandwich")
+_promoted_logdet = _define("promoted_logdet")
+_promoted_solve = _define("promoted_solve")
+_promoted_partial_inverse = _define("promoted_partial_inverse")
+_promoted_sandwich = _define("promoted_sandwich")
 
 
-def wide_logdet(pattern, a):
+def promoted_logdet(pattern, a):
     """log det A."""
-    return _bind(_wide_logdet, pattern, a)
+    return _bind(_promoted_logdet, pattern, a)
 
 
-def wide_solve(pattern, a, b):
+def promoted_solve(pattern, a, b):
     """A^-1 b."""
-    return _bind(_wide_solve, pattern, a, b)
+    return _bind(_promoted_solve, pattern, a, b)
 
 
-def wide_partial_inverse(pattern, a, diagonal=1.0, below=1.0):
+def promoted_partial_inverse(pattern, a, diagonal=1.0, below=1.0):
     """A^-1 on the pattern of A, with weights on and below the diagonal."""
-    return _bind(_wide_partial_inverse, pattern, a, diagonal=diagonal, below=below)
+    return _bind(_promoted_partial_inverse, pattern, a, diagonal=diagonal, below=below)
 
 
-def wide_sandwich(pattern, a, m, diagonal=1.0, below=1.0):
+def promoted_sandwich(pattern, a, m, diagonal=1.0, below=1.0):
     """A^-1 M A^-1 on the pattern of A, weighed; derivatives in A are in single precision."""
-    return _bind(_wide_sandwich, pattern, a, m, diagonal=diagonal, below=below)
+    return _bind(_promoted_sandwich, pattern, a, m, diagonal=diagonal, below=below)
 
 
-def _wide_logdet_jvp(primals, tangents, *, pattern, dtype):
+def _promoted_logdet_jvp(primals, tangents, *, pattern, dtype):
     [a], [da] = primals, tangents
-    gradient = wide_partial_inverse(pattern, a, 1.0, 2.0)
-    return wide_logdet(pattern, a), jnp.sum(jnp.conj(gradient) * da, axis=-1).real
+    gradient = promoted_partial_inverse(pattern, a, 1.0, 2.0)
+    return promoted_logdet(pattern, a), jnp.sum(jnp.conj(gradient) * da, axis=-1).real
 
 
-def _wide_solve_jvp(primals, tangents, *, pattern, dtype):
+def _promoted_solve_jvp(primals, tangents, *, pattern, dtype):
     (a, b), (da, db) = primals, tangents
-    x = wide_solve(pattern, a, b)
+    x = promoted_solve(pattern, a, b)
     terms = [db] if _moves(db) else []
     if _moves(da):
         terms.append(-product(pattern, da, x))
-    return x, wide_solve(pattern, a, _sum(terms))
+    return x, promoted_solve(pattern, a, _sum(terms))
 
 
-def _wide_partial_inverse_jvp(primals, tangents, *, pattern, dtype, **weights):
+def _promoted_partial_inverse_jvp(primals, tangents, *, pattern, dtype, **weights):
     [a], [da] = primals, tangents
-    s = wide_partial_inverse(pattern, a, **weights)
-    return s, -wide_sandwich(pattern, a, da, **weights)
+    s = promoted_partial_inverse(pattern, a, **weights)
+    return s, -promoted_sandwich(pattern, a, da, **weights)
 
 
-def _wide_sandwich_jvp(primals, tangents, *, pattern, dtype, **weights):
+def _promoted_sandwich_jvp(primals, tangents, *, pattern, dtype, **weights):
     (a, m), (da, dm) = primals, tangents
-    h = wide_sandwich(pattern, a, m, **weights)
-    terms = [wide_sandwich(pattern, a, dm, **weights)] if _moves(dm) else []
+    h = promoted_sandwich(pattern, a, m, **weights)
+    terms = [promoted_sandwich(pattern, a, dm, **weights)] if _moves(dm) else []
     if _moves(da):
         terms.append(jax.jvp(lambda a: _sandwiched(pattern, a, m, **weights), (a,), (da,))[1])
     return h, _sum(terms)
@@ -644,15 +644,15 @@ def _sandwiched(pattern, a, m, **weights):
     return gather(pattern, h, **weights)
 
 
-def _wide_sandwich_adjoint(pattern, c, a, diagonal, below):
+def _promoted_sandwich_adjoint(pattern, c, a, diagonal, below):
     m = gather(pattern, scatter(pattern, c, diagonal, below), 1.0, 0.5)
-    return wide_sandwich(pattern, a, m, 1.0, 2.0)
+    return promoted_sandwich(pattern, a, m, 1.0, 2.0)
 
 
-define_jvp(_wide_logdet, _wide_logdet_jvp)
-define_jvp(_wide_solve, _wide_solve_jvp)
-define_jvp(_wide_partial_inverse, _wide_partial_inverse_jvp)
-define_jvp(_wide_sandwich, _wide_sandwich_jvp)
-_transposes(_wide_solve, _1=lambda pattern, c, a: wide_solve(pattern, a, c))
-_transposes(_wide_sandwich, _1=_wide_sandwich_adjoint)
-define_batching(_wide_solve, partial(_batch_columns, _wide_solve))
+define_jvp(_promoted_logdet, _promoted_logdet_jvp)
+define_jvp(_promoted_solve, _promoted_solve_jvp)
+define_jvp(_promoted_partial_inverse, _promoted_partial_inverse_jvp)
+define_jvp(_promoted_sandwich, _promoted_sandwich_jvp)
+_transposes(_promoted_solve, _1=lambda pattern, c, a: promoted_solve(pattern, a, c))
+_transposes(_promoted_sandwich, _1=_promoted_sandwich_adjoint)
+define_batching(_promoted_solve, partial(_batch_columns, _promoted_solve))

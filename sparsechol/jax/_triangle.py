@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.sparse import csc_array
 
-from .._core.numeric.operations import Frame, frame_of
+from .._core.numeric.handle import PatternHandle, handle_of
 from .._scipy.input import as_scipy, check_square, compressed
 from . import _primitives as primitives
 from ._matrix import MADE_OUTSIDE, Stored, as_vectors, is_traced
@@ -57,8 +57,8 @@ class TriangularPattern:
         return f"<TriangularPattern of shape {self.shape}: {self.indices.shape[0]} {side} entries>"
 
     @cached_property
-    def _frame(self) -> Frame:
-        return frame_of(self)
+    def _handle(self) -> PatternHandle:
+        return handle_of(self)
 
     def values(self, T: Any) -> np.ndarray:
         """Values of a SciPy or dense triangle in the order of `indices`.
@@ -167,7 +167,7 @@ class TriangularMatrix(Stored):
 
     def __matmul__(self, x: Any) -> jax.Array:
         """T x for x of shape (n,) or (n, k)."""
-        return self._apply(primitives.plain_product, self.checked(), x, "N", "x")
+        return self._apply(primitives.csc_triangle_product, self.checked(), x, "N", "x")
 
     def _apply(self, operation, values, x, trans, name) -> jax.Array:
         x = as_vectors(x, self.shape, name)
@@ -221,4 +221,4 @@ def solve_triangular(
     values = T.checked()
     if unit_diagonal:
         values = values.at[T.pattern.indptr[:-1]].set(1)
-    return T._apply(primitives.plain_solve, values, b, trans, "b")
+    return T._apply(primitives.csc_triangle_solve, values, b, trans, "b")

@@ -22,10 +22,9 @@ from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.scalar import upcast
 
-from .._core.numeric.operations import CODES, CORE_RANK, NAMES
+from .._core.numeric.operations import CODES, CORE_RANK, LOWER, NAMES, PERMUTE
 from .._core.parallel.threads import thread_count
 
-LOWER, PERMUTE = 1, 2  # see numeric.operations
 DTYPES = ("float32", "float64")
 
 
@@ -98,12 +97,12 @@ class Kernel(Differentiable):
         return f"{type(self).__name__}{{n={self.pattern.shape[0]}}}"
 
     @property
-    def frame(self):
+    def handle(self):
         """The pattern as the kernels see it."""
-        frame = self.pattern._frame
+        handle = self.pattern._handle
         if "d" in self.letters + self.result:
-            frame.know_both_triangles(self.pattern)
-        return frame
+            handle.know_both_triangles(self.pattern)
+        return handle
 
     @property
     def flags(self):
@@ -111,7 +110,7 @@ class Kernel(Differentiable):
 
     def core_shape(self, letter, columns):
         """Shape of the array that a letter stands for."""
-        length = self.frame.length(letter)
+        length = self.handle.length(letter)
         return {0: (), 1: (length,), 2: (length, columns)}[CORE_RANK[letter]]
 
     def make_node(self, *operands):
@@ -144,7 +143,7 @@ class Kernel(Differentiable):
         self.check(shapes)
         out = np.empty(self.core_shape(self.result, self.columns_of(shapes)), inputs[0].dtype)
         read = tuple(np.asarray(x, order="C") for x in inputs[len(self.unused) :])
-        self.frame.perform(
+        self.handle.perform(
             CODES[self.operation], read, out, thread_count(), self.flags, self.diagonal, self.below
         )
         outputs[0][0] = out
