@@ -19,7 +19,7 @@ class Sweep:
     timeout = 300
 
     def setup(self, problem, sweep):
-        from sparsechol._core.numeric import derivatives
+        from sparsechol._core.numeric.operations import CODES
 
         self.solver = solver(problem, "sparsechol")
         self.solver.analyze()
@@ -30,14 +30,14 @@ class Sweep:
         panels, out = factor._valid_panels, np.empty((1, structure.size))
         inverse, x = factor._inverse(threads), factor._valid_panels.copy()
         arrays = {
-            "tangent": (panels, self.solver._values[None], False),
+            "tangent": (panels, self.solver._values[None]),
             "adjoint": (panels, x),
             "outer": (panels, x),
             "inner": (inverse, x),
             "sandwich": (panels, inverse, x),
         }[sweep]
-        work = np.empty(derivatives.workspace(sweep, structure, 1, threads))
-        self.run = lambda: getattr(derivatives, sweep)(structure, *arrays, out, work, threads)
+        handle = factor.symbolic._handle
+        self.run = lambda: handle.perform(CODES[sweep], arrays, out, threads)
         self.run()
 
     def time_sweep(self, problem, sweep):

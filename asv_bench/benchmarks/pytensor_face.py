@@ -88,7 +88,7 @@ def direct(A):
         values = next(scales) * packed
         factor.refactorize(values)
         y = np.empty((len(x), 1))
-        symbolic._frame.perform(CODES["product"], (values, x[:, None]), y, thread_count())
+        symbolic._handle.perform(CODES["product"], (values, x[:, None]), y, thread_count())
         gradient = (factor.logdet_grad() - derivatives.sampled_outer(symbolic, x, x)) / 2
         return (factor.logdet() - constant - x @ y[:, 0]) / 2, gradient, -y[:, 0]
 
@@ -155,7 +155,7 @@ def kernels_of(function, *arguments):
             inputs = tuple(np.array(storage[0], order="C") for storage in read)
             out = np.empty_like(thunk.outputs[0][0])
             options = (thread_count(), op.flags, op.diagonal, op.below)
-            calls.append((op.frame.perform, CODES[op.operation], inputs, out, *options))
+            calls.append((op.handle.perform, CODES[op.operation], inputs, out, *options))
 
     def run():
         for perform, *of_one in calls:

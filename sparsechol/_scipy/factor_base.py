@@ -7,7 +7,7 @@ import numpy as np
 
 from .._core.numeric import factorize as _factorize
 from .._core.numeric import packing, partial_inverse, solve
-from .._core.numeric.solve import BLOCK as RHS_BLOCK
+from .._core.numeric.solve import NO_REACH, RHS_BLOCK
 from .._core.parallel.threads import thread_count
 from .pivots import check_pivots, warn_of_pivots
 
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from .symbolic_factor import SymbolicFactor
 
 KEPT = ("pattern", "dtype", "_panels", "_values")
-
-# No right-hand side is known to be zero anywhere (see numeric.solve.forward).
-NO_REACH = np.empty(0, dtype=np.uint8)
 
 
 class Slogdet(NamedTuple):

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import bsr_array, coo_array, csc_array, csr_array, issparse
 
-from .._core.numeric.checks import check_compressed
 from .._core.numeric.packing import first_nonfinite
+from .._core.symbolic.patterns import check_compressed
 
 
 class Compressed(NamedTuple):

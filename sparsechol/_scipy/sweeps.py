@@ -4,10 +4,8 @@ import numpy as np
 from scipy.sparse import csc_array, issparse
 
 from .._core.numeric import packing
-from .._core.numeric.operations import CODES
+from .._core.numeric.operations import CODES, LOWER, PERMUTE
 from .factor_base import FactorBase
-
-LOWER, PERMUTE = 1, 2  # see numeric.operations
 
 
 class Sweeps:
@@ -94,7 +92,7 @@ class Sweeps:
         """Carry out an operation of the table on every matrix, and return `out`."""
         threads = self.F._threads(self.threads)
         operands = tuple(np.ascontiguousarray(operand, dtype=out.dtype) for operand in operands)
-        self.pattern._frame.perform(CODES[name], operands, out, threads, flags)
+        self.pattern._handle.perform(CODES[name], operands, out, threads, flags)
         return out
 
     def tangent(self, change, stored: str = "values") -> np.ndarray:
@@ -178,7 +176,7 @@ def sampled_outer(pattern, x, y, threads: int) -> np.ndarray:
     kind = np.result_type(x, y)
     out = np.empty((x.shape[0], pattern.indices.shape[0]), kind)
     operands = (x.astype(kind, copy=False), y.astype(kind, copy=False))
-    pattern._frame.perform(CODES["sampled_outer"], operands, out, threads)
+    pattern._handle.perform(CODES["sampled_outer"], operands, out, threads)
     return out
 
 

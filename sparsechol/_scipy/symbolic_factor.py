@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._core.numeric.factorize import workspace
-from .._core.numeric.operations import Frame, frame_of
+from .._core.numeric.handle import PatternHandle, handle_of
 from .._core.numeric.packing import first_nonfinite
 from .._core.ordering import Ordering, find_ordering
 from .._core.parallel.threads import thread_count
@@ -225,9 +225,9 @@ class SymbolicFactor(PackedPattern):
         return packed
 
     @cached_property
-    def _frame(self) -> Frame:
+    def _handle(self) -> PatternHandle:
         """The entry to the table of operations, see `numeric.operations`."""
-        return frame_of(self)
+        return handle_of(self)
 
     def factor_pattern(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the exact pattern of L by column, in the order of `perm`.

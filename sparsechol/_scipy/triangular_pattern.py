@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csc_array
 
-from .._core.numeric.operations import Frame, frame_of
+from .._core.numeric.handle import PatternHandle, handle_of
 from .._exceptions import PatternMismatchError
 from .input import as_scipy, check_square, compressed
 
@@ -80,8 +80,8 @@ class TriangularPattern:
         return f"<TriangularPattern of shape {self.shape}: {self.indices.shape[0]} {side} entries>"
 
     @cached_property
-    def _frame(self) -> Frame:
-        return frame_of(self)
+    def _handle(self) -> PatternHandle:
+        return handle_of(self)
 
     def values(self, T: Any) -> np.ndarray:
         """Return the values of a SciPy or dense triangle in the order of `indices`.

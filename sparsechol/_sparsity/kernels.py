@@ -62,18 +62,18 @@ class Layout:
     def places(self, operation, source):
         """Return, for each element of the result of a copy, its element of the operand."""
         if operation == "entries":
-            self.pattern._frame.know_factor(self.pattern)
+            self.pattern._handle.know_factor(self.pattern)
         if operation == "unfold":
-            self.pattern._frame.know_both_triangles(self.pattern)
-        frame = self.pattern._frame
-        numbers = np.arange(frame.length(source), dtype=float)
-        out = np.empty(frame.length(NAMES[operation].split(">")[1]))
-        frame.perform(CODES[operation], (numbers,), out, 1, 0, 1.0, 1.0)
+            self.pattern._handle.know_both_triangles(self.pattern)
+        handle = self.pattern._handle
+        numbers = np.arange(handle.length(source), dtype=float)
+        out = np.empty(handle.length(NAMES[operation].split(">")[1]))
+        handle.perform(CODES[operation], (numbers,), out, 1, 0, 1.0, 1.0)
         return out.astype(np.int64)
 
     def size(self, letter):
         """Return the length of an array."""
-        return self.pattern._frame.length(letter)
+        return self.pattern._handle.length(letter)
 
     @property
     def rows_and_columns(self):
@@ -276,7 +276,7 @@ def factor_outer(layout, sets, w, x, *, shape, lower=False, permute=False):
     return scattered(layout.places("entries", "l"), entries, shape)
 
 
-def plain_outer(layout, sets, w, x, *, shape, lower=False):
+def csc_triangle_outer(layout, sets, w, x, *, shape, lower=False):
     i, j = layout.rows_and_columns
     left, right = (w, x) if lower else (x, w)
     return sampled_product(sets, i, left, j, right)
@@ -312,7 +312,7 @@ def _solved(layout, sets, letters, matrix, x, shape):
     return propagate.union(sets, *terms, shape=shape)
 
 
-def wide_solve(layout, sets, a, x, *, shape):
+def promoted_solve(layout, sets, a, x, *, shape):
     return _solved(layout, sets, "a", [a], x, shape)
 
 
@@ -385,11 +385,11 @@ RULES = {
     "place_entries": placed("entries", "l"),
     "fold": fold,
     "unfold": copies("unfold", "a"),
-    "wide_logdet": lambda layout, sets, a, *, shape: propagate.union_all(sets, [a], shape),
-    "wide_solve": wide_solve,
-    "wide_partial_inverse": component_wise("a", "a"),
-    "wide_sandwich": component_wise("aa", "a"),
-    "plain_solve": with_plain(solve_triangle),
-    "plain_product": with_plain(times_triangle),
-    "plain_outer": plain_outer,
+    "promoted_logdet": lambda layout, sets, a, *, shape: propagate.union_all(sets, [a], shape),
+    "promoted_solve": promoted_solve,
+    "promoted_partial_inverse": component_wise("a", "a"),
+    "promoted_sandwich": component_wise("aa", "a"),
+    "csc_triangle_solve": with_plain(solve_triangle),
+    "csc_triangle_product": with_plain(times_triangle),
+    "csc_triangle_outer": csc_triangle_outer,
 }

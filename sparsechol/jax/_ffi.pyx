@@ -1,6 +1,6 @@
 """The handler that XLA calls: operands straight from its buffers, no interpreter, no copy.
 
-A program names a pattern as `numeric.registry` does.
+A program names a pattern as `numeric.handle` does.
 """
 
 from cpython.pycapsule cimport PyCapsule_New
@@ -11,7 +11,7 @@ from sparsechol._core.numeric.operations import NAMES
 
 from sparsechol._core.numeric.dense cimport DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX
 from sparsechol._core.numeric.operations cimport MOST_OPERANDS, Call, Operand, View, perform
-from sparsechol._core.numeric.registry cimport find
+from sparsechol._core.numeric.handle cimport find
 
 
 cdef extern from "ffi.h" nogil:

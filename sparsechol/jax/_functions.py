@@ -41,7 +41,7 @@ def solve(M: SymmetricMatrix, b: ArrayLike, *, compute_dtype: ComputeDtype = Non
     if not _promoted(M, compute_dtype):
         return cholesky(M).solve(b)
     a = M.checked()
-    return on_columns(b, M, lambda x: primitives.wide_solve_call(M.pattern, a, x))
+    return on_columns(b, M, lambda x: primitives.promoted_solve_call(M.pattern, a, x))
 
 
 def logdet(M: SymmetricMatrix, *, compute_dtype: ComputeDtype = None) -> jax.Array:
@@ -68,7 +68,7 @@ def logdet(M: SymmetricMatrix, *, compute_dtype: ComputeDtype = None) -> jax.Arr
     """
     if not _promoted(M, compute_dtype):
         return cholesky(M).logdet()
-    return primitives.wide_logdet_call(M.pattern, M.checked())
+    return primitives.promoted_logdet_call(M.pattern, M.checked())
 
 
 def slogdet(
@@ -123,7 +123,7 @@ def partial_inverse(M: SymmetricMatrix, *, compute_dtype: ComputeDtype = None) -
     """
     if not _promoted(M, compute_dtype):
         return cholesky(M).partial_inverse()
-    return primitives.wide_partial_inverse_call(M.pattern, M.checked())
+    return primitives.promoted_partial_inverse_call(M.pattern, M.checked())
 
 
 def diag_inverse(M: SymmetricMatrix, *, compute_dtype: ComputeDtype = None) -> jax.Array:
@@ -149,7 +149,7 @@ def diag_inverse(M: SymmetricMatrix, *, compute_dtype: ComputeDtype = None) -> j
     """
     if not _promoted(M, compute_dtype):
         return cholesky(M).diag_inverse()
-    values = primitives.wide_partial_inverse_call(M.pattern, M.checked())
+    values = primitives.promoted_partial_inverse_call(M.pattern, M.checked())
     return values[M.pattern.indptr[:-1]].real
 
 

@@ -17,8 +17,8 @@ from typing import ClassVar
 import jax
 import numpy as np
 
-from .._core.numeric.operations import CODES
-from .._core.numeric.registry import register
+from .._core.numeric.handle import register
+from .._core.numeric.operations import CODES, LOWER, PERMUTE
 from .._core.parallel.threads import thread_count
 from . import _ffi
 from ._compat import buffer_callback, kept_alive, lower_function
@@ -27,7 +27,6 @@ VARIABLE = "SPARSECHOL_JAX_BACKEND"
 BACKENDS = ("ffi", "buffer", "callback")
 TARGET = "sparsechol"
 
-LOWER, PERMUTE = 1, 2  # see numeric.operations
 
 _chosen: str | None = None
 
@@ -113,19 +112,19 @@ class _Hold:
 
     released: ClassVar[deque] = deque(maxlen=64)
 
-    def __init__(self, frame):
-        self.frame = frame
+    def __init__(self, handle):
+        self.handle = handle
 
     def __del__(self):
-        self.released.append(self.frame)
+        self.released.append(self.handle)
 
 
 def _hold(context, pattern) -> tuple[int, int]:
     """Let the program that is being compiled hold a pattern, and return the pattern's name."""
-    held, frame = kept_alive(context), pattern._frame
-    if not any(isinstance(hold, _Hold) and hold.frame is frame for hold in held):
-        held.append(_Hold(frame))
-    return register(pattern.digest, frame)
+    held, handle = kept_alive(context), pattern._handle
+    if not any(isinstance(hold, _Hold) and hold.handle is handle for hold in held):
+        held.append(_Hold(handle))
+    return register(pattern.digest, handle)
 
 
 def lower_with(function, context, *operands, **parameters):
@@ -160,4 +159,6 @@ def perform(operation, pattern, options, arrays, result) -> None:
     """Call a kernel on the host."""
     flags, diagonal, below = options
     arrays = tuple(np.asarray(x, order="C") for x in arrays)
-    pattern._frame.perform(CODES[operation], arrays, result, thread_count(), flags, diagonal, below)
+    pattern._handle.perform(
+        CODES[operation], arrays, result, thread_count(), flags, diagonal, below
+    )

@@ -42,7 +42,7 @@ from ._lowering import lower_for_cpu, lower_with, options_of, through_callback
 
 def _core(pattern, letter, columns):
     """Return the shape of one array, see numeric.operations."""
-    length = pattern._frame.length(letter)
+    length = pattern._handle.length(letter)
     return {0: (), 1: (length,), 2: (length, columns)}[CORE_RANK[letter]]
 
 
@@ -219,25 +219,25 @@ def place_diagonal_call(pattern, rows, dtype):
 
 def entries_call(pattern, flat):
     """Return the entries of L by column from flat panels."""
-    pattern._frame.know_factor(pattern)
+    pattern._handle.know_factor(pattern)
     return _bind(entries_p, pattern, flat)
 
 
 def place_entries_call(pattern, values):
     """Return flat panels from the entries of L; the adjoint of `entries`."""
-    pattern._frame.know_factor(pattern)
+    pattern._handle.know_factor(pattern)
     return _bind(place_entries_p, pattern, values)
 
 
 def fold_call(pattern, full, diagonal=1.0, below=1.0):
     """Return stored values as the weighted sum of both triangles, given by column."""
-    pattern._frame.know_both_triangles(pattern)
+    pattern._handle.know_both_triangles(pattern)
     return _bind(fold_p, pattern, full, diagonal=diagonal, below=below)
 
 
 def unfold_call(pattern, a, diagonal=1.0, below=1.0):
     """Return both triangles, by column, from stored values; the adjoint of `fold`."""
-    pattern._frame.know_both_triangles(pattern)
+    pattern._handle.know_both_triangles(pattern)
     return _bind(unfold_p, pattern, a, diagonal=diagonal, below=below)
 
 
@@ -584,71 +584,71 @@ _differentiate_triangle(solve_triangular_p, factor_product_p, factor_outer_p)
 # ---- triangles that are no factors ----
 
 
-plain_solve_p = _define("plain_solve")
-plain_product_p = _define("plain_product")
-plain_outer_p = _define("plain_outer")
+csc_triangle_solve_p = _define("csc_triangle_solve")
+csc_triangle_product_p = _define("csc_triangle_product")
+csc_triangle_outer_p = _define("csc_triangle_outer")
 
 
-def plain_solve_call(pattern, t, b, lower):
+def csc_triangle_solve_call(pattern, t, b, lower):
     """Return T^-1 b, or T^-H b, for a lower triangle T by column."""
-    return _bind(plain_solve_p, pattern, t, b, lower=lower)
+    return _bind(csc_triangle_solve_p, pattern, t, b, lower=lower)
 
 
-def plain_product_call(pattern, t, x, lower):
+def csc_triangle_product_call(pattern, t, x, lower):
     """Return T x, or T^H x."""
-    return _bind(plain_product_p, pattern, t, x, lower=lower)
+    return _bind(csc_triangle_product_p, pattern, t, x, lower=lower)
 
 
-def plain_outer_call(pattern, w, x, lower):
+def csc_triangle_outer_call(pattern, w, x, lower):
     """Return the gradient of Re(w^H T x), or Re(w^H T^H x), in the entries of T."""
-    return _bind(plain_outer_p, pattern, w, x, lower=lower)
+    return _bind(csc_triangle_outer_p, pattern, w, x, lower=lower)
 
 
-_differentiate_triangle(plain_solve_p, plain_product_p, plain_outer_p)
+_differentiate_triangle(csc_triangle_solve_p, csc_triangle_product_p, csc_triangle_outer_p)
 
 
 # ---- single precision in, double precision inside ----
 
 
-wide_logdet_p = _define("wide_logdet")
-wide_solve_p = _define("wide_solve")
-wide_partial_inverse_p = _define("wide_partial_inverse")
-wide_sandwich_p = _define("wide_sandwich")
+promoted_logdet_p = _define("promoted_logdet")
+promoted_solve_p = _define("promoted_solve")
+promoted_partial_inverse_p = _define("promoted_partial_inverse")
+promoted_sandwich_p = _define("promoted_sandwich")
 
 
-def wide_logdet_call(pattern, a):
+def promoted_logdet_call(pattern, a):
     """Return log det A."""
-    return _bind(wide_logdet_p, pattern, a)
+    return _bind(promoted_logdet_p, pattern, a)
 
 
-def wide_solve_call(pattern, a, b):
+def promoted_solve_call(pattern, a, b):
     """Return A^-1 b."""
-    return _bind(wide_solve_p, pattern, a, b)
+    return _bind(promoted_solve_p, pattern, a, b)
 
 
-def wide_partial_inverse_call(pattern, a, diagonal=1.0, below=1.0):
+def promoted_partial_inverse_call(pattern, a, diagonal=1.0, below=1.0):
     """Return A^-1 on the pattern of A, with weights on and below the diagonal."""
-    return _bind(wide_partial_inverse_p, pattern, a, diagonal=diagonal, below=below)
+    return _bind(promoted_partial_inverse_p, pattern, a, diagonal=diagonal, below=below)
 
 
-def wide_sandwich_call(pattern, a, m, diagonal=1.0, below=1.0):
+def promoted_sandwich_call(pattern, a, m, diagonal=1.0, below=1.0):
     """Return A^-1 M A^-1 on the pattern of A, with weights.
 
     Derivatives in A are in single precision.
     """
-    return _bind(wide_sandwich_p, pattern, a, m, diagonal=diagonal, below=below)
+    return _bind(promoted_sandwich_p, pattern, a, m, diagonal=diagonal, below=below)
 
 
-def _wide_partial_inverse_jvp(primals, tangents, *, pattern, dtype, **weights):
+def _promoted_partial_inverse_jvp(primals, tangents, *, pattern, dtype, **weights):
     [a], [da] = primals, tangents
-    s = wide_partial_inverse_call(pattern, a, **weights)
-    return s, -wide_sandwich_call(pattern, a, da, **weights)
+    s = promoted_partial_inverse_call(pattern, a, **weights)
+    return s, -promoted_sandwich_call(pattern, a, da, **weights)
 
 
-def _wide_sandwich_jvp(primals, tangents, *, pattern, dtype, **weights):
+def _promoted_sandwich_jvp(primals, tangents, *, pattern, dtype, **weights):
     (a, m), (da, dm) = primals, tangents
-    h = wide_sandwich_call(pattern, a, m, **weights)
-    terms = [wide_sandwich_call(pattern, a, dm, **weights)] if _moves(dm) else []
+    h = promoted_sandwich_call(pattern, a, m, **weights)
+    terms = [promoted_sandwich_call(pattern, a, dm, **weights)] if _moves(dm) else []
     if _moves(da):
         terms.append(jax.jvp(lambda a: _sandwiched(pattern, a, m, **weights), (a,), (da,))[1])
     return h, _sum(terms)
@@ -660,14 +660,16 @@ def _sandwiched(pattern, a, m, **weights):
     return gather_call(pattern, h, **weights)
 
 
-def _wide_sandwich_adjoint(pattern, c, a, diagonal, below):
+def _promoted_sandwich_adjoint(pattern, c, a, diagonal, below):
     m = gather_call(pattern, scatter_call(pattern, c, diagonal, below), 1.0, 0.5)
-    return wide_sandwich_call(pattern, a, m, 1.0, 2.0)
+    return promoted_sandwich_call(pattern, a, m, 1.0, 2.0)
 
 
-define_jvp(wide_partial_inverse_p, _wide_partial_inverse_jvp)
-define_jvp(wide_sandwich_p, _wide_sandwich_jvp)
-_transposes(wide_solve_p, _1=lambda pattern, c, a: wide_solve_call(pattern, a, c))
-_transposes(wide_sandwich_p, _1=_wide_sandwich_adjoint)
-_differentiate_logdet(wide_logdet_p, partial(wide_partial_inverse_call, diagonal=1.0, below=2.0))
-_differentiate_solve(wide_solve_p)
+define_jvp(promoted_partial_inverse_p, _promoted_partial_inverse_jvp)
+define_jvp(promoted_sandwich_p, _promoted_sandwich_jvp)
+_transposes(promoted_solve_p, _1=lambda pattern, c, a: promoted_solve_call(pattern, a, c))
+_transposes(promoted_sandwich_p, _1=_promoted_sandwich_adjoint)
+_differentiate_logdet(
+    promoted_logdet_p, partial(promoted_partial_inverse_call, diagonal=1.0, below=2.0)
+)
+_differentiate_solve(promoted_solve_p)

@@ -75,7 +75,7 @@ class TriangularMatrix(PackedMatrix):
 
     def __matmul__(self, x: ArrayLike) -> jax.Array:
         """Return T x for x of shape (n,) or (n, k)."""
-        return self._apply(primitives.plain_product_call, self.checked(), x, "N", "x")
+        return self._apply(primitives.csc_triangle_product_call, self.checked(), x, "N", "x")
 
     def _apply(
         self, operation: Callable, values: jax.Array, x: ArrayLike, trans: Trans, name: str
@@ -132,4 +132,4 @@ def solve_triangular(
     values = T.checked()
     if unit_diagonal:
         values = values.at[T.pattern.indptr[:-1]].set(1)
-    return T._apply(primitives.plain_solve_call, values, b, trans, "b")
+    return T._apply(primitives.csc_triangle_solve_call, values, b, trans, "b")

@@ -17,9 +17,9 @@ OPTIONS = {
     "solve_triangular": ("lower", "permute"),
     "factor_product": ("lower", "permute"),
     "factor_outer": ("lower", "permute"),
-    "plain_solve": ("lower",),
-    "plain_product": ("lower",),
-    "plain_outer": ("lower",),
+    "csc_triangle_solve": ("lower",),
+    "csc_triangle_product": ("lower",),
+    "csc_triangle_outer": ("lower",),
 }
 
 

@@ -298,10 +298,10 @@ class SymmetricMatrix:
         lead = batch if size is None else tuple(np.atleast_1d(size).tolist())
         values = values.reshape((1,) * (len(lead) + 1 - values.ndim) + values.shape)
         z = rng.standard_normal((*lead, self.shape[0], 1))
-        x, frame = np.empty_like(z), self.pattern._frame
-        panels = np.empty((*values.shape[:-1], frame.length("l")))
-        frame.perform(CODES["cholesky"], (values,), panels, thread_count())
-        frame.perform(CODES["solve_triangular"], (panels, z), x, thread_count(), ops.PERMUTE)
+        x, handle = np.empty_like(z), self.pattern._handle
+        panels = np.empty((*values.shape[:-1], handle.length("l")))
+        handle.perform(CODES["cholesky"], (values,), panels, thread_count())
+        handle.perform(CODES["solve_triangular"], (panels, z), x, thread_count(), ops.PERMUTE)
         return x[..., 0] + mu
 
     def __matmul__(self, x: pt.TensorLike) -> pt.TensorVariable:

@@ -11,7 +11,7 @@ from sparsechol._core.numeric.dense cimport DOUBLE, FLOAT
 from sparsechol._core.numeric.operations cimport (
     MOST_OPERANDS, Call, Operand, View, core_rank, perform, signature_for,
 )
-from sparsechol._core.numeric.registry cimport find
+from sparsechol._core.numeric.handle cimport find
 
 
 cdef extern from "Python.h" nogil:

@@ -5,8 +5,8 @@ import numpy as np
 from numba import types
 from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_and_cache_key
 
+from .._core.numeric.handle import register
 from .._core.numeric.operations import CODES, NAMES
-from .._core.numeric.registry import register
 from .._core.parallel.threads import thread_count
 from . import _native
 from ._ops import Kernel, QuadForm
@@ -33,9 +33,9 @@ def _function(dtype):
 
 @register_funcify_and_cache_key(Kernel)
 def numba_funcify_kernel(op, node, **kwargs):
-    frame = op.frame
-    _kept[op.pattern.digest] = frame
-    high, low = register(op.pattern.digest, frame)
+    handle = op.handle
+    _kept[op.pattern.digest] = handle
+    high, low = register(op.pattern.digest, handle)
     _native.use_threads(thread_count())
     dtype = np.dtype(node.outputs[0].type.dtype)
     kind = types.float32 if dtype == np.float32 else types.float64
@@ -60,7 +60,7 @@ def numba_funcify_kernel(op, node, **kwargs):
             raise MemoryError(memory)
         return out
 
-    function = _with_result(run, NAMES[op.operation], frame.length(op.result), dtype)
+    function = _with_result(run, NAMES[op.operation], handle.length(op.result), dtype)
     if op.unused:
         function = _without_first(function)
     key = (_native.SYMBOL, VERSION, type(op).__name__, op.pattern.digest, op._props()[1:], dtype)

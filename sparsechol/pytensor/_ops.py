@@ -23,10 +23,9 @@ from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.scalar import upcast
 
-from .._core.numeric.operations import CODES, CORE_RANK, NAMES
+from .._core.numeric.operations import CODES, CORE_RANK, LOWER, NAMES, PERMUTE
 from .._core.parallel.threads import thread_count
 
-LOWER, PERMUTE = 1, 2  # see numeric.operations
 DTYPES = ("float32", "float64")
 
 
@@ -103,12 +102,12 @@ class Kernel(Differentiable):
         return f"{type(self).__name__}{{n={self.pattern.shape[0]}}}"
 
     @property
-    def frame(self):
+    def handle(self):
         """The pattern as the kernels see it."""
-        frame = self.pattern._frame
+        handle = self.pattern._handle
         if "d" in self.letters + self.result:
-            frame.know_both_triangles(self.pattern)
-        return frame
+            handle.know_both_triangles(self.pattern)
+        return handle
 
     @property
     def flags(self):
@@ -116,7 +115,7 @@ class Kernel(Differentiable):
 
     def core_shape(self, letter, columns):
         """Return the shape of the array that a letter stands for."""
-        length = self.frame.length(letter)
+        length = self.handle.length(letter)
         return {0: (), 1: (length,), 2: (length, columns)}[CORE_RANK[letter]]
 
     def make_node(self, *operands):
@@ -149,7 +148,7 @@ class Kernel(Differentiable):
         self.check(shapes)
         out = np.empty(self.core_shape(self.result, self.columns_of(shapes)), inputs[0].dtype)
         read = tuple(np.asarray(x, order="C") for x in inputs[len(self.unused) :])
-        self.frame.perform(
+        self.handle.perform(
             CODES[self.operation], read, out, thread_count(), self.flags, self.diagonal, self.below
         )
         outputs[0][0] = out
@@ -514,19 +513,19 @@ class FactorOuter(Triangular):
 class PlainSolve(SolveTriangular):
     """T^-1 b, or T^-T b, for a lower triangle T by column that is no factor."""
 
-    operation, kind = "plain_solve", "plain"
+    operation, kind = "csc_triangle_solve", "plain"
 
 
 class PlainProduct(FactorProduct):
     """T x, or T^T x."""
 
-    operation, kind = "plain_product", "plain"
+    operation, kind = "csc_triangle_product", "plain"
 
 
 class PlainOuter(FactorOuter):
     """Gradient of w^T T x, or w^T T^T x, in the entries of T."""
 
-    operation, kind = "plain_outer", "plain"
+    operation, kind = "csc_triangle_outer", "plain"
 
 
 # ---- as functions ----

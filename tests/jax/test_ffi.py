@@ -14,7 +14,7 @@ import pytest
 import scipy.sparse as sp
 
 import sparsechol.jax as scj
-from sparsechol._core.numeric.registry import name_of, register, registered
+from sparsechol._core.numeric.handle import name_of, register, registered
 from sparsechol.jax import _lowering
 
 P = scj.analyze(np.diag([4.0, 9.0]))
@@ -30,7 +30,7 @@ DEFAULTS = {
 @pytest.fixture(autouse=True)
 def handler():
     _lowering.use_backend("ffi")
-    register(P.digest, P._frame)
+    register(P.digest, P._handle)
 
 
 def call(*operands, out=((2,), np.float64), **attributes):
@@ -106,9 +106,9 @@ def test_patterns_live_as_long_as_programs(monkeypatch):
 def test_wrong_registrations():
     for digest in ("short", "0" * 34):
         with pytest.raises((ValueError, error)):
-            register(digest, P._frame)
+            register(digest, P._handle)
     before = registered()
-    assert register(P.digest, P._frame) == name_of(P.digest)
+    assert register(P.digest, P._handle) == name_of(P.digest)
     assert registered() == before
 
 

@@ -16,7 +16,7 @@ from pytensor.compile.debug.debugmode import DebugMode
 
 import sparsechol as sc
 import sparsechol.pytensor as scpt
-from sparsechol._core.numeric.registry import registered
+from sparsechol._core.numeric.handle import registered
 from support.pytensor_systems import FUNCTIONS, MODES, VALUES, A, B, N, P, kernels, matrix, measure
 
 a, t = pt.dvector("a"), pt.dscalar("t")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from sparsechol._core.numeric import checks
+from sparsechol._core.symbolic import patterns as checks
 from sparsechol._scipy.input import (
     as_scipy,
     check_finite,

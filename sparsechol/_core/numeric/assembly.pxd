@@ -1,34 +1,24 @@
 """Fronts put together on the way up the tree and taken apart on the way down.
 
-Every step of a sweep (a front, or a region under its root) has a square matrix on the rows below
-it: on the way up the update matrix, which its parent adds to its own front; on the way down M,
-taken out of the panel and the M of the parent. All is Hermitian, of which the lower triangle is
-kept; M is mirrored.
+Every step of a sweep (a front, or a simplicial subtree under its root) has a square matrix on the
+rows below it: on the way up the update matrix, which its parent adds to its own front; on the way
+down the entries of the result there (M in the pictures), taken out of the panel and the square of
+the parent. All is Hermitian, of which the lower triangle is kept; on the way down it is mirrored.
 """
 
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy
 
-from sparsechol._core.numeric.dense cimport Crew, conjugate, scalar
-from sparsechol._core.symbolic.structure cimport Pattern, Plan
+from sparsechol._core.numeric.dense cimport conjugate, scalar
+from sparsechol._core.numeric.sweep cimport FrontContext
+from sparsechol._core.symbolic.structure cimport Pattern
 
 
-cdef struct Place:
-    # Where a thread works: everything but `own` is the same for all threads.
-    const void *a               # what panels are opened with: values on the pattern of A,
-    const void *flat            # or flat panels; NULL: nothing
-    void *panels                # the flat result, panel after panel
-    void *shared                # square matrices that are handed over
-    void *own                   # square matrices of this thread
-    int kind                    # scalar type
-    const Plan *plan
-    Crew crew                   # this thread and those that help it
-
-
-cdef inline scalar *square_of(const Pattern *p, int32_t s, const Place *at,
-                              const scalar *witness) noexcept nogil:
+cdef inline scalar *update_matrix(int32_t s, const FrontContext *ctx,
+                                  const scalar *tag) noexcept nogil:
     """The square matrix of a step."""
-    return <scalar *>(at.shared if at.plan.handed[s] != -1 else at.own) + at.plan.update[s]
+    cdef const void *place = ctx.shared if ctx.plan.shared_start[s] != -1 else ctx.own
+    return <scalar *>place + ctx.plan.update[s]
 
 
 cdef inline void put_entries(const Pattern *p, int32_t s, int32_t begin, int32_t end,
@@ -48,9 +38,9 @@ cdef inline void put_entries(const Pattern *p, int32_t s, int32_t begin, int32_t
         panel += rows
 
 
-cdef inline bint receives(const Place *at, int32_t s) noexcept nogil:
-    """Whether children add to the front of s."""
-    return not at.plan.leaf[s] or at.plan.guest[s] != -1
+cdef inline bint has_children(const FrontContext *ctx, int32_t s) noexcept nogil:
+    """Whether something is added to the front of s."""
+    return not ctx.plan.leaf[s] or ctx.plan.foreign_child[s] != -1
 
 
 cdef inline void put_panel(Py_ssize_t rows, int begin, int end, const scalar *source,
@@ -61,13 +51,9 @@ cdef inline void put_panel(Py_ssize_t rows, int begin, int end, const scalar *so
         memcpy(panel + j * (rows + 1), source + j * (rows + 1), sizeof(scalar) * (rows - j))
 
 
-cdef void complete(const Pattern *p, int32_t s, const Place *at,
-                   const scalar *witness) noexcept nogil
-cdef void pass_on(const Pattern *p, int32_t s, const Place *at,
-                  const scalar *witness) noexcept nogil
-cdef void open_region(const Pattern *p, int32_t root, const Place *at,
-                      const scalar *witness) noexcept nogil
-cdef void gather(const Pattern *p, int32_t s, const Place *at,
-                 const scalar *witness) noexcept nogil
-cdef void gather_guests(const Pattern *p, int32_t s, const Place *at,
-                        const scalar *witness) noexcept nogil
+cdef void assemble_rest(int32_t s, const FrontContext *ctx, const scalar *tag) noexcept nogil
+cdef void extend_add_to_parent(int32_t s, const FrontContext *ctx,
+                               const scalar *tag) noexcept nogil
+cdef void open_subtree(int32_t root, const FrontContext *ctx, const scalar *tag) noexcept nogil
+cdef void gather(int32_t s, const FrontContext *ctx, const scalar *tag) noexcept nogil
+cdef void gather_foreign(int32_t s, const FrontContext *ctx, const scalar *tag) noexcept nogil

@@ -1,7 +1,7 @@
 """Dense building blocks of a front.
 
 Matrices are column major. `op` says how the second matrix enters a product or a triangle enters a
-solve: AS_IS, TRANSPOSED or ADJOINT.
+solve: AS_IS, TRANSPOSED or CONJ_TRANS.
 
 An entry of a product has the same bits whatever rows and columns are computed with it. So large
 products and solves are cut into pieces for the threads of a crew.
@@ -27,8 +27,9 @@ cdef struct Crew:
     int threads
     pool_worker *worker     # needed if there is more than one thread
     char *packs             # workspace of PACK scalars for each thread, ...
-    Py_ssize_t step         # ... bytes from one to the next
+    Py_ssize_t stride       # ... bytes from one to the next
 
+# A function that has no argument of this type but must know it takes a null pointer, `tag`.
 ctypedef fused scalar:
     float
     double
@@ -38,7 +39,7 @@ ctypedef fused scalar:
 cdef enum:
     AS_IS = 0
     TRANSPOSED = 1
-    ADJOINT = 2
+    CONJ_TRANS = 2
     PANEL = 64              # columns of a panel that is worked on in blocks that stay in cache
 
 cdef inline Py_ssize_t size_of(int kind) noexcept nogil:
@@ -46,7 +47,7 @@ cdef inline Py_ssize_t size_of(int kind) noexcept nogil:
     return (4 if kind == FLOAT or kind == FLOAT_COMPLEX else 8) * (2 if kind > DOUBLE else 1)
 
 
-cdef inline int kind_of(const scalar *witness) noexcept nogil:
+cdef inline int kind_of(const scalar *tag) noexcept nogil:
     """Which of the four types a pointer is to."""
     if scalar is float:
         return FLOAT
@@ -105,12 +106,12 @@ cdef void adjoint_triangle(int nc, const scalar *L, scalar *Z, int ld,
 cdef Py_ssize_t factor_columns(const Pattern *p, int32_t root, scalar *l,
                                scalar *update) noexcept nogil
 cdef void invert_columns(const Pattern *p, int32_t root, const scalar *l, scalar *z,
-                         const scalar *corner, scalar *t) noexcept nogil
+                         const scalar *below, scalar *t) noexcept nogil
 cdef void tangent_columns(const Pattern *p, int32_t root, const scalar *l, scalar *x,
                           scalar *update) noexcept nogil
 cdef void outer_columns(const Pattern *p, int32_t root, const scalar *x, const scalar *y,
                         scalar *out, scalar *update) noexcept nogil
 cdef void adjoint_columns(const Pattern *p, int32_t root, const scalar *l, scalar *z,
-                          const scalar *corner, scalar *t) noexcept nogil
+                          const scalar *below, scalar *t) noexcept nogil
 cdef void inner_columns(const Pattern *p, int32_t root, const scalar *s, const scalar *y,
-                        scalar *out, const scalar *corner, scalar *t) noexcept nogil
+                        scalar *out, const scalar *below, scalar *t) noexcept nogil

@@ -13,7 +13,7 @@ from sparsechol._core.parallel.pool cimport pool_share
 cdef extern from "kernels.h" nogil:
     cdef enum:
         WIDTH
-    ctypedef struct region:
+    ctypedef struct subtree:
         Py_ssize_t begin, root
         const int32_t *first
         const int64_t *panel
@@ -34,19 +34,19 @@ cdef extern from "kernels.h" nogil:
         void (*gather)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const int32_t *, const int32_t *, int,
                        const void *, Py_ssize_t, void *) noexcept nogil
         void (*mirror)(Py_ssize_t, Py_ssize_t, Py_ssize_t, void *) noexcept nogil
-        Py_ssize_t (*columns)(const region *, void *, void *) noexcept nogil
-        void (*inverse_columns)(const region *, const void *, void *, const void *,
+        Py_ssize_t (*columns)(const subtree *, void *, void *) noexcept nogil
+        void (*inverse_columns)(const subtree *, const void *, void *, const void *,
                                 void *) noexcept nogil
         void (*tangent)(Py_ssize_t, int, const void *, void *, Py_ssize_t) noexcept nogil
         void (*outer)(Py_ssize_t, int, const void *, const void *, void *,
                       Py_ssize_t) noexcept nogil
         void (*adjoint)(int, const void *, void *, Py_ssize_t) noexcept nogil
-        void (*tangent_columns)(const region *, const void *, void *, void *) noexcept nogil
-        void (*outer_columns)(const region *, const void *, const void *, void *,
+        void (*tangent_columns)(const subtree *, const void *, void *, void *) noexcept nogil
+        void (*outer_columns)(const subtree *, const void *, const void *, void *,
                               void *) noexcept nogil
-        void (*adjoint_columns)(const region *, const void *, void *, const void *,
+        void (*adjoint_columns)(const subtree *, const void *, void *, const void *,
                                 void *) noexcept nogil
-        void (*inner_columns)(const region *, const void *, const void *, void *, const void *,
+        void (*inner_columns)(const subtree *, const void *, const void *, void *, const void *,
                               void *) noexcept nogil
     const char *kernels_best()
     int kernels_use(const char *name, const kernels **tables)
@@ -60,9 +60,9 @@ cdef enum:
     SHARED = 1 << 21        # multiplications from which a product is worth sharing
 
 
-cdef inline const kernels *own(const scalar *witness) noexcept nogil:
+cdef inline const kernels *own(const scalar *tag) noexcept nogil:
     """The own kernels for the type of the pointer."""
-    return tables[kind_of(witness)]
+    return tables[kind_of(tag)]
 
 
 cdef int factor_panel(int rows, int nc, scalar *P, int ld, const Crew *crew) noexcept nogil:
@@ -85,7 +85,7 @@ cdef int factor_panel(int rows, int nc, scalar *P, int ld, const Crew *crew) noe
     if bad >= 0:
         return bad
     P += h
-    multiply(ADJOINT, True, rows - h, nc - h, h, P, ld, P, ld, True, P + <Py_ssize_t>h * ld, ld,
+    multiply(CONJ_TRANS, True, rows - h, nc - h, h, P, ld, P, ld, True, P + <Py_ssize_t>h * ld, ld,
              crew)
     bad = factor_panel(rows - h, nc - h, P + <Py_ssize_t>h * ld, ld, crew)
     return bad + h if bad >= 0 else -1
@@ -111,9 +111,9 @@ cdef void tangent_panel(int rows, int nc, const scalar *L, scalar *X, int ld,
     tangent_panel(rows, h, L, X, ld, crew)
     L += h
     X += h
-    multiply(ADJOINT, True, rows - h, nc - h, h, <const scalar *>X, ld, L, ld, True,
+    multiply(CONJ_TRANS, True, rows - h, nc - h, h, <const scalar *>X, ld, L, ld, True,
              X + <Py_ssize_t>h * ld, ld, crew)
-    multiply(ADJOINT, True, rows - h, nc - h, h, L, ld, <const scalar *>X, ld, True,
+    multiply(CONJ_TRANS, True, rows - h, nc - h, h, L, ld, <const scalar *>X, ld, True,
              X + <Py_ssize_t>h * ld, ld, crew)
     tangent_panel(rows - h, nc - h, L + <Py_ssize_t>h * ld, X + <Py_ssize_t>h * ld, ld, crew)
 
@@ -134,8 +134,8 @@ cdef void outer_panel(int rows, int nc, const scalar *X, const scalar *Y, scalar
     X += h
     Y += h
     out += h + <Py_ssize_t>h * ld
-    multiply(ADJOINT, True, rows - h, nc - h, h, X, ld, Y, ld, True, out, ld, crew)
-    multiply(ADJOINT, True, rows - h, nc - h, h, Y, ld, X, ld, True, out, ld, crew)
+    multiply(CONJ_TRANS, True, rows - h, nc - h, h, X, ld, Y, ld, True, out, ld, crew)
+    multiply(CONJ_TRANS, True, rows - h, nc - h, h, Y, ld, X, ld, True, out, ld, crew)
     outer_panel(rows - h, nc - h, X + <Py_ssize_t>h * ld, Y + <Py_ssize_t>h * ld, out, ld, crew)
 
 
@@ -241,7 +241,7 @@ cdef void multiply_piece(void *context, int32_t piece, pool_worker *worker) noex
     cdef const char *A = <const char *>job.A + size * i
     cdef const char *B = <const char *>job.B
     cdef char *C = <char *>job.C + size * i
-    cdef void *pack = job.crew.packs + job.crew.step * worker.number
+    cdef void *pack = job.crew.packs + job.crew.stride * worker.number
     if left:
         table.multiply(job.op, False, rows, left, job.k, A, job.lda, B, job.ldb, job.beta, C,
                        job.ldc, pack)
@@ -259,7 +259,7 @@ cdef inline int piece_height(int rows, int threads) noexcept nogil:
 
 cdef inline void *pack_of(const Crew *crew) noexcept nogil:
     """The workspace of the thread that calls."""
-    return crew.packs + (crew.step * crew.worker.number if crew.threads > 1 else 0)
+    return crew.packs + (crew.stride * crew.worker.number if crew.threads > 1 else 0)
 
 
 cdef struct Rows:
@@ -281,7 +281,7 @@ cdef void solve_rows(int rows, int nc, const scalar *L, int ldl, scalar *X, int 
         pool_share(crew.worker, (rows + PANEL - 1) // PANEL, solve_piece, &job)
         return
     while i < rows:
-        solve_right(ADJOINT, min(<int>PANEL, rows - i), nc, L, ldl, X + i, ldx, crew)
+        solve_right(CONJ_TRANS, min(<int>PANEL, rows - i), nc, L, ldl, X + i, ldx, crew)
         i += PANEL
 
 
@@ -289,21 +289,21 @@ cdef void solve_piece(void *context, int32_t piece, pool_worker *worker) noexcep
     """One block of rows."""
     cdef const Rows *job = <const Rows *>context
     cdef Crew crew = Crew(
-        threads=1, worker=worker, packs=job.crew.packs + job.crew.step * worker.number, step=0,
+        threads=1, worker=worker, packs=job.crew.packs + job.crew.stride * worker.number, stride=0,
     )
     cdef int i = piece * <int>PANEL
     cdef int rows = min(<int>PANEL, job.rows - i)
     if job.kind == DOUBLE:
-        solve_right(ADJOINT, rows, job.nc, <const double *>job.L, job.ldl, <double *>job.X + i,
+        solve_right(CONJ_TRANS, rows, job.nc, <const double *>job.L, job.ldl, <double *>job.X + i,
                     job.ldx, &crew)
     elif job.kind == FLOAT:
-        solve_right(ADJOINT, rows, job.nc, <const float *>job.L, job.ldl, <float *>job.X + i,
+        solve_right(CONJ_TRANS, rows, job.nc, <const float *>job.L, job.ldl, <float *>job.X + i,
                     job.ldx, &crew)
     elif job.kind == DOUBLE_COMPLEX:
-        solve_right(ADJOINT, rows, job.nc, <const double complex *>job.L, job.ldl,
+        solve_right(CONJ_TRANS, rows, job.nc, <const double complex *>job.L, job.ldl,
                     <double complex *>job.X + i, job.ldx, &crew)
     else:
-        solve_right(ADJOINT, rows, job.nc, <const float complex *>job.L, job.ldl,
+        solve_right(CONJ_TRANS, rows, job.nc, <const float complex *>job.L, job.ldl,
                     <float complex *>job.X + i, job.ldx, &crew)
 
 
@@ -336,65 +336,65 @@ cdef void mirror(int m, int begin, int end, scalar *U) noexcept nogil:
     own(<const scalar *>U).mirror(m, begin, end, U)
 
 
-cdef inline region up(const Pattern *p, int32_t root) noexcept nogil:
-    """The region of a root for a kernel that begins with its first column."""
+cdef inline subtree up(const Pattern *p, int32_t root) noexcept nogil:
+    """The simplicial subtree of a root for a kernel that begins with its first column."""
     cdef int32_t begin = p.begin[root]
-    return region(begin=begin, root=root, first=p.first, panel=p.panel, row_start=p.row_start,
+    return subtree(begin=begin, root=root, first=p.first, panel=p.panel, row_start=p.row_start,
                   rows=p.rows, target=p.target + p.target_start[begin])
 
 
-cdef inline region down(const Pattern *p, int32_t root) noexcept nogil:
-    """The region of a root for a kernel that begins with the root."""
-    cdef region r = up(p, root)
+cdef inline subtree down(const Pattern *p, int32_t root) noexcept nogil:
+    """The simplicial subtree of a root for a kernel that begins with the root."""
+    cdef subtree r = up(p, root)
     r.target = p.target + p.target_start[root + 1]
     return r
 
 
 cdef Py_ssize_t factor_columns(const Pattern *p, int32_t root, scalar *l,
                                scalar *update) noexcept nogil:
-    """Factor the columns of a region; -1, or the column whose pivot is not positive."""
-    cdef region r = up(p, root)
+    """Factor the columns of a simplicial subtree; -1, or the column whose pivot is not positive."""
+    cdef subtree r = up(p, root)
     return own(<const scalar *>l).columns(&r, l + p.panel[r.begin], update)
 
 
 cdef void invert_columns(const Pattern *p, int32_t root, const scalar *l, scalar *z,
-                         const scalar *corner, scalar *t) noexcept nogil:
-    """Partial inverse on the columns of a region."""
-    cdef region r = down(p, root)
+                         const scalar *below, scalar *t) noexcept nogil:
+    """Partial inverse on the columns of a simplicial subtree."""
+    cdef subtree r = down(p, root)
     cdef int64_t at = p.panel[r.begin]
-    own(l).inverse_columns(&r, l + at, z + at, corner, t)
+    own(l).inverse_columns(&r, l + at, z + at, below, t)
 
 
 cdef void tangent_columns(const Pattern *p, int32_t root, const scalar *l, scalar *x,
                           scalar *update) noexcept nogil:
-    """Tangent of the factor on the columns of a region."""
-    cdef region r = up(p, root)
+    """Tangent of the factor on the columns of a simplicial subtree."""
+    cdef subtree r = up(p, root)
     cdef int64_t at = p.panel[r.begin]
     own(l).tangent_columns(&r, l + at, x + at, update)
 
 
 cdef void outer_columns(const Pattern *p, int32_t root, const scalar *x, const scalar *y,
                         scalar *out, scalar *update) noexcept nogil:
-    """-(X Y^H + Y X^H) on the columns of a region."""
-    cdef region r = up(p, root)
+    """-(X Y^H + Y X^H) on the columns of a simplicial subtree."""
+    cdef subtree r = up(p, root)
     cdef int64_t at = p.panel[r.begin]
     own(x).outer_columns(&r, x + at, y + at, out + at, update)
 
 
 cdef void adjoint_columns(const Pattern *p, int32_t root, const scalar *l, scalar *z,
-                          const scalar *corner, scalar *t) noexcept nogil:
-    """Adjoint of the tangent on the columns of a region."""
-    cdef region r = down(p, root)
+                          const scalar *below, scalar *t) noexcept nogil:
+    """Adjoint of the tangent on the columns of a simplicial subtree."""
+    cdef subtree r = down(p, root)
     cdef int64_t at = p.panel[r.begin]
-    own(l).adjoint_columns(&r, l + at, z + at, corner, t)
+    own(l).adjoint_columns(&r, l + at, z + at, below, t)
 
 
 cdef void inner_columns(const Pattern *p, int32_t root, const scalar *s, const scalar *y,
-                        scalar *out, const scalar *corner, scalar *t) noexcept nogil:
-    """S Y on the columns of a region."""
-    cdef region r = down(p, root)
+                        scalar *out, const scalar *below, scalar *t) noexcept nogil:
+    """S Y on the columns of a simplicial subtree."""
+    cdef subtree r = down(p, root)
     cdef int64_t at = p.panel[r.begin]
-    own(s).inner_columns(&r, s + at, y + at, out + at, corner, t)
+    own(s).inner_columns(&r, s + at, y + at, out + at, below, t)
 
 
 def subtract_product(scalar[::1, :] A, scalar[::1, :] B, scalar[:, :] C,
@@ -409,7 +409,7 @@ def subtract_product(scalar[::1, :] A, scalar[::1, :] B, scalar[:, :] C,
         raise ValueError("subtract_product: workspace too small")
     if C.strides[0] != sizeof(scalar):
         raise ValueError("subtract_product: the columns of C must be contiguous")
-    cdef Crew crew = Crew(threads=1, worker=NULL, packs=<char *>&pack[0], step=0)
+    cdef Crew crew = Crew(threads=1, worker=NULL, packs=<char *>&pack[0], stride=0)
     multiply(op, lower, m, n, k, &A[0, 0], m, &B[0, 0], <int>B.shape[0], True, &C[0, 0],
              <int>(C.strides[1] // <Py_ssize_t>sizeof(scalar)), &crew)
 

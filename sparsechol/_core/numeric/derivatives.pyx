@@ -34,78 +34,68 @@ Murray, I. (2016). Differentiation of the Cholesky decomposition. arXiv:1602.075
 """
 
 from libc.stdint cimport int32_t, int64_t
-from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from sparsechol._core.numeric.assembly cimport (
-    Place, complete, gather, gather_guests, open_region, pass_on, put_panel, receives, square_of,
+    assemble_rest, extend_add_to_parent, gather, gather_foreign, has_children, open_subtree,
+    put_panel, update_matrix,
 )
-from sparsechol._core.numeric.batch cimport array_of, each
 from sparsechol._core.numeric.dense cimport (
-    ADJOINT, AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, PACK, PANEL, Crew, adjoint_columns,
-    adjoint_triangle, conjugate, inner_columns, kind_of, multiply, outer_columns, outer_panel,
-    real, scalar, size_of, solve_right, tangent_columns, tangent_panel, transpose,
+    AS_IS, CONJ_TRANS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, PANEL, SCALARS, Crew,
+    adjoint_columns, adjoint_triangle, conjugate, inner_columns, multiply, outer_columns,
+    outer_panel, real, scalar, size_of, solve_right, tangent_columns, tangent_panel, transpose,
 )
-from sparsechol._core.parallel.pool cimport POOL_DOWN, POOL_UP, pool_run, pool_scratch, pool_worker
-from sparsechol._core.symbolic.structure cimport Pattern, Plan, Structure, plan_for
-
-
-cdef struct Sweep:
-    # What a thread works with; flat panels of one matrix.
-    Kind what
-    Place at                # fronts of the result, except of INNER
-    Place known             # fronts of S
-    const void *factor      # L
-    const void *x           # X, or C where the gradient is swept down
-    const void *y
-    void *out
-    void *spare             # see own_space
+from sparsechol._core.numeric.sweep cimport (
+    Arrays, FrontContext, Sweep, SweepJob, run_sweep, sweep_job, sweep_space, task_function,
+)
+from sparsechol._core.symbolic.structure cimport Pattern, Plan
 
 
 # ---- from the leaves up ----
 
 
-cdef void tangent_front(const Pattern *p, int32_t s, const Sweep *sweep,
-                        const scalar *witness) noexcept nogil:
+cdef void tangent_front(int32_t s, const Sweep *sweep, const scalar *tag) noexcept nogil:
     """The change of L on one front whose change is assembled.
 
         [ X11  .  ]     X1 with X1 L11^H + L1 X11^H = the columns,
         [ X21 X22 ]     X22 <- X22 - X21 L21^H - L21 X21^H
     """
+    cdef const Pattern *p = sweep.ctx.p
     cdef int nc = p.first[s + 1] - p.first[s]
     cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
     cdef const scalar *panel = <const scalar *>sweep.factor + p.panel[s]
     cdef scalar *x = <scalar *>sweep.out + p.panel[s]
-    tangent_panel(nc + m, nc, panel, x, nc + m, &sweep.at.crew)
+    tangent_panel(nc + m, nc, panel, x, nc + m, &sweep.ctx.crew)
     if m:
-        subtract_both(p, s, <const scalar *>x + nc, panel + nc, nc, m, &sweep.at)
+        subtract_both(s, <const scalar *>x + nc, panel + nc, nc, m, &sweep.ctx)
     clear_above(nc, nc + m, x)
 
 
-cdef void outer_front(const Pattern *p, int32_t s, const Sweep *sweep,
-                      const scalar *witness) noexcept nogil:
+cdef void outer_front(int32_t s, const Sweep *sweep, const scalar *tag) noexcept nogil:
     """P(X Y^H + Y X^H) on one front that holds what the children add, all with the sign turned.
 
         [ O11  .  ]     O1 from X1 and Y1 (rows of X and Y are those of the panels),
         [ O21 O22 ]     O22 <- O22 - X21 Y21^H - Y21 X21^H
     """
+    cdef const Pattern *p = sweep.ctx.p
     cdef int nc = p.first[s + 1] - p.first[s]
     cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
     cdef const scalar *x = <const scalar *>sweep.x + p.panel[s]
     cdef const scalar *y = <const scalar *>sweep.y + p.panel[s]
     cdef scalar *out = <scalar *>sweep.out + p.panel[s]
-    outer_panel(nc + m, nc, x, y, out, nc + m, &sweep.at.crew)
+    outer_panel(nc + m, nc, x, y, out, nc + m, &sweep.ctx.crew)
     if m:
-        subtract_both(p, s, x + nc, y + nc, nc, m, &sweep.at)
+        subtract_both(s, x + nc, y + nc, nc, m, &sweep.ctx)
     turn_sign(nc, nc + m, out)
 
 
-cdef inline void subtract_both(const Pattern *p, int32_t s, const scalar *x, const scalar *y,
-                               int nc, int m, const Place *at) noexcept nogil:
+cdef inline void subtract_both(int32_t s, const scalar *x, const scalar *y, int nc, int m,
+                               const FrontContext *ctx) noexcept nogil:
     """The update matrix of s takes in -(x y^H + y x^H), x and y below the panel's square."""
-    cdef scalar *update = square_of(p, s, at, x)
-    multiply(ADJOINT, True, m, m, nc, x, nc + m, y, nc + m, receives(at, s), update, m, &at.crew)
-    multiply(ADJOINT, True, m, m, nc, y, nc + m, x, nc + m, True, update, m, &at.crew)
+    cdef scalar *update = update_matrix(s, ctx, x)
+    multiply(CONJ_TRANS, True, m, m, nc, x, nc + m, y, nc + m, has_children(ctx, s), update, m,
+             &ctx.crew)
+    multiply(CONJ_TRANS, True, m, m, nc, y, nc + m, x, nc + m, True, update, m, &ctx.crew)
 
 
 cdef inline void clear_above(int nc, Py_ssize_t rows, scalar *panel) noexcept nogil:
@@ -124,54 +114,54 @@ cdef inline void turn_sign(int nc, Py_ssize_t rows, scalar *panel) noexcept nogi
         panel += rows
 
 
-cdef void ascend(const Pattern *p, int32_t t, const Sweep *sweep,
-                 const scalar *witness) noexcept nogil:
+cdef void ascend(const Sweep *sweep, int32_t t, const scalar *tag) noexcept nogil:
     """One task from its leaves up."""
-    cdef const Plan *plan = sweep.at.plan
+    cdef const Pattern *p = sweep.ctx.p
+    cdef const Plan *plan = sweep.ctx.plan
     cdef int32_t k, s
     cdef int64_t begin
     cdef scalar *out = <scalar *>sweep.out
     cdef scalar *update
     for k in range(plan.task_start[t], plan.task_start[t + 1]):
         s = plan.steps[k]
-        if p.region[s] == -1:
-            complete(p, s, &sweep.at, witness)
-            if sweep.what == TANGENT:
-                tangent_front(p, s, sweep, witness)
+        if p.simplicial_root[s] == -1:
+            assemble_rest(s, &sweep.ctx, tag)
+            if sweep.job.what == TANGENT:
+                tangent_front(s, sweep, tag)
             else:
-                outer_front(p, s, sweep, witness)
+                outer_front(s, sweep, tag)
         else:
-            open_region(p, s, &sweep.at, witness)
-            update = square_of(p, s, &sweep.at, witness)
-            if sweep.what == TANGENT:
+            open_subtree(s, &sweep.ctx, tag)
+            update = update_matrix(s, &sweep.ctx, tag)
+            if sweep.job.what == TANGENT:
                 tangent_columns(p, s, <const scalar *>sweep.factor, out, update)
             else:
                 outer_columns(p, s, <const scalar *>sweep.x, <const scalar *>sweep.y, out, update)
                 begin = p.panel[p.begin[s]]
                 turn_sign(1, p.panel[s + 1] - begin, out + begin)
-        pass_on(p, s, &sweep.at, witness)
+        extend_add_to_parent(s, &sweep.ctx, tag)
 
 
 # ---- from the roots down ----
 
 
-cdef void gradient_front(const Pattern *p, int32_t s, const Sweep *sweep,
-                         const scalar *witness) noexcept nogil:
+cdef void adjoint_front(int32_t s, const Sweep *sweep, const scalar *tag) noexcept nogil:
     """Twice the gradient G on one front from C in its place; M, the same on the rows below.
 
         [ F11  .   .  ]  w     by blocks of columns from the right, M growing to the left:
         [ F21  Zc  .  ]  c     F2 <- (C2 - [Zc Zb^H; Zb M] L2) L11^-1 (two blocks of rows),
         [ F31  Zb  M  ]  m     F11 from C11 - lower(F2^H L2)
     """
+    cdef const Pattern *p = sweep.ctx.p
     cdef int nc = p.first[s + 1] - p.first[s]
     cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
     cdef int ld = nc + m
     cdef const scalar *panel = <const scalar *>sweep.factor + p.panel[s]
-    cdef const scalar *corner = square_of(p, s, &sweep.at, witness)
+    cdef const scalar *gradient_below = update_matrix(s, &sweep.ctx, tag)
     cdef scalar *z = <scalar *>sweep.out + p.panel[s]
     cdef scalar *h = <scalar *>sweep.spare
     cdef scalar *t = h + <Py_ssize_t>PANEL * p.tallest
-    cdef const Crew *crew = &sweep.at.crew
+    cdef const Crew *crew = &sweep.ctx.crew
     cdef const scalar *block
     cdef const scalar *zc
     cdef scalar *f
@@ -187,8 +177,8 @@ cdef void gradient_front(const Pattern *p, int32_t s, const Sweep *sweep,
         if c + m:
             transpose(c + m, w, block + w, ld, h)
             if m:
-                multiply(AS_IS, False, m, w, m, corner, m, block + w + c, ld, True, f + w + c, ld,
-                         crew)
+                multiply(AS_IS, False, m, w, m, gradient_below, m, block + w + c, ld, True,
+                         f + w + c, ld, crew)
             if c:
                 multiply(AS_IS, False, c, w, c, zc, ld, block + w, ld, True, f + w, ld, crew)
             if c and m:
@@ -211,8 +201,7 @@ cdef void gradient_front(const Pattern *p, int32_t s, const Sweep *sweep,
         adjoint_triangle(w, block, f, ld, crew)
 
 
-cdef void inner_front(const Pattern *p, int32_t s, const Sweep *sweep,
-                      const scalar *witness) noexcept nogil:
+cdef void inner_front(int32_t s, const Sweep *sweep, const scalar *tag) noexcept nogil:
     """P(S Y) on one front; M, the entries of S on the rows below.
 
         [ Q  R^H ] [ Y1 ]  nc      by blocks of columns of Y, of which no row above is used;
@@ -220,25 +209,26 @@ cdef void inner_front(const Pattern *p, int32_t s, const Sweep *sweep,
 
     In a sandwich Q is stored in full and Y has zeros above its diagonal; else both are made so.
     """
+    cdef const Pattern *p = sweep.ctx.p
     cdef int nc = p.first[s + 1] - p.first[s]
     cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
     cdef int ld = nc + m
     cdef const scalar *panel = <const scalar *>sweep.known.panels + p.panel[s]
-    cdef const scalar *corner = square_of(p, s, &sweep.known, witness)
+    cdef const scalar *s_below = update_matrix(s, &sweep.known, tag)
     cdef const scalar *y = <const scalar *>sweep.y + p.panel[s]
     cdef scalar *out = <scalar *>sweep.out + p.panel[s]
     cdef scalar *h = <scalar *>sweep.spare
     cdef scalar *t = h + <Py_ssize_t>PANEL * p.tallest
     cdef scalar *copy = t + <Py_ssize_t>PANEL * p.tallest
     cdef scalar *full = copy + <Py_ssize_t>PANEL * p.tallest
-    cdef const Crew *crew = &sweep.at.crew
+    cdef const Crew *crew = &sweep.ctx.crew
     cdef const scalar *block
     cdef const scalar *q = panel
     cdef const scalar *r
     cdef Py_ssize_t a, b
     cdef scalar *o
     cdef int w, rest, ldq = ld, ldy = ld, j = 0
-    if sweep.what == INNER:
+    if sweep.job.what == INNER:
         fill_square(nc, ld, panel, full)
         q = full
         ldq = nc
@@ -246,7 +236,7 @@ cdef void inner_front(const Pattern *p, int32_t s, const Sweep *sweep,
         w = min(<int>PANEL, nc - j)
         rest = nc - j
         block = y + j * (<Py_ssize_t>ld + 1)
-        if sweep.what == INNER:
+        if sweep.job.what == INNER:
             ldy = rest + m
             copy_lower(w, ldy, block, ld, copy)
             block = copy
@@ -256,7 +246,8 @@ cdef void inner_front(const Pattern *p, int32_t s, const Sweep *sweep,
                  o, ld, crew)
         if m:
             multiply(AS_IS, False, m, w, rest, r, ld, block, ldy, False, o + rest, ld, crew)
-            multiply(AS_IS, False, m, w, m, corner, m, block + rest, ldy, True, o + rest, ld, crew)
+            multiply(AS_IS, False, m, w, m, s_below, m, block + rest, ldy, True, o + rest, ld,
+                     crew)
             transpose(m, w, block + rest, ldy, h)
             multiply(AS_IS, False, w, rest, m, <const scalar *>h, w, r, ld, False, t, w, crew)
             for b in range(w):
@@ -291,9 +282,9 @@ cdef inline void copy_lower(int w, Py_ssize_t rows, const scalar *panel, Py_ssiz
                sizeof(scalar) * (rows - j - 1))
 
 
-cdef inline void add_diagonal(const Pattern *p, int32_t s, const Sweep *sweep,
-                              const scalar *witness) noexcept nogil:
+cdef inline void add_diagonal(int32_t s, const Sweep *sweep, const scalar *tag) noexcept nogil:
     """out_jj += x_jj / l_jj^2 in one supernode: half the change of the diagonal of 2 / L."""
+    cdef const Pattern *p = sweep.ctx.p
     cdef Py_ssize_t rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
     cdef const scalar *root = <const scalar *>sweep.factor + p.panel[s]
     cdef const scalar *x = <const scalar *>sweep.y + p.panel[s]
@@ -306,63 +297,64 @@ cdef inline void add_diagonal(const Pattern *p, int32_t s, const Sweep *sweep,
         out += rows + 1
 
 
-cdef inline void descend_front(const Pattern *p, int32_t s, const Sweep *sweep,
-                               const scalar *witness) noexcept nogil:
-    """A front whose matrices M are in place."""
+cdef inline void descend_front(int32_t s, const Sweep *sweep, const scalar *tag) noexcept nogil:
+    """A front whose squares are in place."""
+    cdef const Pattern *p = sweep.ctx.p
     cdef int nc = p.first[s + 1] - p.first[s]
     cdef Py_ssize_t rows = nc + p.row_start[s + 1] - p.row_start[s]
-    if sweep.what == GRADIENT:
+    if sweep.job.what == ADJOINT:
         put_panel(rows, 0, nc, <const scalar *>sweep.x + p.panel[s],
                   <scalar *>sweep.out + p.panel[s])
     else:
-        inner_front(p, s, sweep, witness)
-    if sweep.what == SANDWICH:
-        add_diagonal(p, s, sweep, witness)
-    if sweep.what != INNER:
-        gradient_front(p, s, sweep, witness)
+        inner_front(s, sweep, tag)
+    if sweep.job.what == SANDWICH:
+        add_diagonal(s, sweep, tag)
+    if sweep.job.what != INNER:
+        adjoint_front(s, sweep, tag)
 
 
-cdef inline void descend_region(const Pattern *p, int32_t root, const Sweep *sweep,
-                                const scalar *witness) noexcept nogil:
-    """A region; M belongs to the rows below its root."""
+cdef inline void descend_subtree(int32_t root, const Sweep *sweep,
+                                 const scalar *tag) noexcept nogil:
+    """A simplicial subtree; the squares belong to the rows below its root."""
+    cdef const Pattern *p = sweep.ctx.p
     cdef int64_t begin = p.panel[p.begin[root]]
     cdef scalar *out = <scalar *>sweep.out
     cdef scalar *t = <scalar *>sweep.spare
     cdef int32_t s
-    if sweep.what == GRADIENT:
+    if sweep.job.what == ADJOINT:
         memcpy(out + begin, <const scalar *>sweep.x + begin,
                sizeof(scalar) * (p.panel[root + 1] - begin))
     else:
         inner_columns(p, root, <const scalar *>sweep.known.panels, <const scalar *>sweep.y, out,
-                      <const scalar *>square_of(p, root, &sweep.known, witness), t)
-    if sweep.what == SANDWICH:
+                      <const scalar *>update_matrix(root, &sweep.known, tag), t)
+    if sweep.job.what == SANDWICH:
         for s in range(p.begin[root], root + 1):
-            add_diagonal(p, s, sweep, witness)
-    if sweep.what != INNER:
+            add_diagonal(s, sweep, tag)
+    if sweep.job.what != INNER:
         adjoint_columns(p, root, <const scalar *>sweep.factor, out,
-                        <const scalar *>square_of(p, root, &sweep.at, witness), t)
+                        <const scalar *>update_matrix(root, &sweep.ctx, tag), t)
 
 
-cdef void descend(const Pattern *p, int32_t t, const Sweep *sweep,
-                  const scalar *witness) noexcept nogil:
-    """One task from its roots down; the guests get their matrices M."""
-    cdef const Plan *plan = sweep.at.plan
+cdef void descend(const Sweep *sweep, int32_t t, const scalar *tag) noexcept nogil:
+    """One task from its roots down; the children in other tasks get their squares."""
+    cdef const Pattern *p = sweep.ctx.p
+    cdef const Plan *plan = sweep.ctx.plan
     cdef int32_t k, s
     for k in range(plan.task_start[t + 1] - 1, plan.task_start[t] - 1, -1):
         s = plan.steps[k]
-        if p.parent[s] != -1 and plan.handed[s] == -1:
-            if sweep.what != INNER:
-                gather(p, s, &sweep.at, witness)
-            if sweep.what != GRADIENT:
-                gather(p, s, &sweep.known, witness)
-        if p.region[s] == -1:
-            descend_front(p, s, sweep, witness)
+        if p.parent[s] != -1 and plan.shared_start[s] == -1:
+            if sweep.job.what != INNER:
+                gather(s, &sweep.ctx, tag)
+            if sweep.job.what != ADJOINT:
+                gather(s, &sweep.known, tag)
+        if p.simplicial_root[s] == -1:
+            descend_front(s, sweep, tag)
         else:
-            descend_region(p, s, sweep, witness)
-        if sweep.what != INNER:
-            gather_guests(p, s, &sweep.at, witness)
-        if sweep.what != GRADIENT:
-            gather_guests(p, s, &sweep.known, witness)
+            descend_subtree(s, sweep, tag)
+        if sweep.job.what != INNER:
+            gather_foreign(s, &sweep.ctx, tag)
+        if sweep.job.what != ADJOINT:
+            gather_foreign(s, &sweep.known, tag)
 
 
 cdef void weigh_typed(const Pattern *p, double diagonal, scalar *panel) noexcept nogil:
@@ -389,243 +381,56 @@ cdef void weigh_panels(const Pattern *p, int kind, double diagonal, void *panels
         weigh_typed(p, diagonal, <float complex *>panels)
 
 
-# ---- jobs ----
+# ---- all of them ----
 
 
-cdef struct Job:
-    # A sweep for one matrix, or a batch of them.
-    Kind what
-    const Pattern *p
-    const Plan *plan
-    int kind                # scalar type
-    int threads
-    Arrays arrays
-    char *out
-    char *work              # handed over, then each thread's own
+cdef task_function up_tasks[SCALARS]
+up_tasks[FLOAT] = <task_function>ascend[float]
+up_tasks[DOUBLE] = <task_function>ascend[double]
+up_tasks[FLOAT_COMPLEX] = <task_function>ascend[floatcomplex]
+up_tasks[DOUBLE_COMPLEX] = <task_function>ascend[doublecomplex]
+
+cdef task_function down_tasks[SCALARS]
+down_tasks[FLOAT] = <task_function>descend[float]
+down_tasks[DOUBLE] = <task_function>descend[double]
+down_tasks[FLOAT_COMPLEX] = <task_function>descend[floatcomplex]
+down_tasks[DOUBLE_COMPLEX] = <task_function>descend[doublecomplex]
 
 
-cdef inline bint is_up(Kind what) noexcept nogil:
-    return what == TANGENT or what == OUTER
+cdef SweepJob job_of(const Pattern *p, Kind what, int kind) noexcept nogil:
+    cdef bint up = what == TANGENT or what == OUTER
+    cdef SweepJob job = sweep_job(p, down_tasks, kind)
+    if up:
+        job.tasks = up_tasks
+    job.what = what
+    job.up = up
+    if what == SANDWICH:
+        job.squares = 2
+    if not up:
+        job.spare = 3 * <Py_ssize_t>PANEL * p.tallest       # blocks of columns,
+    if what == INNER:
+        job.spare += <Py_ssize_t>p.widest * p.widest        # and the square of a panel of S
+    return job
 
 
-cdef inline Py_ssize_t shared_space(const Plan *plan, Kind what) noexcept nogil:
-    """Scalars of what is handed over, of G and of S."""
-    return plan.handovers * (2 if what == SANDWICH else 1)
-
-
-cdef inline Py_ssize_t spare_space(const Pattern *p, Kind what) noexcept nogil:
-    """Scalars of blocks of columns, and of the square of a panel of S."""
-    if is_up(what):
-        return 0
-    return (3 * <Py_ssize_t>PANEL * p.tallest
-            + (<Py_ssize_t>p.widest * p.widest if what == INNER else 0))
-
-
-cdef inline Py_ssize_t own_space(const Pattern *p, const Plan *plan, Kind what) noexcept nogil:
-    """Scalars of a thread's own workspace: for products, spare ones, square matrices."""
-    return <Py_ssize_t>PACK + spare_space(p, what) + plan.updates * (2 if what == SANDWICH else 1)
-
-
-cdef inline Sweep sweep_of(const Job *job, Py_ssize_t k, char *shared, char *packs, int threads,
-                           pool_worker *worker) noexcept nogil:
-    """What a thread works with on matrix k of a batch."""
-    cdef const Pattern *p = job.p
-    cdef Py_ssize_t size = size_of(job.kind)
-    cdef Py_ssize_t flat = size * p.size
-    cdef Py_ssize_t step = size * own_space(p, job.plan, job.what)
-    cdef char *spare = packs + size * PACK + (step * worker.number if threads > 1 else 0)
-    cdef char *own = spare + size * spare_space(p, job.what)
-    cdef const Arrays *arrays = &job.arrays
-    cdef Place at = Place(
-        a=array_of(&arrays.values, size * p.nnz, k), flat=array_of(&arrays.flat, flat, k),
-        panels=job.out + flat * k, shared=shared, own=own, kind=job.kind, plan=job.plan,
-        crew=Crew(threads=threads, worker=worker, packs=packs, step=step),
-    )
-    cdef Place known = at
-    known.panels = <void *>array_of(&arrays.s, flat, k)
-    if job.what == SANDWICH:
-        known.shared = shared + size * job.plan.handovers
-        known.own = own + size * job.plan.updates
-    return Sweep(what=job.what, at=at, known=known, factor=array_of(&arrays.factor, flat, k),
-                 x=array_of(&arrays.x, flat, k), y=array_of(&arrays.y, flat, k), out=at.panels,
-                 spare=spare)
-
-
-cdef void run_task(void *context, int32_t t, pool_worker *worker) noexcept nogil:
-    """One task of a sweep."""
-    cdef Job *job = <Job *>context
-    cdef char *packs = job.work + size_of(job.kind) * shared_space(job.plan, job.what)
-    cdef Sweep sweep = sweep_of(job, 0, job.work, packs, job.threads, worker)
-    sweep_any(job.p, t, &sweep)
-
-
-cdef void run_matrix(void *context, int32_t k, pool_worker *worker) noexcept nogil:
-    """One matrix of a batch: all its tasks."""
-    cdef Job *job = <Job *>context
-    cdef Py_ssize_t size = size_of(job.kind)
-    cdef Py_ssize_t shared = shared_space(job.plan, job.what)
-    cdef char *work = job.work + (
-        size * worker.number * (shared + own_space(job.p, job.plan, job.what)))
-    cdef Sweep sweep = sweep_of(job, k, work, work + size * shared, 1, worker)
-    cdef int32_t t
-    for t in range(job.plan.tasks):
-        sweep_any(job.p, t if is_up(job.what) else job.plan.tasks - 1 - t, &sweep)
-
-
-cdef inline void sweep_any(const Pattern *p, int32_t t, const Sweep *sweep) noexcept nogil:
-    if sweep.at.kind == DOUBLE:
-        sweep_task(p, t, sweep, <const double *>NULL)
-    elif sweep.at.kind == FLOAT:
-        sweep_task(p, t, sweep, <const float *>NULL)
-    elif sweep.at.kind == DOUBLE_COMPLEX:
-        sweep_task(p, t, sweep, <const double complex *>NULL)
-    else:
-        sweep_task(p, t, sweep, <const float complex *>NULL)
-
-
-cdef inline void sweep_task(const Pattern *p, int32_t t, const Sweep *sweep,
-                            const scalar *witness) noexcept nogil:
-    if is_up(sweep.what):
-        ascend(p, t, sweep, witness)
-    else:
-        descend(p, t, sweep, witness)
-
-
-cdef Py_ssize_t sweep_space(const Pattern *p, Kind what, Py_ssize_t batch,
-                            int threads) noexcept nogil:
+cdef Py_ssize_t derivative_space(const Pattern *p, Kind what, Py_ssize_t batch,
+                                 int threads) noexcept nogil:
     """Scalars of workspace."""
-    cdef const Plan *plan = plan_for(p, batch, threads)
-    return max(<Py_ssize_t>1, shared_space(plan, what)) + threads * own_space(p, plan, what)
+    cdef SweepJob job = job_of(p, what, FLOAT)
+    return sweep_space(&job, batch, threads)
 
 
-cdef bint sweep_all(const Pattern *p, Kind what, int kind, Py_ssize_t batch, const Arrays *arrays,
-                    void *out, void *work, int threads) noexcept nogil:
+cdef bint derivative_all(const Pattern *p, Kind what, int kind, Py_ssize_t batch,
+                         const Arrays *arrays, void *out, void *work, int threads) noexcept nogil:
     """A sweep for each matrix of a batch, neither empty; False without memory."""
-    cdef const Plan *plan = plan_for(p, batch, threads)
-    cdef bint up = is_up(what)
-    cdef Job job = Job(what=what, p=p, plan=plan, kind=kind, threads=threads, arrays=arrays[0],
-                       out=<char *>out, work=<char *>work)
+    cdef SweepJob job = job_of(p, what, kind)
     cdef Py_ssize_t k
-    cdef void *scratch = malloc(
-        pool_scratch(<int32_t>max(batch, <Py_ssize_t>plan.tasks), threads) + 1)
-    if scratch == NULL:
+    job.arrays = arrays[0]
+    job.out = <char *>out
+    if not run_sweep(&job, batch, work, threads):
         return False
-    if batch == 1:
-        pool_run(threads, plan.tasks, plan.task_parent, POOL_UP if up else POOL_DOWN,
-                 plan.up_rank if up else plan.down_rank, run_task, &job, scratch)
-    else:
-        pool_run(threads, <int32_t>batch, NULL, POOL_UP, NULL, run_matrix, &job, scratch)
-    free(scratch)
-    if what == GRADIENT or what == SANDWICH:    # no child reads the result any more
+    if what == ADJOINT or what == SANDWICH:     # no child reads the result any more
         for k in range(batch):
-            weigh_panels(p, kind, 0.5 if what == GRADIENT else 1,
+            weigh_panels(p, kind, 0.5 if what == ADJOINT else 1,
                          job.out + size_of(kind) * p.size * k)
     return True
-
-
-SWEEPS = {"tangent": TANGENT, "outer": OUTER, "adjoint": GRADIENT, "inner": INNER,
-          "sandwich": SANDWICH}
-
-
-def workspace(str sweep, Structure structure, Py_ssize_t batch, int threads):
-    """Scalars of workspace of a sweep."""
-    return sweep_space(&structure.pattern, SWEEPS[sweep], batch, threads)
-
-
-cdef Many many_of(const scalar[:, ::1] array, Py_ssize_t batch, Py_ssize_t length) except *:
-    """`length` values for each matrix of a batch; none if there is nothing to do."""
-    if array.shape[0] != batch or array.shape[1] != length:
-        raise ValueError("derivatives: arrays do not belong to this structure")
-    return each(&array[0, 0]) if batch and length else each(NULL)
-
-
-cdef int run(Structure structure, Kind what, const Arrays *arrays, scalar[:, ::1] out,
-             scalar[::1] work, int threads) except -1:
-    """A sweep for each matrix of a batch."""
-    cdef const Pattern *p = &structure.pattern
-    cdef Py_ssize_t batch = out.shape[0]
-    cdef bint done
-    if out.shape[1] != p.size or threads < 1:
-        raise ValueError("derivatives: arrays do not belong to this structure")
-    if work.shape[0] < sweep_space(p, what, batch, threads):
-        raise ValueError("derivatives: workspace too small")
-    if p.n == 0 or batch == 0:
-        return 0
-    if batch >= 2**31 - 1:
-        raise OverflowError(f"a batch of {batch} matrices is too large")
-    with nogil:
-        done = sweep_all(p, what, kind_of(&out[0, 0]), batch, arrays, &out[0, 0], &work[0],
-                         threads)
-    if not done:
-        raise MemoryError("no memory for the list of tasks")
-    return 0
-
-
-def tangent(Structure structure, const scalar[:, ::1] l, const scalar[:, ::1] change,
-            bint on_panels, scalar[:, ::1] x, scalar[::1] work, int threads):
-    """x <- the change of L that a change of A makes, for each matrix of a batch.
-
-    Parameters
-    ----------
-    structure : Structure
-    l : (batch, structure.size) flat panels of each L.
-    change : lower triangle of each change: (batch, structure.size) flat panels, or
-        (batch, structure.nnz) stored values.
-    on_panels : which of the two.
-    x : (batch, structure.size) overwritten, with zeros above the diagonal of each panel.
-    work : (workspace("tangent", structure, batch, threads),) workspace.
-    threads : most threads to work at once: on the tasks of one matrix, or on several matrices.
-    """
-    cdef Arrays arrays
-    memset(&arrays, 0, sizeof(arrays))
-    arrays.factor = many_of(l, x.shape[0], structure.pattern.size)
-    if on_panels:
-        arrays.flat = many_of(change, x.shape[0], structure.pattern.size)
-    else:
-        arrays.values = many_of(change, x.shape[0], structure.pattern.nnz)
-    run(structure, TANGENT, &arrays, x, work, threads)
-
-
-def outer(Structure structure, const scalar[:, ::1] x, const scalar[:, ::1] y,
-          scalar[:, ::1] out, scalar[::1] work, int threads):
-    """out <- the lower triangle of X Y^H + Y X^H on the panels; see `tangent`."""
-    cdef Arrays arrays
-    memset(&arrays, 0, sizeof(arrays))
-    arrays.x = many_of(x, out.shape[0], structure.pattern.size)
-    arrays.y = many_of(y, out.shape[0], structure.pattern.size)
-    run(structure, OUTER, &arrays, out, work, threads)
-
-
-def adjoint(Structure structure, const scalar[:, ::1] l, const scalar[:, ::1] c,
-            scalar[:, ::1] out, scalar[::1] work, int threads):
-    """out <- the adjoint of `tangent` of c: gradient of stored values from one of L's entries."""
-    cdef Arrays arrays
-    memset(&arrays, 0, sizeof(arrays))
-    arrays.factor = many_of(l, out.shape[0], structure.pattern.size)
-    arrays.x = many_of(c, out.shape[0], structure.pattern.size)
-    run(structure, GRADIENT, &arrays, out, work, threads)
-
-
-def inner(Structure structure, const scalar[:, ::1] s, const scalar[:, ::1] y,
-          scalar[:, ::1] out, scalar[::1] work, int threads):
-    """out <- the lower triangle of S Y on the panels, S Hermitian from its lower triangle."""
-    cdef Arrays arrays
-    memset(&arrays, 0, sizeof(arrays))
-    arrays.s = many_of(s, out.shape[0], structure.pattern.size)
-    arrays.y = many_of(y, out.shape[0], structure.pattern.size)
-    run(structure, INNER, &arrays, out, work, threads)
-
-
-def sandwich(Structure structure, const scalar[:, ::1] l, const scalar[:, ::1] s,
-             const scalar[:, ::1] x, scalar[:, ::1] out, scalar[::1] work, int threads):
-    """out <- the lower triangle of A^-1 M A^-1 on the panels.
-
-    l, s, x : (batch, structure.size) flat panels of L, of the partial inverse (as
-        `partial_inverse` gives it: squares in full), and of ``tangent(l, M)``.
-    """
-    cdef Arrays arrays
-    memset(&arrays, 0, sizeof(arrays))
-    arrays.factor = many_of(l, out.shape[0], structure.pattern.size)
-    arrays.s = many_of(s, out.shape[0], structure.pattern.size)
-    arrays.y = many_of(x, out.shape[0], structure.pattern.size)
-    run(structure, SANDWICH, &arrays, out, work, threads)

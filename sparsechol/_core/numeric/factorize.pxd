@@ -1,5 +1,6 @@
 from libc.stdint cimport int32_t
 
+from sparsechol._core.numeric.sweep cimport Many
 from sparsechol._core.symbolic.structure cimport Pattern
 
 
@@ -15,5 +16,5 @@ cdef struct Outcome:
 
 
 cdef Py_ssize_t factor_space(const Pattern *p, Py_ssize_t batch, int threads) noexcept nogil
-cdef Outcome *factor_all(const Pattern *p, int kind, Py_ssize_t batch, const void *a, void *l,
+cdef Outcome *factor_all(const Pattern *p, int kind, Py_ssize_t batch, Many a, void *l,
                          void *work, int threads) noexcept nogil

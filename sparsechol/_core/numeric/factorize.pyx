@@ -1,10 +1,11 @@
 """Multifrontal Cholesky factorization.
 
-The fronts of a task (see symbolic.tasks) are visited in postorder. A front is opened (panel and
+The fronts of a task (see symbolic.plans) are visited in postorder. A front is opened (panel and
 update matrix cleared, the entries of A put in) when its first child in the task is done, so that
-every child adds its update matrix to it while that is still in cache. What other tasks hand over is
-added between them, so that the children come in ascending order: the result has the same bits for
-any number of threads. Regions (see symbolic.structure) are done column by column.
+every child adds its update matrix to it while that is still in cache. The update matrices of
+other tasks are added between them, so that the children come in ascending order: the result has the
+same bits for any number of threads. Simplicial subtrees (see symbolic.structure) are done column by
+column.
 
 References
 ----------
@@ -20,16 +21,23 @@ from libc.stdlib cimport free, malloc
 import numpy as np
 
 from sparsechol._core.numeric.assembly cimport (
-    Place, complete, open_region, pass_on, receives, square_of,
+    assemble_rest, extend_add_to_parent, has_children, open_subtree, update_matrix,
 )
 from sparsechol._core.numeric.dense cimport (
-    ADJOINT, DOUBLE, DOUBLE_COMPLEX, FLOAT, PACK, Crew, factor_columns, factor_panel, kind_of,
-    multiply, real, scalar, size_of,
+    CONJ_TRANS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, SCALARS, factor_columns,
+    factor_panel, kind_of, multiply, real, scalar,
 )
-from sparsechol._core.parallel.pool cimport (
-    POOL_UP, pool_least, pool_lower, pool_read, pool_run, pool_scratch, pool_worker,
+from sparsechol._core.numeric.sweep cimport (
+    FrontContext, Many, Sweep, SweepJob, each, run_sweep, sweep_job, sweep_space, task_function,
 )
-from sparsechol._core.symbolic.structure cimport Pattern, Plan, Structure, plan_for
+from sparsechol._core.parallel.pool cimport pool_least, pool_lower, pool_read
+from sparsechol._core.symbolic.structure cimport Pattern, Structure, plan_for
+
+
+cdef struct Results:
+    # What a factorization reports.
+    Outcome *outcomes       # of each task of one matrix, or of each matrix of a batch
+    pool_least *failed      # least column that has failed so far, of each matrix
 
 
 cdef inline void merge_outcomes(Outcome *outcome, const Outcome *other) noexcept nogil:
@@ -43,63 +51,72 @@ cdef inline void merge_outcomes(Outcome *outcome, const Outcome *other) noexcept
         outcome.weakest = other.weakest
 
 
-cdef bint factor_front(const Pattern *p, int32_t s, const Place *at, const scalar *witness,
-                       Outcome *outcome) noexcept nogil:
-    """Factor one front; False if a pivot is not positive."""
+cdef bint factor_front(int32_t s, const FrontContext *ctx, Outcome *outcome,
+                       const scalar *tag) noexcept nogil:
+    """Factor one front; False if a pivot is not positive.
+
+        [ F11  .  ]      L11 = chol(F11), L21 = F21 L11^-H
+        [ F21 F22 ]      F22 <- F22 - L21 L21^H
+    """
+    cdef const Pattern *p = ctx.p
     cdef int nc = p.first[s + 1] - p.first[s]
     cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
-    cdef scalar *panel = <scalar *>at.panels + p.panel[s]
+    cdef scalar *panel = <scalar *>ctx.panels + p.panel[s]
+    cdef const scalar *below = panel + nc
     cdef int bad
-    complete(p, s, at, witness)
-    #   [ F11  .  ]      L11 = chol(F11), L21 = F21 L11^-H
-    #   [ F21 F22 ]      F22 <- F22 - L21 L21^H
-    bad = factor_panel(nc + m, nc, panel, nc + m, &at.crew)
+    assemble_rest(s, ctx, tag)
+    bad = factor_panel(nc + m, nc, panel, nc + m, &ctx.crew)
     if bad >= 0:
         outcome.failed = p.first[s] + bad
         outcome.pivot = real(panel[bad * <Py_ssize_t>(nc + m + 1)])
         return False
-    weigh_pivots(p, s, <const scalar *>at.a, <const scalar *>panel, nc + m, outcome)
+    weigh_pivots(p, s, <const scalar *>ctx.a, <const scalar *>panel, nc + m, outcome)
     if m:
-        multiply(ADJOINT, True, m, m, nc, <const scalar *>panel + nc, nc + m,
-                 <const scalar *>panel + nc, nc + m, receives(at, s), square_of(p, s, at, witness),
-                 m, &at.crew)
+        multiply(CONJ_TRANS, True, m, m, nc, below, nc + m, below, nc + m, has_children(ctx, s),
+                 update_matrix(s, ctx, tag), m, &ctx.crew)
     return True
 
 
-cdef bint factor_region(const Pattern *p, int32_t root, const Place *at, const scalar *witness,
-                        Outcome *outcome) noexcept nogil:
-    """Factor the columns of one region; False if a pivot is not positive."""
+cdef bint factor_subtree(int32_t root, const FrontContext *ctx, Outcome *outcome,
+                         const scalar *tag) noexcept nogil:
+    """Factor the columns of a simplicial subtree; False if a pivot is not positive."""
+    cdef const Pattern *p = ctx.p
     cdef int32_t s, begin = p.begin[root]
-    cdef scalar *panels = <scalar *>at.panels
+    cdef scalar *panels = <scalar *>ctx.panels
     cdef Py_ssize_t bad
-    open_region(p, root, at, witness)
-    bad = factor_columns(p, root, panels, square_of(p, root, at, witness))
+    open_subtree(root, ctx, tag)
+    bad = factor_columns(p, root, panels, update_matrix(root, ctx, tag))
     if bad >= 0:
         outcome.failed = <int32_t>bad
         outcome.pivot = real(panels[p.panel[begin + bad - p.first[begin]]])
         return False
     for s in range(begin, root + 1):
-        weigh_pivots(p, s, <const scalar *>at.a, <const scalar *>panels + p.panel[s], 1, outcome)
+        weigh_pivots(p, s, <const scalar *>ctx.a, <const scalar *>panels + p.panel[s], 1, outcome)
     return True
 
 
-cdef void factor_task(const Pattern *p, int32_t t, const Place *at, const scalar *witness,
-                      const pool_least *failed, Outcome *outcome) noexcept nogil:
-    """All fronts and regions of one task, as far as no earlier column has failed."""
+cdef void factor_task(const Sweep *sweep, int32_t t, const scalar *tag) noexcept nogil:
+    """All steps of one task, as far as no earlier column has failed."""
+    cdef const FrontContext *ctx = &sweep.ctx
+    cdef const Pattern *p = ctx.p
+    cdef const Results *results = <const Results *>sweep.job.results
+    cdef pool_least *failed = &results.failed[sweep.matrix]
+    cdef Outcome *outcome = &results.outcomes[sweep.matrix + t]     # one of the two is 0
     cdef int32_t k, s
     cdef bint good
     outcome[0] = Outcome(failed=INT32_MAX, weakest=INT32_MAX, pivot=0, ratio=1)
-    for k in range(at.plan.task_start[t], at.plan.task_start[t + 1]):
-        s = at.plan.steps[k]
+    for k in range(ctx.plan.task_start[t], ctx.plan.task_start[t + 1]):
+        s = ctx.plan.steps[k]
         if pool_read(failed) < p.first[s]:
             return
-        if p.region[s] == -1:
-            good = factor_front(p, s, at, witness, outcome)
+        if p.simplicial_root[s] == -1:
+            good = factor_front(s, ctx, outcome, tag)
         else:
-            good = factor_region(p, s, at, witness, outcome)
+            good = factor_subtree(s, ctx, outcome, tag)
         if not good:
+            pool_lower(failed, outcome.failed)
             return
-        pass_on(p, s, at, witness)
+        extend_add_to_parent(s, ctx, tag)
 
 
 cdef inline void weigh_pivots(const Pattern *p, int32_t s, const scalar *a, const scalar *panel,
@@ -116,106 +133,45 @@ cdef inline void weigh_pivots(const Pattern *p, int32_t s, const scalar *a, cons
         panel += rows + 1
 
 
-cdef struct Job:
-    # One factorization, or a batch of them.
-    const Pattern *p
-    const Plan *plan
-    int kind                # scalar type
-    int threads
-    const char *a
-    char *factor
-    char *work              # handed over, then each thread's own
-    Outcome *outcomes       # of each task, or of each matrix of the batch
-    pool_least failed       # least column that has failed so far
-
-
-cdef inline Py_ssize_t own_space(const Plan *plan) noexcept nogil:
-    """Scalars of a thread's own workspace: for products, and its update matrices."""
-    return plan.updates + <Py_ssize_t>PACK
-
-
-cdef void run_task(void *context, int32_t t, pool_worker *worker) noexcept nogil:
-    """One task of a factorization."""
-    cdef Job *job = <Job *>context
-    cdef const Pattern *p = job.p
-    cdef Py_ssize_t size = size_of(job.kind)
-    cdef char *packs = job.work + size * job.plan.handovers
-    cdef Crew crew = Crew(
-        threads=job.threads, worker=worker, packs=packs, step=size * own_space(job.plan),
-    )
-    cdef Place at = Place(
-        a=job.a, flat=NULL, panels=job.factor, shared=job.work,
-        own=packs + crew.step * worker.number + size * PACK, kind=job.kind, plan=job.plan,
-        crew=crew,
-    )
-    factor_any(job.kind, p, t, &at, &job.failed, &job.outcomes[t])
-    pool_lower(&job.failed, job.outcomes[t].failed)
-
-
-cdef void run_matrix(void *context, int32_t k, pool_worker *worker) noexcept nogil:
-    """One matrix of a batch: all its tasks."""
-    cdef Job *job = <Job *>context
-    cdef const Pattern *p = job.p
-    cdef Py_ssize_t size = size_of(job.kind)
-    cdef char *work = job.work + size * worker.number * (job.plan.handovers + own_space(job.plan))
-    cdef char *pack = work + size * job.plan.handovers
-    cdef Place at = Place(
-        a=job.a + size * k * p.nnz, flat=NULL, panels=job.factor + size * k * p.size, shared=work,
-        own=pack + size * PACK, kind=job.kind, plan=job.plan,
-        crew=Crew(threads=1, worker=worker, packs=pack, step=0),
-    )
-    cdef Outcome outcome
-    cdef pool_least failed = INT32_MAX
-    cdef int32_t t
-    job.outcomes[k] = Outcome(failed=INT32_MAX, weakest=INT32_MAX, pivot=0, ratio=1)
-    for t in range(job.plan.tasks):
-        factor_any(job.kind, p, t, &at, &failed, &outcome)
-        pool_lower(&failed, outcome.failed)
-        merge_outcomes(&job.outcomes[k], &outcome)
-
-
-cdef inline void factor_any(int kind, const Pattern *p, int32_t t, const Place *at,
-                            const pool_least *failed, Outcome *outcome) noexcept nogil:
-    if kind == DOUBLE:
-        factor_task(p, t, at, <const double *>NULL, failed, outcome)
-    elif kind == FLOAT:
-        factor_task(p, t, at, <const float *>NULL, failed, outcome)
-    elif kind == DOUBLE_COMPLEX:
-        factor_task(p, t, at, <const double complex *>NULL, failed, outcome)
-    else:
-        factor_task(p, t, at, <const float complex *>NULL, failed, outcome)
+cdef task_function tasks[SCALARS]
+tasks[FLOAT] = <task_function>factor_task[float]
+tasks[DOUBLE] = <task_function>factor_task[double]
+tasks[FLOAT_COMPLEX] = <task_function>factor_task[floatcomplex]
+tasks[DOUBLE_COMPLEX] = <task_function>factor_task[doublecomplex]
 
 
 cdef Py_ssize_t factor_space(const Pattern *p, Py_ssize_t batch, int threads) noexcept nogil:
     """Scalars of workspace."""
-    cdef const Plan *plan = plan_for(p, batch, threads)
-    return plan.handovers + own_space(plan) * threads
+    cdef SweepJob job = sweep_job(p, tasks, FLOAT)
+    return sweep_space(&job, batch, threads)
 
 
-cdef Outcome *factor_all(const Pattern *p, int kind, Py_ssize_t batch, const void *a, void *l,
+cdef Outcome *factor_all(const Pattern *p, int kind, Py_ssize_t batch, Many a, void *l,
                          void *work, int threads) noexcept nogil:
     """Factor each matrix of a batch, neither of which is empty.
 
     Returns what came of each, for the caller to free; NULL if there is no memory for it.
     """
-    cdef const Plan *plan = plan_for(p, batch, threads)
-    cdef int32_t t, items = <int32_t>max(batch, <Py_ssize_t>plan.tasks)
-    cdef Job job = Job(
-        p=p, plan=plan, kind=kind, threads=threads, a=<const char *>a, factor=<char *>l,
-        work=<char *>work, outcomes=NULL, failed=INT32_MAX,
-    )
-    job.outcomes = <Outcome *>malloc(sizeof(Outcome) * items + pool_scratch(items, threads))
-    if job.outcomes == NULL:
+    cdef Py_ssize_t k, items = max(batch, <Py_ssize_t>plan_for(p, batch, threads).tasks)
+    cdef SweepJob job = sweep_job(p, tasks, kind)
+    cdef Results results
+    results.outcomes = <Outcome *>malloc(sizeof(Outcome) * items + sizeof(pool_least) * batch)
+    if results.outcomes == NULL:
+        return NULL
+    results.failed = <pool_least *>&results.outcomes[items]
+    for k in range(batch):
+        results.failed[k] = INT32_MAX
+    job.up = True
+    job.arrays.values = a
+    job.out = <char *>l
+    job.results = &results
+    if not run_sweep(&job, batch, work, threads):
+        free(results.outcomes)
         return NULL
     if batch == 1:
-        pool_run(threads, plan.tasks, plan.task_parent, POOL_UP, plan.up_rank, run_task, &job,
-                 &job.outcomes[items])
-        for t in range(1, plan.tasks):
-            merge_outcomes(&job.outcomes[0], &job.outcomes[t])
-    else:
-        pool_run(threads, <int32_t>batch, NULL, POOL_UP, NULL, run_matrix, &job,
-                 &job.outcomes[items])
-    return job.outcomes
+        for k in range(1, items):
+            merge_outcomes(&results.outcomes[0], &results.outcomes[k])
+    return results.outcomes
 
 
 def workspace(Structure structure, Py_ssize_t batch, int threads):
@@ -262,7 +218,8 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
     if batch >= 2**31 - 1:
         raise OverflowError(f"a batch of {batch} matrices is too large")
     with nogil:
-        outcomes = factor_all(p, kind_of(&a[0, 0]), batch, &a[0, 0], &l[0, 0], &work[0], threads)
+        outcomes = factor_all(p, kind_of(&a[0, 0]), batch, each(&a[0, 0]), &l[0, 0],
+                              &work[0], threads)
     if outcomes == NULL:
         raise MemoryError("no memory for the list of tasks")
     for k in range(batch):

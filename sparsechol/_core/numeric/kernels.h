@@ -16,8 +16,8 @@
  * them. */
 #define PACK (256 * (192 + 240) + 16)
 
-/* Columns `begin` to `root` of a region, one supernode each. Pointers to flat panels are to the
- * panel of `begin`, from which `panel` counts. */
+/* Columns `begin` to `root` of a simplicial subtree, one supernode each. Pointers to flat panels are
+ * to the panel of `begin`, from which `panel` counts. */
 typedef struct {
     ptrdiff_t begin, root;
     const int32_t *first;
@@ -26,7 +26,7 @@ typedef struct {
     const int32_t *rows;
     const int32_t *target; /* where the targets of `begin` lie; of a kernel that goes from the root
                             * down, where those of the root end */
-} region;
+} subtree;
 
 typedef struct {
     /* [L11; L21] <- Cholesky factor of the panel P, rows x nc, nc <= WIDTH.
@@ -54,24 +54,24 @@ typedef struct {
                    const int32_t *runs, int shift, const void *D, ptrdiff_t ldd, void *U);
     /* U[j, i] = conj(U[i, j]) for i > j and columns j of U from `begin` to `end`. */
     void (*mirror)(ptrdiff_t m, ptrdiff_t begin, ptrdiff_t end, void *U);
-    /* L on a region, from the entries of A in `l`; `update` is the cleared update matrix of the
+    /* L on a subtree, from the entries of A in `l`; `update` is the cleared update matrix of the
      * root. Returns -1, or the column whose pivot is not positive; its entry then holds the
      * pivot. */
-    ptrdiff_t (*columns)(const region *r, void *l, void *update);
-    /* The partial inverse on a region, from the root down. Of `corner`, the inverse on the rows
+    ptrdiff_t (*columns)(const subtree *r, void *l, void *update);
+    /* The partial inverse on a subtree, from the root down. Of `below`, the inverse on the rows
      * below the root, the lower triangle is read; `t` holds as many scalars as the tallest column
      * has rows. */
-    void (*inverse_columns)(const region *r, const void *l, void *z, const void *corner, void *t);
+    void (*inverse_columns)(const subtree *r, const void *l, void *z, const void *below, void *t);
     /* The sweeps of derivatives.pyx on a panel of nc <= WIDTH columns, ... */
     void (*tangent)(ptrdiff_t rows, int nc, const void *L, void *X, ptrdiff_t ld);
     void (*outer)(ptrdiff_t rows, int nc, const void *X, const void *Y, void *out, ptrdiff_t ld);
     void (*adjoint)(int nc, const void *L, void *Z, ptrdiff_t ld);
-    /* ... and on a region; the last two from the root down. */
-    void (*tangent_columns)(const region *r, const void *l, void *x, void *update);
-    void (*outer_columns)(const region *r, const void *x, const void *y, void *out, void *update);
-    void (*adjoint_columns)(const region *r, const void *l, void *z, const void *corner, void *t);
-    void (*inner_columns)(const region *r, const void *s, const void *y, void *out,
-                          const void *corner, void *t);
+    /* ... and on a subtree; the last two from the root down. */
+    void (*tangent_columns)(const subtree *r, const void *l, void *x, void *update);
+    void (*outer_columns)(const subtree *r, const void *x, const void *y, void *out, void *update);
+    void (*adjoint_columns)(const subtree *r, const void *l, void *z, const void *below, void *t);
+    void (*inner_columns)(const subtree *r, const void *s, const void *y, void *out,
+                          const void *below, void *t);
 } kernels;
 
 /* Scalar types, in the order of the tables. */

@@ -556,7 +556,7 @@ static void NAME(mirror)(ptrdiff_t m, ptrdiff_t begin, ptrdiff_t end, void *U_) 
     }
 }
 
-/* ---- regions: columns without fronts --------------------------------------------------------- */
+/* ---- simplicial subtrees: columns without fronts ---------------------------------------------- */
 
 /* base[target] -= x_i conj(x_j) / pivot for i >= j >= begin; returns the next target. */
 INLINE const int32_t *NAME(send)(ptrdiff_t begin, ptrdiff_t end, ptrdiff_t m, const SCALAR *x,
@@ -569,7 +569,7 @@ INLINE const int32_t *NAME(send)(ptrdiff_t begin, ptrdiff_t end, ptrdiff_t m, co
 }
 
 /* The products need 1 / pivot only: the square root is off the path from column to column. */
-static ptrdiff_t NAME(columns)(const region *r, void *l, void *update) {
+static ptrdiff_t NAME(columns)(const subtree *r, void *l, void *update) {
     const int32_t *target = r->target, last = r->first[r->root];
     for (ptrdiff_t s = r->begin; s <= r->root; s++) {
         SCALAR *column = (SCALAR *)l + (r->panel[s] - r->panel[r->begin]);
@@ -615,24 +615,24 @@ INLINE void NAME(receive)(ptrdiff_t begin, ptrdiff_t end, ptrdiff_t m, const SCA
     }
 }
 
-/* How many rows of a column lie in the region. */
+/* How many rows of a column lie in the subtree. */
 INLINE ptrdiff_t NAME(inside)(ptrdiff_t m, const int32_t *below, int32_t last) {
     while (m > 0 && below[m - 1] > last) m--;
     return m;
 }
 
 /* t <- Z x on the rows below column s, whose targets begin at `target`. */
-INLINE void NAME(receive_all)(const region *r, ptrdiff_t s, ptrdiff_t m, const SCALAR *x,
-                              const int32_t *target, const SCALAR *base, const SCALAR *corner,
+INLINE void NAME(receive_all)(const subtree *r, ptrdiff_t s, ptrdiff_t m, const SCALAR *x,
+                              const int32_t *target, const SCALAR *base, const SCALAR *below,
                               SCALAR *t) {
     ptrdiff_t inside = NAME(inside)(m, r->rows + r->row_start[s], r->first[r->root]);
     for (ptrdiff_t i = 0; i < m; i++) t[i] = 0;
     NAME(receive)(0, inside, m, x, target, base, t);
-    NAME(receive)(inside, m, m, x, target + inside * (2 * m - inside + 1) / 2, corner, t);
+    NAME(receive)(inside, m, m, x, target + inside * (2 * m - inside + 1) / 2, below, t);
 }
 
 /* z_k = -Z l_k / l_kk on the rows below, z_kk = (1 / l_kk - l_k^H z_k) / l_kk. */
-static void NAME(inverse_columns)(const region *r, const void *l, void *z, const void *corner,
+static void NAME(inverse_columns)(const subtree *r, const void *l, void *z, const void *below,
                                   void *t_) {
     SCALAR *t = t_;
     const int32_t *target = r->target;
@@ -642,7 +642,7 @@ static void NAME(inverse_columns)(const region *r, const void *l, void *z, const
         SCALAR *out = (SCALAR *)z + at;
         REAL inverse = 1 / REAL_PART(column[0]), dot = 0;
         target -= m * (m + 1) / 2;
-        NAME(receive_all)(r, s, m, x, target, z, corner, t);
+        NAME(receive_all)(r, s, m, x, target, z, below, t);
         for (ptrdiff_t i = 0; i < m; i++) {
             out[i + 1] = -t[i] * inverse;
             dot += REAL_PART(CONJUGATE(x[i]) * out[i + 1]);

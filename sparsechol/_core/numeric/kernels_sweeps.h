@@ -120,7 +120,7 @@ static void NAME(adjoint)(int nc, const void *L_, void *Z_, ptrdiff_t ld) {
     }
 }
 
-/* ---- regions --------------------------------------------------------------------------------- */
+/* ---- simplicial subtrees --------------------------------------------------------------------- */
 
 /* base[target] -= x_i conj(y_j) + y_i conj(x_j) for i >= j >= begin; returns the next target. */
 INLINE const int32_t *NAME(send_both)(ptrdiff_t begin, ptrdiff_t end, ptrdiff_t m, const SCALAR *x,
@@ -132,7 +132,7 @@ INLINE const int32_t *NAME(send_both)(ptrdiff_t begin, ptrdiff_t end, ptrdiff_t 
     return target;
 }
 
-static void NAME(tangent_columns)(const region *r, const void *l, void *x_, void *update) {
+static void NAME(tangent_columns)(const subtree *r, const void *l, void *x_, void *update) {
     SCALAR *base = x_;
     const int32_t *target = r->target;
     for (ptrdiff_t s = r->begin; s <= r->root; s++) {
@@ -148,7 +148,7 @@ static void NAME(tangent_columns)(const region *r, const void *l, void *x_, void
     }
 }
 
-static void NAME(outer_columns)(const region *r, const void *x_, const void *y_, void *out_,
+static void NAME(outer_columns)(const subtree *r, const void *x_, const void *y_, void *out_,
                                 void *update) {
     SCALAR *base = out_;
     const int32_t *target = r->target;
@@ -165,7 +165,7 @@ static void NAME(outer_columns)(const region *r, const void *x_, const void *y_,
     }
 }
 
-static void NAME(adjoint_columns)(const region *r, const void *l, void *z, const void *corner,
+static void NAME(adjoint_columns)(const subtree *r, const void *l, void *z, const void *below,
                                   void *t_) {
     SCALAR *t = t_;
     const int32_t *target = r->target;
@@ -175,7 +175,7 @@ static void NAME(adjoint_columns)(const region *r, const void *l, void *z, const
         SCALAR *out = (SCALAR *)z + at;
         REAL inverse = 1 / REAL_PART(column[0]), diagonal = REAL_PART(out[0]);
         target -= m * (m + 1) / 2;
-        NAME(receive_all)(r, s, m, column + 1, target, z, corner, t);
+        NAME(receive_all)(r, s, m, column + 1, target, z, below, t);
         for (ptrdiff_t i = 0; i < m; i++) {
             out[i + 1] = (out[i + 1] - t[i]) * inverse;
             diagonal -= REAL_PART(CONJUGATE(column[i + 1]) * out[i + 1]);
@@ -184,8 +184,8 @@ static void NAME(adjoint_columns)(const region *r, const void *l, void *z, const
     }
 }
 
-static void NAME(inner_columns)(const region *r, const void *s_, const void *y, void *out_,
-                                const void *corner, void *t_) {
+static void NAME(inner_columns)(const subtree *r, const void *s_, const void *y, void *out_,
+                                const void *below, void *t_) {
     SCALAR *t = t_;
     const int32_t *target = r->target;
     for (ptrdiff_t s = r->root; s >= r->begin; s--) {
@@ -194,7 +194,7 @@ static void NAME(inner_columns)(const region *r, const void *s_, const void *y, 
         SCALAR *out = (SCALAR *)out_ + at;
         REAL yj = REAL_PART(column[0]), diagonal = REAL_PART(entries[0]) * yj;
         target -= m * (m + 1) / 2;
-        NAME(receive_all)(r, s, m, column + 1, target, s_, corner, t);
+        NAME(receive_all)(r, s, m, column + 1, target, s_, below, t);
         for (ptrdiff_t i = 0; i < m; i++) {
             out[i + 1] = t[i] + entries[i + 1] * yj;
             diagonal += REAL_PART(CONJUGATE(entries[i + 1]) * column[i + 1]);

@@ -1,4 +1,4 @@
-"""What the interfaces to JAX and PyTensor call, with the interpreter or without it."""
+"""The table of operations, for callers with the interpreter and without it."""
 
 from libc.stdint cimport int32_t, int64_t
 
@@ -6,6 +6,8 @@ from sparsechol._core.symbolic.structure cimport Pattern
 
 cdef enum:
     MOST_OPERANDS = 3
+
+cpdef enum:
     LOWER = 1               # flags: the triangle is L, not L^H;
     PERMUTE = 2             # vectors are in the order of A, not in that of L
 
@@ -42,12 +44,7 @@ cdef struct Call:
     Operand result
 
 
-cdef class Frame:
-    cdef View view
-    cdef Pattern own            # of a triangle: its order and its entries
-    cdef list kept
-    cdef object __weakref__
-
 cdef int core_rank(char letter) noexcept nogil
 cdef const char *signature_for(int operation) noexcept nogil
 cdef const char *perform(const View *view, const Call *call) noexcept nogil
+cdef Py_ssize_t length_of(const View *view, char letter) noexcept nogil

@@ -1,4 +1,4 @@
-"""Every kernel behind one entry: what the interfaces to JAX and PyTensor call.
+"""Every kernel behind one entry: the table of operations.
 
 The signature of an operation names the arrays that it takes and gives:
 
@@ -14,70 +14,59 @@ All of them have leading dimensions of one batch, as many in each, of which some
 operand: it is the same for all matrices along them. The result has them all. Above the diagonal of
 a panel nothing is read and zeros are written, except by `partial_inverse`, whose squares are full.
 
-The wide ones take values in single precision, factor them in double precision and go on in it; the
-plain ones are for a triangle of any pattern, whose values by column `a` then are.
+The promoted ones take values in single precision, factor them in double precision and go on in it.
+Those of a CSC triangle are for a triangle of any pattern, whose values by column are `a` then.
 
 A matrix that is not positive definite gets a factor of NaN, and so does all that is computed of it.
 """
 
-from cpython.buffer cimport (
-    PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
-)
 from libc.float cimport DBL_EPSILON, FLT_EPSILON
 from libc.math cimport NAN
 from libc.stdint cimport INT32_MAX, int32_t, int64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset, strlen
 
-from weakref import WeakValueDictionary
-
-import numpy as np
-
-from sparsechol._core.numeric.packing import find_entries
-
-from sparsechol._core.numeric.batch cimport Many, array_of
+from sparsechol._core.numeric cimport derivatives
 from sparsechol._core.numeric.dense cimport (
     DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, conjugate, scalar, size_of,
 )
-from sparsechol._core.numeric.derivatives cimport (
-    GRADIENT, INNER, OUTER, SANDWICH, TANGENT, Arrays, Kind, sweep_all, sweep_space,
-)
+from sparsechol._core.numeric.derivatives cimport Kind, derivative_all, derivative_space
 from sparsechol._core.numeric.factorize cimport REFUSED_ROUNDINGS, Outcome, factor_all, factor_space
 from sparsechol._core.numeric.packing cimport (
     fold, gather_panels, read_diagonal, read_places, scatter_panels, unfold, weigh_entries,
     write_diagonal, write_places,
 )
 from sparsechol._core.numeric.partial_inverse cimport inverse_space, invert_all
-from sparsechol._core.parallel.pool cimport POOL_UP, pool_run, pool_scratch, pool_worker
 from sparsechol._core.numeric.sampled cimport (
     multiply_factor, multiply_hermitian, multiply_triangle, sample_factor, sample_outer,
-    sample_plain,
+    sample_triangle,
 )
 from sparsechol._core.numeric.solve cimport (
-    BLOCK, System, log_determinant, solve_all, solve_space, useful_threads,
+    RHS_BLOCK, System, log_determinant, solve_all, solve_space, useful_threads,
 )
+from sparsechol._core.numeric.sweep cimport Arrays, Many, array_of
 from sparsechol._core.numeric.triangular cimport substitute
-from sparsechol._core.symbolic.structure cimport Pattern, Structure
+from sparsechol._core.parallel.pool cimport POOL_UP, pool_run, pool_scratch, pool_worker
 
 
 cdef extern from "memory.h" nogil:
     void prefer_large_pages(void *start, size_t bytes)
 
 
-cdef enum Operation:
+cpdef enum Operation:
     CHOLESKY
-    CHANGE                  # tangent of cholesky from stored values
-    CHANGE_PANELS           # and from flat panels
-    ADJOINT_CHANGE
-    OUTER_PRODUCT
-    INNER_PRODUCT
-    INVERSE
-    SANDWICHED
+    TANGENT                     # of cholesky, from stored values
+    TANGENT_PANELS              # and from flat panels
+    ADJOINT                     # of the tangent
+    OUTER
+    INNER
+    PARTIAL_INVERSE
+    SANDWICH
     SOLVE
-    TRIANGULAR
-    FACTOR_TIMES
+    SOLVE_TRIANGULAR
+    FACTOR_PRODUCT
     FACTOR_OUTER
-    TIMES
+    PRODUCT
     SAMPLED_OUTER
     LOGDET
     DIAGONAL
@@ -89,17 +78,20 @@ cdef enum Operation:
     PLACE_ENTRIES
     FOLD
     UNFOLD
-    WIDE_LOGDET             # from values in single precision, all in double precision
-    WIDE_SOLVE
-    WIDE_INVERSE
-    WIDE_SANDWICH
-    PLAIN_SOLVE             # with a triangle that is no factor
-    PLAIN_TIMES
-    PLAIN_OUTER
-    OPERATIONS
+    PROMOTED_LOGDET             # from values in single precision, all in double precision
+    PROMOTED_SOLVE
+    PROMOTED_PARTIAL_INVERSE
+    PROMOTED_SANDWICH
+    CSC_TRIANGLE_SOLVE          # with a triangle that is no factor
+    CSC_TRIANGLE_PRODUCT
+    CSC_TRIANGLE_OUTER
 
 
-# Name and signature of each, in the order of the enumeration.
+cdef enum:
+    OPERATIONS = CSC_TRIANGLE_OUTER + 1
+
+
+# The signature of each, in the order of the enumeration.
 NAMES = {
     "cholesky": "a>l",
     "tangent": "la>l",
@@ -125,14 +117,16 @@ NAMES = {
     "place_entries": "e>l",
     "fold": "d>a",
     "unfold": "a>d",
-    "wide_logdet": "a>s",
-    "wide_solve": "ax>x",
-    "wide_partial_inverse": "a>a",
-    "wide_sandwich": "aa>a",
-    "plain_solve": "ax>x",
-    "plain_product": "ax>x",
-    "plain_outer": "xx>a",
+    "promoted_logdet": "a>s",
+    "promoted_solve": "ax>x",
+    "promoted_partial_inverse": "a>a",
+    "promoted_sandwich": "aa>a",
+    "csc_triangle_solve": "ax>x",
+    "csc_triangle_product": "ax>x",
+    "csc_triangle_outer": "xx>a",
 }
+if [name.upper() for name in NAMES] != list(Operation.__members__):
+    raise ImportError("operations: the enumeration and the signatures are out of step")
 CODES = {name: code for code, name in enumerate(NAMES)}
 CORE_RANK = {letter: 2 if letter == "x" else 0 if letter == "s" else 1 for letter in "adlexrs"}
 cdef const char *signatures[OPERATIONS]
@@ -236,7 +230,7 @@ cdef const char *prepare(const View *view, const Call *call, Work *w) noexcept n
         return "no such operation"
     if <int>strlen(signature) != call.operands + 2:
         return "wrong number of operands"
-    if (view.members != NULL) != (call.operation >= PLAIN_SOLVE):
+    if (view.members != NULL) != (call.operation >= CSC_TRIANGLE_SOLVE):
         return "this pattern is of another kind"
     w.view = view
     w.call = call
@@ -321,39 +315,39 @@ cdef const char *perform(const View *view, const Call *call) noexcept nogil:
             memset(call.result.data, 0, w.batch * w.result_bytes)
         elif w.result_bytes:
             prefer_large_pages(call.result.data, w.batch * w.result_bytes)
-            error = carry_out(&w)
+            error = dispatch(&w)
     free(w.tables)
     return error
 
 
-cdef const char *carry_out(const Work *w) noexcept nogil:
+cdef const char *dispatch(const Work *w) noexcept nogil:
     cdef int operation = w.call.operation
     cdef bint done
     if operation == CHOLESKY:
         done = factor(w)
-    elif operation == CHANGE:
-        done = sweep(w, TANGENT)
-    elif operation == CHANGE_PANELS:
-        done = sweep(w, TANGENT)
-    elif operation == ADJOINT_CHANGE:
-        done = sweep(w, GRADIENT)
-    elif operation == OUTER_PRODUCT:
-        done = sweep(w, OUTER)
-    elif operation == INNER_PRODUCT:
-        done = sweep(w, INNER)
-    elif operation == SANDWICHED:
-        done = sweep(w, SANDWICH)
-    elif operation == INVERSE:
+    elif operation == TANGENT or operation == TANGENT_PANELS:
+        done = differentiate(w, derivatives.TANGENT)
+    elif operation == ADJOINT:
+        done = differentiate(w, derivatives.ADJOINT)
+    elif operation == OUTER:
+        done = differentiate(w, derivatives.OUTER)
+    elif operation == INNER:
+        done = differentiate(w, derivatives.INNER)
+    elif operation == SANDWICH:
+        done = differentiate(w, derivatives.SANDWICH)
+    elif operation == PARTIAL_INVERSE:
         done = invert(w)
-    elif operation == SOLVE or operation == TRIANGULAR:
+    elif operation == SOLVE or operation == SOLVE_TRIANGULAR:
         done = solve_factored(w)
-    elif operation == PLAIN_SOLVE:
-        done = solve_plain(w)
-    elif WIDE_LOGDET <= operation <= WIDE_SANDWICH:
-        return widened(w)
+    elif operation == CSC_TRIANGLE_SOLVE:
+        done = solve_csc_triangle(w)
+    elif PROMOTED_LOGDET <= operation <= PROMOTED_SANDWICH:
+        return promoted(w)
     else:
-        done = pass_over(w)
-    return NULL if done else no_memory
+        done = apply_per_matrix(w)
+    if done:
+        return NULL
+    return no_memory
 
 
 # ---- sweeps of the tree ----
@@ -374,19 +368,18 @@ cdef bint factor(const Work *w) noexcept nogil:
     cdef char *panels = w.call.result.data
     cdef Py_ssize_t k
     if work != NULL:
-        outcomes = factor_all(w.view.p, w.kind, w.batch, w.operand[0].data, panels, work,
-                              w.threads)
+        outcomes = factor_all(w.view.p, w.kind, w.batch, w.operand[0], panels, work, w.threads)
     free(work)
     if outcomes == NULL:
         return False
     for k in range(w.batch):
         if outcomes[k].failed != INT32_MAX or not outcomes[k].ratio > least:
-            spoil(real_of(w.kind), w.result_bytes, panels + k * w.result_bytes)
+            fill_nan(real_of(w.kind), w.result_bytes, panels + k * w.result_bytes)
     free(outcomes)
     return True
 
 
-cdef void spoil(int kind, Py_ssize_t bytes, char *panels) noexcept nogil:
+cdef void fill_nan(int kind, Py_ssize_t bytes, char *panels) noexcept nogil:
     """All NaN."""
     cdef Py_ssize_t i
     for i in range(bytes // size_of(kind)):
@@ -396,32 +389,33 @@ cdef void spoil(int kind, Py_ssize_t bytes, char *panels) noexcept nogil:
             (<double *>panels)[i] = NAN
 
 
-cdef bint sweep(const Work *w, Kind what) noexcept nogil:
+cdef bint differentiate(const Work *w, Kind what) noexcept nogil:
+    """One of the sweeps of `derivatives`."""
     cdef Arrays arrays
-    cdef void *work = workspace(w, sweep_space(w.view.p, what, w.batch, w.threads))
+    cdef void *work = workspace(w, derivative_space(w.view.p, what, w.batch, w.threads))
     cdef bint done
     memset(&arrays, 0, sizeof(arrays))
-    if what == TANGENT:
+    if what == derivatives.TANGENT:
         arrays.factor = w.operand[0]
-        if w.call.operation == CHANGE:
+        if w.call.operation == TANGENT:
             arrays.values = w.operand[1]
         else:
             arrays.flat = w.operand[1]
-    elif what == GRADIENT:
+    elif what == derivatives.ADJOINT:
         arrays.factor = w.operand[0]
         arrays.x = w.operand[1]
-    elif what == OUTER:
+    elif what == derivatives.OUTER:
         arrays.x = w.operand[0]
         arrays.y = w.operand[1]
-    elif what == INNER:
+    elif what == derivatives.INNER:
         arrays.s = w.operand[0]
         arrays.y = w.operand[1]
     else:
         arrays.factor = w.operand[0]
         arrays.s = w.operand[1]
         arrays.y = w.operand[2]
-    done = work != NULL and sweep_all(w.view.p, what, w.kind, w.batch, &arrays,
-                                      w.call.result.data, work, w.threads)
+    done = work != NULL and derivative_all(w.view.p, what, w.kind, w.batch, &arrays,
+                                           w.call.result.data, work, w.threads)
     free(work)
     return done
 
@@ -429,7 +423,7 @@ cdef bint sweep(const Work *w, Kind what) noexcept nogil:
 cdef bint invert(const Work *w) noexcept nogil:
     cdef void *work = workspace(w, inverse_space(w.view.p, w.batch, w.threads))
     cdef bint done = work != NULL and invert_all(
-        w.view.p, w.kind, w.batch, w.operand[0].data, w.call.result.data, work, w.threads)
+        w.view.p, w.kind, w.batch, w.operand[0], w.call.result.data, work, w.threads)
     free(work)
     return done
 
@@ -446,7 +440,7 @@ cdef inline const int32_t *rows_of(const Work *w, bint solution) noexcept nogil:
 
 
 cdef bint solve_factored(const Work *w) noexcept nogil:
-    cdef int block = <int>min(<Py_ssize_t>BLOCK, w.columns)
+    cdef int block = <int>min(<Py_ssize_t>RHS_BLOCK, w.columns)
     cdef System system
     cdef Py_ssize_t k
     cdef bint done
@@ -455,9 +449,9 @@ cdef bint solve_factored(const Work *w) noexcept nogil:
     system.kind = w.kind
     system.factor = w.operand[0]
     system.b = w.call.result.data
-    system.steps[0] = w.view.p.n * w.columns
-    system.steps[1] = w.columns
-    system.steps[2] = 1
+    system.strides[0] = w.view.p.n * w.columns
+    system.strides[1] = w.columns
+    system.strides[2] = 1
     system.columns = w.columns
     system.block = block
     if w.call.operation == SOLVE:
@@ -480,18 +474,18 @@ cdef bint solve_factored(const Work *w) noexcept nogil:
 # ---- single passes over the arrays ----
 
 
-cdef bint solve_plain(const Work *w) noexcept nogil:
+cdef bint solve_csc_triangle(const Work *w) noexcept nogil:
     """Matrix by matrix, with room for a diagonal for each."""
     cdef Work with_room = w[0]
     cdef bint done
     with_room.room = <char *>workspace(w, w.batch * w.view.p.n)
-    done = with_room.room != NULL and pass_over(&with_room)
+    done = with_room.room != NULL and apply_per_matrix(&with_room)
     free(with_room.room)
     return done
 
 
-cdef void substitute_plain(const Work *w, const scalar *values, const scalar *b, scalar *diagonal,
-                           scalar *x) noexcept nogil:
+cdef void substitute_csc_triangle(const Work *w, const scalar *values, const scalar *b,
+                                  scalar *diagonal, scalar *x) noexcept nogil:
     """T x = b, or T^H x = b."""
     cdef const View *view = w.view
     cdef Py_ssize_t j, n = view.p.n
@@ -505,35 +499,35 @@ cdef void substitute_plain(const Work *w, const scalar *values, const scalar *b,
                lower, not lower)
 
 
-cdef bint pass_over(const Work *w) noexcept nogil:
+cdef bint apply_per_matrix(const Work *w) noexcept nogil:
     """Matrix by matrix, on several threads if there are several."""
     cdef void *scratch = malloc(pool_scratch(<int32_t>w.batch, w.threads) + 1)
     if scratch == NULL:
         return False
     if w.batch > 1:
-        pool_run(w.threads, <int32_t>w.batch, NULL, POOL_UP, NULL, run_item, <void *>w, scratch)
+        pool_run(w.threads, <int32_t>w.batch, NULL, POOL_UP, NULL, apply_item, <void *>w, scratch)
     else:
-        one_item(w, 0)
+        apply(w, 0)
     free(scratch)
     return True
 
 
-cdef void run_item(void *context, int32_t k, pool_worker *worker) noexcept nogil:
-    one_item(<const Work *>context, k)
+cdef void apply_item(void *context, int32_t k, pool_worker *worker) noexcept nogil:
+    apply(<const Work *>context, k)
 
 
-cdef void one_item(const Work *w, Py_ssize_t k) noexcept nogil:
+cdef void apply(const Work *w, Py_ssize_t k) noexcept nogil:
     if w.kind == DOUBLE:
-        typed_item(w, k, <const double *>NULL)
+        apply_typed(w, k, <const double *>NULL)
     elif w.kind == FLOAT:
-        typed_item(w, k, <const float *>NULL)
+        apply_typed(w, k, <const float *>NULL)
     elif w.kind == DOUBLE_COMPLEX:
-        typed_item(w, k, <const double complex *>NULL)
+        apply_typed(w, k, <const double complex *>NULL)
     else:
-        typed_item(w, k, <const float complex *>NULL)
+        apply_typed(w, k, <const float complex *>NULL)
 
 
-cdef void typed_item(const Work *w, Py_ssize_t k, const scalar *witness) noexcept nogil:
+cdef void apply_typed(const Work *w, Py_ssize_t k, const scalar *tag) noexcept nogil:
     cdef const View *view = w.view
     cdef const Call *call = w.call
     cdef Py_ssize_t n = view.p.n
@@ -542,21 +536,21 @@ cdef void typed_item(const Work *w, Py_ssize_t k, const scalar *witness) noexcep
     cdef scalar *out = <scalar *>(call.result.data + k * w.result_bytes)
     cdef const int32_t *of_x = rows_of(w, True)
     cdef const int32_t *of_b = rows_of(w, False)
-    if call.operation == PLAIN_SOLVE:
-        substitute_plain(w, first, second, <scalar *>w.room + k * n, out)
-    elif call.operation == PLAIN_TIMES:
+    if call.operation == CSC_TRIANGLE_SOLVE:
+        substitute_csc_triangle(w, first, second, <scalar *>w.room + k * n, out)
+    elif call.operation == CSC_TRIANGLE_PRODUCT:
         multiply_triangle(n, view.indptr, view.members, first, not lower_of(w), second, w.columns,
                           out)
-    elif call.operation == PLAIN_OUTER:
+    elif call.operation == CSC_TRIANGLE_OUTER:
         if lower_of(w):
-            sample_plain(n, view.indptr, view.members, first, second, w.columns, out)
+            sample_triangle(n, view.indptr, view.members, first, second, w.columns, out)
         else:
-            sample_plain(n, view.indptr, view.members, second, first, w.columns, out)
-    elif call.operation == TIMES:
+            sample_triangle(n, view.indptr, view.members, second, first, w.columns, out)
+    elif call.operation == PRODUCT:
         multiply_hermitian(n, view.indptr, view.indices, first, second, w.columns, out)
     elif call.operation == SAMPLED_OUTER:
         sample_outer(n, view.indptr, view.indices, first, second, w.columns, out)
-    elif call.operation == FACTOR_TIMES:
+    elif call.operation == FACTOR_PRODUCT:
         multiply_factor(view.p, first, second, w.columns, not lower_of(w), of_x, of_b, out)
     elif call.operation == FACTOR_OUTER:        # of b and x
         if lower_of(w):
@@ -593,20 +587,20 @@ cdef void typed_item(const Work *w, Py_ssize_t k, const scalar *witness) noexcep
 
 
 cdef enum:
-    WIDE_ARRAYS = 8             # most arrays in double precision at once
+    PROMOTED_ARRAYS = 8             # most arrays in double precision at once
 
 
-cdef struct Wide:
+cdef struct Promotion:
     # Arrays in double precision.
     int kind
     Py_ssize_t lead
     int64_t *dims
-    char *arrays[WIDE_ARRAYS]
+    char *arrays[PROMOTED_ARRAYS]
     int count
 
 
-cdef const char *widened(const Work *w) noexcept nogil:
-    cdef Wide wide
+cdef const char *promoted(const Work *w) noexcept nogil:
+    cdef Promotion wide
     cdef const char *error
     cdef int k
     memset(&wide, 0, sizeof(wide))
@@ -614,15 +608,15 @@ cdef const char *widened(const Work *w) noexcept nogil:
         return "values in single precision are needed"
     wide.kind = DOUBLE if w.kind == FLOAT else DOUBLE_COMPLEX
     wide.lead = w.call.result.rank - core_rank(signature_of(w)[0])
-    wide.dims = <int64_t *>malloc(sizeof(int64_t) * WIDE_ARRAYS * (wide.lead + 2))
-    error = go_wide(w, &wide) if wide.dims != NULL else no_memory
+    wide.dims = <int64_t *>malloc(sizeof(int64_t) * PROMOTED_ARRAYS * (wide.lead + 2))
+    error = run_promoted(w, &wide) if wide.dims != NULL else no_memory
     for k in range(wide.count):
         free(wide.arrays[k])
     free(wide.dims)
     return error
 
 
-cdef Operand array_like(const Work *w, Wide *wide, char letter,
+cdef Operand array_like(const Work *w, Promotion *wide, char letter,
                         const Operand *other) noexcept nogil:
     """A new array with the dimensions of a batch of another; its data NULL without memory."""
     cdef Operand o
@@ -666,8 +660,9 @@ cdef void narrow(const Operand *wide, const Operand *result) noexcept nogil:
         (<float *>result.data)[i] = <float>(<const double *>wide.data)[i]
 
 
-cdef const char *step(const Work *w, int operation, int count, const Operand *a, const Operand *b,
-                      const Operand *c, const Operand *result) noexcept nogil:
+cdef const char *perform_promoted(const Work *w, int operation, int count, const Operand *a,
+                                  const Operand *b, const Operand *c,
+                                  const Operand *result) noexcept nogil:
     """One operation among wide arrays."""
     cdef Call call = w.call[0]
     call.operation = operation
@@ -681,7 +676,7 @@ cdef const char *step(const Work *w, int operation, int count, const Operand *a,
     return perform(w.view, &call)
 
 
-cdef const char *go_wide(const Work *w, Wide *wide) noexcept nogil:
+cdef const char *run_promoted(const Work *w, Promotion *wide) noexcept nogil:
     cdef int operation = w.call.operation
     cdef const Operand *first = &w.call.operand[0]
     cdef const Operand *second = &w.call.operand[1]
@@ -693,31 +688,31 @@ cdef const char *go_wide(const Work *w, Wide *wide) noexcept nogil:
         return no_memory
     widen(first, &a)
     panels = array_like(w, wide, c"l", first)
-    error = step(w, CHOLESKY, 1, &a, &a, &a, &panels)
+    error = perform_promoted(w, CHOLESKY, 1, &a, &a, &a, &panels)
     if error != NULL:
         return error
     out = array_like(w, wide, letter, &w.call.result)
-    if operation == WIDE_LOGDET:
-        error = step(w, LOGDET, 1, &panels, &panels, &panels, &out)
-    elif operation == WIDE_SOLVE:
+    if operation == PROMOTED_LOGDET:
+        error = perform_promoted(w, LOGDET, 1, &panels, &panels, &panels, &out)
+    elif operation == PROMOTED_SOLVE:
         x = array_like(w, wide, c"x", second)
         if x.data == NULL:
             return no_memory
         widen(second, &x)
-        error = step(w, SOLVE, 2, &panels, &x, &x, &out)
+        error = perform_promoted(w, SOLVE, 2, &panels, &x, &x, &out)
     else:
         s = array_like(w, wide, c"l", first)
-        error = step(w, INVERSE, 1, &panels, &panels, &panels, &s)
-        if error == NULL and operation == WIDE_INVERSE:
-            error = step(w, GATHER, 1, &s, &s, &s, &out)
+        error = perform_promoted(w, PARTIAL_INVERSE, 1, &panels, &panels, &panels, &s)
+        if error == NULL and operation == PROMOTED_PARTIAL_INVERSE:
+            error = perform_promoted(w, GATHER, 1, &s, &s, &s, &out)
         elif error == NULL:
-            error = sandwich_wide(w, wide, &panels, &s, &out)
+            error = promoted_sandwich(w, wide, &panels, &s, &out)
     if error == NULL:
         narrow(&out, &w.call.result)
     return error
 
 
-cdef const char *sandwich_wide(const Work *w, Wide *wide, const Operand *factor_,
+cdef const char *promoted_sandwich(const Work *w, Promotion *wide, const Operand *factor_,
                                const Operand *s, const Operand *out) noexcept nogil:
     """A^-1 M A^-1 from the factor and the partial inverse."""
     cdef const Operand *result = &w.call.result
@@ -728,140 +723,9 @@ cdef const char *sandwich_wide(const Work *w, Wide *wide, const Operand *factor_
     if m.data == NULL:
         return no_memory
     widen(&w.call.operand[1], &m)
-    error = step(w, CHANGE, 2, factor_, &m, &m, &x)
+    error = perform_promoted(w, TANGENT, 2, factor_, &m, &m, &x)
     if error == NULL:
-        error = step(w, SANDWICHED, 3, factor_, s, &x, &h)
+        error = perform_promoted(w, SANDWICH, 3, factor_, s, &x, &h)
     if error == NULL:
-        error = step(w, GATHER, 1, &h, &h, &h, out)
+        error = perform_promoted(w, GATHER, 1, &h, &h, &h, out)
     return error
-
-
-# ---- from Python ----
-
-
-cdef const int64_t *longs(const int64_t[::1] array) noexcept:
-    return &array[0] if array.shape[0] else NULL
-
-
-cdef const int32_t *ints(const int32_t[::1] array) noexcept:
-    return &array[0] if array.shape[0] else NULL
-
-
-KINDS = {"f": FLOAT, "d": DOUBLE, "F": FLOAT_COMPLEX, "D": DOUBLE_COMPLEX}
-
-cdef enum:
-    MOST_DIMENSIONS = 64
-
-
-cdef class Frame:
-    """What operations need of a SymbolicFactor, or of a triangle, which keeps it."""
-
-    def __init__(self, symbolic):
-        cdef Structure structure
-        if self.kept is not None:
-            raise ValueError("operations: a frame belongs to one pattern")
-        self.kept = []
-        memset(&self.view, 0, sizeof(View))
-        self.view.indptr = longs(self.keep(symbolic.indptr))
-        structure = getattr(symbolic, "_structure", None)
-        if structure is None:
-            memset(&self.own, 0, sizeof(Pattern))
-            self.own.n = symbolic.shape[0]
-            self.own.nnz = self.own.size = symbolic.indices.shape[0]
-            self.own.crowd.tasks = self.own.alone.tasks = 1
-            self.view.p = &self.own
-            self.view.members = longs(self.keep(np.append(symbolic.indices, 0)))
-        else:
-            self.keep(structure)
-            self.view.p = &structure.pattern
-            self.view.indices = ints(self.keep(symbolic.indices))
-            self.view.order = ints(self.keep(symbolic._order))
-            self.view.post = ints(self.keep(symbolic._post))
-
-    def keep(self, thing):
-        """Have it live as long as this."""
-        self.kept.append(thing)
-        return thing
-
-    def know_factor(self, symbolic):
-        """Have the entries of L at hand."""
-        if self.view.entries != NULL:
-            return
-        indptr, indices = symbolic.factor_pattern()
-        column = np.repeat(np.arange(len(indptr) - 1, dtype=np.int32), np.diff(indptr))
-        places = np.zeros(indices.shape[0] + 1, dtype=np.int64)     # never of length zero
-        find_entries(symbolic._structure, symbolic.perm[indices], symbolic.perm[column],
-                     places[:indices.shape[0]])
-        self.kept.append(places)
-        self.view.entry_count = indices.shape[0]
-        self.view.entries = longs(places)
-
-    def know_both_triangles(self, symbolic):
-        """Have the map between one triangle of A and both at hand."""
-        if self.view.sources != NULL:
-            return
-        sources = np.append(symbolic._both_triangles[2], 0)         # never of length zero
-        self.kept.append(sources)
-        self.view.full_count = sources.shape[0] - 1
-        self.view.sources = longs(sources)
-
-    def length(self, str letter):
-        """Length of the array that a letter stands for, of one vector for x."""
-        return length_of(&self.view, ord(letter))
-
-    def perform(self, int operation, tuple operands, result, int threads, int flags=0,
-                double diagonal=1, double below=1):
-        """Carry out an operation on C-contiguous arrays."""
-        cdef Call call
-        cdef Py_buffer buffers[MOST_OPERANDS + 1]
-        cdef int64_t dims[(MOST_OPERANDS + 1) * MOST_DIMENSIONS]
-        cdef const char *error
-        cdef int q, held = 0
-        call.operation = operation
-        call.flags = flags
-        call.diagonal = diagonal
-        call.below = below
-        call.threads = threads
-        call.operands = len(operands)
-        if call.operands > MOST_OPERANDS or threads < 1:
-            raise ValueError("operations: wrong arguments")
-        try:
-            for q in range(call.operands + 1):
-                array = operands[q] if q < call.operands else result
-                if array.ndim > MOST_DIMENSIONS or array.dtype.char not in KINDS:
-                    raise ValueError("operations: wrong arguments")
-                PyObject_GetBuffer(
-                    array, &buffers[q],
-                    PyBUF_C_CONTIGUOUS | (PyBUF_WRITABLE if q == call.operands else 0))
-                held += 1
-                take(&buffers[q], KINDS[array.dtype.char], dims + q * MOST_DIMENSIONS,
-                     &call.operand[q] if q < call.operands else &call.result)
-            with nogil:
-                error = perform(&self.view, &call)
-        finally:
-            for q in range(held):
-                PyBuffer_Release(&buffers[q])
-        if error != NULL:
-            message = error.decode()
-            if message == "no memory":
-                raise MemoryError("no memory for the workspace of an operation")
-            raise ValueError(f"operations: {message}")
-
-
-frames = WeakValueDictionary()
-
-
-def frame_of(symbolic):
-    """The frame of all equal patterns: what one of them knows the others need not find out."""
-    frame = frames.get(symbolic.digest)
-    return frames.setdefault(symbolic.digest, Frame(symbolic)) if frame is None else frame
-
-
-cdef void take(Py_buffer *buffer, int kind, int64_t *dims, Operand *operand) noexcept:
-    cdef int i
-    for i in range(buffer.ndim):
-        dims[i] = buffer.shape[i]
-    operand.data = <char *>buffer.buf
-    operand.kind = kind
-    operand.rank = buffer.ndim
-    operand.dims = dims

@@ -1,5 +1,6 @@
+from sparsechol._core.numeric.sweep cimport Many
 from sparsechol._core.symbolic.structure cimport Pattern
 
 cdef Py_ssize_t inverse_space(const Pattern *p, Py_ssize_t batch, int threads) noexcept nogil
-cdef bint invert_all(const Pattern *p, int kind, Py_ssize_t batch, const void *l, void *z,
+cdef bint invert_all(const Pattern *p, int kind, Py_ssize_t batch, Many l, void *z,
                      void *work, int threads) noexcept nogil

@@ -17,6 +17,6 @@ cdef void sample_factor(const Pattern *p, const scalar *x, const scalar *y, Py_s
 cdef void multiply_triangle(Py_ssize_t n, const int64_t *indptr, const int64_t *indices,
                             const scalar *values, bint adjoint, const scalar *x, Py_ssize_t k,
                             scalar *out) noexcept nogil
-cdef void sample_plain(Py_ssize_t n, const int64_t *indptr, const int64_t *indices,
+cdef void sample_triangle(Py_ssize_t n, const int64_t *indptr, const int64_t *indices,
                        const scalar *x, const scalar *y, Py_ssize_t k,
                        scalar *out) noexcept nogil

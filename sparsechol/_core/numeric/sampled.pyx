@@ -140,7 +140,7 @@ cdef void multiply_triangle(Py_ssize_t n, const int64_t *indptr, const int64_t *
                     out[i * k + c] += values[q] * x[j * k + c]
 
 
-cdef void sample_plain(Py_ssize_t n, const int64_t *indptr, const int64_t *indices,
+cdef void sample_triangle(Py_ssize_t n, const int64_t *indptr, const int64_t *indices,
                        const scalar *x, const scalar *y, Py_ssize_t k,
                        scalar *out) noexcept nogil:
     """out <- the entries of X Y^H where such a matrix has some."""

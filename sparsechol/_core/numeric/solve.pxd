@@ -1,12 +1,12 @@
 from libc.stdint cimport int32_t, uint8_t
 
-from sparsechol._core.numeric.batch cimport Many
 from sparsechol._core.numeric.dense cimport scalar
+from sparsechol._core.numeric.sweep cimport Many
 from sparsechol._core.symbolic.structure cimport Pattern
 
 
 cpdef enum:
-    BLOCK = 32              # right-hand sides taken at once: products, but still in cache
+    RHS_BLOCK = 32              # right-hand sides taken at once: products, but still in cache
 
 
 cdef struct System:
@@ -17,7 +17,7 @@ cdef struct System:
     bint upper              # and then with L^H
     Many factor
     char *b
-    Py_ssize_t steps[3]     # from factor to factor, row to row, right-hand side to right-hand side
+    Py_ssize_t strides[3]   # from factor to factor, row to row, right-hand side to right-hand side
     Py_ssize_t columns      # right-hand sides of each factor
     Py_ssize_t blocks       # of the right-hand sides of each factor
     int block               # right-hand sides in a block
@@ -25,6 +25,7 @@ cdef struct System:
     const int32_t *outward  # and written to
     const uint8_t *reached  # whether b has nonzeros in the subtree of each supernode; NULL: it may
     char *work
+    void *scratch           # of the pool
 
 
 cdef int useful_threads(const Pattern *p, Py_ssize_t columns) noexcept nogil

@@ -10,8 +10,8 @@ side by side and every step is a product from the right.
 The backward step is with L^T. The adjoint of a complex factor is reached by conjugating X before
 and after: L^-H x = conj(L^-T conj(x)).
 
-Where the tree is cut into tasks (see symbolic.tasks), what a task takes from rows beyond it goes
-into sums of its own, which it hands over to the task above: on the way up no two tasks write to one
+Where the tree is cut into tasks (see symbolic.plans), what a task takes from rows beyond it goes
+into sums of its own, which it leaves to the task above: on the way up no two tasks write to one
 place. On the way down a task writes to its own rows only.
 """
 
@@ -23,65 +23,68 @@ from libc.string cimport memcpy, memset
 
 import numpy as np
 
-from sparsechol._core.numeric.batch cimport array_of, each
 from sparsechol._core.numeric.dense cimport (
-    AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, PACK, TRANSPOSED, Crew, backward_one, conjugate,
-    forward_one, kind_of, multiply, real, scalar, size_of, solve_right,
+    AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, PACK, SCALARS, TRANSPOSED, Crew,
+    backward_one, conjugate, forward_one, kind_of, multiply, real, scalar, size_of, solve_right,
 )
-from sparsechol._core.parallel.pool cimport (
-    POOL_DOWN, POOL_UP, pool_run, pool_scratch, pool_worker,
-)
-from sparsechol._core.symbolic.structure cimport Pattern, Structure
+from sparsechol._core.numeric.sweep cimport array_of, each, run_tasks
+from sparsechol._core.parallel.pool cimport POOL_UP, pool_run, pool_scratch, pool_worker
+from sparsechol._core.symbolic.structure cimport Pattern, Plan, Structure
+
+# Nothing is known of where right-hand sides are zero (see `solve`).
+NO_REACH = np.empty(0, dtype=np.uint8)
 
 
 cdef void forward(const Pattern *p, int32_t t, const scalar *l, scalar *x, int k, scalar *sums,
-                  scalar *hands, scalar *w, const uint8_t *reached,
+                  scalar *shared, scalar *w, const uint8_t *reached,
                   const Crew *crew) noexcept nogil:
     """X <- L^-1 X on one task.
 
     x : k values for each row of the matrix.
     sums : what the task takes from each row, zero before and after; x itself if there is one task.
-    hands : what is handed over.
+    shared : what goes from task to task.
     w : k values for each row of the tallest front.
     reached : whether X has nonzeros in the subtree of each supernode; NULL: it may.
     """
+    cdef const Plan *plan = &p.parallel_plan
     cdef int32_t q, s
-    for q in range(p.crowd.task_start[t], p.crowd.task_start[t + 1]):
-        s = p.crowd.steps[q]
+    for q in range(plan.task_start[t], plan.task_start[t + 1]):
+        s = plan.steps[q]
         if reached != NULL and not reached[s]:
             continue
-        take_over(p, s, k, sums, hands, reached)
-        if p.region[s] == -1:
+        add_foreign_sums(p, s, k, sums, shared, reached)
+        if p.simplicial_root[s] == -1:
             forward_front(p, s, l, x, k, sums, w, crew)
         else:
-            forward_region(p, s, l, x, k, sums, reached)
-        if p.crowd.handed[s] != -1:
-            hand_over(p, s, k, sums, hands + p.crowd.handed[s] * k)
+            forward_subtree(p, s, l, x, k, sums, reached)
+        if plan.shared_start[s] != -1:
+            share_sums(p, s, k, sums, shared + plan.shared_start[s] * k)
 
 
-cdef inline void take_over(const Pattern *p, int32_t s, int k, scalar *sums, const scalar *hands,
-                           const uint8_t *reached) noexcept nogil:
+cdef inline void add_foreign_sums(const Pattern *p, int32_t s, int k, scalar *sums,
+                                  const scalar *shared, const uint8_t *reached) noexcept nogil:
     """Add what other tasks took from the rows of s and above."""
-    cdef int32_t child = p.crowd.guest[s]
+    cdef const Plan *plan = &p.parallel_plan
+    cdef int32_t child = plan.foreign_child[s]
     while child != -1:
         if reached == NULL or reached[child]:
             scatter_rows(<int>(p.row_start[child + 1] - p.row_start[child]), k,
-                         p.rows + p.row_start[child], hands + p.crowd.handed[child] * k, sums)
-        child = p.crowd.next_guest[child]
+                         p.rows + p.row_start[child], shared + plan.shared_start[child] * k, sums)
+        child = plan.next_foreign[child]
 
 
-cdef inline void hand_over(const Pattern *p, int32_t s, int k, scalar *sums,
-                           scalar *hand) noexcept nogil:
-    """Move the sums of the rows below s."""
+cdef inline void share_sums(const Pattern *p, int32_t s, int k, scalar *sums,
+                            scalar *shared) noexcept nogil:
+    """Move the sums of the rows below s to where other tasks find them."""
     cdef int64_t q
     cdef int c
     cdef scalar *source
     for q in range(p.row_start[s], p.row_start[s + 1]):
         source = sums + <Py_ssize_t>p.rows[q] * k
         for c in range(k):
-            hand[c] = source[c]
+            shared[c] = source[c]
             source[c] = 0
-        hand += k
+        shared += k
 
 
 cdef inline void settle(Py_ssize_t length, scalar *x1, scalar *sums1) noexcept nogil:
@@ -117,7 +120,7 @@ cdef inline void forward_front(const Pattern *p, int32_t s, const scalar *l, sca
         scatter_rows(m, k, rows, <const scalar *>w, sums)
 
 
-cdef inline void forward_region(const Pattern *p, int32_t root, const scalar *l, scalar *x, int k,
+cdef inline void forward_subtree(const Pattern *p, int32_t root, const scalar *l, scalar *x, int k,
                                 scalar *sums, const uint8_t *reached) noexcept nogil:
     cdef int32_t s
     cdef Py_ssize_t at
@@ -133,10 +136,11 @@ cdef inline void forward_region(const Pattern *p, int32_t root, const scalar *l,
 cdef void backward(const Pattern *p, int32_t t, const scalar *l, scalar *x, int k, scalar *w,
                    const Crew *crew) noexcept nogil:
     """X <- L^-H X for one right-hand side, X <- L^-T X for several, on one task."""
+    cdef const Plan *plan = &p.parallel_plan
     cdef int32_t q, s, root
-    for q in range(p.crowd.task_start[t + 1] - 1, p.crowd.task_start[t] - 1, -1):
-        root = p.crowd.steps[q]
-        if p.region[root] == -1:
+    for q in range(plan.task_start[t + 1] - 1, plan.task_start[t] - 1, -1):
+        root = plan.steps[q]
+        if p.simplicial_root[root] == -1:
             backward_front(p, root, l, x, k, w, crew)
         else:
             for s in range(root, p.begin[root] - 1, -1):
@@ -167,7 +171,7 @@ cdef inline void backward_front(const Pattern *p, int32_t s, const scalar *l, sc
 
 cdef inline void forward_column(int m, int k, const scalar *column, const int32_t *rows,
                                 scalar *x1, scalar *sums) noexcept nogil:
-    """One column of a region: x1 <- x1 / l, then it leaves the rows below."""
+    """One column of a simplicial subtree: x1 <- x1 / l, then it leaves the rows below."""
     cdef double inverse = 1 / real(column[0])       # does not wait for x1
     cdef int i, c
     cdef scalar y
@@ -188,7 +192,7 @@ cdef inline void forward_column(int m, int k, const scalar *column, const int32_
 
 cdef inline void backward_column(int m, int k, const scalar *column, const int32_t *rows,
                                  scalar *x1, const scalar *x) noexcept nogil:
-    """One column of a region; conjugated if there is one right-hand side (see `backward`)."""
+    """One column of a simplicial subtree; conjugated if there is one right-hand side."""
     cdef double inverse = 1 / real(column[0])
     cdef int i, c
     cdef scalar y
@@ -272,9 +276,9 @@ cdef inline void permute_out(const int32_t *place, const scalar *x, Py_ssize_t n
 
 
 cdef inline Py_ssize_t space(const Pattern *p, Py_ssize_t block) noexcept nogil:
-    """Scalars of a thread's workspace: X, sums, what is handed over, w, and for products."""
-    cdef Py_ssize_t rows = p.n + p.handed_rows + p.tallest
-    if p.crowd.tasks > 1:
+    """Scalars of a thread's workspace: X, sums, what is shared, w, and for products."""
+    cdef Py_ssize_t rows = p.n + p.shared_rows + p.tallest
+    if p.parallel_plan.tasks > 1:
         rows += p.n
     return rows * block + (PACK if block > 1 else 0)
 
@@ -284,7 +288,7 @@ cdef struct Block:
     int k
     void *x
     void *sums
-    void *hands
+    void *shared
     void *w
     Crew crew
 
@@ -294,124 +298,138 @@ cdef inline Block block_of(const System *job, int k, int thread) noexcept nogil:
     cdef const Pattern *p = job.p
     cdef Py_ssize_t unit = size_of(job.kind) * job.block
     cdef char *x = job.work + size_of(job.kind) * space(p, job.block) * thread
-    cdef char *sums = x + unit * p.n if p.crowd.tasks > 1 else x
-    cdef char *hands = sums + unit * p.n
-    cdef char *w = hands + unit * p.handed_rows
-    cdef Crew crew = Crew(threads=1, worker=NULL, packs=w + unit * p.tallest, step=0)
-    return Block(k=k, x=x, sums=sums, hands=hands, w=w, crew=crew)
+    cdef char *sums = x + unit * p.n if p.parallel_plan.tasks > 1 else x
+    cdef char *shared = sums + unit * p.n
+    cdef char *w = shared + unit * p.shared_rows
+    cdef Crew crew = Crew(threads=1, worker=NULL, packs=w + unit * p.tallest, stride=0)
+    return Block(k=k, x=x, sums=sums, shared=shared, w=w, crew=crew)
 
 
-cdef void enter(const System *job, const scalar *b, const Block *at) noexcept nogil:
+cdef void enter(const System *job, const scalar *b, const Block *block) noexcept nogil:
     """Right-hand sides into X; the sums are cleared."""
-    permute_in(job.inward, b, job.p.n, at.k, job.steps[1], job.steps[2], <scalar *>at.x)
-    if job.p.crowd.tasks > 1:
-        memset(at.sums, 0, sizeof(scalar) * job.p.n * at.k)
-    if at.k > 1 and not job.lower:
-        conjugate_all(<scalar *>at.x, <Py_ssize_t>job.p.n * at.k)
+    permute_in(job.inward, b, job.p.n, block.k, job.strides[1], job.strides[2], <scalar *>block.x)
+    if job.p.parallel_plan.tasks > 1:
+        memset(block.sums, 0, sizeof(scalar) * job.p.n * block.k)
+    if block.k > 1 and not job.lower:
+        conjugate_all(<scalar *>block.x, <Py_ssize_t>job.p.n * block.k)
 
 
-cdef inline void turn(const System *job, const Block *at, const scalar *witness) noexcept nogil:
+cdef inline void turn(const System *job, const Block *block, const scalar *tag) noexcept nogil:
     """Between L and L^H."""
-    if at.k > 1 and job.lower and job.upper:
-        conjugate_all(<scalar *>at.x, <Py_ssize_t>job.p.n * at.k)
+    if block.k > 1 and job.lower and job.upper:
+        conjugate_all(<scalar *>block.x, <Py_ssize_t>job.p.n * block.k)
 
 
-cdef void leave(const System *job, scalar *b, const Block *at) noexcept nogil:
-    if at.k > 1 and job.upper:
-        conjugate_all(<scalar *>at.x, <Py_ssize_t>job.p.n * at.k)
-    permute_out(job.outward, <const scalar *>at.x, job.p.n, at.k, job.steps[1], job.steps[2], b)
+cdef void leave(const System *job, scalar *b, const Block *block) noexcept nogil:
+    """Solutions out of X."""
+    if block.k > 1 and job.upper:
+        conjugate_all(<scalar *>block.x, <Py_ssize_t>job.p.n * block.k)
+    permute_out(job.outward, <const scalar *>block.x, job.p.n, block.k, job.strides[1],
+                job.strides[2], b)
 
 
-cdef void solve_block(const System *job, int32_t item, int thread, scalar *b) noexcept nogil:
+# A part of the work on one item. The last argument, NULL, carries the type (see dense.pxd).
+ctypedef void (*routine)(const System *job, int32_t item, int thread,
+                         const void *tag) noexcept nogil
+
+
+cdef void solve_block(const System *job, int32_t item, int thread,
+                      const scalar *tag) noexcept nogil:
     """One block from beginning to end on one thread."""
     cdef const Pattern *p = job.p
     cdef const scalar *panels = <const scalar *>array_of(
         &job.factor, sizeof(scalar) * p.size, item // job.blocks)
     cdef Py_ssize_t column = item % job.blocks * job.block
-    cdef Block at = block_of(job, <int>min(<Py_ssize_t>job.block, job.columns - column), thread)
+    cdef Block block = block_of(job, <int>min(<Py_ssize_t>job.block, job.columns - column), thread)
+    cdef scalar *b = <scalar *>job.b
     cdef int32_t t
-    b += item // job.blocks * job.steps[0] + column * job.steps[2]
-    enter(job, <const scalar *>b, &at)
+    b += item // job.blocks * job.strides[0] + column * job.strides[2]
+    enter(job, <const scalar *>b, &block)
     if job.lower:
-        for t in range(p.crowd.tasks):
-            forward(p, t, panels, <scalar *>at.x, at.k, <scalar *>at.sums, <scalar *>at.hands,
-                    <scalar *>at.w, job.reached, &at.crew)
-    turn(job, &at, panels)
+        for t in range(p.parallel_plan.tasks):
+            forward(p, t, panels, <scalar *>block.x, block.k, <scalar *>block.sums,
+                    <scalar *>block.shared, <scalar *>block.w, job.reached, &block.crew)
+    turn(job, &block, tag)
     if job.upper:
-        for t in range(p.crowd.tasks - 1, -1, -1):
-            backward(p, t, panels, <scalar *>at.x, at.k, <scalar *>at.w, &at.crew)
-    leave(job, b, &at)
+        for t in range(p.parallel_plan.tasks - 1, -1, -1):
+            backward(p, t, panels, <scalar *>block.x, block.k, <scalar *>block.w, &block.crew)
+    leave(job, b, &block)
+
+
+cdef void forward_task(const System *job, int32_t t, int thread,
+                       const scalar *tag) noexcept nogil:
+    """One task of the way up for a block that all threads share."""
+    cdef Block block = block_of(job, <int>job.columns, 0)
+    cdef Block own = block_of(job, <int>job.columns, thread)
+    forward(job.p, t, <const scalar *>job.factor.data, <scalar *>block.x, block.k,
+            <scalar *>own.sums, <scalar *>block.shared, <scalar *>own.w, job.reached, &own.crew)
+
+
+cdef void backward_task(const System *job, int32_t t, int thread,
+                        const scalar *tag) noexcept nogil:
+    """One task of the way down for a block that all threads share."""
+    cdef Block block = block_of(job, <int>job.columns, 0)
+    cdef Block own = block_of(job, <int>job.columns, thread)
+    backward(job.p, t, <const scalar *>job.factor.data, <scalar *>block.x, block.k,
+             <scalar *>own.w, &own.crew)
+
+
+cdef void solve_together(const System *job, int32_t threads, int thread,
+                         const scalar *tag) noexcept nogil:
+    """One block of right-hand sides, the tree spread over the threads."""
+    cdef const Pattern *p = job.p
+    cdef const Plan *plan = &p.parallel_plan
+    cdef Block block = block_of(job, <int>job.columns, 0)
+    cdef int other
+    enter(job, <const scalar *>job.b, &block)
+    for other in range(1, threads):
+        memset(block_of(job, block.k, other).sums, 0, sizeof(scalar) * p.n * block.k)
+    if job.lower:
+        run_tasks(plan, True, threads, run_forward, <void *>job, job.scratch)
+    turn(job, &block, tag)
+    if job.upper:
+        run_tasks(plan, False, threads, run_backward, <void *>job, job.scratch)
+    leave(job, <scalar *>job.b, &block)
+
+
+cdef routine blocks[SCALARS]
+blocks[FLOAT] = <routine>solve_block[float]
+blocks[DOUBLE] = <routine>solve_block[double]
+blocks[FLOAT_COMPLEX] = <routine>solve_block[floatcomplex]
+blocks[DOUBLE_COMPLEX] = <routine>solve_block[doublecomplex]
+
+cdef routine forwards[SCALARS]
+forwards[FLOAT] = <routine>forward_task[float]
+forwards[DOUBLE] = <routine>forward_task[double]
+forwards[FLOAT_COMPLEX] = <routine>forward_task[floatcomplex]
+forwards[DOUBLE_COMPLEX] = <routine>forward_task[doublecomplex]
+
+cdef routine backwards[SCALARS]
+backwards[FLOAT] = <routine>backward_task[float]
+backwards[DOUBLE] = <routine>backward_task[double]
+backwards[FLOAT_COMPLEX] = <routine>backward_task[floatcomplex]
+backwards[DOUBLE_COMPLEX] = <routine>backward_task[doublecomplex]
+
+cdef routine together[SCALARS]
+together[FLOAT] = <routine>solve_together[float]
+together[DOUBLE] = <routine>solve_together[double]
+together[FLOAT_COMPLEX] = <routine>solve_together[floatcomplex]
+together[DOUBLE_COMPLEX] = <routine>solve_together[doublecomplex]
 
 
 cdef void run_block(void *context, int32_t item, pool_worker *worker) noexcept nogil:
-    cdef System *job = <System *>context
-    if job.kind == DOUBLE:
-        solve_block(job, item, worker.number, <double *>job.b)
-    elif job.kind == FLOAT:
-        solve_block(job, item, worker.number, <float *>job.b)
-    elif job.kind == DOUBLE_COMPLEX:
-        solve_block(job, item, worker.number, <double complex *>job.b)
-    else:
-        solve_block(job, item, worker.number, <float complex *>job.b)
+    cdef const System *job = <const System *>context
+    blocks[job.kind](job, item, worker.number, NULL)
 
 
-cdef inline void task_up(const System *job, int32_t t, int thread,
-                         const scalar *l) noexcept nogil:
-    """One task of the way up for a block that all threads share."""
-    cdef Block at = block_of(job, <int>job.columns, 0)
-    cdef Block own = block_of(job, <int>job.columns, thread)
-    forward(job.p, t, l, <scalar *>at.x, at.k, <scalar *>own.sums, <scalar *>at.hands,
-            <scalar *>own.w, job.reached, &own.crew)
+cdef void run_forward(void *context, int32_t t, pool_worker *worker) noexcept nogil:
+    cdef const System *job = <const System *>context
+    forwards[job.kind](job, t, worker.number, NULL)
 
 
-cdef void run_up(void *context, int32_t t, pool_worker *worker) noexcept nogil:
-    cdef System *job = <System *>context
-    if job.kind == DOUBLE:
-        task_up(job, t, worker.number, <const double *>job.factor.data)
-    elif job.kind == FLOAT:
-        task_up(job, t, worker.number, <const float *>job.factor.data)
-    elif job.kind == DOUBLE_COMPLEX:
-        task_up(job, t, worker.number, <const double complex *>job.factor.data)
-    else:
-        task_up(job, t, worker.number, <const float complex *>job.factor.data)
-
-
-cdef inline void task_down(const System *job, int32_t t, int thread,
-                           const scalar *l) noexcept nogil:
-    """One task of the way down for a block that all threads share."""
-    cdef Block at = block_of(job, <int>job.columns, 0)
-    cdef Block own = block_of(job, <int>job.columns, thread)
-    backward(job.p, t, l, <scalar *>at.x, at.k, <scalar *>own.w, &own.crew)
-
-
-cdef void run_down(void *context, int32_t t, pool_worker *worker) noexcept nogil:
-    cdef System *job = <System *>context
-    if job.kind == DOUBLE:
-        task_down(job, t, worker.number, <const double *>job.factor.data)
-    elif job.kind == FLOAT:
-        task_down(job, t, worker.number, <const float *>job.factor.data)
-    elif job.kind == DOUBLE_COMPLEX:
-        task_down(job, t, worker.number, <const double complex *>job.factor.data)
-    else:
-        task_down(job, t, worker.number, <const float complex *>job.factor.data)
-
-
-cdef void solve_together(System *job, int threads, scalar *b, void *scratch) noexcept nogil:
-    """One block of right-hand sides, the tree spread over the threads."""
-    cdef const Pattern *p = job.p
-    cdef Block at = block_of(job, <int>job.columns, 0)
-    cdef int thread
-    enter(job, <const scalar *>b, &at)
-    for thread in range(1, threads):
-        memset(block_of(job, at.k, thread).sums, 0, sizeof(scalar) * p.n * at.k)
-    if job.lower:
-        pool_run(threads, p.crowd.tasks, p.crowd.task_parent, POOL_UP, p.crowd.up_rank, run_up,
-                 job, scratch)
-    turn(job, &at, <const scalar *>b)
-    if job.upper:
-        pool_run(threads, p.crowd.tasks, p.crowd.task_parent, POOL_DOWN, p.crowd.down_rank,
-                 run_down, job, scratch)
-    leave(job, b, &at)
+cdef void run_backward(void *context, int32_t t, pool_worker *worker) noexcept nogil:
+    cdef const System *job = <const System *>context
+    backwards[job.kind](job, t, worker.number, NULL)
 
 
 cdef enum:
@@ -421,12 +439,12 @@ cdef enum:
 
 cdef int useful_threads(const Pattern *p, Py_ssize_t columns) noexcept nogil:
     """Most threads that gain something on one matrix and so many right-hand sides."""
-    cdef Py_ssize_t blocks = (columns + BLOCK - 1) // BLOCK
+    cdef Py_ssize_t blocks = (columns + RHS_BLOCK - 1) // RHS_BLOCK
     if blocks * p.size < WORTH_SHARING:
         blocks = 1
-    if p.crowd.tasks < FEWEST_TASKS and blocks == 1:
+    if p.parallel_plan.tasks < FEWEST_TASKS and blocks == 1:
         return 1
-    return <int>min(<Py_ssize_t>INT_MAX, max(<Py_ssize_t>p.crowd.tasks, blocks))
+    return <int>min(<Py_ssize_t>INT_MAX, max(<Py_ssize_t>p.parallel_plan.tasks, blocks))
 
 
 def most_threads(Structure structure, Py_ssize_t columns):
@@ -441,25 +459,18 @@ cdef Py_ssize_t solve_space(const Pattern *p, int block, int threads) noexcept n
 
 cdef bint solve_all(System *job, Py_ssize_t batch, int threads) noexcept nogil:
     """Solve for every right-hand side of a batch, none empty; False without memory."""
-    cdef const Pattern *p = job.p
     cdef Py_ssize_t items
-    cdef void *scratch
     job.blocks = (job.columns + job.block - 1) // job.block
     items = batch * job.blocks
-    scratch = malloc(pool_scratch(<int32_t>max(items, <Py_ssize_t>p.crowd.tasks), threads) + 1)
-    if scratch == NULL:
+    job.scratch = malloc(
+        pool_scratch(<int32_t>max(items, <Py_ssize_t>job.p.parallel_plan.tasks), threads) + 1)
+    if job.scratch == NULL:
         return False
     if items > 1 or threads == 1:
-        pool_run(threads, <int32_t>items, NULL, POOL_UP, NULL, run_block, job, scratch)
-    elif job.kind == DOUBLE:
-        solve_together(job, threads, <double *>job.b, scratch)
-    elif job.kind == FLOAT:
-        solve_together(job, threads, <float *>job.b, scratch)
-    elif job.kind == DOUBLE_COMPLEX:
-        solve_together(job, threads, <double complex *>job.b, scratch)
+        pool_run(threads, <int32_t>items, NULL, POOL_UP, NULL, run_block, job, job.scratch)
     else:
-        solve_together(job, threads, <float complex *>job.b, scratch)
-    free(scratch)
+        together[job.kind](job, threads, 0, NULL)
+    free(job.scratch)
     return True
 
 
@@ -481,7 +492,7 @@ def solve(Structure structure, const scalar[:, ::1] l, scalar[:, :, :] b, scalar
     work : (workspace(structure, block, threads),) workspace.
     lower, upper : whether to solve with L, and then with L^H.
     inward, outward : (n,) row of b that each row of the system is read from and written to.
-    reached : (nsuper,) whether b has nonzeros in the subtree of each supernode; empty: it may.
+    reached : (nsuper,) whether b has nonzeros in the subtree of each supernode; NO_REACH: it may.
     block : right-hand sides taken at once.
     threads : most threads to work at once.
     """
@@ -502,9 +513,9 @@ def solve(Structure structure, const scalar[:, ::1] l, scalar[:, :, :] b, scalar
     job.upper = upper
     job.factor = each(&l[0, 0])
     job.b = <char *>&b[0, 0, 0]
-    job.steps[0] = b.strides[0] // <Py_ssize_t>sizeof(scalar)
-    job.steps[1] = b.strides[1] // <Py_ssize_t>sizeof(scalar)
-    job.steps[2] = b.strides[2] // <Py_ssize_t>sizeof(scalar)
+    job.strides[0] = b.strides[0] // <Py_ssize_t>sizeof(scalar)
+    job.strides[1] = b.strides[1] // <Py_ssize_t>sizeof(scalar)
+    job.strides[2] = b.strides[2] // <Py_ssize_t>sizeof(scalar)
     job.columns = b.shape[2]
     job.block = block
     job.inward = &inward[0]

@@ -17,8 +17,8 @@ from sparsechol._core.symbolic.etree import (
 from sparsechol._core.symbolic.patterns import factor_pattern, symmetric_pattern
 from sparsechol._core.symbolic.supernodes import (
     amalgamate,
-    find_regions,
     fundamental_supernodes,
+    simplicial_subtrees,
     visiting_order,
 )
 
@@ -73,15 +73,15 @@ def supernodal_order(tree: Tree):
     Returns
     -------
     perm : original row at each place.
-    first, region, below : of each supernode its first column, the region that it is part of (see
-        supernodes), and its number of rows below.
+    first, simplicial_root, below : of each supernode its first column, the root of the simplicial
+        subtree that it is part of (see supernodes), and its number of rows below.
     """
     first = fundamental_supernodes(tree.parent, tree.counts)
     into, above = amalgamate(first, tree.parent, tree.counts)
-    simple = find_regions(first, into, above, tree.counts)
-    order, boundaries, region = visiting_order(first, into, above, tree.counts, simple)
+    simplicial = simplicial_subtrees(first, into, above, tree.counts)
+    order, boundaries, simplicial_root = visiting_order(first, into, above, tree.counts, simplicial)
     below = tree.counts[order[boundaries[1:] - 1]] - 1
-    return tree.perm[order], boundaries, region, below
+    return tree.perm[order], boundaries, simplicial_root, below
 
 
 def pattern_of_factor(indptr, indices, perm):

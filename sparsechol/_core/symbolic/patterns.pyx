@@ -1,12 +1,94 @@
-"""Patterns made from patterns: the lower triangle that is analyzed, both triangles, that of L."""
+"""Compressed patterns: is one safe to walk, and those made from others.
+
+The lower triangle that is analyzed, both triangles, and the pattern of L.
+"""
 
 from libc.stdint cimport int32_t, int64_t
 
 import numpy as np
 
+from sparsechol._core.symbolic.counting cimport accumulate
+
 ctypedef fused index:
     int32_t
     int64_t
+
+
+cdef Py_ssize_t first_bad_pointer(const index[::1] indptr, index limit) noexcept nogil:
+    """First p for which indptr[p] decreases or lies above limit; the length of indptr if none."""
+    cdef Py_ssize_t p
+    cdef index previous = 0
+    for p in range(indptr.shape[0]):
+        if indptr[p] < previous or indptr[p] > limit:
+            return p
+        previous = indptr[p]
+    return indptr.shape[0]
+
+
+cdef Py_ssize_t first_bad_index(
+    const index[::1] indices, Py_ssize_t count, Py_ssize_t n_minor
+) noexcept nogil:
+    """First p < count for which indices[p] lies outside 0 .. n_minor - 1; count if none."""
+    cdef Py_ssize_t p
+    cdef Py_ssize_t outside = 0
+    for p in range(count):
+        outside += indices[p] < 0 or indices[p] >= n_minor
+    if outside == 0:
+        return count
+    for p in range(count):
+        if indices[p] < 0 or indices[p] >= n_minor:
+            break
+    return p
+
+
+def check_compressed(
+    const index[::1] indptr, const index[::1] indices, Py_ssize_t n_minor, name="A"
+):
+    """
+    Refuse index arrays that would lead outside their bounds.
+
+    Order and repetition of the indices within a row or column are free, and `indices` may be
+    longer than ``indptr[-1]``, as SciPy allows.
+
+    Parameters
+    ----------
+    indptr : (n_major + 1,) ndarray of int32 or int64
+    indices : (capacity,) ndarray of the type of `indptr`
+    n_minor : int
+        Number of rows of a CSC array, of columns of a CSR array.
+    name : str, optional
+        What the messages call the array.
+
+    Raises
+    ------
+    ValueError
+        Naming the first position that is wrong.
+    """
+    cdef Py_ssize_t limit = indices.shape[0], bad, count
+    if indptr.shape[0] == 0:
+        raise ValueError(f"{name}.indptr is empty: it starts with 0")
+    if indptr[0] != 0:
+        raise ValueError(f"{name}.indptr[0] = {indptr[0]}: it must be 0")
+
+    with nogil:
+        bad = first_bad_pointer(indptr, <index>limit)
+    if bad < indptr.shape[0]:
+        if indptr[bad] < indptr[bad - 1]:
+            raise ValueError(
+                f"{name}.indptr[{bad}] = {indptr[bad]} is below"
+                f" {name}.indptr[{bad - 1}] = {indptr[bad - 1]}"
+            )
+        raise ValueError(
+            f"{name}.indptr[{bad}] = {indptr[bad]} is above the length {limit} of {name}.indices"
+        )
+
+    count = indptr[indptr.shape[0] - 1]
+    with nogil:
+        bad = first_bad_index(indices, count, n_minor)
+    if bad < count:
+        raise ValueError(
+            f"{name}.indices[{bad}] = {indices[bad]} is outside 0 <= index < {n_minor}"
+        )
 
 
 def lower_pattern(const int64_t[::1] starts, const index[::1] minors, bint major_is_column):
@@ -84,16 +166,14 @@ cdef rows_of_columns(const int64_t[::1] starts, const index[::1] rows):
     cdef int64_t p
     start_array = np.zeros(n + 1, dtype=np.int64)
     cdef int64_t[::1] start = start_array
-    cdef int64_t[::1] head
+    cdef int64_t[::1] head = np.empty(n, dtype=np.int64)
     cdef int32_t[::1] columns
     with nogil:
         for j in range(n):
             for p in range(starts[j], starts[j + 1]):
                 if rows[p] > j:
                     start[rows[p] + 1] += 1
-        for j in range(n):
-            start[j + 1] += start[j]
-    head = start_array[:n].copy()
+        accumulate(start, head)
     columns_array = np.empty(start_array[n], dtype=np.int32)
     columns = columns_array
     with nogil:
@@ -112,7 +192,7 @@ cdef columns_of_rows(const int64_t[::1] starts, const index[::1] columns):
     cdef int64_t p
     indptr_array = np.zeros(n + 1, dtype=np.int64)
     cdef int64_t[::1] indptr = indptr_array
-    cdef int64_t[::1] head
+    cdef int64_t[::1] head = np.empty(n, dtype=np.int64)
     cdef int32_t[::1] indices
     cdef int32_t[::1] last = np.arange(n, dtype=np.int32)      # latest row listed in each column
     with nogil:
@@ -124,9 +204,7 @@ cdef columns_of_rows(const int64_t[::1] starts, const index[::1] columns):
                 if j < i and last[j] != i:
                     last[j] = i
                     indptr[j + 1] += 1
-        for j in range(n):
-            indptr[j + 1] += indptr[j]
-    head = indptr_array[:n].copy()
+        accumulate(indptr, head)
     last = np.arange(n, dtype=np.int32)
     indices_array = np.empty(indptr_array[n], dtype=np.int32)
     indices = indices_array
@@ -158,16 +236,14 @@ def symmetric_pattern(const int64_t[::1] indptr, const int32_t[::1] indices):
     cdef int32_t i
     starts_array = np.zeros(n + 1, dtype=np.int64)
     cdef int64_t[::1] starts = starts_array
-    cdef int64_t[::1] head
+    cdef int64_t[::1] head = np.empty(n, dtype=np.int64)
     with nogil:
         for j in range(n):
             starts[j + 1] += indptr[j + 1] - indptr[j]
             for p in range(indptr[j], indptr[j + 1]):
                 if indices[p] != j:
                     starts[indices[p] + 1] += 1
-        for j in range(n):
-            starts[j + 1] += starts[j]
-    head = starts_array[:n].copy()
+        accumulate(starts, head)
     members_array = np.empty(starts_array[n], dtype=np.int32)
     sources_array = np.empty(starts_array[n], dtype=np.int64)
     cdef int32_t[::1] members = members_array

@@ -8,8 +8,9 @@ A supernode is a set of columns that are eliminated together; its front is
 
 The panel [F11; F21] becomes columns of L, F22 is the update matrix that goes to the parent.
 
-Where fronts are tiny, at the bottom of the tree, a whole subtree does without them: a region, whose
-columns stand alone and send every product straight to its place in the later columns of the region.
+Where fronts are tiny, at the bottom of the tree, a whole subtree does without them and is
+simplicial: its columns stand alone and send every product straight to its place in the later
+columns of the subtree.
 
 References
 ----------
@@ -34,18 +35,19 @@ cdef double PANEL_ENTRY = 0.7
 cdef double UPDATE_ENTRY = 1.25
 cdef double FLOP = 0.024
 
-# The same for one column of a region, and for one product that it sends off.
+# The same for one column of a simplicial subtree, and for one product that it sends off.
 cdef double COLUMN_OVERHEAD = 8.0
 cdef double PRODUCT = 1.0
 
-# Two subtrees of a node that take longer than this, in ns, are not one region: threads share them.
+# Two subtrees of a node that take longer than this, in ns, are not one simplicial subtree:
+# threads share them.
 cdef double SHARED = 200_000.0
 
 # Amalgamation may store at most this part of a panel as zeros.
 cdef double MAX_ZEROS = 0.35
 
-# Places inside a region are 32-bit numbers.
-cdef double REGION_ENTRIES = 2.0**31 - 1
+# Places inside a simplicial subtree are 32-bit numbers.
+cdef double SUBTREE_ENTRIES = 2.0**31 - 1
 
 
 def fundamental_supernodes(const int32_t[::1] parent, const int64_t[::1] count):
@@ -74,7 +76,7 @@ cdef inline double front_time(double nc, double m) noexcept nogil:
 
 
 cdef inline double column_time(double m) noexcept nogil:
-    """Predicted time of one column of a region in ns."""
+    """Predicted time of one column of a simplicial subtree in ns."""
     return COLUMN_OVERHEAD + PRODUCT * m * (m + 1) / 2
 
 
@@ -84,9 +86,9 @@ cdef inline double trapezoid(double nc, double m) noexcept nogil:
 
 
 def step_times(const int32_t[::1] first, const int64_t[::1] row_start,
-               const int32_t[::1] region):
-    """Predicted nanoseconds of each front; those of a region are all its root's."""
-    cdef Py_ssize_t ns = region.shape[0]
+               const int32_t[::1] simplicial_root):
+    """Predicted nanoseconds of each front; those of a simplicial subtree are all its root's."""
+    cdef Py_ssize_t ns = simplicial_root.shape[0]
     cdef Py_ssize_t s
     cdef double nc, m
     time_array = np.zeros(ns)
@@ -95,10 +97,10 @@ def step_times(const int32_t[::1] first, const int64_t[::1] row_start,
         for s in range(ns):
             nc = <double>(first[s + 1] - first[s])
             m = <double>(row_start[s + 1] - row_start[s])
-            if region[s] == -1:
+            if simplicial_root[s] == -1:
                 time[s] += front_time(nc, m)
             else:
-                time[region[s]] += column_time(m)
+                time[simplicial_root[s]] += column_time(m)
     return time_array
 
 
@@ -190,53 +192,53 @@ cdef inline void merge(int32_t c, int32_t p, int32_t[::1] into, double[::1] colu
     nonzeros[p] += nonzeros[c]
 
 
-def find_regions(const int32_t[::1] first, const int32_t[::1] into, const int32_t[::1] above,
+def simplicial_subtrees(const int32_t[::1] first, const int32_t[::1] into, const int32_t[::1] above,
                  const int64_t[::1] count):
     """Subtrees that are predicted to be faster column by column than as fronts.
 
     Where two large ones meet they stay apart, for two threads.
 
-    Returns uint8 array, 1 for every merged supernode whose whole subtree is part of a region.
+    Returns uint8 array, 1 for every merged supernode whose whole subtree is simplicial.
     """
     cdef Py_ssize_t ns = first.shape[0] - 1
     cdef int32_t s, j
     cdef double rows, fronts
-    simple_array = np.zeros(ns, dtype=np.uint8)
-    cdef uint8_t[::1] simple = simple_array
+    simplicial_array = np.zeros(ns, dtype=np.uint8)
+    cdef uint8_t[::1] simplicial = simplicial_array
     cdef double[:, ::1] work = np.zeros((6, ns))
     cdef double[::1] columns = work[0]      # of the merged supernode
-    cdef double[::1] alone = work[1]        # time of the subtree as a region
+    cdef double[::1] as_columns = work[1]   # time of the subtree column by column
     cdef double[::1] best = work[2]         # least time of the subtrees of the children
     cdef double[::1] entries = work[3]      # of L in the subtree
-    cdef double[::1] longest = work[4]      # `alone` of the children: greatest, second
+    cdef double[::1] longest = work[4]      # `as_columns` of the children: greatest, second
     cdef double[::1] second = work[5]
     with nogil:
         for s in range(ns):
             columns[into[s]] += first[s + 1] - first[s]
             for j in range(first[s], first[s + 1]):
-                alone[into[s]] += column_time(<double>(count[j] - 1))
+                as_columns[into[s]] += column_time(<double>(count[j] - 1))
                 entries[into[s]] += <double>count[j]
         for s in range(ns):
             if into[s] != s:
                 continue
             rows = <double>(count[first[s + 1] - 1] - 1)
             fronts = best[s] + front_time(columns[s], rows)
-            simple[s] = (alone[s] <= fronts and second[s] <= SHARED
-                         and max(entries[s], rows * rows) <= REGION_ENTRIES)
+            simplicial[s] = (as_columns[s] <= fronts and second[s] <= SHARED
+                             and max(entries[s], rows * rows) <= SUBTREE_ENTRIES)
             if above[s] != -1:
-                second[above[s]] = max(second[above[s]], min(longest[above[s]], alone[s]))
-                longest[above[s]] = max(longest[above[s]], alone[s])
-                alone[above[s]] += alone[s]
+                second[above[s]] = max(second[above[s]], min(longest[above[s]], as_columns[s]))
+                longest[above[s]] = max(longest[above[s]], as_columns[s])
+                as_columns[above[s]] += as_columns[s]
                 entries[above[s]] += entries[s]
-                best[above[s]] += alone[s] if simple[s] else fronts
+                best[above[s]] += as_columns[s] if simplicial[s] else fronts
         for s in range(<int32_t>ns - 1, -1, -1):
-            if into[s] == s and above[s] != -1 and simple[above[s]]:
-                simple[s] = 1
-    return simple_array
+            if into[s] == s and above[s] != -1 and simplicial[above[s]]:
+                simplicial[s] = 1
+    return simplicial_array
 
 
 def visiting_order(const int32_t[::1] first, const int32_t[::1] into, const int32_t[::1] above,
-                   const int64_t[::1] count, const uint8_t[::1] simple):
+                   const int64_t[::1] count, const uint8_t[::1] simplicial):
     """Postorder of the merged supernodes that keeps the update matrices few, and their columns.
 
     The child whose subtree needs the most workspace is visited first: it is the only one that
@@ -246,49 +248,47 @@ def visiting_order(const int32_t[::1] first, const int32_t[::1] into, const int3
     -------
     order : int32 ndarray of length n, the old column at each new place.
     boundaries : int32 ndarray of length nsuper + 1, first new column of each supernode. The
-        columns of regions are supernodes of their own.
-    region : int32 ndarray of length nsuper, the last column (as a supernode) of the region that
-        each one is part of, -1 for a front.
+        columns of simplicial subtrees are supernodes of their own.
+    simplicial_root : int32 ndarray of length nsuper, the last column (as a supernode) of the
+        simplicial subtree that each one is part of, -1 for a front.
     """
     cdef Py_ssize_t ns = first.shape[0] - 1
     cdef Py_ssize_t n = first[ns]
-    cdef int32_t s, c, j, p, place = 0, size = 0, fronts = 0, begin = 0
-    cdef double u
+    cdef int32_t fronts = 0, size
     order_array = np.empty(n, dtype=np.int32)
     boundaries_array = np.zeros(n + 1, dtype=np.int32)
-    region_array = np.empty(n, dtype=np.int32)
+    root_array = np.full(n, -1, dtype=np.int32)
     cdef int32_t[::1] order = order_array
     cdef int32_t[::1] boundaries = boundaries_array
-    cdef int32_t[::1] region = region_array
-    cdef int32_t[:, ::1] links = np.empty((7, ns), dtype=np.int32)
-    cdef int32_t[::1] child = links[0]
-    cdef int32_t[::1] sibling = links[1]
-    cdef int32_t[::1] member = links[2]     # old supernodes, ascending
-    cdef int32_t[::1] following = links[3]
-    cdef int32_t[::1] heaviest = links[4]
-    cdef int32_t[::1] stack = links[5]
-    cdef int32_t[::1] visited = links[6]
+    cdef int32_t[::1] simplicial_root = root_array
+    cdef int32_t[::1] heaviest = np.empty(ns, dtype=np.int32)
+    cdef int32_t[::1] visited = np.empty(ns, dtype=np.int32)
+    if ns > 0:
+        subtree_peaks(first, into, above, count, heaviest)
+        size = order_children(into, above, heaviest, visited)
+        fronts = number_columns(
+            first, into, above, simplicial, visited[:size], order, boundaries, simplicial_root)
+    return order_array, boundaries_array[:fronts + 1].copy(), root_array[:fronts].copy()
+
+
+cdef subtree_peaks(const int32_t[::1] first, const int32_t[::1] into, const int32_t[::1] above,
+                   const int64_t[::1] count, int32_t[::1] heaviest):
+    """The child of each merged supernode whose subtree needs the most workspace, -1 for none."""
+    cdef Py_ssize_t ns = into.shape[0]
+    cdef int32_t s, p
+    cdef double square
     cdef double[:, ::1] peaks = np.zeros((2, ns))
     cdef double[::1] peak = peaks[0]
-    cdef double[::1] other = peaks[1]       # largest peak among the children but the first
-    cdef int32_t root = -1
-    if ns == 0:
-        return order_array, boundaries_array, region_array
-
+    cdef double[::1] other = peaks[1]       # largest peak among the children but the heaviest
     with nogil:
-        for j in range(<int32_t>n):
-            region[j] = -1
         for s in range(ns):
-            child[s] = sibling[s] = member[s] = following[s] = heaviest[s] = -1
-        for s in range(<int32_t>ns - 1, -1, -1):
-            following[s] = member[into[s]]
-            member[into[s]] = s
+            heaviest[s] = -1
         for s in range(ns):
             if into[s] != s:
                 continue
-            u = <double>(count[first[s + 1] - 1] - 1)
-            u *= u
-            peak[s] = max(peak[s], u + other[s])
+            square = <double>(count[first[s + 1] - 1] - 1)
+            square *= square
+            peak[s] = max(peak[s], square + other[s])
             p = above[s]
             if p == -1:
                 continue
@@ -296,9 +296,21 @@ def visiting_order(const int32_t[::1] first, const int32_t[::1] into, const int3
                 if heaviest[p] != -1:
                     other[p] = max(other[p], peak[heaviest[p]])
                 heaviest[p] = s
-                peak[p] = max(peak[s], u)
+                peak[p] = max(peak[s], square)
             else:
                 other[p] = max(other[p], peak[s])
+
+
+cdef int32_t order_children(const int32_t[::1] into, const int32_t[::1] above,
+                            const int32_t[::1] heaviest, int32_t[::1] visited) except -1:
+    """Visit the merged supernodes in postorder, the heaviest child first; returns their number."""
+    cdef Py_ssize_t ns = into.shape[0]
+    cdef int32_t s, p, root = -1, size = 0
+    cdef int32_t[:, ::1] links = np.full((3, ns), -1, dtype=np.int32)
+    cdef int32_t[::1] child = links[0]
+    cdef int32_t[::1] sibling = links[1]
+    cdef int32_t[::1] stack = links[2]
+    with nogil:
         for s in range(<int32_t>ns - 1, -1, -1):
             if into[s] != s:
                 continue
@@ -317,26 +329,46 @@ def visiting_order(const int32_t[::1] first, const int32_t[::1] into, const int3
             s = sibling[root]
             size = depth_first(root, &child[0], &sibling[0], &stack[0], &visited[0], size)
             root = s
-        # Fronts take one place each, the columns of a region one place each; a region's columns
-        # are filled in from `begin` when its root is done.
-        for c in range(size):
+    return size
+
+
+cdef int32_t number_columns(const int32_t[::1] first, const int32_t[::1] into,
+                            const int32_t[::1] above, const uint8_t[::1] simplicial,
+                            const int32_t[::1] visited, int32_t[::1] order,
+                            int32_t[::1] boundaries, int32_t[::1] simplicial_root) except -1:
+    """Fill in what `visiting_order` returns; returns the number of supernodes.
+
+    A front is one supernode, each column of a simplicial subtree is one. The subtree's are filled
+    in from `begin` when its root is done.
+    """
+    cdef Py_ssize_t ns = into.shape[0]
+    cdef Py_ssize_t c
+    cdef int32_t s, j, p, place = 0, fronts = 0, begin = 0
+    cdef int32_t[:, ::1] links = np.full((2, ns), -1, dtype=np.int32)
+    cdef int32_t[::1] member = links[0]     # old supernodes, ascending
+    cdef int32_t[::1] following = links[1]
+    with nogil:
+        for s in range(<int32_t>ns - 1, -1, -1):
+            following[s] = member[into[s]]
+            member[into[s]] = s
+        for c in range(visited.shape[0]):
             p = visited[c]
             boundaries[fronts] = place
-            fronts += not simple[p]
+            fronts += not simplicial[p]
             s = member[p]
             while s != -1:
                 for j in range(first[s], first[s + 1]):
                     order[place] = j
-                    if simple[p]:
+                    if simplicial[p]:
                         boundaries[fronts] = place
                         fronts += 1
                     place += 1
                 s = following[s]
-            if not simple[p]:
+            if not simplicial[p]:
                 begin = fronts
-            elif above[p] == -1 or not simple[above[p]]:
+            elif above[p] == -1 or not simplicial[above[p]]:
                 for s in range(begin, fronts):
-                    region[s] = fronts - 1
+                    simplicial_root[s] = fronts - 1
                 begin = fronts
         boundaries[fronts] = place
-    return order_array, boundaries_array[:fronts + 1].copy(), region_array[:fronts].copy()
+    return fronts

@@ -1,17 +1,21 @@
 """The derivative sweeps called directly, against dense formulas and their own identities."""
 
+import ctypes
+import sys
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
 import sparsechol as sc
-from sparsechol._core.numeric import derivatives as sweeps
 from sparsechol._core.numeric import sampled
+from sparsechol._core.numeric.operations import CODES
 from sparsechol._core.numeric.partial_inverse import partial_inverse
 from sparsechol._core.numeric.partial_inverse import workspace as inverse_workspace
 from support.helpers import eps, random_spd
 
-SWEEPS = ["tangent", "outer", "adjoint", "inner", "sandwich"]
+SWEEPS = ["tangent_panels", "outer", "adjoint", "inner", "sandwich"]
+M_PERTURB = -6  # of glibc: new memory holds the complement of this byte
 
 
 class Panels:
@@ -70,17 +74,30 @@ def dot(x, y):
     return np.vdot(x, y).real
 
 
-def run(name, structure, *arrays, threads=1, workspace=None):
-    """One sweep on a batch of one."""
-    out = np.full((1, structure.size), np.nan, arrays[0].dtype)
-    length = sweeps.workspace(name, structure, 1, threads)
-    work = np.full(length, np.nan, out.dtype)
-    arrays = [x[None] if isinstance(x, np.ndarray) else x for x in arrays]
+def perform(name, S, *arrays, threads=1):
+    """One sweep on a batch; whatever the operands."""
+    out = np.full((len(arrays[0]), S._structure.size), np.nan, arrays[0].dtype)
     for x in arrays:
-        if isinstance(x, np.ndarray):
-            x.setflags(write=False)
-    getattr(sweeps, name)(structure, *arrays, out, work, threads)
-    return out[0]
+        x.setflags(write=False)
+    S._handle.perform(CODES[name], arrays, out, threads)
+    return out
+
+
+def run(name, S, *arrays, threads=1):
+    """One sweep on a batch of one."""
+    return perform(name, S, *(x[None] for x in arrays), threads=threads)[0]
+
+
+@pytest.fixture(autouse=True)
+def dirty_memory():
+    """Fill what is allocated with huge numbers: what a workspace held before must not matter."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is None:
+        yield
+        return
+    mallopt(M_PERTURB, 0x80)
+    yield
+    mallopt(M_PERTURB, 0)
 
 
 def inverse_of(structure, factor):
@@ -123,7 +140,7 @@ def case(request, dtype):
         A[20:, 20:] += random_spd(rng, 170, "dense", dtype)
         A[:20, :20] += 40 * np.eye(20)
         return Case(A, order="natural")
-    if request.param == "chain":  # a region
+    if request.param == "chain":  # a simplicial subtree
         d = rng.standard_normal(40)
         A = sp.diags_array([d[:-1], np.full(40, 4.0), d[:-1]], offsets=[-1, 0, 1])
         return Case(A.astype(dtype))
@@ -140,7 +157,7 @@ def case(request, dtype):
 def test_tangent(case):
     M = hermitian(case.panels.dense(case.x))
     inner = np.linalg.solve(case.L, np.linalg.solve(case.L, M).conj().T).conj().T
-    case.check(run("tangent", case.structure, case.l, case.x, True), case.L @ phi(inner))
+    case.check(run("tangent_panels", case.S, case.l, case.x), case.L @ phi(inner))
 
 
 def test_tangent_of_stored_values(case):
@@ -151,7 +168,7 @@ def test_tangent_of_stored_values(case):
     order = case.S._order
     M = hermitian(M[np.ix_(order, order)])
     inner = np.linalg.solve(case.L, np.linalg.solve(case.L, M).conj().T).conj().T
-    case.check(run("tangent", case.structure, case.l, a, False), case.L @ phi(inner))
+    case.check(run("tangent", case.S, case.l, a), case.L @ phi(inner))
 
 
 def test_adjoint(case):
@@ -159,20 +176,20 @@ def test_adjoint(case):
     P = phi(case.L.conj().T @ C)
     back = np.linalg.inv(case.L)
     G = back.conj().T @ (P + P.conj().T) @ back / 2
-    out = run("adjoint", case.structure, case.l, case.x)
+    out = run("adjoint", case.S, case.l, case.x)
     w = np.where(np.eye(case.panels.n), 1, 2)
     case.check(out, w * np.tril(G))
 
 
 def test_outer(case):
     X, Y = case.panels.dense(case.x), case.panels.dense(case.y)
-    out = run("outer", case.structure, case.x, case.y)
+    out = run("outer", case.S, case.x, case.y)
     case.check(out, np.tril(X @ Y.conj().T + Y @ X.conj().T))
 
 
 def test_inner(case):
     S, Y = hermitian(case.panels.dense(case.x)), case.panels.dense(case.y)
-    out = run("inner", case.structure, case.x, case.y)
+    out = run("inner", case.S, case.x, case.y)
     dense = np.tril(S @ Y)
     np.fill_diagonal(dense, dense.diagonal().real)
     case.check(out, dense)
@@ -181,8 +198,8 @@ def test_inner(case):
 def test_sandwich(case):
     M = hermitian(case.panels.dense(case.x))
     inverse = np.linalg.inv(case.L @ case.L.conj().T)
-    x = run("tangent", case.structure, case.l, case.x, True)
-    out = run("sandwich", case.structure, case.l, case.s, x)
+    x = run("tangent_panels", case.S, case.l, case.x)
+    out = run("sandwich", case.S, case.l, case.s, x)
     case.check(out, np.tril(inverse @ M @ inverse))
 
 
@@ -190,7 +207,7 @@ def test_partial_inverse_is_an_adjoint(case):
     c = np.zeros(case.structure.size, case.dtype)
     diagonal = case.panels.rows == case.panels.columns
     c[diagonal] = 2 / case.l[diagonal]
-    out = run("adjoint", case.structure, case.l, c)
+    out = run("adjoint", case.S, case.l, c)
     lower = case.panels.lower
     bound = 1000 * eps(case.dtype) * abs(case.s).max()
     np.testing.assert_allclose(
@@ -200,24 +217,24 @@ def test_partial_inverse_is_an_adjoint(case):
 
 def test_adjoint_pairs(case):
     """The inner product of stored values is the same from both sides."""
-    lower, factor, structure = case.panels.lower, case.l, case.structure
+    lower, factor, S = case.panels.lower, case.l, case.S
     w = weights(case.panels)
     x, y, z = (np.where(lower, v, 0) for v in (case.x, case.y, case.z))
     half = np.where(lower, 2 / np.maximum(w, 1), 0).astype(factor.real.dtype)
     pairs = [
         # adjoint of tangent
         (
-            dot(run("tangent", structure, factor, x, True), y),
-            dot(x, run("adjoint", structure, factor, y)),
+            dot(run("tangent_panels", S, factor, x), y),
+            dot(x, run("adjoint", S, factor, y)),
         ),
         # adjoint of X -> outer(X, Y)
-        (dot(run("outer", structure, x, y), z), dot(x, run("inner", structure, half * z, y))),
+        (dot(run("outer", S, x, y), z), dot(x, run("inner", S, half * z, y))),
         # adjoint of Y -> inner(S, Y)
-        (dot(run("inner", structure, x, y), z), dot(y, run("inner", structure, x, z))),
+        (dot(run("inner", S, x, y), z), dot(y, run("inner", S, x, z))),
         # adjoint of S -> inner(S, Y)
         (
-            dot(run("inner", structure, x, y), z),
-            dot(x, w * run("outer", structure, z, y) / 2),
+            dot(run("inner", S, x, y), z),
+            dot(x, w * run("outer", S, z, y) / 2),
         ),
     ]
     for left, right in pairs:
@@ -225,12 +242,12 @@ def test_adjoint_pairs(case):
 
 
 def test_sandwich_is_its_own_adjoint(case):
-    lower, structure, factor, s = case.panels.lower, case.structure, case.l, case.s
+    lower, S, factor, s = case.panels.lower, case.S, case.l, case.s
     w = weights(case.panels)
     x, y = (np.where(lower, v, 0) for v in (case.x, case.y))
 
     def sandwich(m):
-        return run("sandwich", structure, factor, s, run("tangent", structure, factor, m, True))
+        return run("sandwich", S, factor, s, run("tangent_panels", S, factor, m))
 
     left, right = dot(w * sandwich(x), y), dot(w * x, sandwich(y))
     assert left == pytest.approx(right, rel=2e4 * eps(case.dtype), abs=2e4 * eps(case.dtype))
@@ -240,25 +257,24 @@ def test_tangents_of_the_sweeps():
     """Second derivatives are compositions of sweeps: against differences of the first ones."""
     rng = np.random.default_rng(2)
     case = Case(random_spd(rng, 30, "random", np.dtype(float)))
-    structure, lower, h = case.structure, case.panels.lower, 1e-6
+    S, lower, h = case.S, case.panels.lower, 1e-6
     m, dm, c, dc, da = (np.where(lower, case.panels.random(rng, case.dtype), 0) for _ in range(5))
-    dl = run("tangent", structure, case.l, da, True)
+    dl = run("tangent_panels", S, case.l, da)
     forward, backward = (np.where(lower, case.l, 0) + e * dl for e in (h, -h))
 
-    x = run("tangent", structure, case.l, m, True)
-    exact = run("tangent", structure, case.l, dm - run("outer", structure, dl, x), True)
+    x = run("tangent_panels", S, case.l, m)
+    exact = run("tangent_panels", S, case.l, dm - run("outer", S, dl, x))
     difference = (
-        run("tangent", structure, forward, m + h * dm, True)
-        - run("tangent", structure, backward, m - h * dm, True)
+        run("tangent_panels", S, forward, m + h * dm)
+        - run("tangent_panels", S, backward, m - h * dm)
     ) / (2 * h)
     np.testing.assert_allclose(difference, exact, atol=1e-7 * abs(exact).max())
 
-    a = run("adjoint", structure, case.l, c)
+    a = run("adjoint", S, case.l, c)
     half = np.where(lower, 2 / np.maximum(weights(case.panels), 1), 0)
-    exact = run("adjoint", structure, case.l, dc - run("inner", structure, half * a, dl))
+    exact = run("adjoint", S, case.l, dc - run("inner", S, half * a, dl))
     difference = (
-        run("adjoint", structure, forward, c + h * dc)
-        - run("adjoint", structure, backward, c - h * dc)
+        run("adjoint", S, forward, c + h * dc) - run("adjoint", S, backward, c - h * dc)
     ) / (2 * h)
     np.testing.assert_allclose(difference, exact, atol=1e-7 * abs(exact).max())
 
@@ -266,7 +282,7 @@ def test_tangents_of_the_sweeps():
 def arguments(name, case):
     factor, s, x, y = case.l, case.s, case.x, case.y
     return {
-        "tangent": (factor, x, True),
+        "tangent_panels": (factor, x),
         "outer": (x, y),
         "adjoint": (factor, x),
         "inner": (s, y),
@@ -278,46 +294,32 @@ def arguments(name, case):
 def test_batches_have_the_bits_of_single_matrices(name, dtype):
     case = Case(random_spd(np.random.default_rng(0), 40, "random", dtype))
     scaled = [
-        [v * np.array(f, dtype) if isinstance(v, np.ndarray) else v for v in arguments(name, case)]
-        for f in (1.0, 2.0, 0.5)
+        [v * np.array(factor, dtype) for v in arguments(name, case)] for factor in (1.0, 2.0, 0.5)
     ]
-    single = [run(name, case.structure, *arrays) for arrays in scaled]
-    stacked = [
-        np.stack(column) if isinstance(column[0], np.ndarray) else column[0]
-        for column in zip(*scaled, strict=True)
-    ]
-    out = np.empty((3, case.structure.size), dtype)
-    work = np.empty(sweeps.workspace(name, case.structure, 3, 2), dtype)
-    getattr(sweeps, name)(case.structure, *stacked, out, work, 2)
+    single = [run(name, case.S, *arrays) for arrays in scaled]
+    stacked = [np.stack(column) for column in zip(*scaled, strict=True)]
+    out = perform(name, case.S, *stacked, threads=2)
     for found, expected in zip(out, single, strict=True):
         assert np.array_equal(found, expected, equal_nan=True)
 
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_nan_spreads_and_nothing_hangs(name, case):
-    arrays = [
-        np.full_like(v, np.nan) if isinstance(v, np.ndarray) else v for v in arguments(name, case)
-    ]
-    out = run(name, case.structure, *arrays)
+    out = run(name, case.S, *(np.full_like(v, np.nan) for v in arguments(name, case)))
     assert np.isnan(out[case.panels.lower]).all()
 
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_wrong_lengths_are_refused(name, case):
-    structure, arrays = case.structure, arguments(name, case)
-    out = np.empty((1, structure.size), case.dtype)
-    work = np.empty(sweeps.workspace(name, structure, 1, 1), case.dtype)
-    stacked = [v[None] if isinstance(v, np.ndarray) else v for v in arrays]
+    stacked = [v[None] for v in arguments(name, case)]
+    out = np.empty((1, case.structure.size), case.dtype)
     for i, v in enumerate(stacked):
-        if isinstance(v, np.ndarray):
-            wrong = [*stacked]
-            wrong[i] = v[:, :-1].copy()
-            with pytest.raises(ValueError, match="do not belong"):
-                getattr(sweeps, name)(structure, *wrong, out, work, 1)
-    with pytest.raises(ValueError, match="do not belong"):
-        getattr(sweeps, name)(structure, *stacked, out[:, :-1].copy(), work, 1)
-    with pytest.raises(ValueError, match="workspace"):
-        getattr(sweeps, name)(structure, *stacked, out, work[:0], 1)
+        wrong = [*stacked]
+        wrong[i] = v[:, :-1].copy()
+        with pytest.raises(ValueError, match="does not belong"):
+            case.S._handle.perform(CODES[name], tuple(wrong), out, 1)
+    with pytest.raises(ValueError, match="does not belong"):
+        case.S._handle.perform(CODES[name], tuple(stacked), out[:, :-1].copy(), 1)
 
 
 def test_products_with_vectors(dtype):
@@ -381,11 +383,9 @@ def test_products_refuse_wrong_shapes():
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_nothing_is_swept_of_nothing(name):
-    structure = sc.analyze(np.zeros((0, 0)))._structure
+    S = sc.analyze(np.zeros((0, 0)))
     empty = np.zeros((1, 0))
-    arrays = {"tangent": (empty, empty, True), "sandwich": (empty,) * 3}.get(name, (empty,) * 2)
-    work = np.empty(sweeps.workspace(name, structure, 1, 1))
-    assert getattr(sweeps, name)(structure, *arrays, empty.copy(), work, 1) is None
+    assert perform(name, S, *(empty,) * (3 if name == "sandwich" else 2)).shape == (1, 0)
 
 
 @pytest.mark.parametrize("nc", [1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17, 31, 65])

@@ -6,24 +6,25 @@ import numpy as np
 import pytest
 
 import sparsechol as sc
-from sparsechol._core.numeric.operations import CODES, NAMES, Frame, frame_of
+from sparsechol._core.numeric.handle import PatternHandle, handle_of
+from sparsechol._core.numeric.operations import CODES, NAMES, Operation
 from support.helpers import random_spd
 
 RNG = np.random.default_rng(0)
 A = random_spd(RNG, 12, "random")
 S = sc.analyze(A)
-FRAME = S._frame
-FRAME.know_factor(S)
-FRAME.know_both_triangles(S)
+HANDLE = S._handle
+HANDLE.know_factor(S)
+HANDLE.know_both_triangles(S)
 STRUCTURE = S._structure
 N, NNZ, SIZE = 12, len(S.indices), STRUCTURE.size
 LENGTHS = {"a": (NNZ,), "d": (2 * NNZ - N,), "l": (SIZE,), "e": (S.nnz,), "x": (N, 3), "r": (N,),
            "s": ()}  # fmt: skip
-FACTORED = [name for name in NAMES if not name.startswith(("plain", "wide"))]
+FACTORED = [name for name in NAMES if not name.startswith(("csc_triangle", "promoted"))]
 
 
 def perform(name, operands, result, **options):
-    FRAME.perform(CODES[name], tuple(operands), result, 2, **options)
+    HANDLE.perform(CODES[name], tuple(operands), result, 2, **options)
     return result
 
 
@@ -106,40 +107,57 @@ def test_numbers_of_vectors_must_agree():
 def test_no_such_operation():
     for code in (-1, len(NAMES)):
         with pytest.raises(ValueError, match="no such operation"):
-            FRAME.perform(code, (), np.ones(1), 1)
+            HANDLE.perform(code, (), np.ones(1), 1)
     with pytest.raises(ValueError, match="arguments"):
-        FRAME.perform(0, (S.values(A),), np.ones(SIZE), 0)
+        HANDLE.perform(0, (S.values(A),), np.ones(SIZE), 0)
 
 
 def test_operations_of_another_kind_of_pattern():
     with pytest.raises(ValueError, match="another kind"):
-        perform("plain_product", [np.ones(NNZ), np.ones((N, 1))], np.ones((N, 1)))
+        perform("csc_triangle_product", [np.ones(NNZ), np.ones((N, 1))], np.ones((N, 1)))
+
+
+def test_one_operand_shared_by_a_batch():
+    """Its only operand may be the same for all matrices, also of a sweep."""
+    for name in FACTORED:
+        if len(NAMES[name].split(">")[0]) > 1:
+            continue
+        operands, result = arrays(name, (3,))
+        single, expected = operands[0][:1].copy(), np.full_like(result[:1], 7.0)
+        perform(name, [single], expected)
+        perform(name, [single], result)
+        np.testing.assert_array_equal(result, np.repeat(expected, 3, axis=0))
+
+
+def test_names_are_those_of_the_enumeration():
+    assert [name.upper() for name in NAMES] == [member.name for member in Operation]
+    assert list(CODES.values()) == [member.value for member in Operation]
 
 
 def test_unknown_entries():
-    frame = Frame(sc.analyze(np.eye(3)))
+    handle = PatternHandle(sc.analyze(np.eye(3)))
     with pytest.raises(ValueError, match="does not know"):
-        frame.perform(CODES["entries"], (np.ones(3),), np.ones(3), 1)
+        handle.perform(CODES["entries"], (np.ones(3),), np.ones(3), 1)
     with pytest.raises(ValueError, match="belongs to one pattern"):
-        frame.__init__(S)
+        handle.__init__(S)
 
 
 def test_double_precision_is_for_single_precision():
     with pytest.raises(ValueError, match="single precision"):
-        perform("wide_logdet", [S.values(A)], np.zeros(()))
+        perform("promoted_logdet", [S.values(A)], np.zeros(()))
 
 
 def test_equal_patterns_share_a_frame():
     own = np.roll(np.arange(37), 11)  # no other test's pattern, which might be alive
     first, second = sc.analyze(np.eye(37), ordering=own), sc.analyze(np.eye(37), ordering=own)
     assert first is not second
-    assert first._frame is second._frame is frame_of(first)
+    assert first._handle is second._handle is handle_of(first)
     digest = first.digest
     del first, second
     gc.collect()
-    from sparsechol._core.numeric.operations import frames
+    from sparsechol._core.numeric.handle import handles
 
-    assert digest not in frames
+    assert digest not in handles
 
 
 def test_empty_batches():

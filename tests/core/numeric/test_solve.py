@@ -3,10 +3,8 @@
 import numpy as np
 import pytest
 
-from sparsechol._core.numeric.solve import logdet, solve, workspace
+from sparsechol._core.numeric.solve import NO_REACH, logdet, solve, workspace
 from support.helpers import eps
-
-EVERYTHING = np.empty(0, np.uint8)
 
 
 @pytest.fixture
@@ -33,7 +31,7 @@ def test_every_block_size_solves_every_number_of_columns(factor, k, block):
     flat.setflags(write=False)
     work = np.full(workspace(structure, block, 1), np.nan, A.dtype)
     perm = structure.arrays["perm"]
-    solve(structure, flat[None], x[None], work, True, True, perm, perm, EVERYTHING, block, 1)
+    solve(structure, flat[None], x[None], work, True, True, perm, perm, NO_REACH, block, 1)
     expected = np.linalg.solve(A.astype(complex), b)
     # Diagonally dominant: the condition number is below 100.
     bound = 1000 * eps(A.dtype) * abs(expected).max()
@@ -48,9 +46,9 @@ def test_only_lower_then_only_upper_is_the_whole_solution(factor):
     b = right_hand_sides(n, 1, A.dtype)
     both, apart = b.copy(order="F"), b.copy(order="F")
     work = np.empty(workspace(structure, 1, 1), A.dtype)
-    solve(structure, flat[None], both[None], work, True, True, perm, perm, EVERYTHING, 1, 1)
-    solve(structure, flat[None], apart[None], work, True, False, perm, identity, EVERYTHING, 1, 1)
-    solve(structure, flat[None], apart[None], work, False, True, identity, perm, EVERYTHING, 1, 1)
+    solve(structure, flat[None], both[None], work, True, True, perm, perm, NO_REACH, 1, 1)
+    solve(structure, flat[None], apart[None], work, True, False, perm, identity, NO_REACH, 1, 1)
+    solve(structure, flat[None], apart[None], work, False, True, identity, perm, NO_REACH, 1, 1)
     assert np.array_equal(both, apart)
 
 
@@ -62,7 +60,7 @@ def test_wrong_lengths_are_refused(factor):
     work = np.empty(workspace(structure, 2, 1), A.dtype)
     good = {
         "structure": structure, "l": flat[None], "b": b[None], "work": work, "lower": True,
-        "upper": True, "inward": identity, "outward": identity, "reached": EVERYTHING,
+        "upper": True, "inward": identity, "outward": identity, "reached": NO_REACH,
         "block": 2, "threads": 1,
     }  # fmt: skip
     solve(**good)

@@ -51,7 +51,7 @@ def test_relative_indices_find_each_row_in_the_front_of_the_parent(B, seed):
         parent = a["parent"][s]
         assert (parent == -1) == (rows.size == 0)
         places = a["relative"][a["place_start"][s] : a["place_start"][s + 1]]
-        if a["region"][s] not in (-1, s):
+        if a["simplicial_root"][s] not in (-1, s):
             assert places.size == 0  # its products find their own way
         elif rows.size:
             assert front[parent][places].tolist() == rows.tolist()
@@ -114,7 +114,7 @@ def simulate(structure, plan, heights):
         alive[s] = span
 
     for s in range(len(a["parent"])):
-        if a["region"][s] not in (-1, s):
+        if a["simplicial_root"][s] not in (-1, s):
             continue
         if a["leaf"][s]:
             open_(s)
@@ -136,19 +136,19 @@ def simulate(structure, plan, heights):
 def test_matrices_alive_at_the_same_time_never_overlap(B, seed):
     structure = structure_of(B, seed)
     updates = [len(rows) for _, rows in fronts(structure)]
-    peak = simulate(structure, structure.alone, updates)
+    peak = simulate(structure, structure.serial_plan, updates)
     # Two stacks, each no higher than all that is alive at once.
-    assert peak <= structure.alone["updates"] <= 2 * peak
+    assert peak <= structure.serial_plan["updates"] <= 2 * peak
 
 
 @SETTINGS
 @given(patterns(), st.integers(0, 1000))
 def test_leaf_and_opens_mark_children(B, seed):
     structure = structure_of(B, seed)
-    a = structure.arrays | structure.alone
+    a = structure.arrays | structure.serial_plan
     children = [np.flatnonzero(a["parent"] == s).tolist() for s in range(len(a["parent"]))]
-    front = a["region"] == -1
-    root = a["region"] == np.arange(len(front))
+    front = a["simplicial_root"] == -1
+    root = a["simplicial_root"] == np.arange(len(front))
     assert a["leaf"].tolist() == [
         int(root[s] or (front[s] and not children[s])) for s in range(len(front))
     ]
@@ -160,15 +160,15 @@ def test_leaf_and_opens_mark_children(B, seed):
 @given(patterns(), st.integers(0, 1000))
 def test_regions_are_whole_subtrees_of_single_columns(B, seed):
     a = structure_of(B, seed).arrays
-    region, parent, width = a["region"], a["parent"], np.diff(a["first"])
-    for s, root in enumerate(region):
+    simplicial_root, parent, width = a["simplicial_root"], a["parent"], np.diff(a["first"])
+    for s, root in enumerate(simplicial_root):
         if root == -1:
             continue
         assert width[s] == 1
-        assert (region[s : root + 1] == root).all()
+        assert (simplicial_root[s : root + 1] == root).all()
         assert (parent[s] in range(s + 1, root + 1)) == (s != root)
         for child in np.flatnonzero(parent == s):
-            assert region[child] == root
+            assert simplicial_root[child] == root
 
 
 @SETTINGS
@@ -176,20 +176,20 @@ def test_regions_are_whole_subtrees_of_single_columns(B, seed):
 def test_every_product_of_a_region_has_its_place(B, seed):
     structure = structure_of(B, seed)
     a = structure.arrays
-    region, start = a["region"], a["target_start"]
+    simplicial_root, start = a["simplicial_root"], a["target_start"]
     everything = fronts(structure)
-    for s, root in enumerate(region):
+    for s, root in enumerate(simplicial_root):
         targets = iter(a["target"][start[s] : start[s + 1]])
         if root >= 0:
             rows = everything[s][1].tolist()
-            base = a["panel"][np.flatnonzero(region == root)[0]]
+            base = a["panel"][np.flatnonzero(simplicial_root == root)[0]]
             outside = everything[root][1].tolist()
             for j, column in enumerate(rows):
                 for row in rows[j:]:
                     if column in outside:
                         place = outside.index(row) + outside.index(column) * len(outside)
                     else:
-                        # Columns of a region are supernodes of their own.
+                        # Columns of a simplicial subtree are supernodes of their own.
                         owner = int(np.searchsorted(a["first"], column))
                         below = [column, *everything[owner][1].tolist()]
                         place = a["panel"][owner] - base + below.index(row)
@@ -207,7 +207,7 @@ def test_arrays_are_read_only():
 def test_orders_zero_and_one(n):
     structure = structure_of(np.ones((n, n), dtype=bool), 0)
     assert (structure.nnz, structure.size, structure.tallest) == (n, n, n)
-    assert structure.alone["updates"] == 0
+    assert structure.serial_plan["updates"] == 0
 
 
 def test_deep_path():
@@ -217,9 +217,9 @@ def test_deep_path():
     natural = np.arange(n, dtype=np.int32)
     places, *supernodes = supernodal_order(elimination(indptr, indices, natural))
     structure = Structure(indptr, indices, places, *supernodes)
-    # A path is one region: no update matrix, and nothing stored but L.
-    assert (structure.arrays["region"] == n - 1).all()
-    assert structure.alone["updates"] == 0
+    # A path is one simplicial subtree: no update matrix, and nothing stored but L.
+    assert (structure.arrays["simplicial_root"] == n - 1).all()
+    assert structure.serial_plan["updates"] == 0
     assert structure.tallest == 2
     assert structure.size == 2 * n - 1
 
@@ -235,8 +235,8 @@ def test_factor_beyond_64_bits_is_refused_before_anything_is_allocated():
 def test_numbers_of_rows_that_are_not_those_of_the_pattern_are_refused(change):
     indptr, indices = packed_pattern(laplacian(5, 5).toarray() != 0)
     order = np.arange(25, dtype=np.int32)
-    places, first, region, below = supernodal_order(elimination(indptr, indices, order))
+    places, first, simplicial_root, below = supernodal_order(elimination(indptr, indices, order))
     below = below.copy()
     below[0] += change
     with pytest.raises(ValueError, match="do not belong to this pattern"):
-        Structure(indptr, indices, places, first, region, below)
+        Structure(indptr, indices, places, first, simplicial_root, below)

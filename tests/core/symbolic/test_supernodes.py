@@ -11,8 +11,8 @@ from sparsechol._core.symbolic.analysis import elimination, supernodal_order
 from sparsechol._core.symbolic.patterns import lower_pattern
 from sparsechol._core.symbolic.supernodes import (
     amalgamate,
-    find_regions,
     fundamental_supernodes,
+    simplicial_subtrees,
     visiting_order,
 )
 from support.helpers import SETTINGS, eliminate, laplacian, naive_etree, packed_pattern, patterns
@@ -78,7 +78,7 @@ def test_amalgamation_stores_few_zeros(B, seed):
 @given(patterns(), st.integers(0, 1000))
 def test_supernodal_order_is_an_equivalent_postorder_with_chained_supernodes(B, seed):
     tree, _ = postordered(B, seed)
-    places, boundaries, region, _ = supernodal_order(tree)
+    places, boundaries, simplicial_root, _ = supernodal_order(tree)
     n = B.shape[0]
     assert sorted(places) == list(range(n))
     assert boundaries[0] == 0
@@ -100,7 +100,7 @@ def test_supernodal_order_is_an_equivalent_postorder_with_chained_supernodes(B, 
     lowest = list(range(ns))
     size = [1] * ns
     for s in range(ns):
-        if region[s] in (-1, s):
+        if simplicial_root[s] in (-1, s):
             assert s - lowest[s] + 1 == size[s]
         if above[s] >= 0:
             assert above[s] > s
@@ -129,9 +129,9 @@ def test_orders_zero_and_one(n):
     first = fundamental_supernodes(parent, counts)
     assert first.tolist() == list(range(n + 1))
     into, above = amalgamate(first, parent, counts)
-    simple = find_regions(first, into, above, counts)
-    order, boundaries, region = visiting_order(first, into, above, counts, simple)
-    assert len(region) == n
+    simplicial = simplicial_subtrees(first, into, above, counts)
+    order, boundaries, simplicial_root = visiting_order(first, into, above, counts, simplicial)
+    assert len(simplicial_root) == n
     assert order.tolist() == list(range(n))
     assert boundaries.tolist() == list(range(n + 1))
 

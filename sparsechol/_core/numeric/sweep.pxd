@@ -1,0 +1,111 @@
+"""One driver for all sweeps of the tree, up or down, on one matrix or on a batch.
+
+A sweep says what it does with one task of the tree (a function for each scalar type), in which
+direction, and what workspace a thread needs. A front function sees a `Sweep`: the arrays of one
+matrix, and where the thread that runs it works.
+"""
+
+from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memset
+
+from sparsechol._core.numeric.dense cimport Crew
+from sparsechol._core.parallel.pool cimport pool_task
+from sparsechol._core.symbolic.structure cimport Pattern, Plan
+
+
+cdef struct Many:
+    # One array for each matrix of a batch; several matrices may have the same one.
+    const char *data            # NULL: there is none
+    const int64_t *which        # (batch) number of each matrix's array; NULL: each has its own
+
+
+cdef inline Many each(const void *data) noexcept nogil:
+    """An array of its own for each matrix."""
+    return Many(data=<const char *>data, which=NULL)
+
+
+cdef inline const char *array_of(const Many *many, Py_ssize_t stride, Py_ssize_t k) noexcept nogil:
+    """The array of matrix k, each of so many bytes."""
+    if many.data == NULL:
+        return NULL
+    return many.data + stride * (many.which[k] if many.which != NULL else k)
+
+
+cdef struct Arrays:
+    # What a sweep reads; an array that it has no use for is NULL.
+    Many values             # on the pattern of A: fronts are opened with them,
+    Many flat               # or with flat panels
+    Many factor             # L
+    Many s                  # Hermitian, known on the panels
+    Many x                  # lower triangular on the panels
+    Many y
+
+
+cdef struct FrontContext:
+    # Where a thread works on fronts: everything but `own` is the same for all threads.
+    const Pattern *p
+    const Plan *plan
+    int kind                # scalar type
+    const void *a           # what fronts are opened with: values on the pattern of A,
+    const void *flat        # or flat panels; NULL: nothing
+    void *panels            # the flat result, panel after panel
+    void *shared            # square matrices that go from task to task
+    void *own               # square matrices of this thread
+    Crew crew               # this thread and those that help it
+
+
+cdef struct SweepJob         # below
+
+
+cdef struct Sweep:
+    # What a thread works with on one matrix.
+    const SweepJob *job
+    Py_ssize_t matrix       # its number in the batch
+    FrontContext ctx        # fronts of the result; squares: the first set
+    FrontContext known      # fronts of S; squares: the last set
+    const void *factor
+    const void *x
+    const void *y
+    void *out
+    void *spare
+
+
+# One task. The last argument, NULL, carries the type (see `tag` in dense.pxd).
+ctypedef void (*task_function)(const Sweep *sweep, int32_t t, const void *tag) noexcept nogil
+
+
+cdef struct SweepJob:
+    # A sweep for one matrix or a batch of them.
+    const Pattern *p
+    const task_function *tasks  # for each scalar type
+    int kind                # scalar type
+    int what                # which sweep, where one function does several
+    bint up                 # from the leaves up, or from the roots down
+    int squares             # sets of square matrices: 1, or 2 if those of S need their own
+    Py_ssize_t spare        # scalars of workspace that a thread needs besides
+    Arrays arrays
+    char *out               # flat panels
+    void *results           # what a sweep reports besides
+    # Set by `run_sweep`.
+    const Plan *plan
+    Py_ssize_t batch
+    int threads
+    char *work
+
+
+cdef inline SweepJob sweep_job(const Pattern *p, const task_function *tasks,
+                               int kind) noexcept nogil:
+    """A sweep from the roots down without workspace of its own or arrays yet."""
+    cdef SweepJob job
+    memset(&job, 0, sizeof(job))
+    job.p = p
+    job.tasks = tasks
+    job.kind = kind
+    job.squares = 1
+    return job
+
+
+cdef Py_ssize_t sweep_space(const SweepJob *job, Py_ssize_t batch, int threads) noexcept nogil
+cdef bint run_sweep(SweepJob *job, Py_ssize_t batch, void *work, int threads) noexcept nogil
+cdef void run_tasks(const Plan *plan, bint up, int threads, pool_task run, void *context,
+                    void *scratch) noexcept nogil
