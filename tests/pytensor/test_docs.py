@@ -9,6 +9,8 @@ import pytest
 
 from support import documents
 
+pytestmark = pytest.mark.slow
+
 MODULES = ["_detect", "_functions", "_laplace", "_matrix", "_sparse", "_sparse_derivatives"]
 HAVE_PYMC = importlib.util.find_spec("pymc") is not None
 
