@@ -12,11 +12,12 @@ import pytest
 if "SPARSECHOL_TEST_CACHE" not in os.environ:
     folder = os.environ["SPARSECHOL_TEST_CACHE"] = tempfile.mkdtemp(prefix="sparsechol_")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    flags = [os.environ["PYTENSOR_FLAGS"]] if "PYTENSOR_FLAGS" in os.environ else []
     os.environ |= {
         "JAX_COMPILATION_CACHE_DIR": f"{folder}/jax",
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        "PYTENSOR_FLAGS": f"{os.environ.get('PYTENSOR_FLAGS', '')},base_compiledir={folder}/pytensor",
+        "PYTENSOR_FLAGS": ",".join([*flags, f"base_compiledir={folder}/pytensor"]),
     }
 
 
