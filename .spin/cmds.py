@@ -3,7 +3,7 @@
 import sys
 
 import click
-from spin.util import run
+from spin.cmds.util import run
 
 REST = click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 FORWARD = {"ignore_unknown_options": True}
