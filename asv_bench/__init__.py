@@ -1,1 +1,1 @@
-"""Benchmarks: the asv suite in `benchmarks` and the comparison printed by `asv_bench.report`."""
+"""Benchmarks: the asv suite in `benchmarks`, and tables beside other packages in `reports`."""

@@ -354,6 +354,7 @@ def test_one_and_two_threads_have_the_same_bits():
         assert np.array_equal(function(1), function(2))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not matrix_names(), reason="the folder of real matrices is not there")
 @pytest.mark.parametrize("name", [name for name in matrix_names() if name != "unit_square"])
 def test_identities_on_real_matrices(name):

@@ -42,6 +42,7 @@ def test_gradient_of_restricted_likelihood(mixed):
     np.testing.assert_allclose(likelihood(theta)[1], differences, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_mixed_model_runs(capsys, tmp_path):
     figure = figure_in(tmp_path)
     script = example("mixed_model")
@@ -81,6 +82,7 @@ def test_a_tree_of_exact_measurements_leads_to_the_truth():
     assert np.any(parents[edges[:, 0]] == edges[:, 1])  # some edges are taken backwards
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("graph", [None, "slam_manhattan"])
 def test_pose_graph_runs(graph, capsys, tmp_path):
     file = None if graph is None else matrices_folder() / f"{graph}.mtx.gz"
@@ -145,6 +147,7 @@ def test_gradient_of_the_process(process):
     np.testing.assert_allclose(gradient, differences, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_space_time_runs(capsys, tmp_path):
     figure = figure_in(tmp_path)
     script = example("space_time")

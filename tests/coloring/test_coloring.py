@@ -270,6 +270,7 @@ def test_numbers_of_colpack():
     assert color(A, "symmetric", order="natural").num_colors == 12
 
 
+@pytest.mark.fast_cases(r"ani4|bar|g_power|nos4")
 @pytest.mark.parametrize("name", [n for n in matrix_names() if shared_matrix(n).nnz < 100_000])
 def test_real_matrices(name):
     A = shared_matrix(name)

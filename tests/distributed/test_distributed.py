@@ -60,6 +60,7 @@ def mpirun(ranks, *command, limit=300):
     return run.stdout
 
 
+@pytest.mark.mpi
 @needs_mpi
 @RANKS
 @pytest.mark.parametrize("program", ["answers", "many", "packed", "blocks", "docstrings"])
@@ -67,11 +68,13 @@ def test_answers(program, ranks):
     mpirun(ranks, PROGRAMS, program)
 
 
+@pytest.mark.mpi
 @needs_mpi
 def test_three_ranks():
     mpirun(3, PROGRAMS, "many")
 
 
+@pytest.mark.mpi
 @needs_mpi
 @RANKS
 @pytest.mark.parametrize("program", ["faults", "indefinite_root", "workspace", "collection"])
@@ -79,6 +82,7 @@ def test_faults(program, ranks):
     mpirun(ranks, PROGRAMS, program)
 
 
+@pytest.mark.mpi
 @needs_mpi
 @RANKS
 @pytest.mark.skipif(not matrix_names(), reason="no matrices (set SPARSECHOL_MATRICES)")
@@ -87,12 +91,14 @@ def test_matrices(ranks, share):
     mpirun(ranks, PROGRAMS, "matrices", *matrix_names()[share::2])
 
 
+@pytest.mark.mpi
 @needs_mpi
 @RANKS
 def test_example(ranks):
     mpirun(ranks, PROGRAMS, "example", 9)
 
 
+@pytest.mark.mpi
 @needs_mpi
 @pytest.mark.parametrize("place", [0, 1])
 def test_document(place, tmp_path):

@@ -16,6 +16,13 @@ else:
 BACKENDS = ["ffi", "buffer", "callback"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def programs_are_forgotten():
+    """Memory would grow by gigabytes."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="module", params=BACKENDS)
 def backend(request):
     """Choose each way to reach the kernels in turn."""

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SCENARIOS = ["blocking", "devices", "threads", "in flight", "one core"]
 CASES = [(backend, s) for backend in ("ffi", "buffer") for s in SCENARIOS]
 CASES.append(("callback", "blocking"))

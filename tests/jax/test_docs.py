@@ -10,6 +10,8 @@ import pytest
 from support import documents
 from support.jax_systems import x64
 
+pytestmark = pytest.mark.slow
+
 MODULES = [
     "_check",
     "_sparse_derivatives",

@@ -9,6 +9,8 @@ from scipy.stats import multivariate_normal
 
 from support.helpers import assert_drawn, example, figure_in
 
+pytestmark = pytest.mark.slow
+
 # ---- kriging ----
 
 

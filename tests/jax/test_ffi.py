@@ -71,6 +71,7 @@ def logdet_of_a_new_pattern(k, one):
     return jax.jit(lambda a: scj.logdet(scj.SymmetricMatrix(pattern, a * jnp.ones(k))))(2 * one)
 
 
+@pytest.mark.slow
 def test_programs_in_flight_have_their_patterns():
     """Let programs wait for an operand until their functions are gone."""
     x = jnp.ones((1500, 1500)) / 1500
@@ -125,6 +126,7 @@ np.testing.assert_allclose(gradient, 0.5 * np.ones(5), rtol=1e-6)
 """
 
 
+@pytest.mark.slow
 def test_programs_from_the_persistent_cache(tmp_path):
     """Let a second process replay the programs that the first has compiled."""
     for _ in range(2):

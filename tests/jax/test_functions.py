@@ -31,6 +31,7 @@ def test_logpdf_against_scipy():
         np.testing.assert_allclose(scj.gmrf_logpdf(x[0, 0], mu, M), expected[0, 0])
 
 
+@pytest.mark.slow
 def test_logpdf_derivatives():
     x, mu = SYSTEM.b[:, 0], SYSTEM.b[:, 1]
 
@@ -143,6 +144,7 @@ def ill_conditioned(dtype):
     return P, values, P.factorize(values.astype(np.result_type(dtype, np.float64)))
 
 
+@pytest.mark.fast_cases(r"ffi-float32-False|ffi-complex64-True")
 @pytest.mark.parametrize("enabled", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.complex64])
 def test_double_precision_inside(backend, dtype, enabled):

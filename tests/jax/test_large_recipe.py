@@ -4,7 +4,11 @@ import socket
 import subprocess
 import sys
 
+import pytest
+
 from support import documents
+
+pytestmark = pytest.mark.slow
 
 LIMIT = 300  # seconds
 

@@ -65,6 +65,7 @@ def test_well_posed(system):
         np.testing.assert_allclose(system.A @ x, b, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_transformations(system):
     def sparse(a, b):
         return lineax.linear_solve(operator(system, a), b, Cholesky()).value

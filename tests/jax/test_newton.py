@@ -40,6 +40,7 @@ def test_minimum():
     np.testing.assert_allclose(jax.grad(poisson)(found.x, T), 0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_derivatives_of_every_kind():
     x = jax.jit(lambda t: scj.newton(poisson, jnp.zeros(4), t).x)
     total = jax.jit(lambda t: x(t).sum())
@@ -58,6 +59,7 @@ def test_what_comes_from_the_closure():
     np.testing.assert_allclose(jax.jit(jax.jacrev(x))(T), wanted, rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_constants_of_the_closure_stay_known():
     """Check that a sparse matrix in the closure of the function stays sparse."""
     n = 50
@@ -76,6 +78,7 @@ def test_constants_of_the_closure_stay_known():
     assert {H.sparsity.nnz for H in seen} == {3 * n - 2}
 
 
+@pytest.mark.slow
 def test_batches():
     many = jnp.stack([T, 2 * T, 0.5 * T])
     x = jax.vmap(lambda t: scj.newton(poisson, jnp.zeros(4), t).x)(many)
@@ -105,6 +108,7 @@ def test_pytrees():
     np.testing.assert_allclose(found["b"], T[0], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_single_precision():
     found = scj.newton(poisson, jnp.zeros(4, jnp.float32), T.astype(jnp.float32))
     assert found.x.dtype == jnp.float32
@@ -112,6 +116,7 @@ def test_single_precision():
     np.testing.assert_allclose(found.x, scj.newton(poisson, jnp.zeros(4), T).x, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_does_not_converge():
     assert not bool(scj.newton(poisson, jnp.zeros(4), T, maxiter=2).converged)
     assert not bool(scj.newton(lambda x: -jnp.sum(x), jnp.zeros(3), maxiter=20).converged)
@@ -167,6 +172,7 @@ def test_one_latent_value_against_quadrature():
     np.testing.assert_allclose(value, top + np.log(integral), atol=5e-3)
 
 
+@pytest.mark.slow
 def test_against_the_dense_formula():
     logjoint = chain(30)
     value, mode, precision = scj.laplace(logjoint, jnp.zeros(30), THETA)
@@ -177,6 +183,7 @@ def test_against_the_dense_formula():
     np.testing.assert_allclose(jax.grad(logjoint)(mode, THETA), 0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_gradient_and_curvature():
     logjoint = chain(30)
     f = jax.jit(lambda theta: scj.laplace(logjoint, jnp.zeros(30), theta)[0])
@@ -195,6 +202,7 @@ def test_where_there_is_no_mode():
         assert np.isnan(found.mode).all()
 
 
+@pytest.mark.slow
 def test_ten_thousand_latent_values():
     """Check that there is one analysis, and compare gradients with differences to six digits."""
     n = 100

@@ -43,6 +43,7 @@ def close(A, B):
 # ---- evaluation ----
 
 
+@pytest.mark.fast_cases(r"arrow-.*")
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("f", [bratu, arrow])
 def test_modes(f, mode):
@@ -66,6 +67,7 @@ def test_auto_takes_the_cheapest():
     close(J(x).toarray(), jax.jacobian(arrow)(x))
 
 
+@pytest.mark.fast_cases(r"csc|bcsr|coo")
 @pytest.mark.parametrize("format", ["csc", "csr", "coo", "bcoo", "bcsr", "dense"])
 def test_formats(format):
     x = point(25)
@@ -94,6 +96,7 @@ def test_values_are_those_of_the_pattern():
     close(A.toarray(), jax.jacobian(bratu)(x))
 
 
+@pytest.mark.slow
 def test_transformations():
     x = point(12)
     for mode in MODES:
@@ -120,6 +123,7 @@ def test_it_can_be_an_argument_of_a_compiled_function():
     close(jax.jit(lambda H, x: H.packed(x).sum())(H, x), H.packed(x).sum())
 
 
+@pytest.mark.slow
 def test_it_can_be_prepared_within_a_compiled_function():
     @jax.jit
     def f(x):
@@ -129,6 +133,7 @@ def test_it_can_be_prepared_within_a_compiled_function():
     close(f(x), jax.jacobian(bratu)(x))
 
 
+@pytest.mark.fast_cases(r"reverse-2|forward-1")
 @pytest.mark.parametrize("chunk_size", [1, 2, 100])
 @pytest.mark.parametrize("mode", MODES)
 def test_chunks(mode, chunk_size):
@@ -137,6 +142,7 @@ def test_chunks(mode, chunk_size):
     close(J(x).toarray(), jax.jacobian(bratu)(x))
 
 
+@pytest.mark.slow
 def test_single_precision():
     x = point(25).astype(jnp.float32)
     J = scj.sparse_jacobian(bratu, x)
@@ -167,6 +173,7 @@ def test_pytrees_and_other_arguments():
     assert scj.sparse_jacobian(f, p, 2, 3.0, argnums=-1).shape == (5, 1)
 
 
+@pytest.mark.slow
 def test_shapes_of_any_rank():
     f = lambda x: jnp.sin(x[:, 1:] * x[:, :-1])[None]  # noqa: E731
     x = point(12).reshape(3, 4)

@@ -33,6 +33,11 @@ def patterns(name, f):
         yield scj.jacobian_pattern(f, jnp.ones(N), mode="reverse")
 
 
+@pytest.mark.fast_cases(
+    r"algebra: (our .*|solve)|control: (cond|scan|while)|elements: (arctan2|clip|where)",
+    r"indices: (add twice|take rows|set by value)|moves: (concatenate|pad|reshape)",
+    r"products: (bcoo|dense|einsum)|sums: (cumsum|logsumexp|sort)|windows: conv.*",
+)
 @pytest.mark.parametrize("name", BATTERY)
 def test_nothing_is_missed(name):
     f, count = BATTERY[name]
@@ -51,6 +56,7 @@ def test_nothing_is_missed(name):
         np.testing.assert_allclose(sparse(x).toarray(), A, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.fast_cases(r"our .*|rosenbrock|poisson|pairs")
 @pytest.mark.parametrize("name", HESSIANS)
 def test_hessians(name):
     f, count = HESSIANS[name]

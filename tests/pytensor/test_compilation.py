@@ -25,6 +25,7 @@ a, t = pt.dvector("a"), pt.dscalar("t")
 # ---- factorizations ----
 
 
+@pytest.mark.fast_cases(r"FAST_COMPILE|NUMBA|JAX")
 @pytest.mark.parametrize("mode", MODES)
 def test_one_factorization(mode):
     """Of logdet, solve and partial_inverse of one Q, built twice, with all gradients."""
@@ -174,6 +175,7 @@ print(f())
 """
 
 
+@pytest.mark.slow
 def test_backends_are_loaded_when_they_compile():
     out = python(IMPORTS.format(mode="FAST_COMPILE"))
     assert out[:2] == ["[]", "[]"]
@@ -209,6 +211,7 @@ def machine_code(folder):
     return set(folder.rglob("*.nbc"))
 
 
+@pytest.mark.slow
 def test_cache_on_disk(tmp_path):
     """A new process compiles nothing; one with another interface compiles for itself."""
     flags = {"PYTENSOR_FLAGS": f"base_compiledir={tmp_path}"}
@@ -224,6 +227,7 @@ def test_cache_on_disk(tmp_path):
     assert len(machine_code(tmp_path)) > len(files)
 
 
+@pytest.mark.slow
 def test_large_patterns_are_no_constants(tmp_path):
     """Machine code of a pattern with 20 000 rows is as short as any."""
     python(CACHED.format(bump=False), PYTENSOR_FLAGS=f"base_compiledir={tmp_path}")

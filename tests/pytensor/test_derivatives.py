@@ -35,6 +35,7 @@ def expected(name):
     return dense.derivatives(lambda a: dense.measure(dense.FUNCTIONS[name](a)), *POINT)
 
 
+@pytest.mark.fast_cases(r".*-FAST_COMPILE")
 @pytest.mark.parametrize("mode", [PYTHON, "JAX"])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_to_the_third_order(name, mode):
@@ -43,6 +44,7 @@ def test_to_the_third_order(name, mode):
         assert differ(x, y) < 1e-11, order
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["CVM", "NUMBA", None])
 def test_the_other_modes(mode):
     """Functions and their gradients in one graph."""
@@ -55,12 +57,14 @@ def test_the_other_modes(mode):
         assert differ(got[len(f) + k], gradient) < 1e-11, name
 
 
+@pytest.mark.fast_cases(r"logdet")
 @pytest.mark.parametrize("name", ["logdet", "solve", "draw"])
 def test_second_order_in_numba(name):
     [product] = run([a, da], derivatives(measure(FUNCTIONS[name](a)))[2:3], POINT, "NUMBA")
     assert differ(product, expected(name)[2]) < 1e-11
 
 
+@pytest.mark.fast_cases(r"logdet-(NUMBA|JAX)")
 @pytest.mark.parametrize("mode", ["FAST_COMPILE", "NUMBA", "JAX"])
 @pytest.mark.parametrize(
     "name", ["logdet", "solve", "solve_triangular", "partial_inverse", "quad_form"]
@@ -73,6 +77,7 @@ def test_verify_grad(name, mode):
         verify_grad(f, [VALUES], n_tests=1, rng=np.random.default_rng(0), mode=mode)
 
 
+@pytest.mark.fast_cases(r"(logdet|solve vector|draw|matvec)")
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_pushforward(name):
     """Both kinds of forward mode, of the function and of its gradient."""
@@ -88,6 +93,7 @@ def test_pushforward(name):
         assert differ(got[2 * k], (u - d) / (2 * h)) < 1e-6
 
 
+@pytest.mark.fast_cases(r"FAST_COMPILE|JAX")
 @pytest.mark.parametrize("mode", ["FAST_COMPILE", "NUMBA", "JAX"])
 def test_batches(mode):
     """vectorize_graph, before and after the gradient is taken."""
@@ -105,6 +111,7 @@ def test_batches(mode):
         assert differ(got[2][k], gradient) < 1e-11
 
 
+@pytest.mark.fast_cases(r"JAX")
 @pytest.mark.parametrize("mode", [PYTHON, "JAX"])
 def test_hessian(mode):
     f = FUNCTIONS["gmrf_logp"](a)

@@ -9,6 +9,8 @@ import pytest
 
 from support import documents
 
+pytestmark = pytest.mark.slow
+
 MODULES = [
     *("_check", "_detect", "_functions", "_gaussian", "_laplace", "_matrix", "_sparse"),
     *("_sparse_derivatives", "_triangle"),

@@ -13,6 +13,8 @@ from sparsechol.pytensor._ops import Kernel
 from support.helpers import assert_drawn, example, figure_in, matrices_folder
 from support.pytensor_systems import kernels
 
+pytestmark = pytest.mark.slow
+
 HAVE_PYMC = importlib.util.find_spec("pymc") is not None
 needs_pymc = pytest.mark.skipif(not HAVE_PYMC, reason="PyMC is not installed (Python 3.12)")
 SHORT = {"draws": 400, "tune": 400, "chains": 2, "progressbar": False}

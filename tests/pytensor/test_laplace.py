@@ -73,6 +73,7 @@ def test_gradient():
     np.testing.assert_allclose(gradient, differences(f, THETA), rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_default_backend():
     with pytensor.config.change_flags(mode="NUMBA"):
         f = model()
@@ -103,6 +104,7 @@ def test_normal_density():
     np.testing.assert_allclose(values, 2 * Q.pattern.values(sp.csc_array(A)))
 
 
+@pytest.mark.slow
 def test_quadrature():
     """One value, with a wide density: the error is that of the method."""
     x, y = pt.vector("x", shape=(1,)), 50.0
@@ -112,6 +114,7 @@ def test_quadrature():
     assert abs(got - 140 - np.log(wanted)) < 1 / y
 
 
+@pytest.mark.slow
 def test_not_concave():
     """Student's density is not, away from its mode; a Newton step from there goes astray."""
     x, at = pt.vector("x", shape=(6,)), pt.scalar("at")
@@ -123,6 +126,7 @@ def test_not_concave():
         assert np.isfinite(value)
 
 
+@pytest.mark.slow
 def test_no_mode():
     """NaN, and nothing is raised."""
     x, a = pt.vector("x", shape=(3,)), pt.scalar("a")
@@ -135,6 +139,7 @@ def test_no_mode():
     assert np.isnan(found.log_marginal.eval())
 
 
+@pytest.mark.slow
 def test_unknown_length():
     x = pt.vector("x")
     found = scpt.laplace(-(x**2).sum(), x, np.ones(4))
@@ -157,6 +162,7 @@ def test_bad_input(error, match, call):
         call(pt.vector("x", shape=(4,)))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not HAVE_PYMC, reason="PyMC is not installed (it needs Python 3.12)")
 @pytest.mark.filterwarnings("ignore")
 def test_in_pymc():

@@ -22,7 +22,10 @@ SAMPLERS = {
     "numpyro": {},
 }
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of PyMC, ArviZ and the samplers
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),
+]  # of PyMC, ArviZ and the samplers
 
 
 def need(sampler):

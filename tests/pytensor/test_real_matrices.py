@@ -11,6 +11,8 @@ import sparsechol as sc
 import sparsechol.pytensor as scpt
 from support.helpers import matrix_names, shared_matrix
 
+pytestmark = pytest.mark.slow
+
 LARGEST = 3000
 SMALL = [name for name in matrix_names() if shared_matrix(name).shape[0] <= LARGEST]
 

@@ -76,6 +76,9 @@ FUNCTIONS = {
 # ---- values ----
 
 
+@pytest.mark.fast_cases(
+    r"(banded|arrow|wide)-auto-None|(loop|nothing|constant)-forward-1|tall-bidirectional-None|(scalar|matrix)-reverse-None"
+)
 @pytest.mark.parametrize("chunk_size", [None, 1, 3])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -87,6 +90,7 @@ def test_jacobian(name, mode, chunk_size):
     np.testing.assert_allclose(J.toarray(), np.atleast_2d(wanted), rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.fast_cases(r"products.*|kernels.*|indices.*")
 @pytest.mark.parametrize(
     "name",
     [
@@ -105,6 +109,7 @@ def test_jacobian_of_the_battery(name):
     np.testing.assert_allclose(got, np.atleast_2d(wanted), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.fast_cases(r"(arrow|poisson|log determinant)-None")
 @pytest.mark.parametrize("chunk_size", [None, 1])
 @pytest.mark.parametrize(
     "name", ["rosenbrock", "arrow", "log determinant", "poisson", "linear", "recurrence"]
@@ -251,6 +256,7 @@ def test_single_precision():
 # ---- derivatives of them ----
 
 
+@pytest.mark.fast_cases(r".*-None")
 @pytest.mark.parametrize("chunk_size", [None, 1])
 @pytest.mark.parametrize("mode", ["forward", "reverse"])
 def test_jacobian_is_differentiable(mode, chunk_size):
@@ -287,6 +293,7 @@ def outputs():
     return [data, H.values, scpt.solve(H, x), pytensor.grad((data**2).sum(), x)]
 
 
+@pytest.mark.fast_cases(r"JAX")
 @pytest.mark.parametrize("mode", ["NUMBA", "CVM", "JAX"])
 def test_backend(mode):
     if mode == "JAX":
@@ -297,6 +304,7 @@ def test_backend(mode):
         np.testing.assert_allclose(a, b, rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_sparse_variables_in_numba():
     J, H = sparse_jacobian(banded(x), x, mode="reverse"), sparse_hessian((x[1:] * x[:-1]).sum(), x)
     got, wanted = run([x], [J, H], [POINT], "NUMBA"), run([x], [J, H], [POINT])
@@ -307,6 +315,7 @@ def test_sparse_variables_in_numba():
 # ---- what PyTensor stumbles over ----
 
 
+@pytest.mark.slow
 def test_a_loop_is_left_as_it_was():
     """PyTensor 3.0 rewrites the graphs inside of loops that it shares between graphs."""
     expr = FUNCTIONS["loop"](x)
@@ -327,6 +336,7 @@ def test_constant_sparse_matrix():
         np.testing.assert_allclose(J.toarray(), S.toarray() * 2 * POINT)
 
 
+@pytest.mark.slow
 def test_no_second_derivatives():
     """Then only pullbacks can be taken, and 'auto' takes them."""
     expr = x.reshape((4, 2)).prod(axis=1)
@@ -486,6 +496,7 @@ def test_stopped_gradients():
     assert sparse_jacobian(disconnected_grad(x), x, format="values")[1].sparsity.nnz == 0
 
 
+@pytest.mark.slow
 def test_a_long_graph():
     """Thousands of nodes in a row are no recursion."""
     y = x

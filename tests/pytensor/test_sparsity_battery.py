@@ -33,6 +33,10 @@ def compare(found, wanted, nnz):
         assert found.nnz == nnz
 
 
+@pytest.mark.fast_cases(
+    r"(sparse|stopped|kernels): .*|.*: (switch.*|product|sum|mean|einsum|concatenate|reshape)",
+    r".*: (set.*|solve.*|two taps)",
+)
 @pytest.mark.parametrize("name", JACOBIANS)
 def test_jacobian(name):
     build, nnz = JACOBIANS[name]
@@ -41,6 +45,7 @@ def test_jacobian(name):
     compare(jacobian_pattern(expr, x, on_unknown="raise"), nonzeros(expr, x), nnz)
 
 
+@pytest.mark.fast_cases(r".*(rosenbrock|poisson|kernel|density|solve|logdet).*")
 @pytest.mark.parametrize("name", HESSIANS)
 def test_hessian(name):
     build, nnz = HESSIANS[name]

@@ -73,6 +73,7 @@ def logdet_by_lu(name):
     return np.sort(np.log(abs(lu.U.diagonal()))).sum()
 
 
+@pytest.mark.fast_cases(r"(1138_bus|inla_germany|bcsstk01|lap2D_5pt_n100|bar)-.*")
 @pytest.mark.parametrize(("name", "order"), CASES)
 def test_product_of_the_factor_is_the_permuted_matrix(A, F):
     product = F.L @ F.L.T
@@ -86,6 +87,7 @@ def test_product_of_the_factor_is_the_permuted_matrix(A, F):
     assert (abs(difference.data) <= allowed).all()
 
 
+@pytest.mark.fast_cases(r"(1138_bus|inla_germany|bcsstk01|lap2D_5pt_n100|bar)-.*")
 @pytest.mark.parametrize(("name", "order"), CASES)
 def test_solutions_are_backward_stable(A, F):
     n = A.shape[0]
@@ -105,6 +107,7 @@ def test_solutions_are_backward_stable(A, F):
             assert relative <= max(1e-12, 4 * EPS * np.sqrt(n) * F.condest())
 
 
+@pytest.mark.fast_cases(r"(1138_bus|inla_germany|bcsstk01|lap2D_5pt_n100|bar)-.*")
 @pytest.mark.parametrize(("name", "order"), CASES)
 def test_logdet_agrees_with_lu(A, F, name):
     expected = logdet_by_lu(name)
@@ -114,6 +117,7 @@ def test_logdet_agrees_with_lu(A, F, name):
     assert abs(F.logdet() - expected) <= allowed
 
 
+@pytest.mark.fast_cases(r"(1138_bus|inla_germany|bcsstk01|lap2D_5pt_n100|bar)-.*")
 @pytest.mark.parametrize(("name", "order"), CASES)
 def test_partial_inverse_agrees_with_solves_of_unit_vectors(A, F):
     n = A.shape[0]
@@ -140,6 +144,7 @@ def test_partial_inverse_agrees_with_solves_of_unit_vectors(A, F):
     )
 
 
+@pytest.mark.fast_cases(r"(1138_bus|inla_germany|bcsstk01|lap2D_5pt_n100|bar)-.*")
 @pytest.mark.parametrize(("name", "order"), CASES)
 def test_partial_inverse_agrees_with_the_dense_inverse(A, F):
     if A.shape[0] > 600:

@@ -33,6 +33,7 @@ def bits(array):
     return np.ascontiguousarray(array).tobytes()
 
 
+@pytest.mark.fast_cases(r"(?!long chain).*(float64|complex64)-3")
 @pytest.mark.parametrize("threads", [2, 3, 8])
 @pytest.mark.parametrize("dtype", TYPES)
 def test_every_result_has_the_same_bits(problem, threads, dtype):

@@ -135,6 +135,7 @@ def test_many_sets():
     assert propagate.to_matrix(sets, prefix).nnz == n * (n + 1) // 2
 
 
+@pytest.mark.slow
 def test_too_many_entries_are_an_error_before_memory_is_full():
     n = 40_000
     sets = Sets(n)

@@ -284,6 +284,7 @@ def test_three_dimensions():
     assert flops(A, permutation(A, "nested_dissection")) < 0.85 * flops(A, permutation(A))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not have_metis(), reason="pymetis is not installed")
 def test_flops_next_to_those_of_metis():
     """The median of three seeds; METIS has no more luck than that either."""

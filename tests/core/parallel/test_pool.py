@@ -231,6 +231,7 @@ def child():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CAN_FORK, reason="no fork here")
 @pytest.mark.parametrize("busy", [False, True])
 def test_fork(busy):
@@ -264,6 +265,7 @@ check()
     assert out == ["child"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["parked", "busy", "never"])
 def test_exit_of_the_interpreter(how):
     start = {

@@ -1,4 +1,4 @@
-"""Measure `sparsechol.distributed` on grids: ``mpirun -n 2 python -m asv_bench.mpi_report``.
+"""Measure `sparsechol.distributed` on grids: ``mpirun -n 2 python -m asv_bench.reports.mpi``.
 
 Run from the repository root, with the package installed. Prints seconds (the slowest rank, medians)
 and memory: ours beside the same instance of MUMPS called directly, and beside the serial engine
@@ -11,7 +11,7 @@ import statistics
 import sys
 from time import perf_counter, sleep
 
-from .report import forget_source_tree
+from .solvers import forget_source_tree
 
 MEBI = 2**20
 
@@ -22,7 +22,7 @@ HEADER = ["grid", "entries of L", "MUMPS factorizes s", "our update / that", "MU
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="mpirun -n RANKS python -m asv_bench.mpi_report",
+    parser = argparse.ArgumentParser(prog="mpirun -n RANKS python -m asv_bench.reports.mpi",
                                      description=__doc__)  # fmt: skip
     parser.add_argument("--sides", nargs="+", type=int, default=[20, 30, 40], metavar="M",
                         help="vertices in each direction")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Compare the JAX face with other solvers for JAX: ``python -m asv_bench.jax_report``.
+"""Compare the JAX face with other solvers for JAX: ``python -m asv_bench.reports.jax``.
 
 Run from the repository root, with the package installed. Prints times in milliseconds, and ratios.
 """
@@ -8,11 +8,11 @@ import math
 import os
 import sys
 
-from .report import forget_source_tree
+from .solvers import forget_source_tree
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="python -m asv_bench.jax_report", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m asv_bench.reports.jax", description=__doc__)
     parser.add_argument("--matrices", metavar="FOLDER", help="folder of .mtx.gz files to add")
     parser.add_argument("--repeat", type=int, default=5, metavar="K", help="samples of each time")
     parser.add_argument("--threads", type=int, default=1, help="threads of every library")
@@ -24,8 +24,8 @@ def arguments():
 
 def likelihoods(args):
     """Value and gradient of a likelihood, against sparsax and against our kernels themselves."""
+    from ..benchmarks import jax_face, problems
     from . import clock, tables
-    from .benchmarks import jax_face, problems
 
     names = [*problems.GENERATED, *(problems.names_in(args.matrices) if args.matrices else [])]
     rows, ratios = [], []
@@ -59,8 +59,8 @@ def batches(args):
     """Value and gradient for a batch, against a loop over sparsax."""
     import scipy.sparse as sp
 
+    from ..benchmarks import jax_face
     from . import clock, tables
-    from .benchmarks import jax_face
 
     rows = []
     for name, model in jax_face.BATCHES.items():

@@ -1,4 +1,4 @@
-"""Tables of `asv_bench.report`, as plain text or Markdown."""
+"""Tables of `asv_bench.reports.solvers`, as plain text or Markdown."""
 
 import statistics
 

@@ -1,4 +1,4 @@
-"""Compare orderings with AMD and METIS: ``python -m asv_bench.ordering_report``.
+"""Compare orderings with AMD and METIS: ``python -m asv_bench.reports.ordering``.
 
 Run from the repository root, with the package installed. Prints flops (sums of squared column
 counts), times in milliseconds and ratios.
@@ -11,11 +11,11 @@ import sys
 from contextlib import suppress
 from functools import partial
 
-from .report import forget_source_tree
+from .solvers import forget_source_tree
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="python -m asv_bench.ordering_report",
+    parser = argparse.ArgumentParser(prog="python -m asv_bench.reports.ordering",
                                      description=__doc__)  # fmt: skip
     parser.add_argument("--matrices", metavar="FOLDER", help="folder of .mtx.gz files to add")
     parser.add_argument("--repeat", type=int, default=5, metavar="K", help="samples of each time")
@@ -35,8 +35,8 @@ def measured(name, args):
     """Rows, trees and times of one problem by ordering; the last also of what 'auto' takes."""
     import sparsechol
 
+    from ..benchmarks import orderings, problems
     from . import clock
-    from .benchmarks import orderings, problems
 
     A = problems.load(name, args.matrices)
     work = {}
@@ -85,8 +85,8 @@ def comparison(names, args):
 
 def growth(args):
     """Times of the parts of an analysis by size."""
+    from ..benchmarks import orderings
     from . import clock, tables
-    from .benchmarks import orderings
 
     rows = []
     for n in orderings.SIZES:
@@ -105,8 +105,8 @@ def main():
     args = arguments()
     os.environ["SPARSECHOL_BENCH_THREADS"] = str(args.threads)
     forget_source_tree()
+    from ..benchmarks import problems
     from . import machine
-    from .benchmarks import problems
 
     before = machine.load_average()
     names = args.only or [*problems.MODELS,

@@ -1,4 +1,4 @@
-"""The measurements behind `asv_bench.report`: every solver on one matrix, interleaved, medians."""
+"""The measurements behind `reports.solvers`: every solver on one matrix, interleaved, medians."""
 
 import math
 import sys
@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from ..benchmarks import THREADS, peers, problems
 from . import batch, clock, machine, tables
-from .benchmarks import THREADS, peers, problems
 
 OURS = "sparsechol"
 RIVALS = {

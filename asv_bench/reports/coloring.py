@@ -1,4 +1,4 @@
-"""Compare colorings with those of other libraries: ``python -m asv_bench.coloring_report``.
+"""Compare colorings with those of other libraries: ``python -m asv_bench.reports.coloring``.
 
 Run from the repository root, with the package installed. Prints numbers of colors, times in
 milliseconds, and ratios; 'auto' has its second.
@@ -11,7 +11,7 @@ import sys
 from contextlib import suppress
 from functools import partial
 
-from .report import forget_source_tree
+from .solvers import forget_source_tree
 
 OURS = ("natural", "largest_first", "auto")
 SHOWN = {
@@ -42,7 +42,7 @@ GOALS = (
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="python -m asv_bench.coloring_report",
+    parser = argparse.ArgumentParser(prog="python -m asv_bench.reports.coloring",
                                      description=__doc__)  # fmt: skip
     parser.add_argument("--matrices", metavar="FOLDER", help="folder of .mtx.gz files to add")
     parser.add_argument("--repeat", type=int, default=5, metavar="K", help="samples of each time")
@@ -53,8 +53,8 @@ def arguments():
 
 def measured(A, kind, repeat, orders=OURS, peers=()):
     """Lower bound, numbers of colors, and times: ours by order, and those of the others."""
+    from ..benchmarks import coloring
     from . import clock
-    from .benchmarks import coloring
 
     work = {order: partial(coloring.coloring, A, kind, order) for order in orders}
     for name in peers:
@@ -75,7 +75,7 @@ def remembering(results, key, run):
 
 def warm_up():
     """Compile what compiles at its first call."""
-    from .benchmarks import coloring
+    from ..benchmarks import coloring
 
     for kind in coloring.KINDS:
         measured(coloring.load("arrow_200"), kind, 1, peers=coloring.PEERS.get(kind, ()))
@@ -83,8 +83,8 @@ def warm_up():
 
 def comparison(names, kind, args, what=""):
     """Table of one kind of coloring, and means of ratios."""
+    from ..benchmarks import coloring
     from . import tables
-    from .benchmarks import coloring
 
     peers, found = list(coloring.PEERS.get(kind, ())), []
     for name in names:
@@ -138,8 +138,8 @@ def mean(ratios):
 
 def goals(args):
     """What was promised, and what there is."""
+    from ..benchmarks import coloring
     from . import tables
-    from .benchmarks import coloring
 
     rows = []
     for name, kind, goal in GOALS:
@@ -158,8 +158,8 @@ def goals(args):
 
 def decompression(names, args):
     """Times to decompress, in products with a vector."""
+    from ..benchmarks import coloring
     from . import clock, tables
-    from .benchmarks import coloring
 
     rows = []
     for name in names:
@@ -185,8 +185,8 @@ def main():
     args = arguments()
     os.environ["SPARSECHOL_BENCH_THREADS"] = "1"
     forget_source_tree()
+    from ..benchmarks import coloring, problems
     from . import machine
-    from .benchmarks import coloring, problems
 
     load = machine.load_average()
     warm_up()

@@ -1,4 +1,4 @@
-"""Compare sparsechol with its peers in one process: ``python -m asv_bench.report``.
+"""Compare sparsechol with its peers in one process: ``python -m asv_bench.reports.solvers``.
 
 Run from the repository root, with the package installed. Prints a table for each kind of work,
 with geometric means of the ratios, and what it ran on.
@@ -16,12 +16,14 @@ def forget_source_tree():
     ``python -m`` puts the current directory first on sys.path, and there lies the source folder
     of the same name, without the compiled modules.
     """
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != root]
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="python -m asv_bench.report", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m asv_bench.reports.solvers", description=__doc__
+    )
     parser.add_argument("--matrices", metavar="FOLDER", help="folder of .mtx.gz files to add")
     parser.add_argument("--repeat", type=int, default=5, metavar="K", help="samples of each time")
     parser.add_argument("--threads", type=int, default=1, help="threads of every library")

@@ -1,4 +1,4 @@
-"""Measure sparse Jacobians and Hessians: ``python -m asv_bench.sparse_report``.
+"""Measure sparse Jacobians and Hessians: ``python -m asv_bench.reports.sparse``.
 
 Run from the repository root, with the package installed. Prints times in milliseconds, and ratios.
 """
@@ -9,11 +9,11 @@ import sys
 from contextlib import suppress
 from time import perf_counter
 
-from .report import forget_source_tree
+from .solvers import forget_source_tree
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="python -m asv_bench.sparse_report", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m asv_bench.reports.sparse", description=__doc__)
     parser.add_argument("--repeat", type=int, default=7, metavar="K", help="samples of each time")
     parser.add_argument("--markdown", action="store_true", help="tables in Markdown")
     return parser.parse_args()
@@ -21,8 +21,8 @@ def arguments():
 
 def detection(args):
     """Patterns: ours and asdex's, and ours of large problems and of those that are dense."""
+    from ..benchmarks import sparse_derivatives as bench
     from . import clock, tables
-    from .benchmarks import sparse_derivatives as bench
 
     rows = []
     for name in [*bench.DETECTED, *bench.LARGE, *bench.CLIFFS]:
@@ -45,8 +45,8 @@ def detection(args):
 
 def evaluation(args):
     """Entries, compiled: against single products and other libraries."""
+    from ..benchmarks import sparse_derivatives as bench
     from . import clock, tables
-    from .benchmarks import sparse_derivatives as bench
 
     rows = []
     for name in [*bench.DETECTED, bench.GRID]:
@@ -70,8 +70,8 @@ def evaluation(args):
 
 def bands(args):
     """In PyTensor, against its dense Jacobian."""
+    from ..benchmarks import sparse_derivatives as bench
     from . import clock, tables
-    from .benchmarks import sparse_derivatives as bench
 
     rows = []
     for name in bench.BANDS:
@@ -92,8 +92,8 @@ def laplace(args):
     import jax
     import numpy as np
 
+    from ..benchmarks import sparse_derivatives as bench
     from . import clock, tables
-    from .benchmarks import sparse_derivatives as bench
 
     rows = []
     makers = {"JAX": bench.laplace_in_jax, "PyTensor": bench.laplace_in_pytensor}
@@ -133,8 +133,8 @@ def main():
     os.environ["SPARSECHOL_BENCH_THREADS"] = "1"
     os.environ.setdefault("SPARSECHOL_NUM_THREADS", "1")
     forget_source_tree()
+    from ..benchmarks.jax_face import start_jax
     from . import machine
-    from .benchmarks.jax_face import start_jax
 
     load = machine.load_average()
     start_jax()

@@ -2,9 +2,9 @@
 
 import scipy.sparse as sp
 
+from ..benchmarks import THREADS, peers
+from ..benchmarks.batch import COUNT, LOOPS, MODELS, work_of
 from . import clock, tables
-from .benchmarks import THREADS, peers
-from .benchmarks.batch import COUNT, LOOPS, MODELS, work_of
 
 
 def table(repeat, markdown):

@@ -1,4 +1,4 @@
-"""Measure the PyTensor face, beside PyMC where it is: ``python -m asv_bench.pytensor_report``.
+"""Measure the PyTensor face, beside PyMC where it is: ``python -m asv_bench.reports.pytensor``.
 
 Run from the repository root, with the package installed. PyTensor's cache is empty at first, and
 functions of each kind are compiled for a small matrix before any time is taken: times to compile
@@ -13,11 +13,11 @@ import sys
 from contextlib import suppress
 from tempfile import TemporaryDirectory
 
-from .report import forget_source_tree
+from .solvers import forget_source_tree
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="python -m asv_bench.pytensor_report",
+    parser = argparse.ArgumentParser(prog="python -m asv_bench.reports.pytensor",
                                      description=__doc__)  # fmt: skip
     parser.add_argument("--matrices", metavar="FOLDER", help="folder of .mtx.gz files to add")
     parser.add_argument("--repeat", type=int, default=5, metavar="K", help="samples of each time")
@@ -34,9 +34,9 @@ def arguments():
 
 def densities(args):
     """Value and gradient of a log density, against our kernels themselves."""
+    from ..benchmarks import problems
+    from ..benchmarks import pytensor_face as face
     from . import clock, tables
-    from .benchmarks import problems
-    from .benchmarks import pytensor_face as face
 
     names = [*problems.GENERATED, *(problems.names_in(args.matrices) if args.matrices else [])]
     rows, ratios = [], []
@@ -63,8 +63,8 @@ def densities(args):
 
 def autoregressions(args):
     """Value and gradient of conditional autoregressions, against PyMC's distributions."""
+    from ..benchmarks import pytensor_face as face
     from . import clock, tables
-    from .benchmarks import pytensor_face as face
 
     rows = []
     for model in face.MODELS:
@@ -109,8 +109,8 @@ def cell(value, digits, unit=1.0):
 
 def calls(args):
     """What a call, a start and the example take."""
+    from ..benchmarks import pytensor_face as face
     from . import clock, tables
-    from .benchmarks import pytensor_face as face
 
     times = clock.medians(face.overhead_parts(face.small()), args.repeat, args.threads)
     over = times["function"] - times["kernels"]
@@ -137,8 +137,8 @@ def main():
     args = arguments()
     os.environ["SPARSECHOL_BENCH_THREADS"] = str(args.threads)
     forget_source_tree()
+    from ..benchmarks import pytensor_face
     from . import machine
-    from .benchmarks import pytensor_face
 
     load = machine.load_average()
     folder = TemporaryDirectory()

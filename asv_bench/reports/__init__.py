@@ -1,0 +1,1 @@
+"""Tables beside other packages: ``python -m asv_bench.reports.solvers``, and so on."""

@@ -1,0 +1,28 @@
+"""The fast suite, and one folder for what JAX and PyTensor compile in a session."""
+
+import atexit
+import os
+import re
+import shutil
+import tempfile
+
+import pytest
+
+# Workers and tests in subprocesses inherit it. Before anything imports JAX or PyTensor.
+if "SPARSECHOL_TEST_CACHE" not in os.environ:
+    folder = os.environ["SPARSECHOL_TEST_CACHE"] = tempfile.mkdtemp(prefix="sparsechol_")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    flags = [os.environ["PYTENSOR_FLAGS"]] if "PYTENSOR_FLAGS" in os.environ else []
+    os.environ |= {
+        "JAX_COMPILATION_CACHE_DIR": f"{folder}/jax",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        "PYTENSOR_FLAGS": ",".join([*flags, f"base_compiledir={folder}/pytensor"]),
+    }
+
+
+def pytest_itemcollected(item):
+    """Mark as slow what the marker `fast_cases` does not name."""
+    for marker in item.iter_markers("fast_cases"):
+        if not any(re.fullmatch(pattern, item.callspec.id) for pattern in marker.args):
+            item.add_marker(pytest.mark.slow)
