@@ -277,7 +277,7 @@ def test_factor_like_that_of_numpy(dtype):
     np.testing.assert_allclose(F.L, G.L.data, **tolerance)
     np.testing.assert_allclose(F.logdet(), G.logdet(), **tolerance)
     np.testing.assert_allclose(F.diag_inverse(), G.diag_inverse(), **tolerance)
-    inverse = G.partial_inverse(pattern="factor")
+    inverse = G.partial_inverse(entries="factor")
     indptr, indices = system.P.factor_pattern()
     column = np.repeat(np.arange(30), np.diff(indptr))
     wanted = inverse.toarray()[system.P.perm][:, system.P.perm][indices, column]
