@@ -161,9 +161,8 @@ class CholeskyFactor(FactorBase):
         """Solve for dense or sparse b."""
         if issparse(b):
             return self._sparse_columns(b, system, threads)
-        columns, shape = dense_rhs(
-            b, self.shape[0], self._vector_dtype(np.iscomplexobj(b)), order="F"
-        )
+        kind = self._vector_dtype(np.iscomplexobj(b))
+        columns, shape = dense_rhs(b, self.shape[0], kind, order="F")
         return self._solve(columns[None], system, threads)[0].reshape(shape)
 
     def _sparse_columns(self, b, system, threads):

@@ -157,8 +157,9 @@ class FactorBase:
         """Return the dtype of solutions for real or complex right-hand sides."""
         return np.result_type(self.dtype, np.complex64) if is_complex else self.dtype
 
-    def _threads(self, asked: int | None, columns: int = 1) -> int:
-        return useful_threads(self.pattern._structure, self._count, asked, columns)
+    def _threads(self, asked: int | None) -> int:
+        """Return the number of threads for a sweep of every matrix."""
+        return useful_threads(self.pattern._structure, self._count, asked)
 
     # ---- solves ----
 
@@ -193,7 +194,8 @@ class FactorBase:
             columns.real, columns.imag = parts[:, :, :k], parts[:, :, k:]
             return columns
         structure, k = self.pattern._structure, columns.shape[2]
-        threads, block = self._threads(threads, k), max(1, min(RHS_BLOCK, k))
+        threads = useful_threads(structure, len(columns), threads, k)
+        block = max(1, min(RHS_BLOCK, k))
         work = np.empty(solve.workspace(structure, block, threads), dtype=self.dtype)
         forward, backward, inward, outward, conjugate = system
         conjugate = conjugate and self.dtype.kind == "c"

@@ -24,8 +24,8 @@ _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 
 
 def warn_threshold(n: int, dtype) -> float:
-    """Return the ratio of pivot to diagonal entry at which a factorization warns."""
-    return min(n, MOST_ROUNDINGS) * EPS[dtype]
+    """Return the ratio of pivot to diagonal entry up to which a pivot is refused or warned of."""
+    return max(REFUSED_ROUNDINGS, min(n, MOST_ROUNDINGS)) * EPS[dtype]
 
 
 def check_pivots(pattern: "SymbolicFactor", packed: np.ndarray, outcome, batch: bool) -> str | None:
@@ -44,17 +44,16 @@ def check_pivots(pattern: "SymbolicFactor", packed: np.ndarray, outcome, batch: 
     Returns
     -------
     str or None
-        What `warn_of_pivots` warns of.
+        The warning that the user should get, see `warn_of_pivots`.
     """
     failed, row, value = outcome
-    refused = REFUSED_ROUNDINGS * EPS[packed.dtype]
-    limit = max(refused, warn_threshold(pattern.shape[0], packed.dtype))
-    weak = (failed >= 0) | (value <= limit)
-    if not weak.any():
+    threshold = warn_threshold(pattern.shape[0], packed.dtype)
+    (weak,) = ((failed >= 0) | (value <= threshold)).nonzero()
+    if not weak.size:
         return None
     doubts = [
         _check_matrix(pattern, packed[k], failed[k], row[k], value[k], int(k) if batch else None)
-        for k in np.flatnonzero(weak)
+        for k in weak
     ]
     return doubts[0] + (f" (and {len(doubts) - 1} more matrices)" if len(doubts) > 1 else "")
 

@@ -73,7 +73,7 @@ def without_unneeded(A, columns, rows, method):
 
 
 def renumbered(colors):
-    """Number colors without gaps; -1 stays."""
+    """Return colors numbered without gaps; -1 stays."""
     out = np.full(colors.shape, -1, np.int32)
     has = colors >= 0
     out[has] = np.unique(colors[has], return_inverse=True)[1]

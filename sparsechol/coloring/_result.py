@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from functools import cached_property
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 from scipy.sparse import coo_array, csc_array, csr_array
 
 from .._exceptions import PatternMismatchError
 from .._scipy.packed_values import PackedPattern
 from . import _decompression as decompression
 from ._pattern import coordinates, count
+
+if TYPE_CHECKING:
+    import os
+
+    from numpy.typing import DTypeLike
 
 FORMATS = ("csc", "csr", "coo")
 
