@@ -118,6 +118,7 @@ def test_hessian(mode):
     assert differ(H @ CHANGE, product) < 1e-11
 
 
+@pytest.mark.slow
 def test_single_precision():
     x = pt.fvector("x")
     wanted = run([a], pytensor.grad(FUNCTIONS["logdet"](a), a), [VALUES], PYTHON)

@@ -75,7 +75,7 @@ FUNCTIONS = {
 
 
 @pytest.mark.fast_cases(
-    r"(banded|arrow|wide)-auto-vectorize|(loop|nothing|constant)-forward-scan|tall-bidirectional-vectorize|(scalar|matrix)-reverse-vectorize"
+    r"banded-auto-vectorize|(loop|nothing|constant)-forward-scan|arrow-bidirectional-vectorize|scalar-reverse-vectorize"
 )
 @pytest.mark.parametrize("batch", ["vectorize", "scan"])
 @pytest.mark.parametrize("mode", MODES)
