@@ -219,6 +219,7 @@ def brusselator(N):
     return A
 
 
+@pytest.mark.fast_cases(r"Brusselator 10|Brusselator 70")
 @pytest.mark.parametrize(
     ("P", "most"),
     [
@@ -270,7 +271,7 @@ def test_numbers_of_colpack():
     assert color(A, "symmetric", order="natural").num_colors == 12
 
 
-@pytest.mark.fast_cases(r"ani4|bar|g_power|nos4")
+@pytest.mark.fast_cases(r"ani4|bar|g_power")
 @pytest.mark.parametrize("name", [n for n in matrix_names() if shared_matrix(n).nnz < 100_000])
 def test_real_matrices(name):
     A = shared_matrix(name)

@@ -144,7 +144,7 @@ def ill_conditioned(dtype):
     return P, values, P.factorize(values.astype(np.result_type(dtype, np.float64)))
 
 
-@pytest.mark.fast_cases(r"ffi-float32-False|ffi-complex64-True")
+@pytest.mark.fast_cases(r"ffi-float32-False")
 @pytest.mark.parametrize("enabled", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.complex64])
 def test_double_precision_inside(backend, dtype, enabled):

@@ -52,6 +52,7 @@ def test_derivatives_of_every_kind():
     np.testing.assert_allclose(third, differences(curvature, T) @ T, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_what_comes_from_the_closure():
     x = lambda t: scj.newton(lambda x: poisson(x, t), jnp.zeros(4)).x  # noqa: E731
     wanted = differences(jax.jit(x), T)
@@ -86,6 +87,7 @@ def test_batches():
     np.testing.assert_allclose(x, jnp.stack(single), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_damping():
     """Start where full steps diverge."""
     f = lambda x: jnp.sum(jnp.log(jnp.cosh(x - 1)))  # noqa: E731
@@ -94,6 +96,7 @@ def test_damping():
     np.testing.assert_allclose(found.x, 1, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_hessian_that_is_not_definite_on_the_way():
     f = lambda x: jnp.sum((x**2 - 1) ** 2) + jnp.sum(x[1:] * x[:-1]) * 0.01  # noqa: E731
     found = scj.newton(f, 0.1 * jnp.ones(3))
@@ -101,6 +104,7 @@ def test_hessian_that_is_not_definite_on_the_way():
     np.testing.assert_allclose(jax.grad(f)(found.x), 0, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_pytrees():
     f = lambda p, t: jnp.sum((p["a"] - t) ** 2) + (p["b"] - p["a"][0]) ** 2  # noqa: E731
     found = scj.newton(f, {"a": jnp.zeros(4), "b": 0.0}, T).x

@@ -105,7 +105,7 @@ def check(sparse, dense, theta, direction):
     assert differ(got, wanted) < 1e-12
 
 
-@pytest.mark.fast_cases(r"ffi-f")
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRIANGULAR)
 def test_triangular_solve(backend, name):
     check(*TRIANGULAR[name], jnp.array([-142.0, 342.0]), jnp.array([1.0, 2.0]))
@@ -130,7 +130,7 @@ def test_cholesky_and_partial_inverse(backend):
     np.testing.assert_allclose(F.partial_inverse(), inverse[pattern.indices, column], atol=1e-13)
 
 
-@pytest.mark.fast_cases(r"ffi")
+@pytest.mark.slow
 def test_log_determinant(backend):
     B = make_matrix(15)
     pattern, values, dense = scj.analyze(B), jnp.asarray(scj.analyze(B).values(B)), B.toarray()

@@ -35,7 +35,10 @@ def expected(name):
     return dense.derivatives(lambda a: dense.measure(dense.FUNCTIONS[name](a)), *POINT)
 
 
-@pytest.mark.fast_cases(r".*-FAST_COMPILE")
+@pytest.mark.fast_cases(
+    r"(solve|partial_inverse|marginal_variances|solve_triangular|quad_form|gmrf_logp)-JAX",
+    r"(logdet|solve vector|draw|unpermuted|matvec)-FAST_COMPILE",
+)
 @pytest.mark.parametrize("mode", [PYTHON, "JAX"])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_to_the_third_order(name, mode):
@@ -120,6 +123,7 @@ def test_hessian(mode):
     assert differ(H @ CHANGE, product) < 1e-11
 
 
+@pytest.mark.slow
 def test_single_precision():
     x = pt.fvector("x")
     wanted = run([a], pytensor.grad(FUNCTIONS["logdet"](a), a), [VALUES], PYTHON)

@@ -15,6 +15,7 @@ BAD = [-VALUES, np.full_like(VALUES, np.nan), np.zeros_like(VALUES)]
 NEED_POSITIVE = [name for name in FUNCTIONS if name not in ("matvec", "quad_form")]
 
 
+@pytest.mark.fast_cases(r".*(FAST_COMPILE|JAX).*")
 @pytest.mark.parametrize("mode", MODES)
 def test_nan_and_no_exception(mode):
     names = NEED_POSITIVE if mode in ("FAST_COMPILE", "JAX") else ["gmrf_logp", "draw"]
@@ -28,6 +29,7 @@ def test_nan_and_no_exception(mode):
     assert all(np.isfinite(x).all() for x in function(VALUES))
 
 
+@pytest.mark.fast_cases(r".*(FAST_COMPILE|JAX).*")
 @pytest.mark.parametrize("mode", ["FAST_COMPILE", "NUMBA", "JAX"])
 def test_the_failing_matrix_of_a_batch_only(mode):
     f = scpt.logdet(matrix(a))
@@ -38,6 +40,7 @@ def test_the_failing_matrix_of_a_batch_only(mode):
     np.testing.assert_array_equal(np.isnan(gradient).any(1), [False, True])
 
 
+@pytest.mark.fast_cases(r".*(FAST_COMPILE|JAX).*")
 @pytest.mark.parametrize("mode", MODES)
 def test_layout_and_flags_of_operands(mode):
     """Read-only and strided operands, of other types that can be cast."""
@@ -53,6 +56,7 @@ def test_layout_and_flags_of_operands(mode):
     np.testing.assert_allclose(f(reversed_, B[::-1][::-1]), wanted, rtol=1e-14)
 
 
+@pytest.mark.fast_cases(r".*(FAST_COMPILE|JAX).*")
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("length", [0, 3, len(VALUES) + 1])
 def test_wrong_lengths(mode, length):
@@ -61,6 +65,7 @@ def test_wrong_lengths(mode, length):
         f(np.ones(length))
 
 
+@pytest.mark.fast_cases(r".*(FAST_COMPILE|JAX).*")
 @pytest.mark.parametrize("mode", MODES)
 def test_wrong_right_hand_sides(mode):
     b = pt.dmatrix("b")
@@ -78,6 +83,7 @@ def test_wrong_types():
         f("values")
 
 
+@pytest.mark.fast_cases(r".*(FAST_COMPILE|JAX).*")
 @pytest.mark.parametrize("mode", MODES)
 def test_empty_matrix(mode):
     S = sc.analyze(sp.csc_array((0, 0)))

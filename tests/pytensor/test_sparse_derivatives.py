@@ -77,7 +77,7 @@ FUNCTIONS = {
 
 
 @pytest.mark.fast_cases(
-    r"(banded|arrow|wide)-auto-None|(loop|nothing|constant)-forward-1|tall-bidirectional-None|(scalar|matrix)-reverse-None"
+    r"banded-auto-None|(loop|nothing|constant)-forward-1|arrow-bidirectional-None|scalar-reverse-None"
 )
 @pytest.mark.parametrize("chunk_size", [None, 1, 3])
 @pytest.mark.parametrize("mode", MODES)

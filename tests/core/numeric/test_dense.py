@@ -36,7 +36,7 @@ def assert_factors(A, order="natural"):
         np.testing.assert_allclose(F.solve(b), inverse @ b, atol=scale * n)
 
 
-@pytest.mark.fast_cases(r".*float64|.*complex64")
+@pytest.mark.fast_cases(r".*float64")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     "orders", [range(1, 21), range(21, 41), [41, 48, 63, 64, 65, 71], [96, 127, 129, 200]]
@@ -47,7 +47,7 @@ def test_dense_matrices_of_every_order(instruction_set, dtype, orders):
         assert_factors(dense_spd(rng, n, dtype))
 
 
-@pytest.mark.fast_cases(r".*-(1|3|8|17)-(float32|complex128)")
+@pytest.mark.fast_cases(r".*-(3|8|17)-complex128|.*-(1|4|9)-float32")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("nc", [1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17, 24, 31])
 def test_panels_of_every_width_and_height(instruction_set, dtype, nc):
@@ -152,7 +152,7 @@ def subtracted(A, B, C, op, lower=False):
     return target
 
 
-@pytest.mark.fast_cases(r".*(float64|complex64)")
+@pytest.mark.fast_cases(r".*-1-float64|.*-2-complex64")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("op", [0, 1, 2])
 @pytest.mark.parametrize(("m", "n", "k"), PRODUCTS)
@@ -167,7 +167,7 @@ def test_products(instruction_set, dtype, op, m, n, k):
     assert np.array_equal(np.tril(lower), np.tril(whole))
 
 
-@pytest.mark.fast_cases(r".*-[01]-(float64|complex64)")
+@pytest.mark.fast_cases(r"(?!.*601).*-[01]-float64")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("op", [0, 1, 2])
 @pytest.mark.parametrize(("m", "n", "k"), PRODUCTS)
