@@ -278,7 +278,7 @@ def csc_triangle_outer(layout, sets, w, x, *, shape, lower=False):
     return sampled_product(sets, i, left, j, right)
 
 
-def with_members(apply):
+def with_csc_triangle(apply):
     """A product or a solve with a triangle that is no factor, or with its transpose."""
 
     def rule(layout, sets, t, x, *, shape, lower=False):
@@ -385,7 +385,7 @@ RULES = {
     "promoted_solve": promoted_solve,
     "promoted_partial_inverse": component_wise("a", "a"),
     "promoted_sandwich": component_wise("aa", "a"),
-    "csc_triangle_solve": with_members(solve_triangle),
-    "csc_triangle_product": with_members(times_triangle),
+    "csc_triangle_solve": with_csc_triangle(solve_triangle),
+    "csc_triangle_product": with_csc_triangle(times_triangle),
     "csc_triangle_outer": csc_triangle_outer,
 }
