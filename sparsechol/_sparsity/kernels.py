@@ -282,7 +282,7 @@ def csc_triangle_outer(layout, sets, w, x, *, shape, lower=False):
     return sampled_product(sets, i, left, j, right)
 
 
-def with_plain(apply):
+def with_csc_triangle(apply):
     """Return the rule of a product or a solve with a plain triangle or its transpose."""
 
     def rule(layout, sets, t, x, *, shape, lower=False):
@@ -389,7 +389,7 @@ RULES = {
     "promoted_solve": promoted_solve,
     "promoted_partial_inverse": component_wise("a", "a"),
     "promoted_sandwich": component_wise("aa", "a"),
-    "csc_triangle_solve": with_plain(solve_triangle),
-    "csc_triangle_product": with_plain(times_triangle),
+    "csc_triangle_solve": with_csc_triangle(solve_triangle),
+    "csc_triangle_product": with_csc_triangle(times_triangle),
     "csc_triangle_outer": csc_triangle_outer,
 }

@@ -1,4 +1,5 @@
 """Numeric kernels: pure functions of an analyzed pattern and flat arrays, without the GIL.
 
-A file for each sweep over the fronts; `operations` is the table by which all faces call them.
+A file for each sweep over the fronts, all driven by `sweep`; `operations` is the table by which all
+faces call them.
 """

@@ -398,6 +398,7 @@ down_tasks[DOUBLE_COMPLEX] = <task_function>descend[doublecomplex]
 
 
 cdef SweepJob job_of(const Pattern *p, Kind what, int kind) noexcept nogil:
+    """A job without arrays yet."""
     cdef bint up = what == TANGENT or what == OUTER
     cdef SweepJob job = sweep_job(p, down_tasks, kind)
     if up:

@@ -587,7 +587,7 @@ cdef void apply_typed(const Work *w, Py_ssize_t k, const scalar *tag) noexcept n
 
 
 cdef enum:
-    PROMOTED_ARRAYS = 8             # most arrays in double precision at once
+    PROMOTED_ARRAYS = 8         # most arrays in double precision at once
 
 
 cdef struct Promotion:
@@ -595,48 +595,48 @@ cdef struct Promotion:
     int kind
     Py_ssize_t lead
     int64_t *dims
-    char *arrays[PROMOTED_ARRAYS]
+    char *data[PROMOTED_ARRAYS]
     int count
 
 
 cdef const char *promoted(const Work *w) noexcept nogil:
-    cdef Promotion wide
+    cdef Promotion arrays
     cdef const char *error
     cdef int k
-    memset(&wide, 0, sizeof(wide))
+    memset(&arrays, 0, sizeof(arrays))
     if w.kind != FLOAT and w.kind != FLOAT_COMPLEX:
         return "values in single precision are needed"
-    wide.kind = DOUBLE if w.kind == FLOAT else DOUBLE_COMPLEX
-    wide.lead = w.call.result.rank - core_rank(signature_of(w)[0])
-    wide.dims = <int64_t *>malloc(sizeof(int64_t) * PROMOTED_ARRAYS * (wide.lead + 2))
-    error = run_promoted(w, &wide) if wide.dims != NULL else no_memory
-    for k in range(wide.count):
-        free(wide.arrays[k])
-    free(wide.dims)
+    arrays.kind = DOUBLE if w.kind == FLOAT else DOUBLE_COMPLEX
+    arrays.lead = w.call.result.rank - core_rank(signature_of(w)[0])
+    arrays.dims = <int64_t *>malloc(sizeof(int64_t) * PROMOTED_ARRAYS * (arrays.lead + 2))
+    error = run_promoted(w, &arrays) if arrays.dims != NULL else no_memory
+    for k in range(arrays.count):
+        free(arrays.data[k])
+    free(arrays.dims)
     return error
 
 
-cdef Operand array_like(const Work *w, Promotion *wide, char letter,
+cdef Operand array_like(const Work *w, Promotion *arrays, char letter,
                         const Operand *other) noexcept nogil:
     """A new array with the dimensions of a batch of another; its data NULL without memory."""
     cdef Operand o
-    cdef int64_t *dims = wide.dims + wide.count * (wide.lead + 2)
+    cdef int64_t *dims = arrays.dims + arrays.count * (arrays.lead + 2)
     cdef Py_ssize_t i, length = 1
-    o.kind = DOUBLE if is_real(letter) else wide.kind
-    o.rank = wide.lead + core_rank(letter)
+    o.kind = DOUBLE if is_real(letter) else arrays.kind
+    o.rank = arrays.lead + core_rank(letter)
     o.dims = dims
-    for i in range(wide.lead):
+    for i in range(arrays.lead):
         dims[i] = other.dims[i]
     if core_rank(letter) > 0:
-        dims[wide.lead] = length_of(w.view, letter)
+        dims[arrays.lead] = length_of(w.view, letter)
     if letter == c"x":
-        dims[wide.lead + 1] = w.columns
+        dims[arrays.lead + 1] = w.columns
     for i in range(o.rank):
         length *= dims[i]
     o.data = <char *>malloc(size_of(o.kind) * length + 1)
     prefer_large_pages(o.data, size_of(o.kind) * length)
-    wide.arrays[wide.count] = o.data
-    wide.count += 1
+    arrays.data[arrays.count] = o.data
+    arrays.count += 1
     return o
 
 
@@ -648,22 +648,22 @@ cdef inline Py_ssize_t reals_of(const Operand *o) noexcept nogil:
     return length
 
 
-cdef void widen(const Operand *narrow, const Operand *wide) noexcept nogil:
+cdef void promote(const Operand *operand, const Operand *result) noexcept nogil:
     cdef Py_ssize_t i
-    for i in range(reals_of(narrow)):
-        (<double *>wide.data)[i] = (<const float *>narrow.data)[i]
+    for i in range(reals_of(operand)):
+        (<double *>result.data)[i] = (<const float *>operand.data)[i]
 
 
-cdef void narrow(const Operand *wide, const Operand *result) noexcept nogil:
+cdef void demote(const Operand *operand, const Operand *result) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(reals_of(result)):
-        (<float *>result.data)[i] = <float>(<const double *>wide.data)[i]
+        (<float *>result.data)[i] = <float>(<const double *>operand.data)[i]
 
 
 cdef const char *perform_promoted(const Work *w, int operation, int count, const Operand *a,
                                   const Operand *b, const Operand *c,
                                   const Operand *result) noexcept nogil:
-    """One operation among wide arrays."""
+    """One operation among arrays in double precision."""
     cdef Call call = w.call[0]
     call.operation = operation
     call.operands = count
@@ -676,53 +676,53 @@ cdef const char *perform_promoted(const Work *w, int operation, int count, const
     return perform(w.view, &call)
 
 
-cdef const char *run_promoted(const Work *w, Promotion *wide) noexcept nogil:
+cdef const char *run_promoted(const Work *w, Promotion *arrays) noexcept nogil:
     cdef int operation = w.call.operation
     cdef const Operand *first = &w.call.operand[0]
     cdef const Operand *second = &w.call.operand[1]
     cdef char letter = signature_of(w)[0]
-    cdef Operand a = array_like(w, wide, c"a", first)
+    cdef Operand a = array_like(w, arrays, c"a", first)
     cdef Operand panels, s, x, out
     cdef const char *error
     if a.data == NULL:
         return no_memory
-    widen(first, &a)
-    panels = array_like(w, wide, c"l", first)
+    promote(first, &a)
+    panels = array_like(w, arrays, c"l", first)
     error = perform_promoted(w, CHOLESKY, 1, &a, &a, &a, &panels)
     if error != NULL:
         return error
-    out = array_like(w, wide, letter, &w.call.result)
+    out = array_like(w, arrays, letter, &w.call.result)
     if operation == PROMOTED_LOGDET:
         error = perform_promoted(w, LOGDET, 1, &panels, &panels, &panels, &out)
     elif operation == PROMOTED_SOLVE:
-        x = array_like(w, wide, c"x", second)
+        x = array_like(w, arrays, c"x", second)
         if x.data == NULL:
             return no_memory
-        widen(second, &x)
+        promote(second, &x)
         error = perform_promoted(w, SOLVE, 2, &panels, &x, &x, &out)
     else:
-        s = array_like(w, wide, c"l", first)
+        s = array_like(w, arrays, c"l", first)
         error = perform_promoted(w, PARTIAL_INVERSE, 1, &panels, &panels, &panels, &s)
         if error == NULL and operation == PROMOTED_PARTIAL_INVERSE:
             error = perform_promoted(w, GATHER, 1, &s, &s, &s, &out)
         elif error == NULL:
-            error = promoted_sandwich(w, wide, &panels, &s, &out)
+            error = promoted_sandwich(w, arrays, &panels, &s, &out)
     if error == NULL:
-        narrow(&out, &w.call.result)
+        demote(&out, &w.call.result)
     return error
 
 
-cdef const char *promoted_sandwich(const Work *w, Promotion *wide, const Operand *factor_,
-                               const Operand *s, const Operand *out) noexcept nogil:
+cdef const char *promoted_sandwich(const Work *w, Promotion *arrays, const Operand *factor_,
+                                   const Operand *s, const Operand *out) noexcept nogil:
     """A^-1 M A^-1 from the factor and the partial inverse."""
     cdef const Operand *result = &w.call.result
-    cdef Operand m = array_like(w, wide, c"a", &w.call.operand[1])
-    cdef Operand x = array_like(w, wide, c"l", result)
-    cdef Operand h = array_like(w, wide, c"l", result)
+    cdef Operand m = array_like(w, arrays, c"a", &w.call.operand[1])
+    cdef Operand x = array_like(w, arrays, c"l", result)
+    cdef Operand h = array_like(w, arrays, c"l", result)
     cdef const char *error
     if m.data == NULL:
         return no_memory
-    widen(&w.call.operand[1], &m)
+    promote(&w.call.operand[1], &m)
     error = perform_promoted(w, TANGENT, 2, factor_, &m, &m, &x)
     if error == NULL:
         error = perform_promoted(w, SANDWICH, 3, factor_, s, &x, &h)

@@ -123,6 +123,7 @@ tasks[DOUBLE_COMPLEX] = <task_function>invert_task[doublecomplex]
 
 
 cdef SweepJob job_of(const Pattern *p, int kind) noexcept nogil:
+    """A job without arrays yet."""
     cdef SweepJob job = sweep_job(p, tasks, kind)
     job.spare = 2 * <Py_ssize_t>PANEL * p.tallest      # t and h of `invert_block`
     return job

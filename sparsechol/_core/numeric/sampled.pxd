@@ -18,5 +18,5 @@ cdef void multiply_triangle(Py_ssize_t n, const int64_t *indptr, const int64_t *
                             const scalar *values, bint adjoint, const scalar *x, Py_ssize_t k,
                             scalar *out) noexcept nogil
 cdef void sample_triangle(Py_ssize_t n, const int64_t *indptr, const int64_t *indices,
-                       const scalar *x, const scalar *y, Py_ssize_t k,
-                       scalar *out) noexcept nogil
+                          const scalar *x, const scalar *y, Py_ssize_t k,
+                          scalar *out) noexcept nogil

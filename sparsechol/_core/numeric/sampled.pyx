@@ -141,8 +141,8 @@ cdef void multiply_triangle(Py_ssize_t n, const int64_t *indptr, const int64_t *
 
 
 cdef void sample_triangle(Py_ssize_t n, const int64_t *indptr, const int64_t *indices,
-                       const scalar *x, const scalar *y, Py_ssize_t k,
-                       scalar *out) noexcept nogil:
+                          const scalar *x, const scalar *y, Py_ssize_t k,
+                          scalar *out) noexcept nogil:
     """out <- the entries of X Y^H where such a matrix has some."""
     cdef Py_ssize_t i, j, c
     cdef int64_t q

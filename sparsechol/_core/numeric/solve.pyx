@@ -121,7 +121,7 @@ cdef inline void forward_front(const Pattern *p, int32_t s, const scalar *l, sca
 
 
 cdef inline void forward_subtree(const Pattern *p, int32_t root, const scalar *l, scalar *x, int k,
-                                scalar *sums, const uint8_t *reached) noexcept nogil:
+                                 scalar *sums, const uint8_t *reached) noexcept nogil:
     cdef int32_t s
     cdef Py_ssize_t at
     for s in range(p.begin[root], root + 1):

@@ -94,7 +94,7 @@ def permuted_triangle(const int64_t[::1] indptr, const int32_t[::1] indices,
 
 
 def neighbors(const int64_t[::1] starts, const int32_t[::1] members,
-               const int32_t[::1] order, const int32_t[::1] inverse):
+              const int32_t[::1] order, const int32_t[::1] inverse):
     """Places of the neighbors of each vertex in an order, those up to it first.
 
     Returns

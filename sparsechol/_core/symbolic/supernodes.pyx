@@ -193,7 +193,7 @@ cdef inline void merge(int32_t c, int32_t p, int32_t[::1] into, double[::1] colu
 
 
 def simplicial_subtrees(const int32_t[::1] first, const int32_t[::1] into, const int32_t[::1] above,
-                 const int64_t[::1] count):
+                        const int64_t[::1] count):
     """Subtrees that are predicted to be faster column by column than as fronts.
 
     Where two large ones meet they stay apart, for two threads.

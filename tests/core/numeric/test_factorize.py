@@ -106,3 +106,18 @@ def test_failing_pivot_is_reported_by_its_original_row(system):
     failed, _, value = factor(structure, packed, flat, work)
     assert failed == row
     assert value <= -3
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_failure_leaves_the_other_matrices_of_a_batch_alone(system, threads):
+    A, S, structure, packed = system
+    batch = np.stack([packed, packed, 2 * packed])
+    batch[1, S.indptr[17]] = -3
+    flat = np.full((3, structure.size), np.nan, A.dtype)
+    work = np.full(workspace(structure, 3, threads), np.nan, A.dtype)
+    failed, _, _ = factorize(structure, batch, flat, work, threads)
+    np.testing.assert_array_equal(failed, [-1, 17, -1])
+    for k in (0, 2):
+        single, own = arrays(structure, A.dtype)
+        factor(structure, batch[k].copy(), single, own)
+        np.testing.assert_array_equal(flat[k], single)

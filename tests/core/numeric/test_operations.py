@@ -147,7 +147,7 @@ def test_double_precision_is_for_single_precision():
         perform("promoted_logdet", [S.values(A)], np.zeros(()))
 
 
-def test_equal_patterns_share_a_frame():
+def test_equal_patterns_share_a_handle():
     own = np.roll(np.arange(37), 11)  # no other test's pattern, which might be alive
     first, second = sc.analyze(np.eye(37), ordering=own), sc.analyze(np.eye(37), ordering=own)
     assert first is not second

@@ -94,7 +94,7 @@ def test_supernodal_order_is_an_equivalent_postorder_with_chained_supernodes(B, 
         # all columns but the last have their parent inside.
         for j in range(begin, end - 1):
             assert parent[j] < end
-    # Fronts and regions are in postorder: subtrees are contiguous.
+    # Fronts and simplicial subtrees are in postorder: subtrees are contiguous.
     ns = len(boundaries) - 1
     above = [supernode[parent[e - 1]] if parent[e - 1] >= 0 else -1 for e in boundaries[1:]]
     lowest = list(range(ns))
