@@ -21,6 +21,7 @@ P, a = SYSTEM.P, SYSTEM.a
 # ---- matrices ----
 
 
+@pytest.mark.fast_cases(r"complex64")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64, np.complex128])
 def test_products_and_dense(dtype):
     system = System(dtype)
@@ -323,6 +324,7 @@ def test_batches_want_vmap():
 # ---- factors ----
 
 
+@pytest.mark.fast_cases(r"float64")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64, np.complex128])
 def test_factor_like_that_of_numpy(dtype):
     system = System(dtype, n=30)
@@ -370,7 +372,7 @@ def test_gradients_go_through_the_values_of_a_factor():
     np.testing.assert_array_equal(jax.tree.leaves(G)[1], 0)
 
 
-@pytest.mark.fast_cases(r"ffi-1")
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [0, 1])
 def test_tiny(backend, n):
     tiny = scj.analyze(4 * np.eye(n))

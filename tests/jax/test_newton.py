@@ -197,6 +197,7 @@ def test_gradient_and_curvature():
     np.testing.assert_allclose(curvature, differences(gradient, THETA, 1e-3), rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_where_there_is_no_mode():
     for found in (
         scj.laplace(lambda x, t: jnp.sum(t * x), jnp.zeros(3), 1.0),

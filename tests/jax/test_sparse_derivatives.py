@@ -43,7 +43,7 @@ def close(A, B):
 # ---- evaluation ----
 
 
-@pytest.mark.fast_cases(r"arrow-.*")
+@pytest.mark.fast_cases(r"arrow-bidirectional")
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("f", [bratu, arrow])
 def test_modes(f, mode):
@@ -67,7 +67,7 @@ def test_auto_takes_the_cheapest():
     close(J(x).toarray(), jax.jacobian(arrow)(x))
 
 
-@pytest.mark.fast_cases(r"csc|bcsr|coo")
+@pytest.mark.fast_cases(r"csr|bcsr")
 @pytest.mark.parametrize("format", ["csc", "csr", "coo", "bcoo", "bcsr", "dense"])
 def test_formats(format):
     x = point(25)
@@ -115,6 +115,7 @@ def test_transformations():
         close(second(x), jax.hessian(lambda y, e=entries: jnp.sum(e(y) ** 3))(x))
 
 
+@pytest.mark.slow
 def test_it_can_be_an_argument_of_a_compiled_function():
     x = point(16)
     J = scj.sparse_jacobian(bratu, x)
@@ -151,6 +152,7 @@ def test_single_precision():
     np.testing.assert_allclose(J(x).toarray(), jax.jacobian(bratu)(x), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_pytrees_and_other_arguments():
     def f(p, k, scale):
         return {"y": p["a"][::2] * scale * p["b"], "z": (p["b"] ** k).sum(), "w": scale**2}
@@ -213,6 +215,7 @@ def test_nan_stays_in_its_row():
 # ---- what the user knows ----
 
 
+@pytest.mark.fast_cases(r"auto")
 @pytest.mark.parametrize("mode", ["auto", *MODES])
 def test_given_patterns(mode):
     x = point(20)
@@ -334,6 +337,7 @@ def test_chain_of_hessian_and_factorization():
     assert H.pattern is H.pattern
 
 
+@pytest.mark.slow
 def test_arrow_hessian_has_two_colors():
     f = lambda x: jnp.sum(x[0] * x[1:] ** 2) + x[0] ** 2  # noqa: E731
     x = point(40)
@@ -342,6 +346,7 @@ def test_arrow_hessian_has_two_colors():
     close(H(x).toarray(), jax.hessian(f)(x))
 
 
+@pytest.mark.slow
 def test_a_missing_diagonal_is_zero_when_packed():
     f = lambda x: jnp.sum(x[:-1] * x[1:])  # noqa: E731
     x = point(5)
@@ -350,6 +355,7 @@ def test_a_missing_diagonal_is_zero_when_packed():
     close(packed.toarray(), np.tril(jax.hessian(f)(x)))
 
 
+@pytest.mark.slow
 def test_hessian_over_several_arguments():
     f = lambda a, b: jnp.sum(a**2 * b)  # noqa: E731
     a, b = point(4), point(4, 1)

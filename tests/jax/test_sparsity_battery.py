@@ -34,9 +34,8 @@ def patterns(name, f):
 
 
 @pytest.mark.fast_cases(
-    r"algebra: (our .*|solve)|control: (cond|scan|while)|elements: (arctan2|clip|where)",
-    r"indices: (add twice|take rows|set by value)|moves: (concatenate|pad|reshape)",
-    r"products: (bcoo|dense|einsum)|sums: (cumsum|logsumexp|sort)|windows: conv.*",
+    r"algebra: our .*|control: (cond|scan)|elements: clip|indices: set by value|moves: pad",
+    r"products: (bcoo|dense)|sums: (cumsum|sort)",
 )
 @pytest.mark.parametrize("name", BATTERY)
 def test_nothing_is_missed(name):
@@ -56,7 +55,7 @@ def test_nothing_is_missed(name):
         np.testing.assert_allclose(sparse(x).toarray(), A, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.fast_cases(r"our .*|rosenbrock|poisson|pairs")
+@pytest.mark.fast_cases(r"our .*|rosenbrock")
 @pytest.mark.parametrize("name", HESSIANS)
 def test_hessians(name):
     f, count = HESSIANS[name]

@@ -96,7 +96,7 @@ def test_pushforward(name):
         assert differ(got[2 * k], (u - d) / (2 * h)) < 1e-6
 
 
-@pytest.mark.fast_cases(r"FAST_COMPILE|JAX")
+@pytest.mark.fast_cases(r"FAST_COMPILE")
 @pytest.mark.parametrize("mode", ["FAST_COMPILE", "NUMBA", "JAX"])
 def test_batches(mode):
     """vectorize_graph, before and after the gradient is taken."""
