@@ -64,7 +64,9 @@ class SymbolicFactor(PackedPattern):
         The ordering that was chosen, why, and the counts of those tried.
     """
 
-    def __init__(self, indptr, indices, perm, order, first, region, below, nnz, flops, ordering):
+    def __init__(
+        self, indptr, indices, perm, order, first, simplicial_root, below, nnz, flops, ordering
+    ):
         self.indptr: np.ndarray = _frozen(indptr)
         self.indices: np.ndarray = _frozen(indices)
         self.perm: np.ndarray = _frozen(perm)
@@ -75,7 +77,7 @@ class SymbolicFactor(PackedPattern):
         # position in `perm` of each row of that order.
         self._order = _frozen(order)
         self._first = _frozen(first)
-        self._region = _frozen(region)
+        self._region = _frozen(simplicial_root)
         self._below = _frozen(below)
         self._post = _frozen(inverse_permutation(perm)[order])
         self._structure = Structure(
@@ -333,7 +335,7 @@ def analyze_for(
 def analyze_pattern(indptr, indices, method, reuse, threads) -> SymbolicFactor:
     """Analyze a sorted lower pattern by column with the whole diagonal."""
     tree, ordering = find_ordering(indptr, indices, method, reuse, threads)
-    places, first, region, below = supernodal_order(tree)
+    places, first, simplicial_root, below = supernodal_order(tree)
     if ordering.method == "natural":
         perm = np.arange(places.shape[0], dtype=np.int32)
     elif ordering.method == "given":
@@ -341,7 +343,7 @@ def analyze_pattern(indptr, indices, method, reuse, threads) -> SymbolicFactor:
     else:
         perm = places
     return SymbolicFactor(
-        indptr, indices, perm, places, first, region, below, tree.nnz, tree.flops, ordering
+        indptr, indices, perm, places, first, simplicial_root, below, tree.nnz, tree.flops, ordering
     )
 
 
