@@ -53,7 +53,7 @@ one parameter t of ``A = t I + R``:
 -0.88563
 """
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -61,6 +61,7 @@ from scipy.sparse import csc_array, issparse
 
 from ._scipy import sweeps as _sweeps
 from ._scipy.sweeps import Sweeps
+from ._typing import Entries, MatrixLike, Trans
 
 if TYPE_CHECKING:
     from ._scipy.cholesky_batch import CholeskyBatch
@@ -68,7 +69,6 @@ if TYPE_CHECKING:
     from ._scipy.symbolic_factor import SymbolicFactor
 
 Factor: TypeAlias = "CholeskyFactor | CholeskyBatch"
-Entries: TypeAlias = Literal["matrix", "factor"]
 
 __all__ = [
     "diag_inverse_jvp",
@@ -161,7 +161,11 @@ def sampled_outer(pattern: "SymbolicFactor", x: ArrayLike, y: ArrayLike) -> np.n
 # ---- log-determinant ----
 
 
-def logdet_jvp(F: Factor, dA: Any, *, threads: int | None = None) -> float | np.ndarray:
+@overload
+def logdet_jvp(F: "CholeskyFactor", dA: MatrixLike, *, threads: int | None = None) -> float: ...
+@overload
+def logdet_jvp(F: "CholeskyBatch", dA: MatrixLike, *, threads: int | None = None) -> np.ndarray: ...
+def logdet_jvp(F: Factor, dA: MatrixLike, *, threads: int | None = None) -> float | np.ndarray:
     """Compute the change of ``log det A``: ``trace(A^-1 dA)``.
 
     Parameters
@@ -218,7 +222,7 @@ def logdet_grad(F: Factor, *, threads: int | None = None) -> np.ndarray:
     return F._result(sweeps.to_pattern(F._inverse(threads), 1, 2))
 
 
-def logdet_hvp(F: Factor, dA: Any, *, threads: int | None = None) -> np.ndarray:
+def logdet_hvp(F: Factor, dA: MatrixLike, *, threads: int | None = None) -> np.ndarray:
     """Compute the change of `logdet_grad`, the product of the Hessian of ``log det A`` and dA.
 
     The change is ``-A^-1 dA A^-1`` on the pattern, doubled below the diagonal.
@@ -248,7 +252,7 @@ def logdet_hvp(F: Factor, dA: Any, *, threads: int | None = None) -> np.ndarray:
 # ---- the factor ----
 
 
-def factor_jvp(F: "CholeskyFactor", dA: Any, *, threads: int | None = None) -> csc_array:
+def factor_jvp(F: "CholeskyFactor", dA: MatrixLike, *, threads: int | None = None) -> csc_array:
     """Compute the change of L, ``L Phi(L^-1 dA L^-H)``.
 
     Phi takes the lower triangle and halves its diagonal.
@@ -280,7 +284,7 @@ def factor_jvp(F: "CholeskyFactor", dA: Any, *, threads: int | None = None) -> c
     return F._factor_matrix(sweeps.tangent(sweeps.changes(dA))[0])
 
 
-def factor_vjp(F: "CholeskyFactor", L_bar: Any, *, threads: int | None = None) -> np.ndarray:
+def factor_vjp(F: "CholeskyFactor", L_bar: MatrixLike, *, threads: int | None = None) -> np.ndarray:
     """Compute the gradient in the stored values of A from the gradient in the entries of L.
 
     Parameters
@@ -321,7 +325,7 @@ def solve_jvp(
     F: Factor,
     x: ArrayLike,
     *,
-    dA: Any = None,
+    dA: MatrixLike | None = None,
     db: ArrayLike | None = None,
     threads: int | None = None,
 ) -> np.ndarray:
@@ -397,9 +401,9 @@ def solve_triangular_jvp(
     F: Factor,
     x: ArrayLike,
     *,
-    dA: Any = None,
+    dA: MatrixLike | None = None,
     db: ArrayLike | None = None,
-    trans: Literal["N", "T", "C", 0, 1, 2] = "N",
+    trans: Trans = "N",
     permute: bool = True,
     threads: int | None = None,
 ) -> np.ndarray:
@@ -446,7 +450,7 @@ def solve_triangular_vjp(
     x: ArrayLike,
     x_bar: ArrayLike,
     *,
-    trans: Literal["N", "T", "C", 0, 1, 2] = "N",
+    trans: Trans = "N",
     permute: bool = True,
     threads: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -489,6 +493,12 @@ def solve_triangular_vjp(
     return F._result(A_bar), triangle.turned(w).reshape(shape)
 
 
+@overload
+def quadratic_form(F: "CholeskyFactor", b: ArrayLike, *, threads: int | None = None) -> float: ...
+@overload
+def quadratic_form(
+    F: "CholeskyBatch", b: ArrayLike, *, threads: int | None = None
+) -> np.ndarray: ...
 def quadratic_form(F: Factor, b: ArrayLike, *, threads: int | None = None) -> Any:
     """Compute ``b^H A^-1 b``, summed over the columns of b.
 
@@ -514,8 +524,24 @@ def quadratic_form(F: Factor, b: ArrayLike, *, threads: int | None = None) -> An
     return F._scalars(_sweeps.dot(b, sweeps.solve(b.copy())))
 
 
+@overload
 def quadratic_form_jvp(
-    F: Factor, x: ArrayLike, *, dA: Any = None, db: ArrayLike | None = None
+    F: "CholeskyFactor",
+    x: ArrayLike,
+    *,
+    dA: MatrixLike | None = None,
+    db: ArrayLike | None = None,
+) -> float: ...
+@overload
+def quadratic_form_jvp(
+    F: "CholeskyBatch",
+    x: ArrayLike,
+    *,
+    dA: MatrixLike | None = None,
+    db: ArrayLike | None = None,
+) -> np.ndarray: ...
+def quadratic_form_jvp(
+    F: Factor, x: ArrayLike, *, dA: MatrixLike | None = None, db: ArrayLike | None = None
 ) -> Any:
     """Compute the change of `quadratic_form`, ``2 Re(x^H db) - x^H dA x`` with ``x = F.solve(b)``.
 
@@ -583,8 +609,16 @@ def quadratic_form_grad(F: Factor, x: ArrayLike) -> tuple[np.ndarray, np.ndarray
 # ---- entries of the inverse ----
 
 
+@overload
 def partial_inverse_jvp(
-    F: Factor, dA: Any, *, entries: Entries = "matrix", threads: int | None = None
+    F: "CholeskyFactor", dA: MatrixLike, *, entries: Entries = "matrix", threads: int | None = None
+) -> csc_array: ...
+@overload
+def partial_inverse_jvp(
+    F: "CholeskyBatch", dA: MatrixLike, *, entries: Entries = "matrix", threads: int | None = None
+) -> np.ndarray: ...
+def partial_inverse_jvp(
+    F: Factor, dA: MatrixLike, *, entries: Entries = "matrix", threads: int | None = None
 ) -> Any:
     """Compute the change of the partial inverse: ``-A^-1 dA A^-1`` on the pattern.
 
@@ -615,13 +649,13 @@ def partial_inverse_jvp(
     _check_entries(F, entries)
     H = sweeps.sandwich(sweeps.changes(dA))
     if entries == "factor":
-        return F._on_factor(-H[0])
+        return cast("CholeskyFactor", F)._on_factor(-H[0])  # a batch is refused above
     values = sweeps.to_pattern(H, -1, -1)
     return values if F._is_batch else F.pattern._symmetric(values[0])
 
 
 def partial_inverse_vjp(
-    F: Factor, Z_bar: Any, *, entries: Entries = "matrix", threads: int | None = None
+    F: Factor, Z_bar: MatrixLike, *, entries: Entries = "matrix", threads: int | None = None
 ) -> np.ndarray:
     """Compute the gradient in the stored values of A from that in the partial inverse.
 
@@ -654,7 +688,7 @@ def partial_inverse_vjp(
     """
     sweeps = Sweeps(F, threads)
     _check_entries(F, entries)
-    packed = not issparse(Z_bar) and np.ndim(Z_bar) == len(F._user_shape(0))
+    packed = not issparse(Z_bar) and np.ndim(cast("ArrayLike", Z_bar)) == len(F._user_shape(0))
     if packed and entries == "matrix":
         M, stored = _sweeps.weighted(F.pattern, sweeps.changes(Z_bar), 1, 0.5), "values"
     else:
@@ -662,7 +696,7 @@ def partial_inverse_vjp(
     return F._result(sweeps.to_pattern(sweeps.sandwich(M, stored), -1, -2))
 
 
-def diag_inverse_jvp(F: Factor, dA: Any, *, threads: int | None = None) -> np.ndarray:
+def diag_inverse_jvp(F: Factor, dA: MatrixLike, *, threads: int | None = None) -> np.ndarray:
     """Compute the change of the diagonal of ``A^-1``.
 
     Parameters
@@ -713,7 +747,7 @@ def diag_inverse_vjp(F: Factor, v: ArrayLike, *, threads: int | None = None) -> 
     if v.shape != shape:
         raise ValueError(f"the gradient in the diagonal has shape {v.shape}, not {shape}")
     M = np.zeros((F._count, F.pattern.indices.shape[0]), dtype=F.dtype)
-    M[:, F.pattern.indptr[:-1]] = v.real
+    M[:, F.pattern.indptr[:-1]] = np.real(v)
     return F._result(sweeps.to_pattern(sweeps.sandwich(M), -1, -2))
 
 

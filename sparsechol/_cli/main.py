@@ -298,7 +298,7 @@ def solve_step(F: CholeskyFactor, A: csc_array) -> Step:
     b = random_vector(A)
     x, seconds = timed("solve", F.solve, b)
     scale = inf_norm(A) * norm(x, np.inf) + norm(b, np.inf)
-    error = norm(A @ x - b, np.inf) / scale
+    error = float(norm(A @ x - b, np.inf) / scale)
     return Step("solve", seconds, "one right-hand side", "A x = b", error, BACKWARD_LIMIT)
 
 
@@ -336,7 +336,7 @@ def product_check(F: CholeskyFactor, A: csc_array) -> tuple[str, float, float]:
         unpermuted = np.empty_like(v)
         unpermuted[F.perm] = v
         difference = L @ (L.conj().T @ v) - (A @ unpermuted)[F.perm]
-    error = norm(difference, np.inf) / (inf_norm(A) * norm(v, np.inf))
+    error = float(norm(difference, np.inf) / (inf_norm(A) * norm(v, np.inf)))
     return "L L^H v = P A P^T v", error, BACKWARD_LIMIT
 
 

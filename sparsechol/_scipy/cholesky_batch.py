@@ -1,7 +1,5 @@
 """CholeskyBatch: the factors of many matrices of one pattern."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -75,7 +73,7 @@ class CholeskyBatch(FactorBase):
         self._refactorize(packed, threads)
         return self
 
-    def solve(self, b: Any, *, threads: int | None = None) -> np.ndarray:
+    def solve(self, b: ArrayLike, *, threads: int | None = None) -> np.ndarray:
         """Solve ``A_i x_i = b_i`` for every matrix.
 
         Parameters

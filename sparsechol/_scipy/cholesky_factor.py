@@ -3,7 +3,7 @@
 import math
 from itertools import pairwise
 from numbers import Integral
-from typing import Any, Literal
+from typing import cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,6 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from .. import derivatives
 from .._core.numeric import packing, solve
+from .._typing import Entries, MatrixLike, RandomState, SparseLike, Trans
 from .factor_base import RHS_BLOCK, FactorBase
 from .input import as_scipy, dense_rhs, row_numbers, sparse_rhs
 from .packed_values import sorted_csc
@@ -49,7 +50,7 @@ class CholeskyFactor(FactorBase):
         return f"<CholeskyFactor of shape {self.shape}, {self.dtype}: {self.nnz} entries in L>"
 
     def refactorize(
-        self, A: Any, *, lower: bool = True, threads: int | None = None
+        self, A: MatrixLike, *, lower: bool = True, threads: int | None = None
     ) -> "CholeskyFactor":
         """Factor another matrix of the same pattern in place.
 
@@ -87,7 +88,13 @@ class CholeskyFactor(FactorBase):
 
     __copy__ = copy
 
-    def solve(self, b: Any, *, threads: int | None = None) -> Any:
+    @overload
+    def solve(self, b: SparseLike, *, threads: int | None = None) -> csc_array | coo_array: ...
+    @overload
+    def solve(self, b: ArrayLike, *, threads: int | None = None) -> np.ndarray: ...
+    def solve(
+        self, b: MatrixLike, *, threads: int | None = None
+    ) -> np.ndarray | csc_array | coo_array:
         """Solve ``A x = b``.
 
         Parameters
@@ -116,14 +123,32 @@ class CholeskyFactor(FactorBase):
         """
         return self._columnwise(b, self._both_triangles(), threads)
 
+    @overload
     def solve_triangular(
         self,
-        b: Any,
+        b: SparseLike,
         *,
-        trans: Literal["N", "T", "C", 0, 1, 2] = "N",
+        trans: Trans = "N",
         permute: bool = True,
         threads: int | None = None,
-    ) -> Any:
+    ) -> csc_array | coo_array: ...
+    @overload
+    def solve_triangular(
+        self,
+        b: ArrayLike,
+        *,
+        trans: Trans = "N",
+        permute: bool = True,
+        threads: int | None = None,
+    ) -> np.ndarray: ...
+    def solve_triangular(
+        self,
+        b: MatrixLike,
+        *,
+        trans: Trans = "N",
+        permute: bool = True,
+        threads: int | None = None,
+    ) -> np.ndarray | csc_array | coo_array:
         """Solve with the triangular factor, as for sampling and whitening.
 
         Parameters
@@ -181,7 +206,7 @@ class CholeskyFactor(FactorBase):
         return coo_array((x.data, (x.indices,)), shape=(n,)) if b.ndim == 1 else x
 
     def partial_inverse(
-        self, *, entries: Literal["matrix", "factor"] = "matrix", threads: int | None = None
+        self, *, entries: Entries = "matrix", threads: int | None = None
     ) -> csc_array:
         """Compute the entries of ``A^-1`` on the pattern of A, or of L and its transpose.
 
@@ -302,7 +327,7 @@ class CholeskyFactor(FactorBase):
         self,
         size: int | tuple[int, ...] | None = None,
         *,
-        rng: Any = None,
+        rng: RandomState = None,
         threads: int | None = None,
     ) -> np.ndarray:
         """Draw from the normal distribution with mean zero and precision matrix A.
@@ -334,7 +359,13 @@ class CholeskyFactor(FactorBase):
         """
         rng = np.random.default_rng(rng)
         n = self.shape[0]
-        shape = () if size is None else (size,) if isinstance(size, Integral) else tuple(size)
+        shape = (
+            ()
+            if size is None
+            else (size,)
+            if isinstance(size, Integral)
+            else tuple(cast("tuple[int, ...]", size))
+        )
         count = math.prod(shape)
         z = rng.standard_normal((count, n))
         if self.dtype.kind == "c":
@@ -389,7 +420,7 @@ class CholeskyFactor(FactorBase):
             raise np.linalg.LinAlgError("an empty matrix has no condition number")
         values, diagonal = self._checked_values(), self.pattern.indptr[:-1]
         sizes = np.abs(values)
-        sizes[diagonal] = np.abs(values[diagonal].real)  # all that was read of the diagonal
+        sizes[diagonal] = np.abs(np.real(values[diagonal]))  # all that was read of the diagonal
         A = self.pattern._symmetric(sizes)
         norm = float(np.max(A.sum(axis=0)))
         estimate, x = 0.0, np.full(n, 1 / n)

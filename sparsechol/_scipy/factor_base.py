@@ -1,7 +1,7 @@
 """FactorBase: what a factor and a batch of factors have in common. A factor is a batch of one."""
 
 import threading
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar, overload
 
 import numpy as np
 
@@ -9,19 +9,25 @@ from .._core.numeric import factorize as _factorize
 from .._core.numeric import packing, partial_inverse, solve
 from .._core.numeric.solve import NO_REACH, RHS_BLOCK
 from .._core.parallel.threads import thread_count
+from .._typing import Trans
 from .pivots import check_pivots, warn_of_pivots
 
 if TYPE_CHECKING:
+    from .cholesky_batch import CholeskyBatch
+    from .cholesky_factor import CholeskyFactor
     from .symbolic_factor import SymbolicFactor
 
 KEPT = ("pattern", "dtype", "_panels", "_values")
 
 
-class Slogdet(NamedTuple):
+T = TypeVar("T")
+
+
+class Slogdet(NamedTuple, Generic[T]):
     """Sign and logarithm of a determinant, named as by `numpy.linalg.slogdet`."""
 
-    sign: Any
-    logabsdet: Any
+    sign: T
+    logabsdet: T
 
 
 class Substitution(NamedTuple):
@@ -59,7 +65,7 @@ class FactorBase:
     pattern: "SymbolicFactor"
     dtype: np.dtype
     _panels: np.ndarray
-    _values: np.ndarray | None
+    _values: Any  # packed values, or None while there is no valid factor
     _is_batch: ClassVar[bool]
 
     def __init__(self, pattern: "SymbolicFactor", packed: np.ndarray, threads: int | None = None):
@@ -168,7 +174,7 @@ class FactorBase:
         order = self.pattern._order
         return Substitution(True, True, order, order)
 
-    def _one_triangle(self, trans: Literal["N", "T", "C", 0, 1, 2], permute: bool) -> Substitution:
+    def _one_triangle(self, trans: Trans, permute: bool) -> Substitution:
         """Return the system L y = P b, L^T P x = b or L^H P x = b."""
         order, post = self.pattern._order, self.pattern._post
         outside = order if permute else post
@@ -189,7 +195,7 @@ class FactorBase:
         if columns.dtype != self.dtype:
             # A real factor acts on the real and the imaginary part alike.
             k = columns.shape[2]
-            parts = np.concatenate([columns.real, columns.imag], axis=2)
+            parts = np.concatenate([np.real(columns), np.imag(columns)], axis=2)
             parts = self._solve(parts, system, threads, reached)
             columns.real, columns.imag = parts[:, :, :k], parts[:, :, k:]
             return columns
@@ -220,6 +226,10 @@ class FactorBase:
 
     # ---- determinants ----
 
+    @overload
+    def logdet(self: "CholeskyFactor") -> float: ...
+    @overload
+    def logdet(self: "CholeskyBatch") -> np.ndarray: ...
     def logdet(self) -> Any:
         """Compute the logarithm of the determinant of A, in float64.
 
@@ -234,11 +244,19 @@ class FactorBase:
         >>> round(F.logdet(), 12)
         1.791759469228
         """
+        return self._logdet()
+
+    def _logdet(self) -> Any:
+        """Compute a number for each matrix."""
         out = np.empty(self._count)
         solve.logdet(self.pattern._structure, self._valid_panels, out)
         return self._scalars(out)
 
-    def slogdet(self) -> Slogdet:
+    @overload
+    def slogdet(self: "CholeskyFactor") -> Slogdet[float]: ...
+    @overload
+    def slogdet(self: "CholeskyBatch") -> Slogdet[np.ndarray]: ...
+    def slogdet(self) -> Slogdet[Any]:
         """Compute the sign and the logarithm of the determinant, as `numpy.linalg.slogdet` does.
 
         Returns
@@ -255,7 +273,7 @@ class FactorBase:
         >>> sign, round(logabsdet, 12)
         (1.0, 1.791759469228)
         """
-        logabsdet = self.logdet()
+        logabsdet = self._logdet()
         return Slogdet(np.ones_like(logabsdet) if self._is_batch else 1.0, logabsdet)
 
     # ---- entries of the inverse ----

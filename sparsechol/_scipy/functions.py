@@ -1,19 +1,21 @@
 """Functions that analyze, factor and use a matrix in one call."""
 
-from typing import Any
+from typing import overload
 
+import numpy as np
 from numpy.typing import ArrayLike
-from scipy.sparse import csc_array
+from scipy.sparse import coo_array, csc_array
 
+from .._typing import MatrixLike, OrderingLike, SparseLike
 from .cholesky_factor import CholeskyFactor
 from .input import compressed
 from .symbolic_factor import analyze_for
 
 
 def cholesky(
-    A: Any,
+    A: MatrixLike,
     *,
-    ordering: str | ArrayLike = "auto",
+    ordering: OrderingLike = "auto",
     lower: bool = True,
     check_symmetric: bool = False,
     threads: int | None = None,
@@ -84,15 +86,35 @@ def cholesky(
     return CholeskyFactor(pattern, pattern._pack(arrays, lower, finite=True)[None], threads)
 
 
+@overload
 def solve(
-    A: Any,
-    b: Any,
+    A: MatrixLike,
+    b: SparseLike,
     *,
-    ordering: str | ArrayLike = "auto",
+    ordering: OrderingLike = "auto",
     lower: bool = True,
     check_symmetric: bool = False,
     threads: int | None = None,
-) -> Any:
+) -> csc_array | coo_array: ...
+@overload
+def solve(
+    A: MatrixLike,
+    b: ArrayLike,
+    *,
+    ordering: OrderingLike = "auto",
+    lower: bool = True,
+    check_symmetric: bool = False,
+    threads: int | None = None,
+) -> np.ndarray: ...
+def solve(
+    A: MatrixLike,
+    b: MatrixLike,
+    *,
+    ordering: OrderingLike = "auto",
+    lower: bool = True,
+    check_symmetric: bool = False,
+    threads: int | None = None,
+) -> np.ndarray | csc_array | coo_array:
     """Solve ``A x = b`` with a sparse symmetric (Hermitian) positive definite matrix.
 
     Parameters
@@ -123,9 +145,9 @@ def solve(
 
 
 def logdet(
-    A: Any,
+    A: MatrixLike,
     *,
-    ordering: str | ArrayLike = "auto",
+    ordering: OrderingLike = "auto",
     lower: bool = True,
     check_symmetric: bool = False,
     threads: int | None = None,
@@ -159,9 +181,9 @@ def logdet(
 
 
 def partial_inverse(
-    A: Any,
+    A: MatrixLike,
     *,
-    ordering: str | ArrayLike = "auto",
+    ordering: OrderingLike = "auto",
     lower: bool = True,
     check_symmetric: bool = False,
     threads: int | None = None,

@@ -1,7 +1,7 @@
 """Read what a user hands over: check it and bring it to the few forms that the kernels take."""
 
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 from scipy.sparse import bsr_array, coo_array, csc_array, csr_array, issparse
@@ -96,7 +96,7 @@ def _not_finite(A):
     return (minor, major) if A.format == "csc" else (major, minor)
 
 
-def dense_rhs(b, n, dtype, order="C"):
+def dense_rhs(b, n, dtype, order: Literal["C", "F"] = "C"):
     """
     Copy a dense right-hand side to a fresh (n, k) array, and return the shape of the solution.
 
@@ -175,7 +175,12 @@ def _unmasked(array, name):
     return np.asarray(array)
 
 
-def compressed(A, dtype=None, name="A"):
+def sparse_or_dense(x: Any) -> Any:
+    """Return a sparse array as it is, and anything else as an ndarray."""
+    return x if issparse(x) else np.asarray(x)
+
+
+def compressed(A: Any, dtype=None, name="A"):
     """
     Read a matrix in compressed form, checked before SciPy's own code touches it.
 
@@ -204,10 +209,11 @@ def compressed(A, dtype=None, name="A"):
         A = _unmasked(A, name)
         if A.ndim != 2:
             raise ValueError(f"{name} must be a matrix, but its shape is {A.shape}")
+    A = cast("Any", A)
     dtype = scalar_dtype(A.dtype) if dtype is None else np.dtype(dtype)
     if not issparse(A):
         return _from_scipy(csc_array(_cast(A, dtype)))
-    return _READERS[A.format](A, dtype, name)
+    return _READERS[cast("Any", A).format](A, dtype, name)
 
 
 def converted(A, format):

@@ -1,14 +1,15 @@
 """Packed values: the one order in which the values of a symmetric pattern travel everywhere."""
 
 from functools import cached_property
-from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 from scipy.sparse import csc_array
 
 from .._core.numeric.packing import expand, first_nonfinite, pack
 from .._core.symbolic.patterns import symmetric_pattern
 from .._exceptions import PatternMismatchError
+from .._typing import MatrixLike
 from .input import Compressed, compressed, scalar_dtype
 
 
@@ -21,11 +22,17 @@ class PackedPattern:
     indptr, indices : ndarray (int64 and int32)
     """
 
-    shape: tuple[int, int]
     indptr: np.ndarray
     indices: np.ndarray
 
-    def values(self, A: Any, *, lower: bool = True, dtype: Any = None) -> np.ndarray:
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the matrix."""
+        return (self.indptr.shape[0] - 1,) * 2
+
+    def values(
+        self, A: MatrixLike, *, lower: bool = True, dtype: DTypeLike | None = None
+    ) -> np.ndarray:
         """Pack the values of a matrix: its lower triangle by column, in the order of `indices`.
 
         Parameters

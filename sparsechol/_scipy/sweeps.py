@@ -1,11 +1,12 @@
 """The derivative sweeps on the arrays of a factor or a batch: what `derivatives` is made of."""
 
 import numpy as np
-from scipy.sparse import csc_array, issparse
+from scipy.sparse import csc_array
 
 from .._core.numeric import packing
 from .._core.numeric.operations import CODES, LOWER, PERMUTE
 from .factor_base import FactorBase
+from .input import sparse_or_dense
 
 
 class Sweeps:
@@ -66,8 +67,7 @@ class Sweeps:
         return (panels, "panels") if entries == "factor" else (self.to_pattern(panels), "values")
 
     def _entries(self, matrix):
-        if not issparse(matrix):
-            matrix = np.asarray(matrix)
+        matrix = sparse_or_dense(matrix)
         if matrix.shape != self.pattern.shape:
             raise ValueError(
                 f"the gradient has shape {matrix.shape}, the matrix {self.pattern.shape}"
@@ -124,7 +124,7 @@ class Sweeps:
     def outer(self, x, y) -> np.ndarray:
         """Compute the gradients of Re(x^H A y) in the values of A."""
         values = sampled_outer(self.pattern, x, y, self.F._threads(self.threads))
-        return values if self.F.dtype.kind == "c" else np.ascontiguousarray(values.real)
+        return values if self.F.dtype.kind == "c" else np.ascontiguousarray(np.real(values))
 
     def solve(self, x, system=None) -> np.ndarray:
         """Solve with A, or with a triangle, for fresh vectors, which are overwritten."""
@@ -168,7 +168,7 @@ class Triangular:
         F = self.sweeps.F
         out = np.empty(F._panels.shape, np.result_type(w, x))
         self.sweeps.perform("factor_outer", (w, x), out, flags=self.flags)
-        return -out if F.dtype.kind == "c" else np.negative(out.real)
+        return -out if F.dtype.kind == "c" else np.negative(np.real(out))
 
 
 def sampled_outer(pattern, x, y, threads: int) -> np.ndarray:

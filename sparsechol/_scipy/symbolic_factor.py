@@ -16,6 +16,7 @@ from .._core.symbolic.analysis import pattern_of_factor, supernodal_order
 from .._core.symbolic.etree import inverse_permutation
 from .._core.symbolic.patterns import lower_pattern
 from .._core.symbolic.structure import Structure
+from .._typing import MatrixLike, OrderingLike
 from .cholesky_batch import CholeskyBatch
 from .cholesky_factor import CholeskyFactor
 from .input import Compressed, as_scipy, check_square, compressed, scalar_dtype
@@ -93,10 +94,6 @@ class SymbolicFactor(PackedPattern):
         raise AttributeError(f"a SymbolicFactor is immutable: {name!r} cannot be deleted")
 
     @property
-    def shape(self) -> tuple[int, int]:
-        return (self.perm.shape[0],) * 2
-
-    @property
     def memory(self) -> Memory:
         """Bytes that a float64 factorization takes."""
         structure = self._structure
@@ -149,7 +146,7 @@ class SymbolicFactor(PackedPattern):
         )
 
     def factorize(
-        self, A: Any, *, lower: bool = True, threads: int | None = None
+        self, A: MatrixLike, *, lower: bool = True, threads: int | None = None
     ) -> CholeskyFactor:
         """Factor a matrix of the analyzed pattern.
 
@@ -249,9 +246,9 @@ class SymbolicFactor(PackedPattern):
 
 
 def analyze(
-    A: Any,
+    A: MatrixLike,
     *,
-    ordering: str | ArrayLike = "auto",
+    ordering: OrderingLike = "auto",
     lower: bool = True,
     check_symmetric: bool = False,
     threads: int | None = None,
@@ -314,7 +311,7 @@ def analyze(
 
 def analyze_for(
     arrays: Compressed,
-    ordering: str | ArrayLike,
+    ordering: OrderingLike,
     lower: bool,
     check_symmetric: bool,
     reuse: bool,

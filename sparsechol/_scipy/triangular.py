@@ -1,11 +1,13 @@
 """Triangular systems with any plain sparse triangle."""
 
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.sparse import coo_array, csc_array, issparse
 
 from .._core.numeric import triangular
+from .._typing import MatrixLike, SparseLike, Trans
 from .input import (
     Compressed,
     check_finite_triangle,
@@ -14,6 +16,7 @@ from .input import (
     converted,
     dense_rhs,
     scalar_dtype,
+    sparse_or_dense,
     sparse_rhs,
 )
 
@@ -30,19 +33,37 @@ class _Sweep(NamedTuple):
     conjugate: bool
 
     @property
-    def arrays(self):
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         A = self.triangle
         return A.indptr, A.indices, A.data, self.diagonal
 
 
+@overload
 def solve_triangular(
-    A: Any,
-    b: Any,
+    A: MatrixLike,
+    b: SparseLike,
     *,
     lower: bool = True,
-    trans: Literal[0, 1, 2, "N", "T", "C"] = 0,
+    trans: Trans = 0,
     unit_diagonal: bool = False,
-) -> Any:
+) -> csc_array | coo_array: ...
+@overload
+def solve_triangular(
+    A: MatrixLike,
+    b: ArrayLike,
+    *,
+    lower: bool = True,
+    trans: Trans = 0,
+    unit_diagonal: bool = False,
+) -> np.ndarray: ...
+def solve_triangular(
+    A: MatrixLike,
+    b: MatrixLike,
+    *,
+    lower: bool = True,
+    trans: Trans = 0,
+    unit_diagonal: bool = False,
+) -> np.ndarray | csc_array | coo_array:
     """
     Solve ``A x = b``, ``A.T x = b`` or ``A.conj().T x = b`` with a sparse triangular matrix A.
 
@@ -122,13 +143,12 @@ def solve_triangular(
     >>> x.indices.tolist(), x.data
     ([1, 2], array([ 1.  , -0.75]))
     """
-    A = A if issparse(A) else np.asarray(A)
-    b = b if issparse(b) else np.asarray(b)
-    dtype = scalar_dtype(A.dtype, b.dtype)
-    check_square(A.shape)
-    sweep = _sweep(compressed(A, dtype), lower, _trans(trans), unit_diagonal)
-    solve = _solve_sparse if issparse(b) else _solve_dense
-    return solve(sweep, b)
+    T, right = sparse_or_dense(A), sparse_or_dense(b)
+    dtype = scalar_dtype(T.dtype, right.dtype)
+    check_square(T.shape)
+    sweep = _sweep(compressed(T, dtype), lower, _trans(trans), unit_diagonal)
+    solve = _solve_sparse if issparse(right) else _solve_dense
+    return solve(sweep, right)
 
 
 def _trans(trans):
@@ -164,7 +184,7 @@ def _diagonal(A, conjugate, unit_diagonal):
     return diagonal.conj() if conjugate else diagonal
 
 
-def _solve_dense(sweep, b):
+def _solve_dense(sweep: _Sweep, b):
     x, shape = dense_rhs(b, len(sweep.diagonal), sweep.diagonal.dtype)
     triangular.solve_dense(*sweep.arrays, x, sweep.by_columns, sweep.forward, sweep.conjugate)
     return x.reshape(shape)
@@ -192,14 +212,14 @@ def _by_columns(sweep):
     return sweep._replace(triangle=converted(sweep.triangle, other), by_columns=True)
 
 
-def _reached_columns(sweep, B):
+def _reached_columns(sweep: _Sweep, B):
     """Return data, indices, indptr of the solution, which grow as the reaches become known."""
     n, k = B.shape
     b_arrays = B.indptr.astype(np.int64), B.indices.astype(np.int64), B.data
     indptr = np.zeros(k + 1, dtype=np.int64)
     indices = np.empty(n + 2 * len(B.indices), dtype=np.int64)
     data = np.empty(len(indices), dtype=B.data.dtype)
-    workspaces = np.empty(n, np.int64), np.zeros(n, np.int8), np.zeros(n, data.dtype)
+    found, mark, x = np.empty(n, np.int64), np.zeros(n, np.int8), np.zeros(n, data.dtype)
 
     done = 0
     while True:
@@ -209,7 +229,9 @@ def _reached_columns(sweep, B):
             indptr,
             indices,
             data,
-            *workspaces,
+            found,
+            mark,
+            x,
             done,
             sweep.forward,
             sweep.conjugate,

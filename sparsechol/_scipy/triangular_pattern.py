@@ -2,14 +2,18 @@
 
 import hashlib
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from scipy.sparse import csc_array
 
 from .._core.numeric.handle import PatternHandle, handle_of
 from .._exceptions import PatternMismatchError
+from .._typing import MatrixLike
 from .input import as_scipy, check_square, compressed
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 
 class TriangularPattern:
@@ -29,7 +33,7 @@ class TriangularPattern:
             array.setflags(write=False)
 
     @classmethod
-    def of(cls, T: Any, lower: bool = True) -> "TriangularPattern":
+    def of(cls, T: MatrixLike, lower: bool = True) -> "TriangularPattern":
         """Analyze a triangle.
 
         Parameters
@@ -40,7 +44,7 @@ class TriangularPattern:
             Which triangle is read.
         """
         row, column, _ = triangle_entries(T, lower)
-        return cls.at(row, column, np.shape(T)[0], lower)
+        return cls.at(row, column, np.shape(cast("ArrayLike", T))[0], lower)
 
     @classmethod
     def at(cls, row: np.ndarray, column: np.ndarray, n: int, lower: bool) -> "TriangularPattern":
@@ -83,7 +87,7 @@ class TriangularPattern:
     def _handle(self) -> PatternHandle:
         return handle_of(self)
 
-    def values(self, T: Any) -> np.ndarray:
+    def values(self, T: MatrixLike) -> np.ndarray:
         """Return the values of a SciPy or dense triangle in the order of `indices`.
 
         Raises
@@ -94,8 +98,9 @@ class TriangularPattern:
             If an entry of this triangle is outside the pattern.
         """
         row, column, data = triangle_entries(T, self.lower)
-        if np.shape(T) != self.shape:
-            raise ValueError(f"the matrix has shape {np.shape(T)}, the pattern {self.shape}")
+        shape = np.shape(cast("ArrayLike", T))
+        if shape != self.shape:
+            raise ValueError(f"the matrix has shape {shape}, the pattern {self.shape}")
         values = np.zeros(self.indices.shape[0], dtype=data.dtype)
         values[self.places(row, column)] = data
         return values
@@ -114,7 +119,7 @@ class TriangularPattern:
         return place
 
 
-def triangle_entries(T: Any, lower: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def triangle_entries(T: MatrixLike, lower: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return rows, columns and values of the entries of a triangle, of an upper one transposed."""
     arrays = compressed(T)
     check_square(arrays.shape)

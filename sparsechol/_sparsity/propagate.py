@@ -6,6 +6,7 @@ family of operations, whatever a framework calls them. The rules of the framewor
 
 import math
 from functools import reduce
+from typing import Any, cast
 
 import numpy as np
 from scipy.sparse import coo_array, csc_array, csgraph, csr_array, issparse
@@ -85,7 +86,8 @@ def broadcast_union(sets: Sets, ids, axes):
 
 def row_lists(matrix):
     """Return starts and members of the lists of nonzeros in the rows of a matrix."""
-    A = csr_array(matrix, copy=True) if issparse(matrix) else csr_array(np.asarray(matrix) != 0)
+    given = cast("Any", matrix)
+    A = csr_array(given, copy=True) if issparse(matrix) else csr_array(np.asarray(given) != 0)
     A.sum_duplicates()
     A.eliminate_zeros()
     return A.indptr.astype(np.int64), A.indices.astype(np.int32)

@@ -1,12 +1,13 @@
 """Sparse Jacobians and Hessians by finite differences, all columns of a color at once."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import csc_array
 
+from .._typing import Differences, MatrixLike
 from ._pattern import coordinates
 from ._result import Coloring
 from ._search import color
@@ -19,9 +20,9 @@ STEPS = {"2-point": 1 / 2, "3-point": 1 / 3, "cs": 1 / 2}
 def approx_jacobian(
     fun: Callable[..., ArrayLike],
     x: ArrayLike,
-    sparsity: Any,
+    sparsity: MatrixLike | Coloring,
     *,
-    method: str = "2-point",
+    method: Differences = "2-point",
     rel_step: ArrayLike | None = None,
     abs_step: ArrayLike | None = None,
     f0: ArrayLike | None = None,
@@ -85,7 +86,7 @@ def approx_jacobian(
     h = steps(x, method, rel_step, abs_step)
     products = differences(lambda y: value(fun, y, args, m), x, h, coloring, method, f0)
     _, columns = coordinates(coloring.sparsity)
-    J = coloring.decompress(products)
+    J = cast("csc_array", coloring.decompress(products))
     J.data /= h[columns]
     return J
 
@@ -93,9 +94,9 @@ def approx_jacobian(
 def approx_hessian(
     grad: Callable[..., ArrayLike],
     x: ArrayLike,
-    sparsity: Any,
+    sparsity: MatrixLike | Coloring,
     *,
-    method: str = "2-point",
+    method: Differences = "2-point",
     rel_step: ArrayLike | None = None,
     abs_step: ArrayLike | None = None,
     f0: ArrayLike | None = None,
@@ -137,7 +138,7 @@ def approx_hessian(
     h = steps(x, method, rel_step, abs_step)
     products = differences(lambda y: value(grad, y, args, n), x, h, coloring, method, f0)
     rows, columns = coordinates(coloring.sparsity)
-    H = coloring.decompress(products)
+    H = cast("csc_array", coloring.decompress(products))
     # The column in whose difference an entry was found.
     H.data /= h[np.where(coloring._recovery.mirrored, rows, columns)]
     return H

@@ -37,7 +37,10 @@ class Graph:
         No valid coloring has fewer colors.
     """
 
-    def arrays(self):
+    n: int
+    lower_bound: int
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return the lists of neighbors, and lists back for neighbors at distance two, or none."""
         raise NotImplementedError
 

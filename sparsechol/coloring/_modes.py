@@ -9,12 +9,17 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy.sparse import csc_array
 
+from .._typing import Structure
 from ._pattern import count
 from ._result import Coloring
 from ._search import color
 
 MODES = ("auto", "forward", "reverse", "bidirectional")
-STRUCTURES = {"forward": "column", "reverse": "row", "bidirectional": "bidirectional"}
+STRUCTURES: dict[str, Structure] = {
+    "forward": "column",
+    "reverse": "row",
+    "bidirectional": "bidirectional",
+}
 REVERSE = 1.5  # cost of a reverse product, in forward products
 BUDGET = 0.5  # seconds for each search for a coloring
 
@@ -28,7 +33,7 @@ def cost(coloring: Coloring) -> float:
         return 1 + coloring.num_colors
     if coloring.structure == "row":
         return REVERSE * (1 + coloring.num_colors)
-    columns, rows = map(count, coloring.colors)
+    columns, rows = map(count, coloring._both)
     return 1 + columns + REVERSE * (1 + rows)
 
 

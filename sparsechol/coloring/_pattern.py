@@ -1,6 +1,6 @@
 """Sparsity patterns as sorted csc_arrays of ones, and the colors of their columns or rows."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from scipy.sparse import csc_array, issparse
@@ -18,7 +18,8 @@ def entries_of(sparsity: Any) -> csc_array:
         not zero.
     """
     if issparse(sparsity):
-        A = compressed(sparsity, np.complex128 if sparsity.dtype.kind == "c" else np.float64)
+        kind = cast("Any", sparsity).dtype.kind
+        A = compressed(sparsity, np.complex128 if kind == "c" else np.float64)
         A = as_scipy(A).tocsc(copy=True)
         A.data = np.ones(A.data.shape, np.int8)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from scipy.sparse import coo_array, csc_array, csr_array
@@ -86,9 +86,10 @@ class Coloring:
         return (self.structure, self.method, A.shape, *(array.tobytes() for array in arrays))
 
     @property
-    def _both(self):
+    def _both(self) -> tuple[np.ndarray, ...]:
         """Colors of columns, or rows, or both, as a tuple."""
-        return self.colors if self.structure == "bidirectional" else (self.colors,)
+        both = self.colors if self.structure == "bidirectional" else (self.colors,)
+        return cast("tuple[np.ndarray, ...]", both)
 
     @property
     def num_colors(self) -> int:
@@ -134,12 +135,12 @@ class Coloring:
             return (self.num_colors, n)
         if self.structure == "bidirectional":
             return tuple(
-                (m, k) if side == 0 else (k, n) for side, k in enumerate(map(count, self.colors))
+                (m, k) if side == 0 else (k, n) for side, k in enumerate(map(count, self._both))
             )
         return (m, self.num_colors)
 
     @cached_property
-    def _recovery(self):
+    def _recovery(self) -> Any:
         A = self.sparsity
         if self.structure == "column":
             return decompression.by_columns(A, self.colors)
@@ -153,7 +154,7 @@ class Coloring:
         return find(A, *self.colors)
 
     def decompress(
-        self, products: Any, *, format: str | PackedPattern = "csc"
+        self, products: Any, *, format: Literal["csc", "csr", "coo"] | PackedPattern = "csc"
     ) -> csc_array | csr_array | coo_array | np.ndarray:
         """Compute the matrix from its products with the directions.
 
@@ -199,7 +200,7 @@ class Coloring:
             return self._packed(values, format)
         A = self.sparsity
         out = csc_array((values, A.indices, A.indptr), shape=A.shape)
-        return out.asformat(format)
+        return out.asformat(cast("Any", format))
 
     def _flat(self, products):
         """Return all products in one array."""
@@ -271,7 +272,7 @@ class Coloring:
         for colors, size in zip(self._both, self._sizes, strict=True):
             if colors.shape != (size,) or (size and colors.min() < -1):
                 raise ValueError(f"there must be a color for each of {size} vertices")
-        if self.structure != "bidirectional" and A.nnz and self.colors.min(initial=0) < 0:
+        if self.structure != "bidirectional" and A.nnz and self._both[0].min(initial=0) < 0:
             raise ValueError("a column or row has no color")
         missing = self._undetermined(i, j)
         if missing.any():
@@ -309,7 +310,7 @@ class Coloring:
             Where to write; without a suffix '.npz' is added.
         """
         A = self.sparsity
-        arrays = {f"colors{k}": colors for k, colors in enumerate(self._both)}
+        arrays: dict[str, Any] = {f"colors{k}": colors for k, colors in enumerate(self._both)}
         np.savez_compressed(
             file, structure=self.structure, method=self.method, shape=A.shape, indptr=A.indptr,
             indices=A.indices, lower_bound=self.lower_bound, **arrays,

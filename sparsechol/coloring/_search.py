@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._typing import MatrixLike, Method, Order, Structure
 from ._bidirectional import by_density, without_unneeded
 from ._graphs import GRAPHS, ORDERS, Columns
 from ._pattern import entries_of
@@ -18,11 +19,11 @@ ROUNDS = 100  # number of times that the best coloring is recolored
 
 
 def color(
-    sparsity: Any,
-    structure: str = "column",
+    sparsity: MatrixLike,
+    structure: Structure = "column",
     *,
-    method: str = "direct",
-    order: str | ArrayLike = "auto",
+    method: Method = "direct",
+    order: Order = "auto",
     budget: float = 1.0,
     seed: int = 0,
 ) -> Coloring:
@@ -104,7 +105,7 @@ class Search:
         self.A, self.structure, self.method = A, structure, method
         self.rng = np.random.default_rng(seed)
         self.graph = GRAPHS[structure](A, method)
-        self.best = None
+        self.best: Coloring | None = None
 
     def best_within(self, budget: float) -> Coloring:
         """Try candidates until one has the fewest colors possible or the time is over."""
@@ -118,7 +119,7 @@ class Search:
                 continue
             if self.best.num_colors <= self.graph.lower_bound or perf_counter() > deadline:
                 break
-        return self.best
+        return cast("Coloring", self.best)  # the first candidate always has colors
 
     def candidates(self) -> Iterator[Any]:
         """Yield colors that are found when asked for, or None where there are too many."""
@@ -169,7 +170,7 @@ class Search:
         Partial distance-2 colorings do not get worse by recoloring in such an order
         (Culberson, 1992).
         """
-        colors = self.best.colors
+        colors = cast("Coloring", self.best).colors
         if self.structure == "bidirectional":
             columns, rows = colors
             colors = np.concatenate([columns, np.where(rows < 0, -1, rows + len(columns))])

@@ -59,7 +59,6 @@ class DistributedSymbolic(PackedPattern):
         self.indptr, self.indices = pattern
         self.perm = perm
         self.nnz, self.flops, self.ordering = counts
-        self.shape = (perm.size, perm.size)
         self._tree = tree  # parents and column counts in the order of `perm`, on the root
 
     @cached_property
@@ -100,7 +99,7 @@ class DistributedSymbolic(PackedPattern):
 
     def _factorize(self, packed: np.ndarray) -> DistributedFactor:
         """Factor this rank's packed values; collective."""
-        sums = self._context.comm.allgather(crc32(packed))
+        sums = self._context.comm.allgather(crc32(packed.data))
         if len(sums) > 1 and packed.any() and len(set(sums)) == 1:
             warnings.warn(
                 "all ranks have the same part: parts are added, so this is the matrix times"

@@ -7,7 +7,7 @@ runs in `everywhere`, which raises on all ranks what one of them raised.
 import pickle
 import weakref
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from mpi4py import MPI
@@ -72,7 +72,7 @@ def context_of(comm: MPI.Comm) -> Context:
     """Return the context of a user's communicator; collective."""
     if not isinstance(comm, MPI.Intracomm) or comm == MPI.COMM_NULL:
         raise TypeError(f"comm must be an intracommunicator of mpi4py, not {comm!r}")
-    context = comm.Get_attr(_KEY)
+    context = cast("Context | None", comm.Get_attr(_KEY))
     if context is None:
         context = Context(comm)
         comm.Set_attr(_KEY, context)
@@ -88,7 +88,7 @@ def everywhere(comm: MPI.Comm, task: Callable[[], T]) -> T:
         error = raised
     if comm.allreduce(error is not None, MPI.LOR):
         _raise_first(comm, error)
-    return result
+    return cast("T", result)
 
 
 def _raise_first(comm, error):
@@ -135,7 +135,7 @@ def broadcast(comm: MPI.Comm, array: np.ndarray, root: int = ROOT) -> np.ndarray
 
 def to_root(comm: MPI.Comm, array: np.ndarray) -> list[np.ndarray]:
     """Return the one-dimensional arrays of all ranks on the root; an empty list elsewhere."""
-    sizes = comm.gather(array.size, ROOT)
+    sizes = cast("list[int]", comm.gather(array.size, ROOT))
     if comm.rank != ROOT:
         _send(comm, array, ROOT)
         return []

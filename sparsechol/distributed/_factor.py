@@ -51,7 +51,7 @@ class DistributedFactor:
         self._workspace = _engine.FIRST_WORKSPACE
         self._layout = Hermitian() if packed.dtype.kind == "c" else Real()
         self._comm = pattern._context.comm
-        self._mumps = None
+        self._mumps: Any = None  # an empty matrix needs no MUMPS
         if self.shape[0] == 0:
             self._set(packed)
             return
@@ -103,7 +103,7 @@ class DistributedFactor:
         n = self.shape[0]
         own = np.zeros(n)
         if packed.size:
-            own = packed[self.pattern.indptr[:-1]].real.astype(np.float64)
+            own = np.real(packed[self.pattern.indptr[:-1]]).astype(np.float64)
         diagonal = np.empty(n)
         self._comm.Reduce(own, diagonal, MPI.SUM, ROOT)
         broadcast(self._comm, diagonal)
@@ -185,17 +185,18 @@ class DistributedFactor:
         if self._mumps is not None and self._mumps.finished:
             raise ValueError("this factor is finalized: factor again")
 
-    def _require_factor(self):
+    def _require_factor(self) -> float:
+        """Return the log-determinant of a valid factor; raise an error if there is none."""
         self._require_alive()
         if self._logdet is None:
             raise np.linalg.LinAlgError("there is no factor: the last factorization failed")
+        return self._logdet
 
     def logdet(self) -> float:
         """Return the logarithm of the determinant of A, on every rank; not collective."""
-        self._require_factor()
-        return self._logdet
+        return self._require_factor()
 
-    def slogdet(self) -> Slogdet:
+    def slogdet(self) -> Slogdet[float]:
         """Return the sign and the logarithm of the determinant; not collective.
 
         Returns
@@ -251,7 +252,7 @@ class DistributedFactor:
             broadcast(self._comm, columns)
         return columns.reshape(shape)
 
-    def _rhs(self, b):
+    def _rhs(self, b) -> tuple[Any, Any, str | None]:
         """Return a fresh array, the shape of the solution and its dtype; three None for None."""
         if b is None:
             return None, None, None
@@ -267,7 +268,7 @@ class DistributedFactor:
         m, count = self._layout.width * self.shape[0], columns.shape[1]
         parted = columns.dtype != self.dtype  # a real factor acts on both parts alike
         count *= 2 if parted else 1
-        real = None
+        real: Any = None
         if root:
             columns *= self._scale[:, None]
             real = np.hstack([columns.real, columns.imag]) if parted else columns
@@ -328,7 +329,7 @@ class DistributedFactor:
             found = values[places]
             pieces = np.split(found, np.cumsum([k.size for k in keys])[:-1])
         out = from_root(comm, pieces, row.size, self.dtype)
-        return out * (self._scale[row] * self._scale[column]).astype(out.real.dtype)
+        return out * (self._scale[row] * self._scale[column]).astype(np.real(out).dtype)
 
     def _requests(self, keys):
         """Return the requests to MUMPS, in blocks that 32 bits count, and the array they fill."""
@@ -375,7 +376,7 @@ class DistributedFactor:
         inverse = self._packed_inverse()  # every part has the whole diagonal
         diagonal = np.empty(self.shape[0], dtype=np.finfo(self.dtype).dtype)
         if inverse.size:
-            diagonal[:] = inverse[self.pattern.indptr[:-1]].real
+            diagonal[:] = np.real(inverse[self.pattern.indptr[:-1]])
         first = self._comm.allreduce(self._comm.rank if inverse.size else self._comm.size, MPI.MIN)
         return broadcast(self._comm, diagonal, first % self._comm.size)
 

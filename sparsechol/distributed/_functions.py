@@ -3,8 +3,8 @@
 from typing import Any
 
 from mpi4py import MPI
-from numpy.typing import ArrayLike
 
+from .._typing import OrderingLike
 from ._analysis import DistributedSymbolic, analyze_parts, read_part
 from ._context import context_of
 from ._factor import DistributedFactor
@@ -14,7 +14,7 @@ def analyze(
     A: Any,
     comm: MPI.Intracomm,
     *,
-    ordering: str | ArrayLike = "auto",
+    ordering: OrderingLike = "auto",
     lower: bool = True,
     check_symmetric: bool = False,
 ) -> DistributedSymbolic:
@@ -55,7 +55,7 @@ def cholesky(
     A: Any,
     comm: MPI.Intracomm,
     *,
-    ordering: str | ArrayLike = "auto",
+    ordering: OrderingLike = "auto",
     lower: bool = True,
     check_symmetric: bool = False,
 ) -> DistributedFactor:

@@ -20,6 +20,7 @@ they belong to. G is worked on by every rank.
 
 import heapq
 import warnings
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -49,12 +50,12 @@ class Substructure:
     tree : (parent, counts) in the order of `perm` on the root
     """
 
-    def __init__(self, comm, pattern, perm, tree):
+    def __init__(self, comm: MPI.Comm, pattern, perm: np.ndarray, tree: Any):
         self.comm = comm
         n = perm.size
         owner = np.empty(n, dtype=np.int32)
         if comm.rank == ROOT:
-            owner[perm] = partition(*tree, comm.size)
+            owner[perm] = partition(tree[0], tree[1], comm.size)
         broadcast(comm, owner)
         place = np.empty(n, dtype=np.int64)
         place[perm] = np.arange(n)
@@ -218,7 +219,7 @@ def by_column(row, column, n):
     return lower_pattern(starts.astype(np.int64), row[order].astype(np.int32), True)
 
 
-def exchange(comm, pieces):
+def exchange(comm: MPI.Comm, pieces: list[np.ndarray]) -> list[np.ndarray]:
     """Send an array to each rank, and return the arrays from all ranks; collective."""
     sizes = comm.alltoall([piece.size for piece in pieces])
     arrays = [np.empty(size, dtype=pieces[0].dtype) for size in sizes]
@@ -235,7 +236,7 @@ def messages(arrays):
             yield rank, array[i : i + CHUNK]
 
 
-def gather_all(comm, array):
+def gather_all(comm: MPI.Comm, array: np.ndarray) -> list[np.ndarray]:
     """Return the arrays of all ranks on every rank; collective."""
     return exchange(comm, [array] * comm.size)
 

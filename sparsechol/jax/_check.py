@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._typing import MatrixLike
 from ..coloring import color
 from ..coloring._pattern import entries_of
 from ._detect import RaveledFunction, jacobian_pattern
 from ._sparse_derivatives import jacobian_shape, require_shape
-from ._typing import Pytree, SparsityLike
+from ._typing import Pytree
 
 LINES = 32  # most rows that are computed in full
 
@@ -18,7 +19,7 @@ LINES = 32  # most rows that are computed in full
 def check_pattern(
     f: Callable[..., Pytree],
     *args: Pytree,
-    sparsity: SparsityLike | None = None,
+    sparsity: MatrixLike | None = None,
     argnums: int | Sequence[int] = 0,
     probes: int = 3,
     seed: int = 0,
@@ -93,7 +94,7 @@ def missed_entries(P, multiply, transposed, rng, probes):
     m, n = P.shape
     coloring = color(P, order="natural")
     apply = jax.jit(jax.vmap(multiply))
-    J = coloring.decompress(np.asarray(apply(jnp.asarray(coloring.seed().T))).T)
+    J = coloring.decompress(np.asarray(apply(jnp.asarray(np.asarray(coloring.seed()).T))).T)
     V = rng.standard_normal((probes, n))
     wanted = np.asarray(apply(jnp.asarray(V))).T
     size = abs(J) @ abs(V.T) + abs(wanted)

@@ -11,10 +11,11 @@ from jax.extend.core import Primitive
 from scipy.sparse import csc_array
 
 from .._sparsity import propagate
+from .._typing import OnUnknown
 from ..coloring._pattern import symmetrized
 from . import _sparsity_rules  # noqa: F401  (registers the rules)
 from ._registry import RULES
-from ._typing import OnUnknown, Pytree
+from ._typing import Pytree
 from ._walk import Detection, ReverseOnly
 
 
@@ -115,7 +116,7 @@ def detect(raveled: RaveledFunction, args, mode, on_unknown, gradient=False) -> 
     With `gradient` it is the Jacobian of the gradient.
     """
 
-    def prepare(args):
+    def prepare(args) -> tuple[Any, Any]:
         vector, f = raveled.split(args)
         if gradient:
             f = partial(raveled.gradient, *f.args)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +9,10 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from .._scipy.symbolic_factor import SymbolicFactor
+from .._typing import Entries, Trans
 from . import _primitives as primitives
 from ._compat import is_concrete
 from ._matrix import SymmetricMatrix, as_vectors
-from ._typing import Trans
 
 
 def cholesky(M: SymmetricMatrix, *, check: bool = False) -> "Factor":
@@ -189,7 +188,7 @@ class Factor:
         """
         return with_sign(self.logdet(), self.dtype)
 
-    def partial_inverse(self, *, entries: Literal["matrix", "factor"] = "matrix") -> jax.Array:
+    def partial_inverse(self, *, entries: Entries = "matrix") -> jax.Array:
         """Compute entries of A^-1 where A, or L, has entries.
 
         Parameters

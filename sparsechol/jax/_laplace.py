@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._typing import OrderingLike
 from ._factor import cholesky
 from ._matrix import SymmetricMatrix
 from ._newton import Minimization
-from ._typing import OrderingLike, Pytree
+from ._typing import Pytree
 
 
 class Laplace(NamedTuple):

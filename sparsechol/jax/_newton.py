@@ -1,17 +1,18 @@
 """Minimize by Newton's method on sparse Hessians, with derivatives of the implicit function."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from .._typing import OrderingLike
 from ._factor import cholesky
 from ._matrix import SymmetricMatrix
 from ._sparse_derivatives import SparseHessian, sparse_hessian
-from ._typing import OrderingLike, Pytree
+from ._typing import Pytree
 
 HALVINGS = 30  # most halvings of a step
 SHIFTS = 12  # most shifts of the diagonal
@@ -124,7 +125,7 @@ def _implicit(f, hessian: SparseHessian, tol, maxiter):
         x, converged, iterations = minimize(start, args)
         _, change = jax.jvp(lambda args: jax.grad(f)(x, *args), (args,), (changes,))
         dx = -cholesky(hessian.matrix(x, *args)).solve(change)
-        none = np.zeros((), jax.dtypes.float0)
+        none = cast("Any", np.zeros((), jax.dtypes.float0))  # the tangent of an integer
         return (x, converged, iterations), (dx, none, none)
 
     return minimize

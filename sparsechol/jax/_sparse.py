@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from hashlib import blake2b
 from threading import Lock
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +14,11 @@ from scipy.sparse import coo_array, issparse
 from .._scipy import symbolic_factor as _symbolic
 from .._scipy.entry_map import EntryMap
 from .._scipy.symbolic_factor import SymbolicFactor
+from .._typing import OrderingLike
 from . import _primitives as primitives
 from ._compat import is_concrete
 from ._matrix import SymmetricMatrix, as_values
-from ._typing import MatrixLike, OrderingLike, SparseLike
+from ._typing import MatrixLike, SparseLike
 
 MADE_OUTSIDE = (
     "a pattern is analyzed outside of jit, grad and vmap: call analyze (or from_sparse) on concrete"
@@ -122,7 +124,7 @@ def from_sparse(
     """
     if issparse(A):
         P = analyze(A, ordering=ordering) if pattern is None else pattern
-        return SymmetricMatrix(P, P.values(A))
+        return SymmetricMatrix(P, P.values(A))  # pyright: ignore[reportArgumentType]  # narrowed
     if not isinstance(A, (BCOO, BCSR)):
         raise TypeError(
             f"from_sparse takes a BCOO, a BCSR or a SciPy sparse array, not {type(A).__name__}: for"
@@ -158,7 +160,9 @@ def to_bcoo(M: SymmetricMatrix) -> BCOO:
     major = np.repeat(np.arange(P.shape[0]), np.diff(starts))
     data = jnp.conj(primitives.unfold_call(P, M.checked()))
     indices = np.stack([major, members], axis=1).astype(np.int32)
-    return BCOO((data, indices), shape=P.shape, indices_sorted=True, unique_indices=True)
+    return BCOO(
+        (data, cast("jax.Array", indices)), shape=P.shape, indices_sorted=True, unique_indices=True
+    )
 
 
 # ---- indices and data ----
@@ -176,7 +180,8 @@ def _indices(A):
     indices = np.asarray(A.indices).astype(np.int64)
     if isinstance(A, BCOO):
         return indices.T
-    row = np.repeat(np.arange(A.shape[0]), np.diff(np.asarray(A.indptr)))
+    counts = cast("np.ndarray", np.diff(np.asarray(A.indptr)))
+    row = np.repeat(np.arange(A.shape[0]), counts)
     padding = np.full(indices.shape[0] - row.shape[0], A.shape[0])
     return np.append(row, padding), np.append(indices[: row.shape[0]], padding)
 
@@ -212,8 +217,8 @@ _maps_lock = Lock()
 def _map_of(row, column, shape, ordering: OrderingLike | SymbolicFactor) -> EntryMap:
     """Return the map of these entries, and keep it for the next matrix with the same indices."""
     digest = blake2b(repr((shape, _key(ordering))).encode())
-    digest.update(np.ascontiguousarray(row))
-    digest.update(np.ascontiguousarray(column))
+    digest.update(np.ascontiguousarray(row).data)
+    digest.update(np.ascontiguousarray(column).data)
     key = digest.digest()
     with _maps_lock:
         if key in _MAPS:

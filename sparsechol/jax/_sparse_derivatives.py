@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from typing import Literal
+from typing import Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +11,14 @@ from jax.experimental.sparse import BCOO, BCSR
 from scipy.sparse import coo_array, csc_array, csr_array
 
 from .._scipy.symbolic_factor import SymbolicFactor, analyze
+from .._typing import MatrixLike, Mode, OnUnknown, OrderingLike
 from ..coloring import Coloring, color
 from ..coloring._modes import BUDGET, MODES, STRUCTURES, cheapest_first, colored_for
 from ..coloring._pattern import coordinates, entries_of, symmetrized
 from ._compat import is_concrete
 from ._detect import RaveledFunction, abstract, detect
 from ._matrix import SymmetricMatrix
-from ._typing import Mode, OnUnknown, OrderingLike, Pytree, SparsityLike
+from ._typing import Pytree
 from ._walk import ReverseOnly
 
 Matrix = csc_array | csr_array | coo_array | BCOO | BCSR | jax.Array
@@ -169,14 +170,18 @@ class CompressedDerivative:
         rows, columns = rows[self._by_row], columns[self._by_row]
         if self.format == "bcoo":
             indices = np.stack([rows, columns], axis=1).astype(np.int32)
-            return BCOO((values, indices), shape=A.shape, indices_sorted=True, unique_indices=True)
+            return BCOO(
+                (values, cast("jax.Array", indices)),
+                shape=A.shape,
+                indices_sorted=True,
+                unique_indices=True,
+            )
         starts = np.searchsorted(rows, np.arange(A.shape[0] + 1)).astype(np.int32)
         columns = columns.astype(np.int32)
         if self.format == "csr":
             return csr_array((np.array(values), columns, starts), shape=A.shape)
-        return BCSR(
-            (values, columns, starts), shape=A.shape, indices_sorted=True, unique_indices=True
-        )
+        arrays = cast("tuple[jax.Array, jax.Array, jax.Array]", (values, columns, starts))
+        return BCSR(arrays, shape=A.shape, indices_sorted=True, unique_indices=True)
 
     def __repr__(self) -> str:
         m, n = self.shape
@@ -223,7 +228,7 @@ def sparse_jacobian(
     f: Callable[..., Pytree],
     *args: Pytree,
     argnums: int | Sequence[int] = 0,
-    sparsity: SparsityLike | Coloring | None = None,
+    sparsity: MatrixLike | Coloring | None = None,
     mode: Mode = "auto",
     chunk_size: int | None = None,
     format: Format = "csc",
@@ -374,7 +379,7 @@ class SparseHessian(CompressedDerivative):
         ordering: OrderingLike,
     ):
         super().__init__(raveled, coloring, format, chunk_size)
-        self._ordering = ordering
+        self._ordering: OrderingLike = ordering
 
     def _products(self, args):
         vector, f = self._raveled.split(args)
@@ -428,7 +433,7 @@ def sparse_hessian(
     f: Callable[..., jax.Array],
     *args: Pytree,
     argnums: int | Sequence[int] = 0,
-    sparsity: SparsityLike | Coloring | None = None,
+    sparsity: MatrixLike | Coloring | None = None,
     chunk_size: int | None = None,
     format: Format | Literal["symmetric"] = "csc",
     ordering: OrderingLike = "auto",

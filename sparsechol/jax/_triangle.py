@@ -7,14 +7,14 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from .._scipy.triangular_pattern import TriangularPattern
+from .._typing import MatrixLike, Trans
 from . import _primitives as primitives
 from ._compat import is_concrete
 from ._matrix import PackedMatrix, as_vectors
 from ._sparse import MADE_OUTSIDE
-from ._typing import SparsityLike, Trans
 
 
-def analyze_triangle(T: SparsityLike, *, lower: bool = True) -> TriangularPattern:
+def analyze_triangle(T: MatrixLike, *, lower: bool = True) -> TriangularPattern:
     """Analyze the pattern of a triangle, outside of any transformation.
 
     Parameters

@@ -1,19 +1,20 @@
-"""Name the types that the annotations of this package share."""
+"""Types of JAX's own; the others are in `sparsechol._typing`."""
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
-import numpy as np
 from jax.experimental.sparse import BCOO, BCSR
 from jax.typing import ArrayLike
-from scipy.sparse import sparray, spmatrix
 
-Trans = Literal["N", "T", "C", 0, 1, 2]
-Ordering = Literal["auto", "best", "amd", "nested_dissection", "metis", "natural"]
-OrderingLike = Ordering | np.ndarray
-SparseLike = sparray | spmatrix | BCOO | BCSR
-MatrixLike = SparseLike | ArrayLike
-SparsityLike = sparray | spmatrix | ArrayLike
-ComputeDtype = Literal["float64"] | None
-Mode = Literal["auto", "forward", "reverse", "bidirectional"]
-OnUnknown = Literal["dense", "raise"]
-Pytree = Any  # nested containers of arrays
+from .. import _typing
+
+SparseLike: TypeAlias = _typing.SparseLike | BCOO | BCSR
+"""A sparse array of SciPy, of any format, or of JAX."""
+
+MatrixLike: TypeAlias = SparseLike | ArrayLike
+"""What is taken as a matrix: sparse, of SciPy or JAX, or dense."""
+
+ComputeDtype: TypeAlias = Literal["float64"] | None
+"""Precision of the factorization of a float32 matrix, if it is another."""
+
+Pytree: TypeAlias = Any
+"""Nested containers of arrays."""

@@ -40,7 +40,7 @@ class SPDLinearOperator(lineax.AbstractLinearOperator):
     def as_matrix(self) -> jax.Array:
         return self.matrix.todense()
 
-    def transpose(self) -> "SPDLinearOperator":
+    def transpose(self) -> lineax.AbstractLinearOperator:
         return lineax.conj(self)  # Hermitian
 
     def in_structure(self) -> jax.ShapeDtypeStruct:

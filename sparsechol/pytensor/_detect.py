@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import pytensor
@@ -13,6 +12,7 @@ from scipy.sparse import csc_array
 
 from .._sparsity import propagate
 from .._sparsity.sets import Sets
+from .._typing import OnUnknown
 from ..coloring._pattern import symmetrized
 from . import _sparsity_rules  # noqa: F401  (registers the rules)
 from ._registry import REGISTERED
@@ -26,7 +26,7 @@ def jacobian_pattern(
     wrt: Variable | Sequence[Variable],
     *,
     givens: dict[Variable, ArrayLike] | None = None,
-    on_unknown: Literal["dense", "raise"] = "dense",
+    on_unknown: OnUnknown = "dense",
 ) -> csc_array:
     """Find where the Jacobian of an expression may have entries.
 
@@ -93,7 +93,7 @@ def hessian_pattern(
     wrt: Variable | Sequence[Variable],
     *,
     givens: dict[Variable, ArrayLike] | None = None,
-    on_unknown: Literal["dense", "raise"] = "dense",
+    on_unknown: OnUnknown = "dense",
 ) -> csc_array:
     """Find where the Hessian of a scalar may have entries: the Jacobian of the gradient.
 

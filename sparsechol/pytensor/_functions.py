@@ -1,15 +1,16 @@
 """One call each: the methods of a SymmetricMatrix, for all that `from_sparse` takes."""
 
-import pytensor.sparse as ps
 import pytensor.tensor as pt
+from pytensor.sparse.variable import SparseVariable
+from pytensor.tensor.variable import TensorVariable
 
 from ._matrix import MatrixLike
 from ._sparse import from_sparse
 
-Matrix = MatrixLike | ps.variable.SparseVariable
+Matrix = MatrixLike | SparseVariable
 
 
-def logdet(Q: Matrix) -> pt.TensorVariable:
+def logdet(Q: Matrix) -> TensorVariable:
     """Return log det Q.
 
     Parameters
@@ -35,7 +36,7 @@ def logdet(Q: Matrix) -> pt.TensorVariable:
     return from_sparse(Q).logdet()
 
 
-def slogdet(Q: Matrix) -> tuple[pt.TensorVariable, pt.TensorVariable]:
+def slogdet(Q: Matrix) -> tuple[TensorVariable, TensorVariable]:
     """Return the sign and the logarithm of det Q, as `numpy.linalg.slogdet` does.
 
     Parameters
@@ -59,7 +60,7 @@ def slogdet(Q: Matrix) -> tuple[pt.TensorVariable, pt.TensorVariable]:
     return from_sparse(Q).slogdet()
 
 
-def solve(Q: Matrix, b: pt.TensorLike) -> pt.TensorVariable:
+def solve(Q: Matrix, b: pt.TensorLike) -> TensorVariable:
     """Solve ``Q x = b``.
 
     Parameters
@@ -82,7 +83,7 @@ def solve(Q: Matrix, b: pt.TensorLike) -> pt.TensorVariable:
     return from_sparse(Q).solve(b)
 
 
-def partial_inverse(Q: Matrix) -> pt.TensorVariable:
+def partial_inverse(Q: Matrix) -> TensorVariable:
     """Return the entries of Q^-1 on the pattern of Q.
 
     Parameters
@@ -105,7 +106,7 @@ def partial_inverse(Q: Matrix) -> pt.TensorVariable:
     return from_sparse(Q).partial_inverse()
 
 
-def diag_inverse(Q: Matrix) -> pt.TensorVariable:
+def diag_inverse(Q: Matrix) -> TensorVariable:
     """Return the diagonal of Q^-1.
 
     Parameters

@@ -1,12 +1,13 @@
 """Gaussian Markov random fields: the density and its marginal variances."""
 
 import pytensor.tensor as pt
+from pytensor.tensor.variable import TensorVariable
 
 from ._functions import Matrix, diag_inverse
 from ._sparse import from_sparse
 
 
-def gmrf_logp(x: pt.TensorLike, mu: pt.TensorLike, Q: Matrix) -> pt.TensorVariable:
+def gmrf_logp(x: pt.TensorLike, mu: pt.TensorLike, Q: Matrix) -> TensorVariable:
     """Return the log density of the normal distribution with mean `mu` and precision matrix `Q`.
 
     Parameters
@@ -33,7 +34,7 @@ def gmrf_logp(x: pt.TensorLike, mu: pt.TensorLike, Q: Matrix) -> pt.TensorVariab
     return from_sparse(Q).gmrf_logp(x, mu)
 
 
-def marginal_variances(Q: Matrix) -> pt.TensorVariable:
+def marginal_variances(Q: Matrix) -> TensorVariable:
     """Return the variances of a normal distribution with precision matrix `Q`.
 
     Parameters

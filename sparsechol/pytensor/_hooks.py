@@ -5,7 +5,7 @@ from importlib import import_module
 
 from pytensor.compile.mode import optdb
 from pytensor.graph.rewriting.basic import GraphRewriter
-from pytensor.sparse import SparseTensorType
+from pytensor.sparse.type import SparseTensorType
 from pytensor.tensor.blockwise import Blockwise
 
 BACKENDS = ("numba", "jax")

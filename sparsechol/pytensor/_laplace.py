@@ -1,6 +1,6 @@
 """Laplace approximation of an integral over a latent field, with its exact gradient."""
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pytensor
@@ -10,6 +10,7 @@ from pytensor.gradient import disconnected_grad
 from pytensor.graph.basic import Variable
 from pytensor.scan.utils import until
 
+from .._typing import OnUnknown, OrderingLike
 from ._detect import check_floats, gradient
 from ._graphs import Fixed, rebuilt
 from ._matrix import SymmetricMatrix
@@ -43,8 +44,8 @@ def laplace(
     sparsity: Sparsity | None = None,
     givens: dict[Variable, ArrayLike] | None = None,
     maxiter: int = 100,
-    ordering: str | ArrayLike = "auto",
-    on_unknown: Literal["dense", "raise"] = "dense",
+    ordering: OrderingLike = "auto",
+    on_unknown: OnUnknown = "dense",
 ) -> Laplace:
     """Approximate the logarithm of the integral of ``exp(logjoint)`` over x by Laplace's method.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from math import log, pi
-from typing import Any, Literal
+from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -14,13 +14,15 @@ import pytensor.sparse as ps
 import pytensor.tensor as pt
 from numpy.typing import ArrayLike
 from pytensor.graph.basic import Variable
-from scipy.sparse import issparse, sparray, spmatrix, tril
+from scipy.sparse import issparse, tril
 
+from .. import _typing
 from .._core.numeric.operations import CODES
 from .._core.parallel.threads import thread_count
 from .._scipy.entry_map import EntryMap, pattern_of
 from .._scipy.input import as_scipy, check_square, compressed
 from .._scipy.symbolic_factor import SymbolicFactor
+from .._typing import OrderingLike, Trans
 from . import _ops as ops
 
 
@@ -216,7 +218,7 @@ class SymmetricMatrix:
         self,
         b: pt.TensorLike,
         *,
-        trans: Literal[0, 1, 2, "N", "T", "C"] = "N",
+        trans: Trans = "N",
         permute: bool = True,
     ) -> pt.TensorVariable:
         """Solve with the Cholesky factor L of ``P Q P^T = L L^T``, or with its transpose.
@@ -356,14 +358,14 @@ def is_plain(trans: Any) -> bool:
 # ---- combinations ----
 
 
-MatrixLike = SymmetricMatrix | sparray | spmatrix | ArrayLike
+MatrixLike = SymmetricMatrix | _typing.MatrixLike
 
 
 def combine(
     terms: Sequence[tuple[pt.TensorLike, MatrixLike]],
     *,
     pattern: SymbolicFactor | None = None,
-    ordering: str | ArrayLike = "auto",
+    ordering: OrderingLike = "auto",
 ) -> SymmetricMatrix:
     """Form a linear combination of matrices, on the union of their patterns, analyzed once.
 

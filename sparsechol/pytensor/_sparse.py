@@ -7,7 +7,6 @@ import numpy as np
 import pytensor
 import pytensor.sparse as ps
 import pytensor.tensor as pt
-from numpy.typing import ArrayLike
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import graph_inputs
 from pytensor.raise_op import CheckAndRaise
@@ -17,6 +16,7 @@ from scipy.sparse import csc_array, csr_array, issparse, sparray, spmatrix
 from .._exceptions import PatternMismatchError
 from .._scipy.input import as_scipy, check_square, compressed
 from .._scipy.symbolic_factor import SymbolicFactor
+from .._typing import OrderingLike
 from . import _ops as ops
 from ._matrix import Entries, MatrixLike, SymmetricMatrix, combine, constant
 
@@ -38,7 +38,7 @@ def from_sparse(
     *,
     sparsity: sparray | spmatrix | None = None,
     pattern: SymbolicFactor | None = None,
-    ordering: str | ArrayLike = "auto",
+    ordering: OrderingLike = "auto",
 ) -> SymmetricMatrix:
     """Make a SymmetricMatrix from a SciPy matrix or from a PyTensor sparse variable.
 

@@ -12,9 +12,10 @@ from pytensor.gradient import pullback, pushforward
 from pytensor.graph.basic import Variable
 from pytensor.raise_op import CheckAndRaise
 from pytensor.scalar import upcast
-from scipy.sparse import csc_array, sparray, spmatrix
+from scipy.sparse import csc_array
 
 from .._scipy.symbolic_factor import analyze
+from .._typing import MatrixLike, Mode, OnUnknown, OrderingLike
 from ..coloring import Coloring, color
 from ..coloring._modes import BUDGET, MODES, STRUCTURES, cheapest_first
 from ..coloring._pattern import coordinates, count, entries_of, symmetrized
@@ -31,8 +32,7 @@ from ._matrix import SymmetricMatrix, constant
 from ._walk import is_sparse, size
 
 FORMATS = ("csc", "csr", "dense", "values")
-Mode = Literal["auto", "forward", "reverse", "bidirectional"]
-Sparsity = sparray | spmatrix | ArrayLike | Coloring
+Sparsity = MatrixLike | Coloring
 
 
 def sparse_jacobian(
@@ -44,7 +44,7 @@ def sparse_jacobian(
     givens: dict[Variable, ArrayLike] | None = None,
     chunk_size: int | None = None,
     format: Literal["csc", "csr", "dense", "values"] = "csc",
-    on_unknown: Literal["dense", "raise"] = "dense",
+    on_unknown: OnUnknown = "dense",
 ) -> Any:
     """Build the Jacobian of an expression, from as few products as its sparsity allows.
 
@@ -120,8 +120,8 @@ def sparse_hessian(
     givens: dict[Variable, ArrayLike] | None = None,
     chunk_size: int | None = None,
     format: Literal["csc", "csr", "dense", "values", "symmetric"] = "csc",
-    ordering: str | ArrayLike = "auto",
-    on_unknown: Literal["dense", "raise"] = "dense",
+    ordering: OrderingLike = "auto",
+    on_unknown: OnUnknown = "dense",
 ) -> Any:
     """Build the Hessian of a scalar, from as few products as its sparsity allows.
 

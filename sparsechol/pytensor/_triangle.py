@@ -1,28 +1,27 @@
 """Plain sparse triangles of any pattern: solves."""
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytensor
 import pytensor.sparse as ps
 import pytensor.tensor as pt
-from numpy.typing import ArrayLike
 from pytensor.graph.basic import Variable
-from scipy.sparse import sparray, spmatrix
 
 from .._scipy.input import as_scipy, compressed
 from .._scipy.triangular_pattern import TriangularPattern
+from .._typing import MatrixLike, Trans
 from . import _ops as ops
 from ._matrix import constant, is_plain, on_columns
 from ._sparse import terms_of
 
 
 def solve_triangular(
-    T: ps.variable.SparseVariable | sparray | spmatrix | ArrayLike,
+    T: ps.variable.SparseVariable | MatrixLike,
     b: pt.TensorLike,
     *,
     lower: bool = True,
-    trans: Literal[0, 1, 2, "N", "T", "C"] = 0,
+    trans: Trans = 0,
     unit_diagonal: bool = False,
 ) -> pt.TensorVariable:
     """Solve ``T x = b`` or ``T^T x = b`` with a sparse triangle.

@@ -78,7 +78,7 @@ def _most() -> int:
 def cores() -> int:
     """Count the cores that this process may use, by its affinity and its container's quota."""
     if hasattr(os, "process_cpu_count"):
-        count = os.process_cpu_count() or 1
+        count = os.process_cpu_count() or 1  # pyright: ignore[reportAttributeAccessIssue]  # 3.13
     elif hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
     else:

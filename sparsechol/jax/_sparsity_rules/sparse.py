@@ -24,7 +24,7 @@ def bcoo_matrix(indices, shape, contract, count):
     return rows, columns, number
 
 
-def sparse_product(scope, eqn, rows, columns, number, data, rhs, contract):
+def sparse_product(scope, eqn, rows, columns, number: np.ndarray, data, rhs, contract):
     """Propagate sets through a sparse matrix times a dense array, either of which may depend."""
     shape_rhs = eqn.invars[-1].aval.shape
     shape = out_shape(eqn)

@@ -1,0 +1,12 @@
+"""Signatures of `factorize.pyx`."""
+
+import numpy as np
+
+from sparsechol._core.symbolic.structure import Structure
+
+REFUSED_ROUNDINGS: int
+
+def workspace(structure: Structure, batch: int, threads: int) -> int: ...
+def factorize(
+    structure: Structure, a: np.ndarray, l: np.ndarray, work: np.ndarray, threads: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...

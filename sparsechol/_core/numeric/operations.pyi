@@ -1,0 +1,9 @@
+"""Signatures of `operations.pyx`."""
+
+from typing import Any
+
+LOWER: int
+PERMUTE: int
+NAMES: dict[str, Any]
+CODES: dict[str, int]
+CORE_RANK: dict[str, int]

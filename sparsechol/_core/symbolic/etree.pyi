@@ -1,0 +1,26 @@
+"""Signatures of `etree.pyx`."""
+
+import numpy as np
+
+def inverse_permutation(perm: np.ndarray) -> np.ndarray: ...
+def renumber(parent: np.ndarray, order: np.ndarray, inverse: np.ndarray) -> np.ndarray: ...
+def permuted_triangle(
+    indptr: np.ndarray, indices: np.ndarray, inverse: np.ndarray, traced: bool = False
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
+def neighbors(
+    starts: np.ndarray, members: np.ndarray, order: np.ndarray, inverse: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]: ...
+def elimination_tree(places: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray: ...
+def postorder(parent: np.ndarray) -> np.ndarray: ...
+def column_counts(
+    parent: np.ndarray,
+    places: np.ndarray,
+    start: np.ndarray,
+    end: np.ndarray,
+    weight: np.ndarray,
+    post: np.ndarray,
+    inverse: np.ndarray,
+) -> np.ndarray: ...
+def columns_of(
+    parent: np.ndarray, count: np.ndarray, weight: np.ndarray, columns: int
+) -> tuple[np.ndarray, np.ndarray]: ...

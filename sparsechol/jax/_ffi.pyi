@@ -1,0 +1,6 @@
+"""Signatures of `_ffi.pyx`."""
+
+from typing import Any
+
+def use_threads(threads: int) -> None: ...
+def handler() -> Any: ...
