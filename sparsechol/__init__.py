@@ -1,13 +1,13 @@
 """Sparse Cholesky factorization with selected inverse, in the manner of scipy.sparse.linalg."""
 
 from . import coloring, derivatives, models
-from ._core.ordering import Ordering
+from ._core.ordering.choose import Ordering
 from ._exceptions import NotPositiveDefiniteError, PatternMismatchError, SparsityWarning
 from ._scipy.cholesky_batch import CholeskyBatch
 from ._scipy.cholesky_factor import CholeskyFactor
 from ._scipy.functions import cholesky, logdet, partial_inverse, solve
 from ._scipy.symbolic_factor import Memory, SymbolicFactor, analyze
-from ._scipy.triangular import solve_triangular
+from ._scipy.triangle import solve_triangular
 from ._version import __version__ as __version__
 from .coloring._differences import approx_hessian, approx_jacobian
 

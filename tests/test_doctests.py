@@ -19,7 +19,7 @@ WITH_EXAMPLES = [
     "derivatives",
     "models",
 ]
-MODULES = [*WITH_EXAMPLES, "_exceptions", "_core.ordering"]
+MODULES = [*WITH_EXAMPLES, "_exceptions", "_core.ordering.choose"]
 
 
 @pytest.mark.parametrize("name", MODULES)

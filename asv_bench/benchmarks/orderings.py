@@ -29,7 +29,7 @@ def ordering(A, method, threads=1):
         raise NotImplementedError(f"{PACKAGES[method]} is not installed")
     if method == "suitesparse-amd":
         return partial(suitesparse_amd, triangle_of_cvxopt(A))
-    from sparsechol._core.ordering import Candidates
+    from sparsechol._core.ordering.choose import Candidates
     from sparsechol._core.parallel.threads import thread_count
 
     pattern = lower_pattern(A)

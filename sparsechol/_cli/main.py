@@ -16,7 +16,7 @@ from scipy.io import mminfo, mmread
 from scipy.linalg import LinAlgWarning
 from scipy.sparse import csc_array, diags_array
 
-from .._core.ordering import Ordering, methods
+from .._core.ordering.choose import Ordering, methods
 from .._core.ordering.metis import have_metis
 from .._core.parallel.threads import thread_count
 from .._scipy.cholesky_factor import CholeskyFactor

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from .._core.numeric.factorize import workspace
 from .._core.numeric.handle import PatternHandle, handle_of
 from .._core.numeric.packing import first_nonfinite
-from .._core.ordering import Ordering, find_ordering
+from .._core.ordering.choose import Ordering, find_ordering
 from .._core.parallel.threads import thread_count
 from .._core.symbolic.analysis import pattern_of_factor, supernodal_order
 from .._core.symbolic.etree import inverse_permutation

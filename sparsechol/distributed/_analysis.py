@@ -10,7 +10,7 @@ from zlib import crc32
 import numpy as np
 from scipy.sparse import coo_array, csc_array
 
-from .._core.ordering import Ordering, find_ordering
+from .._core.ordering.choose import Ordering, find_ordering
 from .._core.parallel.threads import thread_count
 from .._core.symbolic.patterns import lower_pattern
 from .._scipy import symbolic_factor as serial

@@ -14,7 +14,7 @@ from .._sparsity import propagate
 from .._typing import OnUnknown
 from ..coloring._pattern import symmetrized
 from . import _sparsity_rules  # noqa: F401  (registers the rules)
-from ._registry import RULES
+from ._rule_table import RULES
 from ._typing import Pytree
 from ._walk import Detection, ReverseOnly
 

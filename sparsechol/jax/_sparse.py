@@ -12,7 +12,7 @@ from jax.experimental.sparse import BCOO, BCSR
 from scipy.sparse import coo_array, issparse
 
 from .._scipy import symbolic_factor as _symbolic
-from .._scipy.entry_map import EntryMap
+from .._scipy.foreign_entries import EntryMap
 from .._scipy.symbolic_factor import SymbolicFactor
 from .._typing import OrderingLike
 from . import _primitives as primitives

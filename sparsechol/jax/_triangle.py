@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from .._scipy.triangular_pattern import TriangularPattern
+from .._scipy.triangle_pattern import TriangularPattern
 from .._typing import MatrixLike, Trans
 from . import _primitives as primitives
 from ._compat import is_concrete

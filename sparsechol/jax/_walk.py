@@ -18,7 +18,7 @@ from .._sparsity import propagate
 from .._sparsity.sets import Sets
 from ._compat import is_concrete, loop_of
 from ._fold import run_eagerly
-from ._registry import RULES, dense
+from ._rule_table import RULES, dense
 
 UNROLLED = 500_000  # most equations of a loop that is followed step by step
 MUTABLE = {"new_ref", "empty_ref", "get", "swap", "addupdate", "run_state", "freeze", "new_box"}

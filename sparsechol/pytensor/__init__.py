@@ -13,7 +13,7 @@ except ImportError as error:
     ) from error
 
 from .._exceptions import SparsityWarning
-from . import _hooks
+from . import _rewrites
 from ._check import check_pattern
 from ._detect import hessian_pattern, jacobian_pattern, register_sparsity_rule
 from ._functions import diag_inverse, logdet, partial_inverse, slogdet, solve
@@ -47,4 +47,4 @@ __all__ = [
     "sparse_jacobian",
 ]
 
-_hooks.register()
+_rewrites.register()

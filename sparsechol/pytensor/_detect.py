@@ -15,7 +15,7 @@ from .._sparsity.sets import Sets
 from .._typing import OnUnknown
 from ..coloring._pattern import symmetrized
 from . import _sparsity_rules  # noqa: F401  (registers the rules)
-from ._registry import REGISTERED
+from ._rule_table import REGISTERED
 from ._walk import Source, Walk, from_matrices, size
 
 ON_UNKNOWN = ("dense", "raise")

@@ -19,7 +19,7 @@ from scipy.sparse import issparse, tril
 from .. import _typing
 from .._core.numeric.operations import CODES
 from .._core.parallel.threads import thread_count
-from .._scipy.entry_map import EntryMap, pattern_of
+from .._scipy.foreign_entries import EntryMap, pattern_of
 from .._scipy.input import as_scipy, check_square, compressed
 from .._scipy.symbolic_factor import SymbolicFactor
 from .._typing import OrderingLike, Trans

@@ -9,7 +9,7 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 
 from .._scipy.input import as_scipy, compressed
-from .._scipy.triangular_pattern import TriangularPattern
+from .._scipy.triangle_pattern import TriangularPattern
 from .._typing import MatrixLike, Trans
 from . import _ops as ops
 from ._matrix import constant, is_plain, on_columns

@@ -29,7 +29,7 @@ from scipy.sparse import csc_array, csc_matrix, csr_matrix, issparse
 from .._exceptions import SparsityWarning
 from .._sparsity import propagate
 from .._sparsity.sets import Sets
-from ._registry import REGISTERED, RULES
+from ._rule_table import REGISTERED, RULES
 
 PULLBACKS = ("pullback", "L_op", "grad")
 

@@ -10,7 +10,7 @@ from jax.experimental.sparse import BCOO, BCSR
 import sparsechol.jax as scj
 from sparsechol import _exceptions
 from sparsechol.coloring import color
-from sparsechol.jax._registry import RULES
+from sparsechol.jax._rule_table import RULES
 
 MODES = ["forward", "reverse", "bidirectional"]
 

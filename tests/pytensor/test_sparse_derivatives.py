@@ -24,7 +24,7 @@ from sparsechol.pytensor import (
     sparse_hessian,
     sparse_jacobian,
 )
-from sparsechol.pytensor._registry import REGISTERED
+from sparsechol.pytensor._rule_table import REGISTERED
 from support.pytensor_sparsity_battery import HESSIANS, JACOBIANS, PYTHON, N, ifelse
 
 MODES = ("auto", "forward", "reverse", "bidirectional")

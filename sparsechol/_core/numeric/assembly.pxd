@@ -10,7 +10,7 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy
 
 from sparsechol._core.numeric.dense cimport conjugate, scalar
-from sparsechol._core.numeric.sweep cimport FrontContext
+from sparsechol._core.numeric.sweep_driver cimport FrontContext
 from sparsechol._core.symbolic.structure cimport Pattern
 
 

@@ -7,7 +7,7 @@ from sparsechol._core.numeric.dense cimport (
     DOUBLE, DOUBLE_COMPLEX, FLOAT, gather_lower, mirror, scalar, scatter_add,
 )
 from sparsechol._core.parallel.pool cimport pool_share, pool_worker
-from sparsechol._core.numeric.sweep cimport FrontContext
+from sparsechol._core.numeric.sweep_driver cimport FrontContext
 from sparsechol._core.symbolic.structure cimport Pattern
 
 

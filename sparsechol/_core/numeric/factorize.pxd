@@ -1,6 +1,6 @@
 from libc.stdint cimport int32_t
 
-from sparsechol._core.numeric.sweep cimport Many
+from sparsechol._core.numeric.sweep_driver cimport Many
 from sparsechol._core.symbolic.structure cimport Pattern
 
 

@@ -27,7 +27,7 @@ from sparsechol._core.numeric.dense cimport (
     CONJ_TRANS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, SCALARS, factor_columns,
     factor_panel, kind_of, multiply, real, scalar,
 )
-from sparsechol._core.numeric.sweep cimport (
+from sparsechol._core.numeric.sweep_driver cimport (
     FrontContext, Many, Sweep, SweepJob, each, run_sweep, sweep_job, sweep_space, task_function,
 )
 from sparsechol._core.parallel.pool cimport pool_least, pool_lower, pool_read

@@ -62,7 +62,7 @@ typedef struct {
      * below the root, the lower triangle is read; `t` holds as many scalars as the tallest column
      * has rows. */
     void (*inverse_columns)(const subtree *r, const void *l, void *z, const void *below, void *t);
-    /* The sweeps of derivatives.pyx on a panel of nc <= WIDTH columns, ... */
+    /* The sweeps of derivative_sweeps.pyx on a panel of nc <= WIDTH columns, ... */
     void (*tangent)(ptrdiff_t rows, int nc, const void *L, void *X, ptrdiff_t ld);
     void (*outer)(ptrdiff_t rows, int nc, const void *X, const void *Y, void *out, ptrdiff_t ld);
     void (*adjoint)(int nc, const void *L, void *Z, ptrdiff_t ld);

@@ -30,22 +30,22 @@ from sparsechol._core.numeric cimport derivatives
 from sparsechol._core.numeric.dense cimport (
     DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, conjugate, scalar, size_of,
 )
-from sparsechol._core.numeric.derivatives cimport Kind, derivative_all, derivative_space
+from sparsechol._core.numeric.derivative_sweeps cimport Kind, derivative_all, derivative_space
 from sparsechol._core.numeric.factorize cimport REFUSED_ROUNDINGS, Outcome, factor_all, factor_space
 from sparsechol._core.numeric.packing cimport (
     fold, gather_panels, read_diagonal, read_places, scatter_panels, unfold, weigh_entries,
     write_diagonal, write_places,
 )
 from sparsechol._core.numeric.partial_inverse cimport inverse_space, invert_all
-from sparsechol._core.numeric.sampled cimport (
+from sparsechol._core.numeric.products cimport (
     multiply_factor, multiply_hermitian, multiply_triangle, sample_factor, sample_outer,
     sample_triangle,
 )
 from sparsechol._core.numeric.solve cimport (
     RHS_BLOCK, System, log_determinant, solve_all, solve_space, useful_threads,
 )
-from sparsechol._core.numeric.sweep cimport Arrays, Many, array_of
-from sparsechol._core.numeric.triangular cimport substitute
+from sparsechol._core.numeric.sweep_driver cimport Arrays, Many, array_of
+from sparsechol._core.numeric.triangle cimport substitute
 from sparsechol._core.parallel.pool cimport POOL_UP, pool_run, pool_scratch, pool_worker
 
 

@@ -1,4 +1,4 @@
-from sparsechol._core.numeric.sweep cimport Many
+from sparsechol._core.numeric.sweep_driver cimport Many
 from sparsechol._core.symbolic.structure cimport Pattern
 
 cdef Py_ssize_t inverse_space(const Pattern *p, Py_ssize_t batch, int threads) noexcept nogil

@@ -25,7 +25,7 @@ from sparsechol._core.numeric.dense cimport (
     AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, PANEL, SCALARS, Crew, conjugate,
     invert_columns, kind_of, multiply, real, scalar, solve_right, transpose,
 )
-from sparsechol._core.numeric.sweep cimport (
+from sparsechol._core.numeric.sweep_driver cimport (
     FrontContext, Many, Sweep, SweepJob, each, run_sweep, sweep_job, sweep_space, task_function,
 )
 from sparsechol._core.symbolic.structure cimport Pattern, Plan, Structure

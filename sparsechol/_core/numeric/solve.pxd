@@ -1,7 +1,7 @@
 from libc.stdint cimport int32_t, uint8_t
 
 from sparsechol._core.numeric.dense cimport scalar
-from sparsechol._core.numeric.sweep cimport Many
+from sparsechol._core.numeric.sweep_driver cimport Many
 from sparsechol._core.symbolic.structure cimport Pattern
 
 

@@ -27,7 +27,7 @@ from sparsechol._core.numeric.dense cimport (
     AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, PACK, SCALARS, TRANSPOSED, Crew,
     backward_one, conjugate, forward_one, kind_of, multiply, real, scalar, size_of, solve_right,
 )
-from sparsechol._core.numeric.sweep cimport array_of, each, run_tasks
+from sparsechol._core.numeric.sweep_driver cimport array_of, each, run_tasks
 from sparsechol._core.parallel.pool cimport POOL_UP, pool_run, pool_scratch, pool_worker
 from sparsechol._core.symbolic.structure cimport Pattern, Plan, Structure
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..._sparsity import propagate
-from .._registry import or_empty, out_shape, present, rule
+from .._rule_table import or_empty, out_shape, present, rule
 
 ELEMENTWISE = """
     neg add sub rem max min pow integer_pow exp exp2 log log1p expm1 sin cos tan asin acos

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from ..._sparsity import propagate
-from .._registry import or_empty, rule
+from .._rule_table import or_empty, rule
 
 
 def starts_of(scope, atoms, shape, sizes):

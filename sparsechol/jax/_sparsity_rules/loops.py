@@ -6,7 +6,7 @@ from scipy.sparse import csr_array
 
 from ..._sparsity import propagate
 from .._compat import loop_of
-from .._registry import dense, present, rule
+from .._rule_table import dense, present, rule
 from .._walk import (
     UNKNOWN,
     VARIES,

@@ -4,7 +4,7 @@ import math
 from functools import partial
 
 from ..._sparsity import propagate
-from .._registry import or_empty, out_shape, present, rule
+from .._rule_table import or_empty, out_shape, present, rule
 from .elementwise import zeros_of
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from ..._sparsity import propagate
-from .._registry import dense, out_shape, rule
+from .._rule_table import dense, out_shape, rule
 from .products import as_matrix
 
 

@@ -1,3 +1,3 @@
 """Sparsity rules of Ops: to import this package registers all of them."""
 
-from . import elementwise, graphs, kernels, sparse  # noqa: F401
+from . import elementwise, graphs, own_operations, sparse  # noqa: F401

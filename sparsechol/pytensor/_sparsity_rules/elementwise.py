@@ -34,7 +34,7 @@ from pytensor.tensor.sort import ArgSortOp, SortOp
 from scipy.sparse import csr_array, diags_array, kron
 
 from ..._sparsity import propagate
-from .._registry import rule
+from .._rule_table import rule
 from .._walk import NotKnownError, assumed_dense, factors
 
 # ---- nothing, and the same ----

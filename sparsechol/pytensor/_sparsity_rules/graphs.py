@@ -13,7 +13,7 @@ from scipy.sparse import csr_array, vstack
 from ..._sparsity import propagate
 from ..._sparsity.sets import Sets
 from .._graphs import IfElse
-from .._registry import rule
+from .._rule_table import rule
 from .._walk import NotKnownError, Source, apply_rule, has_derivatives, size
 from .elementwise import CORES
 

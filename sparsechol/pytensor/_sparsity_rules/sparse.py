@@ -6,7 +6,7 @@ import pytensor.sparse.math as psm
 from scipy.sparse import coo_array, csr_array, issparse
 
 from ..._sparsity import propagate
-from .._registry import rule
+from .._rule_table import rule
 from .._walk import dense, format_of, is_sparse
 
 

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sparsechol as sc
-from sparsechol._core import ordering as orderings
-from sparsechol._core.ordering import REUSES, Candidates, automatic, find_ordering
+from sparsechol._core.ordering import choose as orderings
 from sparsechol._core.ordering.amd import amd
+from sparsechol._core.ordering.choose import REUSES, Candidates, automatic, find_ordering
 from sparsechol._core.ordering.compressed import Compressed
 from sparsechol._core.ordering.dissection import nested_dissection
 from sparsechol._core.ordering.metis import have_metis, metis

@@ -45,7 +45,7 @@ from sparsechol._core.numeric.dense cimport (
     adjoint_columns, adjoint_triangle, conjugate, inner_columns, multiply, outer_columns,
     outer_panel, real, scalar, size_of, solve_right, tangent_columns, tangent_panel, transpose,
 )
-from sparsechol._core.numeric.sweep cimport (
+from sparsechol._core.numeric.sweep_driver cimport (
     Arrays, FrontContext, Sweep, SweepJob, run_sweep, sweep_job, sweep_space, task_function,
 )
 from sparsechol._core.symbolic.structure cimport Pattern, Plan

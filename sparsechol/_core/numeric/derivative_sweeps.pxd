@@ -1,4 +1,4 @@
-from sparsechol._core.numeric.sweep cimport Arrays
+from sparsechol._core.numeric.sweep_driver cimport Arrays
 from sparsechol._core.symbolic.structure cimport Pattern
 
 

@@ -7,7 +7,7 @@ from scipy.sparse import block_diag, csc_array, random_array
 import sparsechol as sc
 from sparsechol._core.numeric.operations import CODES, CORE_RANK, NAMES
 from sparsechol._sparsity import propagate
-from sparsechol._sparsity.kernels import RULES, connect
+from sparsechol._sparsity.own_operations import RULES, connect
 from sparsechol._sparsity.sets import Sets
 
 FACTOR_FIRST = {"tangent", "tangent_panels", "adjoint", "partial_inverse", "sandwich", "solve",

@@ -3,8 +3,8 @@
 from functools import partial
 
 from ..._core.numeric.operations import NAMES
-from ..._sparsity import kernels
-from .._registry import RULES, out_shape, rule
+from ..._sparsity import own_operations
+from .._rule_table import RULES, out_shape, rule
 
 
 def kernel(operation, scope, eqn, operands):
@@ -12,7 +12,9 @@ def kernel(operation, scope, eqn, operands):
     p = eqn.params
     options = {name: p[name] for name in ("lower", "permute") if name in p}
     return [
-        kernels.connect(scope.sets, operation, p["pattern"], operands, out_shape(eqn), **options)
+        own_operations.connect(
+            scope.sets, operation, p["pattern"], operands, out_shape(eqn), **options
+        )
     ]
 
 
@@ -23,4 +25,6 @@ for _name in NAMES:
 @rule("sparsechol_attach")
 def attach(scope, eqn, operands):
     shape = out_shape(eqn)
-    return [kernels.connect(scope.sets, "cholesky", eqn.params["pattern"], operands[:1], shape)]
+    return [
+        own_operations.connect(scope.sets, "cholesky", eqn.params["pattern"], operands[:1], shape)
+    ]

@@ -1,9 +1,9 @@
 """Sparsity rules for the Ops of this package."""
 
 from ..._sparsity import propagate
-from ..._sparsity.kernels import connect
+from ..._sparsity.own_operations import connect
 from .._ops import Kernel, QuadForm, Triangular
-from .._registry import rule
+from .._rule_table import rule
 
 
 def moving(op, operands):

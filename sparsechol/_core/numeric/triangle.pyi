@@ -1,4 +1,4 @@
-"""Signatures of `triangular.pyx`."""
+"""Signatures of `triangle.pyx`."""
 
 import numpy as np
 

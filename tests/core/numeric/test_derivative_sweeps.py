@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse as sp
 
 import sparsechol as sc
-from sparsechol._core.numeric import sampled
+from sparsechol._core.numeric import products
 from sparsechol._core.numeric.operations import CODES
 from sparsechol._core.numeric.partial_inverse import partial_inverse
 from sparsechol._core.numeric.partial_inverse import workspace as inverse_workspace
@@ -335,24 +335,24 @@ def test_products_with_vectors(dtype):
     x, y, out = vectors(), vectors(), np.empty((1, n, 3), dtype)
     tolerance = {"rtol": 0, "atol": 1000 * eps(dtype)}
     values = S.values(A)
-    sampled.hermitian_product(S.indptr, S.indices, values[None], x, out)
+    products.hermitian_product(S.indptr, S.indices, values[None], x, out)
     np.testing.assert_allclose(out[0], A @ x[0], atol=100 * eps(dtype) * abs(A).max() * n)
     entries = np.empty((1, len(S.indices)), dtype)
-    sampled.hermitian_outer(S.indptr, S.indices, x, y, entries)
+    products.hermitian_outer(S.indptr, S.indices, x, y, entries)
     full = x[0] @ y[0].conj().T + y[0] @ x[0].conj().T
     column = np.repeat(np.arange(n), np.diff(S.indptr))
     expected = full[S.indices, column] * np.where(S.indices == column, 0.5, 1)
     np.testing.assert_allclose(entries[0], expected, **tolerance)
     L = case.L
     inward, outward = (rng.permutation(n).astype(np.int32) for _ in range(2))
-    sampled.factor_product(case.structure, case.l[None], x, False, inward, outward, out)
+    products.factor_product(case.structure, case.l[None], x, False, inward, outward, out)
     out, z = out[:, outward], x[:, inward]
     np.testing.assert_allclose(out[0], L @ z[0], atol=100 * eps(dtype) * abs(L).max() * n)
-    sampled.factor_product(case.structure, case.l[None], x, True, inward, outward, out)
+    products.factor_product(case.structure, case.l[None], x, True, inward, outward, out)
     out = out[:, outward]
     np.testing.assert_allclose(out[0], L.conj().T @ z[0], atol=100 * eps(dtype) * abs(L).max() * n)
     flat = np.empty((1, case.structure.size), dtype)
-    sampled.factor_outer(case.structure, x, y, inward, outward, flat)
+    products.factor_outer(case.structure, x, y, inward, outward, flat)
     product = x[0][inward] @ y[0][outward].conj().T
     np.fill_diagonal(product, product.diagonal().real)
     case.check(flat[0], product)
@@ -365,16 +365,16 @@ def test_products_refuse_wrong_shapes():
     values, flat, rows = np.ones((1, 3)), case.l[None], np.arange(3, dtype=np.int32)
     structure, few = case.structure, rows[:2]
     calls = [
-        (sampled.hermitian_product, S.indptr, S.indices, values, wrong, wrong.copy()),
-        (sampled.hermitian_product, S.indptr, S.indices, values, x, wrong.copy()),
-        (sampled.hermitian_outer, S.indptr, S.indices, x, wrong, values.copy()),
-        (sampled.hermitian_outer, S.indptr, S.indices, x, x, values[:, :2].copy()),
-        (sampled.factor_product, structure, flat[:, :2].copy(), x, False, rows, rows, x.copy()),
-        (sampled.factor_product, structure, flat, x, False, rows, rows, wrong.copy()),
-        (sampled.factor_product, structure, flat, x, False, few, rows, x.copy()),
-        (sampled.factor_outer, structure, x, wrong, rows, rows, flat.copy()),
-        (sampled.factor_outer, structure, wrong, wrong, rows, rows, flat.copy()),
-        (sampled.factor_outer, structure, x, x, rows, few, flat.copy()),
+        (products.hermitian_product, S.indptr, S.indices, values, wrong, wrong.copy()),
+        (products.hermitian_product, S.indptr, S.indices, values, x, wrong.copy()),
+        (products.hermitian_outer, S.indptr, S.indices, x, wrong, values.copy()),
+        (products.hermitian_outer, S.indptr, S.indices, x, x, values[:, :2].copy()),
+        (products.factor_product, structure, flat[:, :2].copy(), x, False, rows, rows, x.copy()),
+        (products.factor_product, structure, flat, x, False, rows, rows, wrong.copy()),
+        (products.factor_product, structure, flat, x, False, few, rows, x.copy()),
+        (products.factor_outer, structure, x, wrong, rows, rows, flat.copy()),
+        (products.factor_outer, structure, wrong, wrong, rows, rows, flat.copy()),
+        (products.factor_outer, structure, x, x, rows, few, flat.copy()),
     ]
     for function, *arguments_ in calls:
         with pytest.raises(ValueError, match="sampled"):

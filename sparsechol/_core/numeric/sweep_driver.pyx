@@ -1,4 +1,4 @@
-"""The driver of all sweeps of the tree (see sweep.pxd).
+"""The driver of all sweeps of the tree (see sweep_driver.pxd).
 
 One matrix is swept task by task (see symbolic.plans), a task after those below it on the way up and
 before them on the way down; its tasks are spread over the threads. Of a batch each matrix goes to

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import coo_array, csc_array, issparse
 
-from .._core.numeric import triangular
+from .._core.numeric import triangle
 from .._typing import MatrixLike, SparseLike, Trans
 from .input import (
     Compressed,
@@ -175,7 +175,7 @@ def _diagonal(A, conjugate, unit_diagonal):
     if unit_diagonal:
         return np.ones(n, dtype=A.data.dtype)
     diagonal = np.empty(n, dtype=A.data.dtype)
-    triangular.sum_diagonal(A.indptr, A.indices, A.data, diagonal)
+    triangle.sum_diagonal(A.indptr, A.indices, A.data, diagonal)
     zeros = np.flatnonzero(diagonal == 0)
     if zeros.size:
         raise np.linalg.LinAlgError(
@@ -186,7 +186,7 @@ def _diagonal(A, conjugate, unit_diagonal):
 
 def _solve_dense(sweep: _Sweep, b):
     x, shape = dense_rhs(b, len(sweep.diagonal), sweep.diagonal.dtype)
-    triangular.solve_dense(*sweep.arrays, x, sweep.by_columns, sweep.forward, sweep.conjugate)
+    triangle.solve_dense(*sweep.arrays, x, sweep.by_columns, sweep.forward, sweep.conjugate)
     return x.reshape(shape)
 
 
@@ -223,7 +223,7 @@ def _reached_columns(sweep: _Sweep, B):
 
     done = 0
     while True:
-        done = triangular.solve_sparse(
+        done = triangle.solve_sparse(
             *sweep.arrays,
             *b_arrays,
             indptr,
