@@ -13,7 +13,7 @@ WITH_EXAMPLES = [
     "_scipy.functions",
     "_scipy.packed_values",
     "_scipy.symbolic_factor",
-    "_scipy.triangular",
+    "_scipy.triangle",
     "coloring._search",
     "coloring._result",
     "derivatives",

@@ -26,7 +26,7 @@ from libc.stdint cimport INT32_MAX, int32_t, int64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset, strlen
 
-from sparsechol._core.numeric cimport derivatives
+from sparsechol._core.numeric cimport derivative_sweeps
 from sparsechol._core.numeric.dense cimport (
     DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, conjugate, scalar, size_of,
 )
@@ -326,15 +326,15 @@ cdef const char *dispatch(const Work *w) noexcept nogil:
     if operation == CHOLESKY:
         done = factor(w)
     elif operation == TANGENT or operation == TANGENT_PANELS:
-        done = differentiate(w, derivatives.TANGENT)
+        done = differentiate(w, derivative_sweeps.TANGENT)
     elif operation == ADJOINT:
-        done = differentiate(w, derivatives.ADJOINT)
+        done = differentiate(w, derivative_sweeps.ADJOINT)
     elif operation == OUTER:
-        done = differentiate(w, derivatives.OUTER)
+        done = differentiate(w, derivative_sweeps.OUTER)
     elif operation == INNER:
-        done = differentiate(w, derivatives.INNER)
+        done = differentiate(w, derivative_sweeps.INNER)
     elif operation == SANDWICH:
-        done = differentiate(w, derivatives.SANDWICH)
+        done = differentiate(w, derivative_sweeps.SANDWICH)
     elif operation == PARTIAL_INVERSE:
         done = invert(w)
     elif operation == SOLVE or operation == SOLVE_TRIANGULAR:
@@ -390,24 +390,24 @@ cdef void fill_nan(int kind, Py_ssize_t bytes, char *panels) noexcept nogil:
 
 
 cdef bint differentiate(const Work *w, Kind what) noexcept nogil:
-    """One of the sweeps of `derivatives`."""
+    """Run one of the sweeps of `derivative_sweeps`."""
     cdef Arrays arrays
     cdef void *work = workspace(w, derivative_space(w.view.p, what, w.batch, w.threads))
     cdef bint done
     memset(&arrays, 0, sizeof(arrays))
-    if what == derivatives.TANGENT:
+    if what == derivative_sweeps.TANGENT:
         arrays.factor = w.operand[0]
         if w.call.operation == TANGENT:
             arrays.values = w.operand[1]
         else:
             arrays.flat = w.operand[1]
-    elif what == derivatives.ADJOINT:
+    elif what == derivative_sweeps.ADJOINT:
         arrays.factor = w.operand[0]
         arrays.x = w.operand[1]
-    elif what == derivatives.OUTER:
+    elif what == derivative_sweeps.OUTER:
         arrays.x = w.operand[0]
         arrays.y = w.operand[1]
-    elif what == derivatives.INNER:
+    elif what == derivative_sweeps.INNER:
         arrays.s = w.operand[0]
         arrays.y = w.operand[1]
     else:
