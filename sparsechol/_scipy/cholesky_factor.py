@@ -81,7 +81,12 @@ class CholeskyFactor(FactorBase):
         return self
 
     def copy(self) -> "CholeskyFactor":
-        """Return an independent factor of the same matrix; the analyzed pattern is shared."""
+        """Return an independent factor of the same matrix; the analyzed pattern is shared.
+
+        Returns
+        -------
+        CholeskyFactor
+        """
         other = object.__new__(type(self))
         other.__setstate__(self.__getstate__() | {"_panels": self._panels.copy()})
         return other
@@ -388,7 +393,12 @@ class CholeskyFactor(FactorBase):
         return sorted_csc(data, indices, indptr, self.shape)
 
     def to_linear_operator(self) -> LinearOperator:
-        """Return ``A^-1`` as a `scipy.sparse.linalg.LinearOperator`, as preconditioners are."""
+        """Return ``A^-1`` as a `scipy.sparse.linalg.LinearOperator`, as preconditioners are.
+
+        Returns
+        -------
+        LinearOperator
+        """
         return LinearOperator(
             self.shape,
             matvec=self.solve,
@@ -403,6 +413,10 @@ class CholeskyFactor(FactorBase):
 
         The estimate is a lower bound, rarely off by more than a factor of three. It takes a few
         solves.
+
+        Returns
+        -------
+        float
 
         References
         ----------

@@ -119,9 +119,12 @@ def solve(
 
     Parameters
     ----------
-    A, ordering, lower, check_symmetric, threads
+    A : (n, n) sparse array or matrix of any format, or dense array
         As for `cholesky`.
     b : (n,) or (n, k) array_like, or sparse array or matrix
+        Right-hand side, or one a column.
+    ordering, lower, check_symmetric, threads
+        As for `cholesky`.
 
     Returns
     -------

@@ -42,13 +42,31 @@ class TriangularPattern:
             Only the places of its entries count.
         lower : bool, optional
             Which triangle is read.
+
+        Returns
+        -------
+        TriangularPattern
         """
         row, column, _ = triangle_entries(T, lower)
         return cls.at(row, column, np.shape(cast("ArrayLike", T))[0], lower)
 
     @classmethod
     def at(cls, row: np.ndarray, column: np.ndarray, n: int, lower: bool) -> "TriangularPattern":
-        """Make the pattern with entries at these places, of an upper triangle transposed."""
+        """Make the pattern with entries at these places, of an upper triangle transposed.
+
+        Parameters
+        ----------
+        row, column : ndarray of int
+            Rows and columns of entries; of an upper triangle transposed.
+        n : int
+            Order of the matrix.
+        lower : bool
+            Which triangle it is.
+
+        Returns
+        -------
+        TriangularPattern
+        """
         keys = np.unique(np.concatenate([column * n + row, np.arange(n) * (n + 1)]))
         column, row = np.divmod(keys, max(n, 1))
         indptr = np.zeros(n + 1, np.int64)
@@ -57,10 +75,12 @@ class TriangularPattern:
 
     @property
     def shape(self) -> tuple[int, int]:
+        """Shape of the matrix."""
         return (self.indptr.shape[0] - 1,) * 2
 
     @cached_property
     def digest(self) -> str:
+        """Hexadecimal digest of the content. Equal patterns have equal digests."""
         content = hashlib.blake2b(b"sparsechol triangle 1", digest_size=16)
         content.update(bytes([self.lower]))
         for array in (self.indptr, self.indices):
@@ -90,6 +110,15 @@ class TriangularPattern:
     def values(self, T: MatrixLike) -> np.ndarray:
         """Return the values of a SciPy or dense triangle in the order of `indices`.
 
+        Parameters
+        ----------
+        T : (n, n) SciPy sparse array or dense array
+            Only the triangle of this pattern is read.
+
+        Returns
+        -------
+        (len(indices),) ndarray
+
         Raises
         ------
         ValueError
@@ -106,7 +135,17 @@ class TriangularPattern:
         return values
 
     def places(self, row: np.ndarray, column: np.ndarray) -> np.ndarray:
-        """Find entries among the stored ones, of an upper triangle transposed."""
+        """Find entries among the stored ones, of an upper triangle transposed.
+
+        Parameters
+        ----------
+        row, column : ndarray of int
+            Rows and columns of entries; of an upper triangle transposed.
+
+        Returns
+        -------
+        ndarray of int
+        """
         n = self.shape[0]
         keys = np.repeat(np.arange(n), np.diff(self.indptr)) * n + self.indices
         place = np.searchsorted(keys, column * n + row)

@@ -113,10 +113,12 @@ def approx_hessian(
     sparsity : (n, n) sparse or dense array, or Coloring
         Possible nonzeros of the Hessian, both triangles, which get a star coloring. A Coloring must
         have structure 'symmetric' and method 'direct'.
-    method, rel_step, abs_step, args : optional
+    method, rel_step, abs_step : optional
         As for `approx_jacobian`.
     f0 : (n,) array_like, optional
         The gradient at x, if it is known.
+    args : tuple, optional
+        Further arguments of `grad`.
 
     Returns
     -------

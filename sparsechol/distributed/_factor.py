@@ -120,14 +120,17 @@ class DistributedFactor:
 
     @property
     def shape(self) -> tuple[int, int]:
+        """Shape of the matrix."""
         return self.pattern.shape
 
     @property
     def perm(self) -> np.ndarray:
+        """Rows in the order of their elimination."""
         return self.pattern.perm
 
     @property
     def nnz(self) -> int:
+        """Entries of L."""
         return self.pattern.nnz
 
     def __repr__(self) -> str:
@@ -193,7 +196,12 @@ class DistributedFactor:
         return self._logdet
 
     def logdet(self) -> float:
-        """Return the logarithm of the determinant of A, on every rank; not collective."""
+        """Return the logarithm of the determinant of A, on every rank; not collective.
+
+        Returns
+        -------
+        float
+        """
         return self._require_factor()
 
     def slogdet(self) -> Slogdet[float]:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
-from jax.core import ShapedArray
+from jax.core import ShapedArray, Tracer
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Primitive
 from jax.interpreters import ad, batching, mlir, xla
 
@@ -80,7 +81,7 @@ def bind_arguments(eqn: JaxprEqn) -> tuple:
 
 def is_concrete(x: object) -> bool:
     """Tell whether this is a value, and not a tracer of a transformation."""
-    return not isinstance(x, jax.core.Tracer)
+    return not isinstance(x, Tracer)
 
 
 @dataclass
@@ -114,10 +115,13 @@ def loop_of(eqn: JaxprEqn) -> Loop:
     """
     jaxpr = eqn.params["jaxpr"]
     inner = jaxpr.jaxpr
-    coming = sum(a.aval.ndim != b.aval.ndim for a, b in zip(eqn.invars, inner.invars, strict=True))
-    yields = sum(
-        a.aval.ndim != b.aval.ndim for a, b in zip(eqn.outvars, inner.outvars, strict=True)
-    )
+    coming = sum(_ndim(a) != _ndim(b) for a, b in zip(eqn.invars, inner.invars, strict=True))
+    yields = sum(_ndim(a) != _ndim(b) for a, b in zip(eqn.outvars, inner.outvars, strict=True))
     carry = len(eqn.outvars) - yields
     consts = len(eqn.invars) - coming - carry
     return Loop(jaxpr, consts, carry, eqn.params["length"], eqn.params["reverse"])
+
+
+def _ndim(variable: Any) -> int:
+    """Return the number of dimensions of a variable of a jaxpr."""
+    return variable.aval.ndim

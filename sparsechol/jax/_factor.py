@@ -78,19 +78,23 @@ class Factor:
         self._leaf = factor
 
     def tree_flatten_with_keys(self):
+        """Return the leaves with their names, and the pattern, as JAX asks for them."""
         keys = map(jax.tree_util.GetAttrKey, ("values", "factor"))
         return tuple(zip(keys, (self._a, self._leaf), strict=True)), self.pattern
 
     @classmethod
     def tree_unflatten(cls, pattern, leaves):
+        """Make an object from what `tree_flatten_with_keys` returns."""
         return cls(pattern, *leaves)
 
     @property
     def shape(self) -> tuple[int, int]:
+        """Shape of the matrix."""
         return self.pattern.shape
 
     @property
     def dtype(self) -> np.dtype:
+        """Type of the values."""
         return self._a.dtype
 
     def __repr__(self) -> str:
@@ -173,7 +177,12 @@ class Factor:
         return on_columns(b, self, apply)
 
     def logdet(self) -> jax.Array:
-        """Return log det A, a real scalar."""
+        """Return log det A, a real scalar.
+
+        Returns
+        -------
+        jax.Array, a scalar
+        """
         return primitives.logdet_call(self.pattern, self._checked(), self._l)
 
     def slogdet(self) -> tuple[jax.Array, jax.Array]:
@@ -209,7 +218,12 @@ class Factor:
         return read(self.pattern, s)
 
     def diag_inverse(self) -> jax.Array:
-        """Compute the diagonal of A^-1, (n,) and real."""
+        """Compute the diagonal of A^-1, (n,) and real.
+
+        Returns
+        -------
+        (n,) jax.Array
+        """
         s = primitives.partial_inverse_call(self.pattern, self._attached)
         return primitives.diagonal_call(self.pattern, s)
 

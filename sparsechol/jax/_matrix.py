@@ -21,27 +21,36 @@ class PackedMatrix:
     values: Any
 
     def tree_flatten_with_keys(self):
+        """Return the leaves with their names, and the pattern, as JAX asks for them."""
         return ((jax.tree_util.GetAttrKey("values"), self.values),), self.pattern
 
     @classmethod
     def tree_unflatten(cls, pattern, leaves):
         # Leaves are whatever a transformation puts there.
+        """Make an object from what `tree_flatten_with_keys` returns."""
         matrix = object.__new__(cls)
         matrix.pattern, [matrix.values] = pattern, leaves
         return matrix
 
     @property
     def shape(self) -> tuple[int, int]:
+        """Shape of the matrix."""
         return self.pattern.shape
 
     @property
     def dtype(self) -> np.dtype:
+        """Type of the values."""
         return self.values.dtype
 
     __array_ufunc__ = None  # NumPy then leaves the product of a number and a matrix to __rmul__
 
     def checked(self) -> jax.Array:
-        """Return the values, or raise ValueError if they are not those of one matrix."""
+        """Return the values, or raise ValueError if they are not those of one matrix.
+
+        Returns
+        -------
+        jax.Array
+        """
         values = as_values(self.values)
         if values.shape != self.pattern.indices.shape:
             raise ValueError(
@@ -122,7 +131,15 @@ class SymmetricMatrix(PackedMatrix):
     def identity(
         cls, pattern: SymbolicFactor, *, dtype: DTypeLike | None = None
     ) -> "SymmetricMatrix":
-        """Return the identity on a pattern."""
+        """Return the identity on a pattern.
+
+        Parameters
+        ----------
+        pattern : SymbolicFactor
+            The pattern, whose other entries are zero.
+        dtype : dtype, optional
+            Type of the values.
+        """
         values = np.zeros(pattern.indices.shape[0], np.dtype(dtype or jnp.zeros(()).dtype))
         values[pattern.indptr[:-1]] = 1
         return cls(pattern, values)
@@ -131,7 +148,17 @@ class SymmetricMatrix(PackedMatrix):
         return f"<SymmetricMatrix of shape {self.shape}, values {jax.typeof(self.values)}>"
 
     def with_values(self, values: ArrayLike) -> "SymmetricMatrix":
-        """Return a matrix with these values on the same pattern."""
+        """Return a matrix with these values on the same pattern.
+
+        Parameters
+        ----------
+        values : (len(pattern.indices),) array_like
+            The lower triangle, packed as the values of this matrix are.
+
+        Returns
+        -------
+        SymmetricMatrix
+        """
         return SymmetricMatrix(self.pattern, values)
 
     def __matmul__(self, x: ArrayLike) -> jax.Array:
@@ -184,11 +211,21 @@ class SymmetricMatrix(PackedMatrix):
         )
 
     def diagonal(self) -> jax.Array:
-        """Return the diagonal, real."""
+        """Return the diagonal, real.
+
+        Returns
+        -------
+        (n,) jax.Array
+        """
         return self.values[self.pattern.indptr[:-1]].real
 
     def todense(self) -> jax.Array:
-        """Return the matrix as a dense array."""
+        """Return the matrix as a dense array.
+
+        Returns
+        -------
+        (n, n) jax.Array
+        """
         P, n = self.pattern, self.shape[0]
         column = np.repeat(np.arange(n), np.diff(P.indptr))
         lower = (

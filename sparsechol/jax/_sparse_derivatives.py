@@ -416,7 +416,17 @@ class SparseHessian(CompressedDerivative):
         return self._entries(args, self._packed_place)
 
     def matrix(self, *args: Pytree) -> SymmetricMatrix:
-        """Compute the Hessian as a matrix to factorize; see `packed`."""
+        """Compute the Hessian as a matrix to factorize; see `packed`.
+
+        Parameters
+        ----------
+        *args : nested containers of arrays
+            The arguments of the function.
+
+        Returns
+        -------
+        SymmetricMatrix
+        """
         return SymmetricMatrix(self.pattern, self.packed(*args))
 
     @property

@@ -134,10 +134,12 @@ class SymmetricMatrix:
 
     @property
     def shape(self) -> tuple[int, int]:
+        """Shape of the matrix."""
         return self.pattern.shape
 
     @property
     def dtype(self) -> str:
+        """'float32' or 'float64'."""
         return self.values.type.dtype
 
     @cached_property
@@ -152,11 +154,31 @@ class SymmetricMatrix:
     # ---- other matrices ----
 
     def with_values(self, values: pt.TensorLike) -> "SymmetricMatrix":
-        """Make another matrix on the same pattern."""
+        """Make another matrix on the same pattern.
+
+        Parameters
+        ----------
+        values : (len(pattern.indices),) tensor variable or array_like, real
+            The lower triangle, packed as the values of this matrix are.
+
+        Returns
+        -------
+        SymmetricMatrix
+        """
         return SymmetricMatrix(self.pattern, values)
 
     def add_diagonal(self, h: pt.TensorLike) -> "SymmetricMatrix":
-        """Add `h`, of shape () or (n,), to the diagonal."""
+        """Add `h`, of shape () or (n,), to the diagonal.
+
+        Parameters
+        ----------
+        h : () or (n,) tensor variable or array_like
+            What is added to each diagonal entry.
+
+        Returns
+        -------
+        SymmetricMatrix
+        """
         [h, values] = ops.as_floats(h, self.values)
         if h.type.ndim > 1 or (h.type.ndim == 1 and h.type.shape[0] not in (None, self.shape[0])):
             raise ValueError(
@@ -169,15 +191,40 @@ class SymmetricMatrix:
     # ---- products and entries ----
 
     def diagonal(self) -> pt.TensorVariable:
-        """Return the diagonal, (n,)."""
+        """Return the diagonal, (n,).
+
+        Returns
+        -------
+        TensorVariable, (n,)
+        """
         return self.values[constant(self.pattern.indptr[:-1])]
 
     def matvec(self, x: pt.TensorLike) -> pt.TensorVariable:
-        """Return ``Q x`` for `x` of shape (n,) or (n, k)."""
+        """Return ``Q x`` for `x` of shape (n,) or (n, k).
+
+        Parameters
+        ----------
+        x : (n,) or (n, k) tensor variable or array_like
+            Vector, or one a column.
+
+        Returns
+        -------
+        TensorVariable of the shape of `x`
+        """
         return on_columns(self, x, "x", lambda x: ops.matvec(self.pattern, self.values, x))
 
     def quad_form(self, x: pt.TensorLike) -> pt.TensorVariable:
-        """Return ``x^T Q x``: a scalar for `x` of shape (n,), a vector (k,) for (n, k)."""
+        """Return ``x^T Q x``: a scalar for `x` of shape (n,), a vector (k,) for (n, k).
+
+        Parameters
+        ----------
+        x : (n,) or (n, k) tensor variable or array_like
+            Vector, or one a column.
+
+        Returns
+        -------
+        TensorVariable, () or (k,)
+        """
         x = as_vectors(self, x, "x")
         columns = x if x.type.ndim == 2 else x[:, None]
         y = ops.matvec(self.pattern, self.values, columns)
@@ -185,13 +232,23 @@ class SymmetricMatrix:
         return out if x.type.ndim == 2 else out.squeeze(0)
 
     def to_sparse(self) -> ps.variable.SparseVariable:
-        """Return both triangles as a PyTensor sparse variable in format 'csc'."""
+        """Return both triangles as a PyTensor sparse variable in format 'csc'.
+
+        Returns
+        -------
+        SparseVariable
+        """
         starts, members, _ = self.pattern._both_triangles
         data = ops.unfold(self.pattern, self.values)
         return ps.CSC(data, members, starts.astype(np.int32), np.array(self.shape, np.int32))
 
     def todense(self) -> pt.TensorVariable:
-        """Return the matrix as a dense tensor variable, (n, n)."""
+        """Return the matrix as a dense tensor variable, (n, n).
+
+        Returns
+        -------
+        TensorVariable, (n, n)
+        """
         starts, members, _ = self.pattern._both_triangles
         column = np.repeat(np.arange(self.shape[0]), np.diff(starts))
         data = ops.unfold(self.pattern, self.values)
@@ -201,16 +258,36 @@ class SymmetricMatrix:
     # ---- what the factor gives ----
 
     def logdet(self) -> pt.TensorVariable:
-        """Return log det Q; see `sparsechol.pytensor.logdet`."""
+        """Return log det Q; see `sparsechol.pytensor.logdet`.
+
+        Returns
+        -------
+        TensorVariable, a scalar
+        """
         return ops.LogDet(self.pattern)(self.values, self._factor)
 
     def slogdet(self) -> tuple[pt.TensorVariable, pt.TensorVariable]:
-        """Return sign and logarithm of det Q; see `sparsechol.pytensor.slogdet`."""
+        """Return sign and logarithm of det Q; see `sparsechol.pytensor.slogdet`.
+
+        Returns
+        -------
+        sign, logabsdet : TensorVariable, scalars
+        """
         logdet = self.logdet()
         return pt.switch(pt.isnan(logdet), np.nan, 1.0).astype(self.dtype), logdet
 
     def solve(self, b: pt.TensorLike) -> pt.TensorVariable:
-        """Solve ``Q x = b``; see `sparsechol.pytensor.solve`."""
+        """Solve ``Q x = b``; see `sparsechol.pytensor.solve`.
+
+        Parameters
+        ----------
+        b : (n,) or (n, k) tensor variable or array_like
+            Right-hand side, or one a column.
+
+        Returns
+        -------
+        x : TensorVariable of the shape of `b`
+        """
         op = ops.Solve(self.pattern)
         return on_columns(self, b, "b", lambda b: op(self.values, self._factor, b))
 
@@ -249,15 +326,37 @@ class SymmetricMatrix:
         return on_columns(self, b, "b", lambda b: op(self._factor, b))
 
     def partial_inverse(self) -> pt.TensorVariable:
-        """Return entries of Q^-1; see `sparsechol.pytensor.partial_inverse`."""
+        """Return entries of Q^-1; see `sparsechol.pytensor.partial_inverse`.
+
+        Returns
+        -------
+        TensorVariable, (len(pattern.indices),)
+        """
         return ops.gather(self.pattern, self._panels_of_inverse)
 
     def diag_inverse(self) -> pt.TensorVariable:
-        """Return the diagonal of Q^-1; see `sparsechol.pytensor.diag_inverse`."""
+        """Return the diagonal of Q^-1; see `sparsechol.pytensor.diag_inverse`.
+
+        Returns
+        -------
+        TensorVariable, (n,)
+        """
         return ops.diagonal(self.pattern, self._panels_of_inverse)
 
     def gmrf_logp(self, x: pt.TensorLike, mu: pt.TensorLike = 0.0) -> pt.TensorVariable:
-        """Return the log density of N(mu, Q^-1) at `x`; see `sparsechol.pytensor.gmrf_logp`."""
+        """Return the log density of N(mu, Q^-1) at `x`; see `sparsechol.pytensor.gmrf_logp`.
+
+        Parameters
+        ----------
+        x : (n,) tensor variable or array_like
+            The point.
+        mu : () or (n,) tensor variable or array_like
+            The mean.
+
+        Returns
+        -------
+        TensorVariable, a scalar
+        """
         difference = as_vectors(self, ops.as_floats(x)[0] - mu, "x - mu")
         if difference.type.ndim != 1:
             raise ValueError(

@@ -1,5 +1,7 @@
 """Sparsity rules of branches, loops and other operations that hold jaxprs."""
 
+from typing import Any, cast
+
 import numpy as np
 from jax.extend.core import ClosedJaxpr
 from scipy.sparse import csr_array
@@ -73,7 +75,7 @@ class JaxprPattern:
         """Return the rows of some results and the columns of some operands; others are empty."""
         rows = self._positions(outputs, self.outputs, self.starts_out, self.shapes_out)
         columns = self._positions(inputs, self.inputs, self.starts_in, self.shapes_in)
-        padded = csr_array(self.matrix, copy=True)
+        padded = cast("Any", csr_array(self.matrix, copy=True))  # scipy-stubs: resize takes nothing
         padded.resize(self.matrix.shape[0] + 1, self.matrix.shape[1] + 1)
         return padded[rows][:, columns]
 

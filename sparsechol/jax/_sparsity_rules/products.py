@@ -2,13 +2,14 @@
 
 import math
 from functools import partial
+from typing import Any
 
 from ..._sparsity import propagate
 from .._rule_table import or_empty, out_shape, present, rule
 from .elementwise import zeros_of
 
 
-def as_matrix(x, batch, first, second):
+def as_matrix(x, batch, first, second) -> Any:
     """Return (batch, first, second), each of them several axes put together."""
     if x is None:
         return None

@@ -1,6 +1,7 @@
 """Sparsity rules of the sparse matrices of jax.experimental.sparse."""
 
 import math
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -10,7 +11,7 @@ from .._rule_table import dense, out_shape, rule
 from .products import as_matrix
 
 
-def bcoo_matrix(indices, shape, contract, count):
+def bcoo_matrix(indices, shape, contract, count) -> tuple[Any, Any, np.ndarray]:
     """Return rows (free axes), columns (axes that are summed over) and numbers of entries."""
     inside = (indices < np.array(shape)).all(axis=1)
     number = np.flatnonzero(inside)
