@@ -1,0 +1,3 @@
+"""Signature of the module that the build writes."""
+
+__version__: str
