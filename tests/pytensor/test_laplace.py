@@ -66,6 +66,7 @@ def differences(f, theta, h=1e-3):
 THETA = np.array([0.5, 2.0, 1.0])
 
 
+@pytest.mark.slow
 def test_gradient():
     f = model()
     value, gradient, _ = f(THETA)

@@ -128,6 +128,7 @@ def test_hessian(name, chunk_size):
     assert len(values) == N + (result[1].sparsity.nnz - (H.toarray() != 0).trace()) // 2
 
 
+@pytest.mark.slow
 def test_formats():
     expr, cost = banded(x), HESSIANS["rosenbrock"][0](x)
     for build, of, wanted in (

@@ -65,6 +65,7 @@ def test_sums_of_variables():
     np.testing.assert_allclose(f(), dense.solve_triangular(2 * MATRIX, B, lower=True))
 
 
+@pytest.mark.fast_cases("JAX|FAST_COMPILE")
 @pytest.mark.parametrize("mode", MODES)
 def test_derivatives(mode):
     """In the entries and the right-hand side: against dense ones, up to second order."""

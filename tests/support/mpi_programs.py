@@ -252,7 +252,7 @@ def faults():
     fails(ValueError, "None", cholesky(None))
     fails(TypeError, "supported", cholesky(either(A, np.array([["a"]]))))
     fails(ValueError, "outside 0 <=", cholesky(either(None, corrupt())))
-    fails(ValueError, "order must be", cholesky(on_first(A, WORLD), ordering="no order"))
+    fails(ValueError, "ordering must be", cholesky(on_first(A, WORLD), ordering="no order"))
     fails(ValueError, "permutation", cholesky(on_first(A, WORLD), ordering=np.zeros(42, dtype=int)))
     fails(ValueError, "(1, 0) and (0, 1) differ", cholesky(slanted(last), check_symmetric=True))
     with scd.cholesky(by_entries(A, WORLD), WORLD, check_symmetric=True) as checked:
