@@ -36,7 +36,7 @@ class Sweep:
             "inner": (inverse, x),
             "sandwich": (panels, inverse, x),
         }[sweep]
-        handle = factor.symbolic._handle
+        handle = factor.pattern._handle
         self.run = lambda: handle.perform(CODES[sweep], arrays, out, threads)
         self.run()
 
