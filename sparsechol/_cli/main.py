@@ -6,13 +6,11 @@ import math
 import os
 import sys
 import warnings
-import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.linalg import LinAlgError, norm
-from scipy.io import mminfo, mmread
 from scipy.linalg import LinAlgWarning
 from scipy.sparse import csc_array, diags_array
 
@@ -24,6 +22,7 @@ from .._scipy.functions import cholesky
 from .._scipy.symbolic_factor import SymbolicFactor, analyze
 from .._version import __version__
 from ..models import matern_spde
+from .matrix_market import FileError, read_matrix_market
 from .terminal import format_seconds, progress, show_table, timed
 
 INSTALL = 'python -m pip install "sparsechol[cli]"'
@@ -99,8 +98,8 @@ def run(arguments: argparse.Namespace) -> int:
             passed = arguments.run(arguments)
         except LinAlgError as error:
             return refuse(f"{error} (rows count from 0)")
-        except (CommandError, OverflowError, MemoryError) as error:
-            return refuse(str(error))
+        except (CommandError, ValueError, OverflowError, MemoryError) as error:
+            return refuse(str(error) or type(error).__name__)
     for message in dict.fromkeys(str(doubt.message) for doubt in doubts):
         print(f"note: {message}")
     print("all checks passed" if passed else "a check FAILED")
@@ -110,8 +109,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def refuse(message: str) -> int:
-    """Print an error, and return exit status 2."""
-    print(f"sparsechol: error: {message}", file=sys.stderr)
+    """Print an error in one line, and return exit status 2."""
+    print(f"sparsechol: error: {' '.join(message.split())}", file=sys.stderr)
     return 2
 
 
@@ -181,7 +180,7 @@ def run_info(arguments: argparse.Namespace) -> bool:
         f"{arguments.file}: {A.shape[0]:,} rows, {A.nnz:,} entries,"
         f" read in {format_seconds(seconds)}"
     )
-    chosen, _ = timed("ordering auto", analyze_checked, A, general)
+    chosen, _ = timed("ordering auto", analyze_checked, A)
     if general:
         print("the file holds both triangles: they agree, and the lower one is used")
     print()
@@ -197,35 +196,19 @@ def require_matplotlib(path: str | None) -> None:
 
 def read_matrix(path: str) -> tuple[csc_array, bool]:
     """Read a Matrix Market file, and whether it holds both triangles."""
-    if not os.path.exists(path):
-        raise CommandError(f"{path}: no such file")
     try:
-        rows, columns, _, _, field, symmetry = mminfo(path)
-        if field == "pattern":
-            raise CommandError(f"{path} holds no values (a pattern file): numbers are needed")
-        if rows != columns:
-            raise CommandError(f"{path} holds a {rows} x {columns} matrix: it must be square")
-        if rows == 0:
-            raise CommandError(f"{path} holds an empty matrix")
-        if symmetry == "skew-symmetric":
-            raise CommandError(f"{path} holds a skew-symmetric matrix: it must be symmetric")
-        with warnings.catch_warnings():
-            # The option that picks the class is newer than the oldest SciPy that we run on.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            A = csc_array(mmread(path))
-    except (OSError, EOFError, ValueError, OverflowError, zlib.error) as error:
-        raise CommandError(f"{path} cannot be read as a Matrix Market file: {error}") from None
+        A, symmetry = read_matrix_market(path)
+    except FileError as error:
+        raise CommandError(f"{path}: {error}") from None
     return A, symmetry == "general"
 
 
-def analyze_checked(A: csc_array, general: bool) -> SymbolicFactor:
-    """Analyze a matrix, and make sure that it is symmetric and finite."""
+def analyze_checked(A: csc_array) -> SymbolicFactor:
+    """Analyze a matrix, and make sure that it is symmetric (Hermitian)."""
     try:
-        symbolic = analyze(A, check_symmetric=general)
-        symbolic.values(A)
+        return analyze(A, check_symmetric=True)
     except ValueError as error:
         raise CommandError(f"{error} (rows count from 0)") from None
-    return symbolic
 
 
 def show_orderings(A: csc_array, auto: Ordering) -> None:

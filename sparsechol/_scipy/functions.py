@@ -8,7 +8,7 @@ from scipy.sparse import coo_array, csc_array
 
 from .._typing import MatrixLike, OrderingLike, SparseLike
 from .cholesky_factor import CholeskyFactor
-from .input import compressed
+from .input import check_order, compressed
 from .symbolic_factor import analyze_for
 
 
@@ -81,7 +81,7 @@ def cholesky(
     >>> F.solve(np.array([6.0, 9.0, 7.0]))
     array([1., 1., 1.])
     """
-    arrays = compressed(A)
+    arrays = compressed(A, check_shape=check_order)
     pattern = analyze_for(arrays, ordering, lower, check_symmetric, reuse=False, threads=threads)
     return CholeskyFactor(pattern, pattern._pack(arrays, lower, finite=True)[None], threads)
 

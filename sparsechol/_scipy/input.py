@@ -1,5 +1,6 @@
 """Read what a user hands over: check it and bring it to the few forms that the kernels take."""
 
+from collections.abc import Callable
 from itertools import chain
 from typing import Any, Literal, NamedTuple, cast
 
@@ -57,6 +58,13 @@ def check_square(shape, name="A"):
     """Raise ValueError unless `shape` is that of a square matrix."""
     if len(shape) != 2 or shape[0] != shape[1]:
         raise ValueError(f"{name} must be a square matrix, but its shape is {tuple(shape)}")
+
+
+def check_order(shape):
+    """Raise unless `shape` is that of a square matrix whose rows have 32-bit numbers."""
+    check_square(shape)
+    if shape[0] >= 2**31 - 1:
+        raise OverflowError(f"matrices of order {shape[0]} are beyond 32-bit row numbers")
 
 
 def check_rhs_shape(shape, n):
@@ -180,7 +188,7 @@ def sparse_or_dense(x: Any) -> Any:
     return x if issparse(x) else np.asarray(x)
 
 
-def compressed(A: Any, dtype=None, name="A"):
+def compressed(A: Any, dtype=None, name="A", check_shape: Callable[..., None] | None = None):
     """
     Read a matrix in compressed form, checked before SciPy's own code touches it.
 
@@ -195,6 +203,8 @@ def compressed(A: Any, dtype=None, name="A"):
         Of the values, one of the four of `scalar_dtype`; by default that of ``A.dtype``.
     name : str, optional
         What the messages call the array.
+    check_shape : callable, optional
+        Refuses shapes; called with ``A.shape`` before anything of that size is allocated.
 
     Returns
     -------
@@ -210,6 +220,8 @@ def compressed(A: Any, dtype=None, name="A"):
         if A.ndim != 2:
             raise ValueError(f"{name} must be a matrix, but its shape is {A.shape}")
     A = cast("Any", A)
+    if check_shape is not None:
+        check_shape(A.shape)
     dtype = scalar_dtype(A.dtype) if dtype is None else np.dtype(dtype)
     if not issparse(A):
         return _from_scipy(csc_array(_cast(A, dtype)))

@@ -66,13 +66,17 @@ class PackedPattern:
 
     def _values(self, A, lower, dtype, finite) -> np.ndarray:
         """Pack the values of a matrix; NaN and infinity are refused if `finite`."""
-        arrays = compressed(A, None if dtype is None else scalar_dtype(np.dtype(dtype)))
+        dtype = None if dtype is None else scalar_dtype(np.dtype(dtype))
+        arrays = compressed(A, dtype, check_shape=self._check_shape)
         return self._pack(arrays, lower, finite)
+
+    def _check_shape(self, shape) -> None:
+        """Raise ValueError unless a matrix has the shape of the pattern."""
+        if shape != self.shape:
+            raise ValueError(f"the matrix has shape {shape}, the analysis {self.shape}")
 
     def _pack(self, arrays: Compressed, lower: bool, finite: bool) -> np.ndarray:
         """Pack the values of a matrix that has been read; NaN is refused if `finite`."""
-        if arrays.shape != self.shape:
-            raise ValueError(f"the matrix has shape {arrays.shape}, the analysis {self.shape}")
         packed = np.zeros(self.indices.shape[0], dtype=arrays.data.dtype)
         row, column = pack(
             self.indptr,

@@ -19,7 +19,7 @@ from .._core.symbolic.structure import Structure
 from .._typing import MatrixLike, OrderingLike
 from .cholesky_batch import CholeskyBatch
 from .cholesky_factor import CholeskyFactor
-from .input import Compressed, as_scipy, check_square, compressed, scalar_dtype
+from .input import Compressed, as_scipy, check_order, compressed, scalar_dtype
 from .packed_values import PackedPattern
 
 
@@ -306,7 +306,7 @@ def analyze(
     >>> [round(S.factorize(t * A).logdet(), 6) for t in (1.0, 2.0)]
     [6.659294, 10.12503]
     """
-    return analyze_for(compressed(A), ordering, lower, check_symmetric, True, threads)
+    return analyze_for(compressed(A, check_shape=check_order), ordering, lower, check_symmetric, True, threads)
 
 
 def analyze_for(
@@ -318,9 +318,6 @@ def analyze_for(
     threads: int | None,
 ) -> SymbolicFactor:
     """Analyze a matrix that has been read, for many factorizations (`reuse`) or for one."""
-    check_square(arrays.shape)
-    if arrays.shape[0] >= 2**31 - 1:
-        raise OverflowError(f"matrices of order {arrays.shape[0]} are beyond 32-bit row numbers")
     if check_symmetric:
         require_symmetric(arrays)
     indptr, indices = lower_pattern(

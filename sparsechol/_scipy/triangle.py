@@ -11,6 +11,7 @@ from .._typing import MatrixLike, SparseLike, Trans
 from .input import (
     Compressed,
     check_finite_triangle,
+    check_rhs_shape,
     check_square,
     compressed,
     converted,
@@ -146,6 +147,7 @@ def solve_triangular(
     T, right = sparse_or_dense(A), sparse_or_dense(b)
     dtype = scalar_dtype(T.dtype, right.dtype)
     check_square(T.shape)
+    check_rhs_shape(right.shape, T.shape[0])
     sweep = _sweep(compressed(T, dtype), lower, _trans(trans), unit_diagonal)
     solve = _solve_sparse if issparse(right) else _solve_dense
     return solve(sweep, right)

@@ -10,7 +10,7 @@ from scipy.sparse import csc_array
 from .._core.numeric.handle import PatternHandle, handle_of
 from .._exceptions import PatternMismatchError
 from .._typing import MatrixLike
-from .input import as_scipy, check_square, compressed
+from .input import as_scipy, check_order, compressed
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -160,8 +160,7 @@ class TriangularPattern:
 
 def triangle_entries(T: MatrixLike, lower: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return rows, columns and values of the entries of a triangle, of an upper one transposed."""
-    arrays = compressed(T)
-    check_square(arrays.shape)
+    arrays = compressed(T, check_shape=check_order)
     entries = csc_array(as_scipy(arrays))
     entries.sum_duplicates()
     entries = entries.tocoo()

@@ -123,6 +123,13 @@ class DistributedSymbolic(PackedPattern):
         return np.zeros(self.indices.size, dtype=name) if packed is None else packed
 
 
+def check_order(shape, width):
+    """Raise unless `shape` is that of a square matrix whose rows MUMPS can count."""
+    check_square(shape)
+    if width * shape[0] >= 2**31 - 1:
+        raise OverflowError(f"MUMPS cannot count {width} x {shape[0]} rows")
+
+
 def read_part(comm, A, lower, check_symmetric):
     """Return this rank's part, read and checked, and the order of the whole matrix; collective."""
     common(comm, "lower", bool(lower))
@@ -131,12 +138,8 @@ def read_part(comm, A, lower, check_symmetric):
     def read():
         if A is None:
             return None
-        arrays = compressed(A)
-        check_square(arrays.shape)
-        width = 2 if arrays.data.dtype.kind == "c" else 1
-        if width * arrays.shape[0] >= 2**31 - 1:
-            raise OverflowError(f"MUMPS cannot count {width} x {arrays.shape[0]} rows")
-        return arrays
+        width = 2 if np.iscomplexobj(A) else 1
+        return compressed(A, check_shape=lambda shape: check_order(shape, width))
 
     arrays = everywhere(comm, read)
     shape = common(comm, "the shape of A", None if arrays is None else arrays.shape)

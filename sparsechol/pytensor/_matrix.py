@@ -20,7 +20,7 @@ from .. import _typing
 from .._core.numeric.operations import CODES
 from .._core.parallel.threads import thread_count
 from .._scipy.foreign_entries import EntryMap, pattern_of
-from .._scipy.input import as_scipy, check_square, compressed
+from .._scipy.input import as_scipy, check_order, check_square, compressed
 from .._scipy.symbolic_factor import SymbolicFactor
 from .._typing import OrderingLike, Trans
 from . import _ops as ops
@@ -555,7 +555,7 @@ class Entries:
             return A
         if isinstance(A, SymmetricMatrix):
             return cls.by_column(A.shape, A.pattern.indptr, A.pattern.indices, A.values)
-        L = tril(as_scipy(compressed(A, np.float64))).tocsc()
+        L = tril(as_scipy(compressed(A, np.float64, check_shape=check_order))).tocsc()
         L.sum_duplicates()
         if not np.isfinite(L.data).all():
             raise ValueError("the matrices must not hold infinities or NaNs")

@@ -14,7 +14,7 @@ from pytensor.sparse.sharedvar import SparseTensorSharedVariable
 from scipy.sparse import csc_array, csr_array, issparse, sparray, spmatrix
 
 from .._exceptions import PatternMismatchError
-from .._scipy.input import as_scipy, check_square, compressed
+from .._scipy.input import as_scipy, check_order, compressed
 from .._scipy.symbolic_factor import SymbolicFactor
 from .._typing import OrderingLike
 from . import _ops as ops
@@ -202,8 +202,7 @@ def _known(x):
 
 def _term(example, data):
     """Make a term with the entries of a SciPy matrix and other values."""
-    arrays = compressed(example, np.float64)
-    check_square(arrays.shape)
+    arrays = compressed(example, np.float64, check_shape=check_order)
     [data] = ops.as_floats(data)
     if data.type.shape[0] not in (None, len(arrays.indices)):
         raise ValueError(
@@ -219,7 +218,7 @@ def _guarded(A, example):
         raise TypeError(
             f"sparsity must be a SciPy matrix of format {A.type.format!r}, as the variable {A} is"
         )
-    example = as_scipy(compressed(example, np.float64))
+    example = as_scipy(compressed(example, np.float64, check_shape=check_order))
     data, indices, indptr, _ = ps.csm_properties(A)
     same = [_same(indices, example.indices), _same(indptr, example.indptr)]
     return _term(example, check_indices(data, *same))

@@ -8,7 +8,7 @@ import pytensor.sparse as ps
 import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 
-from .._scipy.input import as_scipy, compressed
+from .._scipy.input import as_scipy, check_order, compressed
 from .._scipy.triangle_pattern import TriangularPattern
 from .._typing import MatrixLike, Trans
 from . import _ops as ops
@@ -76,7 +76,7 @@ def solve_triangular(
 
 def constant_triangle(T: Any, lower: bool):
     """Return the pattern and the values of a triangle of a SciPy or dense array."""
-    T = as_scipy(compressed(T, np.float64))  # refuses complex numbers
+    T = as_scipy(compressed(T, np.float64, check_shape=check_order))  # refuses complex numbers
     pattern = TriangularPattern.of(T, lower)
     values = pattern.values(T)
     if not np.isfinite(values).all():

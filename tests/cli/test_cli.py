@@ -1,5 +1,6 @@
 """The `sparsechol` command, run in process; all but the tests at the end need neither extra."""
 
+import bz2
 import gzip
 import io
 import os
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from scipy.io import mmwrite
-from scipy.sparse import coo_array, csc_array
+from scipy.sparse import coo_array, csc_array, save_npz
 
 import sparsechol as sc
 from sparsechol._cli import main as _cli
@@ -186,28 +187,77 @@ def test_warning_of_the_package_is_a_note(tmp_path, capsys):
 
 
 HEAD = "%%MatrixMarket matrix coordinate "
+ARRAY = "%%MatrixMarket matrix array "
+UNREADABLE = "cannot be read as a Matrix Market file: "
 BAD_FILES = {
-    "empty file": ("", "cannot be read as a Matrix Market file"),
-    "not the format": ("hello\nworld\n", "cannot be read as a Matrix Market file"),
-    "cut off": (HEAD + "real symmetric\n3 3 2\n1 1 2.0\n", "Truncated"),
-    "index outside": (HEAD + "real symmetric\n3 3 1\n5 5 2.0\n", "out of bounds"),
-    "no number": (HEAD + "real symmetric\n3 3 1\n1 1 abc\n", "cannot be read"),
-    "integer too long": (HEAD + "integer symmetric\n1 1 1\n1 1 " + "9" * 30 + "\n", "cannot be"),
+    "empty file": ("", UNREADABLE + "its first line must be"),
+    "not the format": ("hello\nworld\n", UNREADABLE + "its first line must be"),
+    "binary": ("PK\x03\x04\x00\x00" * 1000, UNREADABLE + "its first line must be"),
+    "banner cut off": ("%%MatrixMarket matrix coord", "its first line must be"),
+    "vector": ("%%MatrixMarket vector coordinate real general\n1 1\n1 2\n", "its first line"),
+    "format": ("%%MatrixMarket matrix list real general\n1 1 1\n1 1 2\n", "format 'list'"),
+    "field": (HEAD + "quaternion general\n1 1 1\n1 1 2\n", "field 'quaternion'"),
+    "symmetry": (HEAD + "real antisymmetric\n1 1 1\n1 1 2\n", "symmetry 'antisymmetric'"),
+    "no sizes": (HEAD + "real symmetric\n% nothing\n", "ends before the line of sizes"),
+    "two sizes": (HEAD + "real symmetric\n3 3\n1 1 2.0\n", "has to hold 3 numbers: '3 3"),
+    "negative": (HEAD + "real symmetric\n-3 -3 1\n1 1 2.0\n", "has to hold 3 numbers: '-3 -3"),
+    "negative entries": (HEAD + "real symmetric\n3 3 -1\n1 1 2.0\n", "has to hold 3 numbers"),
+    "NUL in the sizes": (HEAD + "real symmetric\n1 1 1\0\n1 1 2.0\n", "has to hold 3 numbers"),
+    "endless number": (HEAD + "real symmetric\n" + "9" * 9999 + " 1 1\n", UNREADABLE),
+    "overflow": (HEAD + f"real general\n{10**22} {10**22} 1\n1 1 2.0\n", "have 32 bits"),
+    "order beyond 32 bits": (HEAD + f"real general\n{2**31} {2**31} {2**32}\n", "have 32 bits"),
+    "order 3e9": (HEAD + "real general\n3000000000 3000000000 1\n1 1 2.0\n", "have 32 bits"),
+    "order 1e8": (HEAD + "real general\n100000000 100000000 1\n1 1 2.0\n", "1 entries in 100,0"),
+    "entries 1e15": (HEAD + f"real general\n9 9 {10**15}\n1 1 2.0\n", "but 1 follow (truncated)"),
+    "cut off": (HEAD + "real symmetric\n2 2 2\n1 1 2.0\n", "but 1 follow (truncated)"),
+    "cut off at once": (HEAD + "real symmetric\n2 2 2\n", "but 0 follow (truncated)"),
+    "cut off in a line": (HEAD + "real symmetric\n2 2 2\n1 1 2.0\n2 2", "from 3 to 2 at row"),
+    "too long": (HEAD + "real symmetric\n1 1 1\n1 1 2\n1 1 3\n", "but 2 follow (too many lines)"),
+    "dense, cut off": (ARRAY + "real symmetric\n2 2\n2\n1\n", "3 entries, but 2 follow"),
+    "dense, too long": (ARRAY + "real symmetric\n2 2\n2\n1\n3\n4\n", "3 entries, but 4 follow"),
+    "dense, huge": (ARRAY + "real general\n2000000000 2000000000\n2\n", "but 1 follow"),
+    "dense, lists": (ARRAY + "real general\n1 1\n1 1 2\n", "must hold 1 numbers, but there are 3"),
+    "index outside": (HEAD + "real symmetric\n2 2 2\n1 1 2\n5 5 2.0\n", "entry 2 of 2 is out of bo"),
+    "index zero": (HEAD + "real symmetric\n1 1 1\n0 1 2.0\n", "out of bounds: row 0, column 1"),
+    "index negative": (HEAD + "real symmetric\n1 1 1\n1 -1 2.0\n", "row 1, column -1 of 1"),
+    "index 2^32": (HEAD + f"real symmetric\n1 1 1\n{2**32 + 1} 1 2\n", "row 4294967297"),
+    "index not whole": (HEAD + "real symmetric\n1 1 1\n1 1.5 2.0\n", "row 1, column 1.5"),
+    "index nan": (HEAD + "real symmetric\n1 1 1\nnan 1 2.0\n", "row nan, column 1"),
+    "no number": (HEAD + "real symmetric\n1 1 1\n1 1 abc\n", "could not convert string 'abc'"),
+    "NUL": (HEAD + "real symmetric\n1 1 1\n1 1 2\0.0\n", "could not convert string '2\\x00.0'"),
+    "NULs alone": (HEAD + "real symmetric\n1 1 1\n" + "\0" * 100, "could not convert"),
+    "Fortran's D": (HEAD + "real symmetric\n1 1 1\n1 1 3.0D+1\n", "convert string '3.0D+1'"),
+    "decimal comma": (HEAD + "real symmetric\n1 1 1\n1 1 2,5\n", "could not convert"),
+    "two values": (HEAD + "real symmetric\n1 1 1\n1 1 2 3\n", "must hold 3 numbers, but there are 4"),
+    "value missing": (HEAD + "complex general\n1 1 1\n1 1 2\n", "must hold 4 numbers, but there a"),
     "pattern": (HEAD + "pattern symmetric\n2 2 2\n1 1\n2 2\n", "no values (a pattern file)"),
     "rectangular": (HEAD + "real general\n2 3 1\n1 1 1.0\n", "2 x 3 matrix: it must be square"),
     "skew": (HEAD + "real skew-symmetric\n2 2 1\n2 1 1.0\n", "skew-symmetric"),
     "no rows": (HEAD + "real symmetric\n0 0 0\n", "empty matrix"),
+    "both triangles": (
+        HEAD + "real symmetric\n2 2 4\n1 1 2.0\n2 2 2.0\n2 1 1.0\n1 2 1.0\n",
+        "its header says symmetric, but it holds entries of both triangles",
+    ),
     "not symmetric": (
         HEAD + "real general\n2 2 3\n1 1 2.0\n2 2 2.0\n2 1 1.0\n",
-        "not symmetric: entries (1, 0) and (0, 1) differ by 1 (rows count from 0)",
+        "not symmetric: entries (1, 0) and (0, 1) differ by 1",
     ),
+    "complex symmetric": (
+        HEAD + "complex symmetric\n2 2 3\n1 1 2 0\n2 1 0 1\n2 2 2 0\n",
+        "entries (1, 0) and (0, 1)",
+    ),
+    "imaginary diagonal": (HEAD + "complex hermitian\n1 1 1\n1 1 2 1\n", "(0, 0)"),
     "not finite": (HEAD + "real symmetric\n2 2 2\n1 1 nan\n2 2 1.0\n", "entry (0, 0) is nan"),
+    "general, not finite": (HEAD + "real general\n1 1 1\n1 1 inf\n", "entry (0, 0) is inf"),
+    "complex, not finite": (HEAD + "complex general\n1 1 1\n1 1 1 nan\n", "entry (0, 0) is"),
+    "beyond float64": (HEAD + "real general\n1 1 1\n1 1 1e999\n", "entry (0, 0) is inf"),
     "indefinite": (
         HEAD + "real symmetric\n2 2 3\n1 1 1.0\n2 1 2.0\n2 2 1.0\n",
         "is not positive definite: the pivot at row and column",
     ),
     "singular": (HEAD + "real symmetric\n2 2 3\n1 1 1\n2 1 1\n2 2 1\n", "the pivot"),
-    "no diagonal": (HEAD + "real symmetric\n2 2 1\n1 1 1.0\n", "not positive definite"),
+    "few entries": (HEAD + "real symmetric\n2 2 1\n1 1 1.0\n", "not positive definite"),
+    "no diagonal": (HEAD + "real symmetric\n2 2 2\n1 1 1\n2 1 0\n", "not positive definite"),
 }
 
 
@@ -215,8 +265,67 @@ BAD_FILES = {
 def test_bad_file(name, tmp_path, capsys):
     text, message = BAD_FILES[name]
     path = tmp_path / "bad.mtx"
-    path.write_text(text)
+    path.write_bytes(text.encode())
     assert message in refused(capsys, ["info", str(path)])
+
+
+GOOD_FILES = {
+    "plain": "1 1 4.0\n2 1 1.0\n2 2 3.0\n",
+    "comments": "% first\n1 1 4.0\n%\n  % between\n2 1 1.0 % behind\n2 2 3.0\n%last",
+    "Windows": "1 1 4.0\r\n2 1 1.0\r\n2 2 3.0\r\n",
+    "tabs and blanks": "\n1\t1\t4.0\n\n  2 1 1.0  \n2 2 3.0\n \n",
+    "no end of line": "1 1 4.0\n2 1 1.0\n2 2 3.0",
+    "any order, signs": "2 2 +3.\n1 1 4\n2 1 .1E+1",
+    "upper triangle": "1 1 4.0\n1 2 1.0\n2 2 3.0",
+    "zero": "1 1 4\n2 1 1\n2 2 3",
+}
+
+
+@pytest.mark.parametrize("end", [".mtx", ".mtx.gz", ".mtx.bz2"])
+@pytest.mark.parametrize("name", GOOD_FILES)
+def test_good_file(name, end, tmp_path):
+    path = tmp_path / f"good{end}"
+    head = "%%MatrixMarket MATRIX Coordinate REAL symmetric\n% caf\u00e9\n\n 2 2 3\n"
+    opener = {".mtx": open, ".mtx.gz": gzip.open, ".mtx.bz2": bz2.open}[end]
+    with opener(path, "wb") as file:
+        file.write((head + GOOD_FILES[name]).encode())
+    A, general = _cli.read_matrix(str(path))
+    assert not general
+    assert_array_equal(A.toarray(), [[4, 1], [1, 3]])
+
+
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("symmetry", ["general", "symmetric", "hermitian"])
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64, np.float64, np.complex128])
+def test_files_are_read_as_by_scipy(dtype, symmetry, dense, tmp_path):
+    rng = np.random.default_rng(0)
+    A = (9 * rng.random((7, 7))).astype(dtype) * (rng.random((7, 7)) < 0.6)
+    if dtype == np.complex128:
+        A += 1j * rng.random((7, 7)) * (A != 0)
+    A += A.T if symmetry == "symmetric" else A.conj().T
+    A[np.diag_indices(7)] = 50
+    path = tmp_path / "a.mtx"
+    mmwrite(path, A if dense else coo_array(A), symmetry=symmetry, precision=17)
+    assert_array_equal(_cli.read_matrix(str(path))[0].toarray(), A)
+
+
+def test_damaged_files_are_refused_in_one_line(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    whole = write(tmp_path / "a.mtx", grid_laplacian((3, 2), shift=1.0))
+    with open(whole, "rb") as file:
+        text = np.frombuffer(file.read(), np.uint8)
+    path = tmp_path / "b.mtx"
+    for _ in range(300):
+        damaged = text[: rng.integers(1, len(text) + 1)] if rng.random() < 0.2 else text.copy()
+        places = rng.integers(0, len(damaged), rng.integers(1, 4))
+        damaged = damaged.copy()
+        damaged[places] = rng.choice(np.frombuffer(b"\0\n\r\t %-+.e019n\xff", np.uint8), places.size)
+        path.write_bytes(damaged.tobytes())
+        if _cli.main(["info", str(path), "--ordering", "natural"]) == 0:
+            capsys.readouterr()
+            continue
+        errors = capsys.readouterr().err.splitlines()
+        assert len([line for line in errors if not line.endswith(" ...")]) == 1
 
 
 def test_missing_file(tmp_path, capsys):
@@ -234,6 +343,28 @@ def test_damaged_gzip(tmp_path, keep, grid, capsys):
     assert "cannot be read" in refused(capsys, ["info", str(path)])
     path.write_bytes(b"junk" * 10)
     assert "cannot be read" in refused(capsys, ["info", str(path)])
+
+
+def test_damaged_bz2(tmp_path, capsys):
+    whole = bz2.compress((HEAD + "real symmetric\n1 1 1\n1 1 2.0\n").encode())
+    path = tmp_path / "cut.mtx.bz2"
+    for content in (b"", b"junk", whole[:-5]):
+        path.write_bytes(content)
+        assert "cannot be read" in refused(capsys, ["info", str(path)])
+
+
+def test_scipy_file(tmp_path, capsys):
+    path = str(tmp_path / "a.npz")
+    save_npz(path, grid_laplacian((3, 3)))
+    assert "its first line must be %%MatrixMarket" in refused(capsys, ["info", path])
+
+
+def test_any_error_is_one_line(monkeypatch, grid, capsys):
+    def fail(*args):
+        raise ValueError("this\nand that")
+
+    monkeypatch.setattr(_cli, "show_steps", fail)
+    assert refused(capsys, ["info", grid]) == "sparsechol: error: this and that"
 
 
 def test_directory(tmp_path, capsys):
