@@ -60,6 +60,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse import csc_array, issparse
 
 from ._scipy import sweeps as _sweeps
+from ._scipy.input import unmasked
 from ._scipy.sweeps import Sweeps
 from ._typing import Entries, MatrixLike, Trans
 
@@ -115,7 +116,7 @@ def full_gradient(pattern: "SymbolicFactor", gradient: ArrayLike) -> csc_array:
     array([[ 0.666667, -0.333333],
            [-0.333333,  0.666667]])
     """
-    gradient = np.asarray(gradient)
+    gradient = unmasked(gradient, "the gradient")
     if gradient.shape != pattern.indices.shape:
         raise ValueError(
             f"the gradient has shape {gradient.shape}: the pattern has"
@@ -147,7 +148,7 @@ def sampled_outer(pattern: "SymbolicFactor", x: ArrayLike, y: ArrayLike) -> np.n
     array([ 3., 10.,  8.])
     """
     n = pattern.shape[0]
-    x, y = np.asarray(x), np.asarray(y)
+    x, y = unmasked(x, "x"), unmasked(y, "y")
     if x.ndim not in (1, 2) or x.shape[0] != n or x.shape != y.shape:
         raise ValueError(
             f"x and y have shapes {x.shape} and {y.shape}: both are ({n},) or ({n}, k)"
@@ -743,7 +744,7 @@ def diag_inverse_vjp(F: Factor, v: ArrayLike, *, threads: int | None = None) -> 
     array([-0.25  , -0.0625])
     """
     sweeps = Sweeps(F, threads)
-    v, shape = np.asarray(v), F._user_shape(F.shape[0])
+    v, shape = unmasked(v, "v"), F._user_shape(F.shape[0])
     if v.shape != shape:
         raise ValueError(f"the gradient in the diagonal has shape {v.shape}, not {shape}")
     M = np.zeros((F._count, F.pattern.indices.shape[0]), dtype=F.dtype)

@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 from .. import derivatives
 from .cholesky_factor import CholeskyFactor
 from .factor_base import FactorBase
-from .input import dense_rhs
+from .input import dense_rhs, unmasked
 
 
 class CholeskyBatch(FactorBase):
@@ -100,7 +100,7 @@ class CholeskyBatch(FactorBase):
         array([[-0.5,  2. ],
                [ 3. ,  4. ]])
         """
-        b = np.asarray(b)
+        b = unmasked(b, "b")
         count, n = len(self), self.shape[0]
         if b.ndim not in (2, 3) or b.shape[:2] != (count, n):
             raise ValueError(

@@ -132,7 +132,7 @@ def dense_rhs(b, n, dtype, order: Literal["C", "F"] = "C"):
     ValueError
         If the shape does not fit, or for NaN or infinity.
     """
-    b = _unmasked(b, "b")
+    b = unmasked(b, "b")
     scalar_dtype(b.dtype)
     check_rhs_shape(b.shape, n)
     columns = np.empty((n, 1) if b.ndim == 1 else b.shape, dtype=dtype, order=order)
@@ -162,7 +162,7 @@ def sparse_rhs(b, n, dtype):
 
 def row_numbers(index, n) -> np.ndarray:
     """Return the rows or columns of a matrix of order n; negative numbers count from the end."""
-    index = np.asarray(index)
+    index = unmasked(index, "the index")
     if index.dtype.kind not in "iu" and index.size:
         raise IndexError(f"rows and columns are integers, not {index.dtype}")
     outside = (index < -n) | (index >= n)
@@ -174,7 +174,7 @@ def row_numbers(index, n) -> np.ndarray:
     return np.where(index < 0, index + n, index).astype(np.int32)
 
 
-def _unmasked(array, name):
+def unmasked(array, name):
     """Return an array_like as an ndarray; masked elements are refused: their mask would be lost."""
     if type(array) is np.ndarray:
         return array
@@ -183,9 +183,9 @@ def _unmasked(array, name):
     return np.asarray(array)
 
 
-def sparse_or_dense(x: Any) -> Any:
+def sparse_or_dense(x: Any, name: str) -> Any:
     """Return a sparse array as it is, and anything else as an ndarray."""
-    return x if issparse(x) else np.asarray(x)
+    return x if issparse(x) else unmasked(x, name)
 
 
 def compressed(A: Any, dtype=None, name="A", check_shape: Callable[..., None] | None = None):
@@ -216,7 +216,7 @@ def compressed(A: Any, dtype=None, name="A", check_shape: Callable[..., None] | 
         Naming the first place where the arrays contradict each other.
     """
     if not issparse(A):
-        A = _unmasked(A, name)
+        A = unmasked(A, name)
         if A.ndim != 2:
             raise ValueError(f"{name} must be a matrix, but its shape is {A.shape}")
     A = cast("Any", A)

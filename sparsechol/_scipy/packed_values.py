@@ -10,7 +10,7 @@ from .._core.numeric.packing import expand, first_nonfinite, pack
 from .._core.symbolic.patterns import symmetric_pattern
 from .._exceptions import PatternMismatchError
 from .._typing import MatrixLike
-from .input import Compressed, compressed, scalar_dtype
+from .input import Compressed, compressed, scalar_dtype, unmasked
 
 
 class PackedPattern:
@@ -105,7 +105,7 @@ class PackedPattern:
         """Return the packed values of a matrix or of packed values, always in a fresh array."""
         if not (isinstance(A, (np.ndarray, list, tuple)) and np.ndim(A) == 1):
             return self._values(A, lower, dtype, finite)
-        values = np.asarray(A)
+        values = unmasked(A, "the array of packed values")
         if values.shape != self.indices.shape:
             raise ValueError(
                 f"packed values have shape {values.shape}: the pattern has"

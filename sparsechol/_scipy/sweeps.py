@@ -1,12 +1,11 @@
 """The derivative sweeps on the arrays of a factor or a batch: what `derivatives` is made of."""
 
 import numpy as np
-from scipy.sparse import csc_array
 
 from .._core.numeric import packing
 from .._core.numeric.operations import CODES, LOWER, PERMUTE
 from .factor_base import FactorBase
-from .input import sparse_or_dense
+from .input import as_scipy, compressed, unmasked
 
 
 class Sweeps:
@@ -32,7 +31,7 @@ class Sweeps:
 
     def vectors(self, x, name: str) -> tuple[np.ndarray, tuple[int, ...]]:
         """Return a fresh array of vectors, and the shape in which they came."""
-        x = np.asarray(x)
+        x = unmasked(x, name)
         wanted = self.F._user_shape(self.pattern.shape[0])
         if x.ndim not in (len(wanted), len(wanted) + 1) or x.shape[: len(wanted)] != wanted:
             shape = ", ".join(map(str, wanted))
@@ -67,13 +66,13 @@ class Sweeps:
         return (panels, "panels") if entries == "factor" else (self.to_pattern(panels), "values")
 
     def _entries(self, matrix):
-        matrix = sparse_or_dense(matrix)
-        if matrix.shape != self.pattern.shape:
-            raise ValueError(
-                f"the gradient has shape {matrix.shape}, the matrix {self.pattern.shape}"
-            )
-        entries = csc_array(matrix).tocoo()
+        arrays = compressed(matrix, self.F.dtype, "gradient", self._check_shape)
+        entries = as_scipy(arrays).tocoo()
         return *entries.coords, entries.data
+
+    def _check_shape(self, shape) -> None:
+        if shape != self.pattern.shape:
+            raise ValueError(f"the gradient has shape {shape}, the matrix {self.pattern.shape}")
 
     def _scattered(self, row, column, data) -> np.ndarray:
         """Return panels with entries added at (row, column) of A; those outside are left out."""

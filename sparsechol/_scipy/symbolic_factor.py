@@ -19,7 +19,7 @@ from .._core.symbolic.structure import Structure
 from .._typing import MatrixLike, OrderingLike
 from .cholesky_batch import CholeskyBatch
 from .cholesky_factor import CholeskyFactor
-from .input import Compressed, as_scipy, check_order, compressed, scalar_dtype
+from .input import Compressed, as_scipy, check_order, compressed, scalar_dtype, unmasked
 from .packed_values import PackedPattern
 
 
@@ -202,7 +202,7 @@ class SymbolicFactor(PackedPattern):
 
     def _packed_batch(self, values, dtype=None, count=None, finite=True) -> np.ndarray:
         """Return a fresh array of packed values, one row for each matrix."""
-        array = np.asarray(values)
+        array = unmasked(values, "the array of packed values")
         fits = array.ndim == 2 and array.shape[1] == self.indices.shape[0]
         if not fits or count not in (None, array.shape[0]):
             raise ValueError(

@@ -144,7 +144,7 @@ def solve_triangular(
     >>> x.indices.tolist(), x.data
     ([1, 2], array([ 1.  , -0.75]))
     """
-    T, right = sparse_or_dense(A), sparse_or_dense(b)
+    T, right = sparse_or_dense(A, "A"), sparse_or_dense(b, "b")
     dtype = scalar_dtype(T.dtype, right.dtype)
     check_square(T.shape)
     check_rhs_shape(right.shape, T.shape[0])

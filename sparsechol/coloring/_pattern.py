@@ -5,7 +5,7 @@ from typing import Any, cast
 import numpy as np
 from scipy.sparse import csc_array, issparse
 
-from .._scipy.input import as_scipy, compressed
+from .._scipy.input import as_scipy, compressed, unmasked
 
 
 def entries_of(sparsity: Any) -> csc_array:
@@ -23,7 +23,7 @@ def entries_of(sparsity: Any) -> csc_array:
         A = as_scipy(A).tocsc(copy=True)
         A.data = np.ones(A.data.shape, np.int8)
     else:
-        dense = np.asarray(sparsity)
+        dense = unmasked(sparsity, "the sparsity pattern")
         if dense.ndim != 2:
             raise ValueError(f"a sparsity pattern has two dimensions, not {dense.ndim}")
         A = csc_array(dense != 0)

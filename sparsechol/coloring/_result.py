@@ -9,6 +9,7 @@ import numpy as np
 from scipy.sparse import coo_array, csc_array, csr_array
 
 from .._exceptions import PatternMismatchError
+from .._scipy.input import unmasked
 from .._scipy.packed_values import PackedPattern
 from . import _decompression as decompression
 from ._pattern import coordinates, count
@@ -207,7 +208,7 @@ class Coloring:
         both = self.structure == "bidirectional"
         if both and len(products) != 2:
             raise ValueError("structure 'bidirectional' needs a pair: two arrays of products")
-        parts = [np.asarray(B) for B in (products if both else (products,))]
+        parts = [unmasked(B, "the array of products") for B in (products if both else (products,))]
         shapes = self.compressed_shapes if both else (self.compressed_shapes,)
         for B, shape in zip(parts, shapes, strict=True):
             if B.shape != shape:

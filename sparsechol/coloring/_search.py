@@ -7,6 +7,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._scipy.input import unmasked
 from .._typing import MatrixLike, Method, Order, Structure
 from ._bidirectional import by_density, without_unneeded
 from ._graphs import GRAPHS, ORDERS, Columns
@@ -186,7 +187,7 @@ class Search:
 
 def checked_permutation(order: ArrayLike, n: int) -> np.ndarray:
     """Return a user's order of n vertices; raise ValueError unless it is a permutation."""
-    order = np.asarray(order)
+    order = unmasked(order, "order")
     if order.shape != (n,) or not np.array_equal(np.sort(order), np.arange(n)):
         raise ValueError(f"order must hold each of the {n} vertices from 0 on once")
     return np.ascontiguousarray(order, np.int32)

@@ -1,5 +1,7 @@
 """Intake: dtypes, right-hand sides, and index arrays that lie."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -7,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+import sparsechol as sc
 from sparsechol._core.symbolic import patterns as checks
 from sparsechol._scipy.input import (
     as_scipy,
@@ -17,6 +20,7 @@ from sparsechol._scipy.input import (
     scalar_dtype,
     sparse_rhs,
 )
+from sparsechol._scipy.triangle_pattern import TriangularPattern
 
 FORMATS = ["csc", "csr", "coo", "bsr", "dia", "lil", "dok"]
 steady = settings(derandomize=True, deadline=None, max_examples=200)
@@ -250,3 +254,52 @@ def test_masked_elements_are_refused():
         dense_rhs(masked, 2, np.float64)
     with pytest.raises(ValueError, match="A has masked elements"):
         compressed(np.ma.masked_array(np.eye(2), mask=np.eye(2, dtype=bool)))
+
+
+# ---- orders ------------------------------------------------------------------------------------
+
+HUGE = 4_000_000_000
+
+
+@pytest.fixture(params=["coo", "dok", "dia"])
+def huge(request):
+    """One entry in a matrix of such an order: a pointer for each row would take 30 GiB."""
+    A = sp.coo_array((3, 3))
+    A = A.asformat(request.param)
+    if request.param == "coo":
+        A = sp.coo_array(([1.0], ([0], [0])))
+    elif request.param == "dok":
+        A[0, 0] = 1.0
+    else:
+        A = sp.dia_array(([[1.0]], [0]), shape=(1, 1))
+    A._shape = (HUGE, HUGE)
+    return A
+
+
+ORDERS_TAKEN = {
+    "analyze": (sc.analyze, OverflowError),
+    "cholesky": (sc.cholesky, OverflowError),
+    "solve": (lambda A: sc.solve(A, [1.0]), OverflowError),
+    "logdet": (sc.logdet, OverflowError),
+    "partial_inverse": (sc.partial_inverse, OverflowError),
+    "solve_triangular": (lambda A: sc.solve_triangular(A, [1.0]), ValueError),
+    "values": (lambda A: sc.analyze(np.eye(3)).values(A), ValueError),
+    "factorize": (lambda A: sc.analyze(np.eye(3)).factorize(A), ValueError),
+    "refactorize": (lambda A: sc.cholesky(np.eye(3)).refactorize(A), ValueError),
+    "factor_vjp": (lambda A: sc.derivatives.factor_vjp(sc.cholesky(np.eye(3)), A), ValueError),
+    "logdet_jvp": (lambda A: sc.derivatives.logdet_jvp(sc.cholesky(np.eye(3)), A), ValueError),
+    "TriangularPattern": (TriangularPattern.of, OverflowError),
+    "solve with b": (lambda A: sc.cholesky(np.eye(3)).solve(A), ValueError),
+}
+
+
+@pytest.mark.parametrize("name", ORDERS_TAKEN)
+def test_orders_are_checked_before_anything_is_allocated(name, huge):
+    call, error = ORDERS_TAKEN[name]
+    tracemalloc.start()
+    try:
+        with pytest.raises(error, match=r"4000000000"):
+            call(huge)
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()

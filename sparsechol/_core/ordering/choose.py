@@ -184,6 +184,8 @@ def automatic(candidates: Candidates, uses: int) -> tuple[Tree, Ordering]:
 
 def checked_permutation(perm, n: int) -> np.ndarray:
     """Return a user's permutation; raise ValueError unless it is one of n rows."""
+    if np.ma.is_masked(perm):
+        raise ValueError("ordering has masked elements: they are not supported")
     perm = np.asarray(perm)
     if perm.shape != (n,) or (n and perm.dtype.kind not in "iu"):
         raise ValueError(

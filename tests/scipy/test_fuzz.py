@@ -1,0 +1,104 @@
+"""Calls of the SciPy face with arrays of any kind (`support.scipy_fuzz`), and what they found.
+
+SPARSECHOL_FUZZ_CASES is the number of cases of the long test, 2000 by default.
+"""
+
+import os
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import sparsechol as sc
+from sparsechol import derivatives as dv
+from support.scipy_fuzz import run_case
+
+FAST = 60
+ALL = int(os.environ.get("SPARSECHOL_FUZZ_CASES", "2000"))
+CHUNK = 100
+
+
+def run(seeds):
+    for seed in seeds:
+        try:
+            run_case(seed)
+        except Exception as error:
+            error.add_note(f"case {seed} of support.scipy_fuzz")
+            raise
+
+
+def test_some_cases():
+    run(range(FAST))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", range(FAST, ALL, CHUNK))
+def test_many_cases(start):
+    run(range(start, min(start + CHUNK, ALL)))
+
+
+# ---- what it found -----------------------------------------------------------------------------
+
+A = sp.csc_array(np.array([[4.0, 1.0, 0.0], [1.0, 5.0, 2.0], [0.0, 2.0, 6.0]]))
+MASKED = np.ma.masked_array([1.0, 2.0, 3.0], mask=[True, False, False])
+PACKED = np.ma.masked_array(np.ones(5), mask=[True, False, False, False, False])
+
+
+@pytest.mark.parametrize("format", ["csc", "csr", "bsr", "coo", "lil"])
+@pytest.mark.parametrize("index", [-1, 3, 10**8])
+def test_gradients_with_corrupt_indices_are_refused(format, index):
+    bar = sp.eye_array(3, format="csc").asformat(format)
+    if format == "lil":
+        bar.rows[1] = [index]
+    elif format == "coo":
+        bar.col[1] = index
+    else:
+        bar.indices[1] = index
+    F = sc.cholesky(A)
+    for entries in ("matrix", "factor"):
+        with pytest.raises(ValueError, match=r"gradient\.(indices|col)\[1\] ="):
+            dv.partial_inverse_vjp(F, bar, entries=entries)
+    with pytest.raises(ValueError, match=r"gradient\.(indices|col)\[1\] ="):
+        dv.factor_vjp(F, bar)
+
+
+def test_gradients_with_too_few_diagonals_are_refused():
+    bar = sp.dia_array(np.eye(3))
+    bar.offsets = np.array([0, 1, 2], dtype=np.int32)
+    with pytest.raises(ValueError, match=r"gradient\.data has length 1"):
+        dv.factor_vjp(sc.cholesky(A), bar)
+
+
+def test_gradients_of_another_kind_are_refused():
+    with pytest.raises(TypeError, match="complex"):
+        dv.factor_vjp(sc.cholesky(A), 1j * np.eye(3))
+
+
+F = sc.cholesky(A)
+BATCH = F.pattern.factorize_batch([F.pattern.values(A)])
+TAKE_MASKED = {
+    "solve": lambda: F.solve(MASKED),
+    "solve of a batch": lambda: BATCH.solve(MASKED[None]),
+    "solve_triangular": lambda: sc.solve_triangular(A, MASKED),
+    "triangle": lambda: sc.solve_triangular(np.ma.diag(MASKED), np.ones(3)),
+    "factorize": lambda: F.pattern.factorize(PACKED),
+    "factorize_batch": lambda: F.pattern.factorize_batch(PACKED[None]),
+    "inverse_entries": lambda: F.inverse_entries(np.ma.masked_array([0, 1], [True, False]), 0),
+    "quadratic_form": lambda: dv.quadratic_form(F, MASKED),
+    "solve_jvp": lambda: dv.solve_jvp(F, np.ones(3), db=MASKED),
+    "logdet_jvp": lambda: dv.logdet_jvp(F, PACKED),
+    "full_gradient": lambda: dv.full_gradient(F.pattern, PACKED),
+    "sampled_outer": lambda: dv.sampled_outer(F.pattern, MASKED, MASKED),
+    "diag_inverse_vjp": lambda: dv.diag_inverse_vjp(F, MASKED),
+    "factor_vjp": lambda: dv.factor_vjp(F, np.ma.diag(MASKED)),
+    "color": lambda: sc.coloring.color(np.ma.diag(MASKED)),
+    "ordering": lambda: sc.analyze(A, ordering=np.ma.masked_array([0, 1, 2], True)),
+    "order": lambda: sc.coloring.color(A, order=np.ma.masked_array([0, 1, 2], True)),
+    "decompress": lambda: sc.coloring.color(np.eye(3)).decompress(MASKED[:, None]),
+}
+
+
+@pytest.mark.parametrize("name", TAKE_MASKED)
+def test_masked_elements_are_refused(name):
+    with pytest.raises(ValueError, match="has masked elements"):
+        TAKE_MASKED[name]()
