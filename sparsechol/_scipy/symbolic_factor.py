@@ -306,7 +306,9 @@ def analyze(
     >>> [round(S.factorize(t * A).logdet(), 6) for t in (1.0, 2.0)]
     [6.659294, 10.12503]
     """
-    return analyze_for(compressed(A, check_shape=check_order), ordering, lower, check_symmetric, True, threads)
+    return analyze_for(
+        compressed(A, check_shape=check_order), ordering, lower, check_symmetric, True, threads
+    )
 
 
 def analyze_for(

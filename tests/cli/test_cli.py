@@ -217,7 +217,10 @@ BAD_FILES = {
     "dense, too long": (ARRAY + "real symmetric\n2 2\n2\n1\n3\n4\n", "3 entries, but 4 follow"),
     "dense, huge": (ARRAY + "real general\n2000000000 2000000000\n2\n", "but 1 follow"),
     "dense, lists": (ARRAY + "real general\n1 1\n1 1 2\n", "must hold 1 numbers, but there are 3"),
-    "index outside": (HEAD + "real symmetric\n2 2 2\n1 1 2\n5 5 2.0\n", "entry 2 of 2 is out of bo"),
+    "index outside": (
+        HEAD + "real symmetric\n2 2 2\n1 1 2\n5 5 2.0\n",
+        "entry 2 of 2 is out of bo",
+    ),
     "index zero": (HEAD + "real symmetric\n1 1 1\n0 1 2.0\n", "out of bounds: row 0, column 1"),
     "index negative": (HEAD + "real symmetric\n1 1 1\n1 -1 2.0\n", "row 1, column -1 of 1"),
     "index 2^32": (HEAD + f"real symmetric\n1 1 1\n{2**32 + 1} 1 2\n", "row 4294967297"),
@@ -228,7 +231,10 @@ BAD_FILES = {
     "NULs alone": (HEAD + "real symmetric\n1 1 1\n" + "\0" * 100, "could not convert"),
     "Fortran's D": (HEAD + "real symmetric\n1 1 1\n1 1 3.0D+1\n", "convert string '3.0D+1'"),
     "decimal comma": (HEAD + "real symmetric\n1 1 1\n1 1 2,5\n", "could not convert"),
-    "two values": (HEAD + "real symmetric\n1 1 1\n1 1 2 3\n", "must hold 3 numbers, but there are 4"),
+    "two values": (
+        HEAD + "real symmetric\n1 1 1\n1 1 2 3\n",
+        "must hold 3 numbers, but there are 4",
+    ),
     "value missing": (HEAD + "complex general\n1 1 1\n1 1 2\n", "must hold 4 numbers, but there a"),
     "pattern": (HEAD + "pattern symmetric\n2 2 2\n1 1\n2 2\n", "no values (a pattern file)"),
     "rectangular": (HEAD + "real general\n2 3 1\n1 1 1.0\n", "2 x 3 matrix: it must be square"),
@@ -319,7 +325,9 @@ def test_damaged_files_are_refused_in_one_line(tmp_path, capsys):
         damaged = text[: rng.integers(1, len(text) + 1)] if rng.random() < 0.2 else text.copy()
         places = rng.integers(0, len(damaged), rng.integers(1, 4))
         damaged = damaged.copy()
-        damaged[places] = rng.choice(np.frombuffer(b"\0\n\r\t %-+.e019n\xff", np.uint8), places.size)
+        damaged[places] = rng.choice(
+            np.frombuffer(b"\0\n\r\t %-+.e019n\xff", np.uint8), places.size
+        )
         path.write_bytes(damaged.tobytes())
         if _cli.main(["info", str(path), "--ordering", "natural"]) == 0:
             capsys.readouterr()

@@ -10,6 +10,7 @@ import io
 import pickle
 import warnings
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ import scipy.sparse as sp
 import sparsechol as sc
 from sparsechol import derivatives as dv
 from sparsechol.coloring import Coloring, color
-from support.helpers import DTYPES, KINDS, eliminate, eps, random_pattern, random_values
+from support.helpers import KINDS, eliminate, eps, random_pattern, random_values
 
 # What a wrong argument may raise. LinAlgError and PatternMismatchError are ValueErrors.
 REFUSALS = (ValueError, TypeError, IndexError, OverflowError, MemoryError)
@@ -100,7 +101,9 @@ def sparse_clothes(rng, dense, formats=FORMATS):
     row, column = np.nonzero(stored)
     data = array[row, column]
     if chance(rng, 0.3) and data.dtype.kind in "fc" and data.dtype.itemsize > 2:
-        data, row, column = (np.concatenate(x) for x in ((data / 2, data / 2), (row,) * 2, (column,) * 2))
+        data, row, column = (
+            np.concatenate(x) for x in ((data / 2, data / 2), (row,) * 2, (column,) * 2)
+        )
     shuffle = rng.permutation(len(row)) if chance(rng, 0.5) else np.arange(len(row))
     row, column, data = row[shuffle], column[shuffle], data[shuffle]
     index = pick(rng, [np.int32, np.int64])
@@ -121,7 +124,11 @@ def sparse_clothes(rng, dense, formats=FORMATS):
     if A.format in ("csc", "csr", "bsr"):
         if chance(rng, 0.15):
             A.indices = np.append(A.indices, A.indices.dtype.type(99))
-            A.data = np.append(A.data, A.data[:1] if len(A.data) else np.zeros((1, *A.data.shape[1:]), A.data.dtype), axis=0)
+            A.data = np.append(
+                A.data,
+                A.data[:1] if len(A.data) else np.zeros((1, *A.data.shape[1:]), A.data.dtype),
+                axis=0,
+            )
             if len(A.data) != len(A.indices):
                 A.indices = A.indices[: len(A.data)]
         if chance(rng, 0.1):
@@ -200,7 +207,14 @@ def corrupt(rng, honest):
 
 def spoil_shape(rng, A):
     m, n = A.shape
-    shapes = [(n, m + 1), (m + 1, n), (m + 1, n + 1), (4_000_000_000,) * 2, (2**31 - 1,) * 2, (1, 1)]
+    shapes = [
+        (n, m + 1),
+        (m + 1, n),
+        (m + 1, n + 1),
+        (4_000_000_000,) * 2,
+        (2**31 - 1,) * 2,
+        (1, 1),
+    ]
     A._shape = pick(rng, shapes)
 
 
@@ -209,7 +223,9 @@ def spoil(rng, A, name):
     array = np.array(getattr(A, name))
     if not array.ndim:
         return
-    action = pick(rng, ["entry", "entry", "entry", "length", "type", "shape", "swap", "nan", "layout"])
+    action = pick(
+        rng, ["entry", "entry", "entry", "length", "type", "shape", "swap", "nan", "layout"]
+    )
     if action == "entry" and array.size and array.dtype.kind == "i":
         info = np.iinfo(array.dtype)
         wild = pick(rng, WILD)
@@ -224,7 +240,9 @@ def spoil(rng, A, name):
     elif action == "type":
         array = array.astype(pick(rng, [object, "f8", "U5", "u8", "i1", "?", ">i8", "c16"]))
     elif action == "shape":
-        array = pick(rng, [array[np.newaxis], array[..., np.newaxis], array.reshape(-1)[:0], np.ones(())])
+        array = pick(
+            rng, [array[np.newaxis], array[..., np.newaxis], array.reshape(-1)[:0], np.ones(())]
+        )
     elif action == "swap" and len(array) > 1:
         i, j = rng.integers(len(array), size=2)
         array[[i, j]] = array[[j, i]]
@@ -276,7 +294,7 @@ def entries_of(A):
     indptr = [int(p) for p in A.indptr]
     if len(indptr) != lines + 1 or indptr[0] != 0 or indptr[-1] > len(A.indices):
         raise ValueError
-    if any(q < p for p, q in zip(indptr[:-1], indptr[1:], strict=True)):
+    if any(q < p for p, q in pairwise(indptr)):
         raise ValueError
     for major in range(lines):
         for p in range(indptr[major], indptr[major + 1]):
@@ -393,7 +411,7 @@ class Fuzz:
         return random_values(self.rng, self.mask, np.complex128 if self.complex else np.float64)
 
     def symmetric(self) -> tuple[Any, Any, bool, bool]:
-        """A matrix in clothes, the Hermitian matrix that it means, `lower`, whether it is honest."""
+        """A matrix in clothes, the Hermitian matrix that it means, `lower`, and if it is honest."""
         lower = chance(self.rng, 0.7)
         D = self.matrix()
         if chance(self.rng, 0.4) and (np.tril(self.mask, -1).any() or chance(self.rng, 0.5)):
@@ -484,8 +502,13 @@ def result_type(A):
     return rounding(getattr(A, "dtype", np.dtype(float)))
 
 
+def dtype_of(x):
+    return x.dtype if sp.issparse(x) else np.asarray(x).dtype
+
+
 def rounding(*dtypes):
-    dtype = np.result_type(*dtypes) if dtypes else np.dtype(float)
+    """The type in which operands are computed, as to its rounding."""
+    dtype = np.result_type(*dtypes)
     return np.dtype(np.float32 if dtype.kind in "fc" and eps(dtype) > 1e-10 else np.float64)
 
 
@@ -594,11 +617,12 @@ def triangle(fuzz):
             M = {0: M, "N": M, 1: M.T, "T": M.T}.get(trans, M.conj().T)
             expected = np.linalg.solve(M, b.truth)
             must = True if T.honest and b.honest else None
-    call = lambda: sc.solve_triangular(T.value, b.value, lower=lower, trans=trans, unit_diagonal=unit)  # noqa: E731
+    options = {"lower": lower, "trans": trans, "unit_diagonal": unit}
     if T.truth is None and isinstance(T.value, np.ndarray) and T.value.dtype.kind == "f":
         must = None  # a NaN may lie in the part that is not read
-    types = [x.value.dtype if sp.issparse(x.value) else np.asarray(x.value).dtype for x in (T, b)] if expected is not None else []
-    attempt(call, [T.value, b.value], must, expected, rounding(*types))
+    values = [T.value, b.value]
+    dtype = rounding(*map(dtype_of, values)) if expected is not None else None
+    attempt(lambda: sc.solve_triangular(*values, **options), values, must, expected, dtype)
 
 
 # ---- operations: analyses and factors ----------------------------------------------------------
@@ -634,7 +658,12 @@ def factorize(fuzz):
     F = attempt(lambda: fuzz.F.refactorize(A, lower=lower, **fuzz.threads()), [A], must)
     if isinstance(F, np.linalg.LinAlgError):
         fuzz.valid = False
-        for use in (fuzz.F.logdet, fuzz.F.partial_inverse, lambda: fuzz.F.solve(np.ones(fuzz.n)), lambda: fuzz.F.L):
+        for use in (
+            fuzz.F.logdet,
+            fuzz.F.partial_inverse,
+            lambda: fuzz.F.solve(np.ones(fuzz.n)),
+            lambda: fuzz.F.L,
+        ):
             attempt(use, [], False)
     elif isinstance(F, sc.CholeskyFactor):
         fuzz.valid = good is not None
@@ -675,8 +704,8 @@ def solves(fuzz):
         L, P = F.L.toarray(), np.eye(fuzz.n)[F.perm] if permute else np.eye(fuzz.n)
         M = {"N": P.T @ L, 0: P.T @ L, "T": L.T @ P, 1: L.T @ P}.get(trans, L.conj().T @ P)
         expected = np.linalg.solve(M, b.truth)
-    call = lambda: F.solve_triangular(b.value, trans=trans, permute=permute, **fuzz.threads())  # noqa: E731
-    attempt(call, [b.value], must, expected, dtype)
+    options = {"trans": trans, "permute": permute, **fuzz.threads()}
+    attempt(lambda: F.solve_triangular(b.value, **options), [b.value], must, expected, dtype)
 
 
 def wrong_options(fuzz):
@@ -686,8 +715,8 @@ def wrong_options(fuzz):
     order = np.arange(n)
     orderings = [
         order + 1, order[:-1], np.zeros(n, int), order.astype(float) + 0.5, order.astype(object),
-        [order], order - 2**40, np.full(n, -(2**63)), "nothing", None, 3, {}, np.arange(n + 1), b"amd",
-        np.full(n, np.nan), np.ma.masked_array(order, True),
+        [order], order - 2**40, np.full(n, -(2**63)), "nothing", None, 3, {}, np.arange(n + 1),
+        b"amd", np.full(n, np.nan), np.ma.masked_array(order, True),
     ]  # fmt: skip
     method = pick(rng, orderings)
     right = n == 0 or (n == 1 and np.array_equal(method, [0]))
@@ -741,7 +770,13 @@ def inverse_entries(fuzz):
         wrong = None
     must = None if wrong is None else not wrong
     expected = inverse(fuzz.H)[rows, columns] if must else None
-    attempt(lambda: F.inverse_entries(rows, columns, **fuzz.threads()), [rows, columns], must, expected, F.dtype)
+    attempt(
+        lambda: F.inverse_entries(rows, columns, **fuzz.threads()),
+        [rows, columns],
+        must,
+        expected,
+        F.dtype,
+    )
 
 
 def batches(fuzz):
@@ -821,8 +856,17 @@ def derivatives(fuzz):
     elif name == "factor":
         dL = check(lambda: dv.factor_jvp(F, v, **T), L_change)
         bar = clothes(rng, np.tril(fuzz.matrix()))
-        g = attempt(lambda: dv.factor_vjp(F, bar.value, **T), [bar.value], None if has_nan(bar.value) or bar.truth is not None else False)
-        if dA is not None and sp.issparse(dL) and isinstance(g, np.ndarray) and isinstance(bar.truth, np.ndarray):
+        g = attempt(
+            lambda: dv.factor_vjp(F, bar.value, **T),
+            [bar.value],
+            None if has_nan(bar.value) or bar.truth is not None else False,
+        )
+        if (
+            dA is not None
+            and sp.issparse(dL)
+            and isinstance(g, np.ndarray)
+            and isinstance(bar.truth, np.ndarray)
+        ):
             left = np.sum(bar.truth.conj() * dL.toarray()).real
             right = np.sum(g.conj() * fuzz.packed(dA, S)).real
             if np.isfinite(left):
@@ -837,11 +881,18 @@ def derivatives(fuzz):
         options = {"trans": pick(rng, ["N", "T", "C"]), "permute": chance(rng, 0.5), **T}
         b = fuzz.vectors(sparse=False)
         must_b = None
-        dx = attempt(lambda: dv.solve_triangular_jvp(F, b.value, dA=v, db=b.value, **options), [v, b.value], must_b)
+        dx = attempt(
+            lambda: dv.solve_triangular_jvp(F, b.value, dA=v, db=b.value, **options),
+            [v, b.value],
+            must_b,
+        )
         attempt(lambda: dv.solve_triangular_vjp(F, b.value, b.value, **options), [b.value], must_b)
         assert dx is not None
     elif name == "quadratic":
-        check(lambda: dv.quadratic_form_jvp(F, x, dA=v, db=x), lambda: 2 * np.sum(x * x) - np.sum(x * (dA @ x)).real)
+        check(
+            lambda: dv.quadratic_form_jvp(F, x, dA=v, db=x),
+            lambda: 2 * np.sum(x * x) - np.sum(x * (dA @ x)).real,
+        )
         attempt(lambda: dv.quadratic_form(F, x, **T), [x], True, np.sum(x * (A1 @ x)).real, F.dtype)
         attempt(lambda: dv.quadratic_form_grad(F, x), [x], True)
     elif name == "partial inverse":
@@ -851,7 +902,9 @@ def derivatives(fuzz):
             close(Z, np.where(inside(S), -A1 @ dA @ A1, 0), F.dtype)
         bar = clothes(rng, fuzz.matrix())
         entries = pick(rng, ["matrix", "factor"])
-        attempt(lambda: dv.partial_inverse_vjp(F, bar.value, entries=entries, **T), [bar.value], None)
+        attempt(
+            lambda: dv.partial_inverse_vjp(F, bar.value, entries=entries, **T), [bar.value], None
+        )
         d = fuzz.vectors(sparse=False).value
         attempt(lambda: dv.diag_inverse_vjp(F, d, **T), [d], None)
     else:
@@ -886,7 +939,11 @@ def has_nan(value):
 def colorings(fuzz):
     rng = fuzz.rng
     structure = pick(rng, ["column", "row", "symmetric", "bidirectional"])
-    method = pick(rng, ["direct", "substitution"]) if structure in ("symmetric", "bidirectional") else "direct"
+    method = (
+        pick(rng, ["direct", "substitution"])
+        if structure in ("symmetric", "bidirectional")
+        else "direct"
+    )
     J = fuzz.matrix().real * (rng.random((fuzz.n, fuzz.n)) < 0.7)
     if structure == "symmetric":
         J = fuzz.matrix().real
@@ -899,7 +956,9 @@ def colorings(fuzz):
     if sp.issparse(A.value) and max(A.value.shape) > 10_000:
         return  # may be right, and then costs memory of its order
     must = None
-    C = attempt(lambda: color(A.value, structure, method=method, order=order, budget=0.0), [A.value], must)
+    C = attempt(
+        lambda: color(A.value, structure, method=method, order=order, budget=0.0), [A.value], must
+    )
     if not isinstance(C, Coloring):
         return
     C.check()
@@ -916,7 +975,9 @@ def colorings(fuzz):
     loose = np.float32 if method == "substitution" else np.float64
     format = pick(rng, ["csc", "csr", "coo"])
     attempt(lambda: C.decompress(products, format=format), list(products), True, truth, loose)
-    spoiled = [np.asarray(p)[:-1] for p in products] if isinstance(products, tuple) else products[:-1]
+    spoiled = (
+        [np.asarray(p)[:-1] for p in products] if isinstance(products, tuple) else products[:-1]
+    )
     attempt(lambda: C.decompress(spoiled), [spoiled], None)
     if truth.shape == (fuzz.n, fuzz.n):
         attempt(lambda: C.decompress(products, format=fuzz.analysis()), list(products), None)
@@ -927,8 +988,9 @@ def colorings(fuzz):
 
 
 OPERATIONS = [
-    one_shot, one_shot, one_shot, triangle, triangle, factorize, factorize, indefinite, solves, solves,
-    properties, inverse_entries, wrong_options, batches, derivatives, derivatives, derivatives, colorings,
+    one_shot, one_shot, one_shot, triangle, triangle, factorize, factorize, indefinite, solves,
+    solves, properties, inverse_entries, wrong_options, batches, derivatives, derivatives,
+    derivatives, colorings,
 ]  # fmt: skip
 
 
