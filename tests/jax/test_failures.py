@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.sparse import coo_array
 
 import sparsechol as sc
 import sparsechol.jax as scj
@@ -69,3 +70,11 @@ def test_check():
     for transform in (jax.jit, jax.grad):
         with pytest.raises(ValueError, match=r"Factor\.ok"):
             transform(lambda v: scj.cholesky(SYSTEM.matrix(v), check=True).logdet())(a)
+
+
+@pytest.mark.parametrize("name", ["analyze", "from_sparse", "analyze_triangle"])
+def test_orders_are_checked_before_anything_is_allocated(name):
+    huge = coo_array(([1.0], ([0], [0])), shape=(1, 1))
+    huge._shape = (4_000_000_000, 4_000_000_000)
+    with pytest.raises(OverflowError, match="order 4000000000"):
+        getattr(scj, name)(huge)

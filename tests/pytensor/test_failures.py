@@ -100,3 +100,21 @@ def test_semidefinite():
     W = sp.diags_array([np.ones(9), np.ones(9)], offsets=[-1, 1])
     Q = scpt.combine([(1.0, sp.diags_array(W.sum(axis=0))), (-1.0, W)])
     assert np.isnan(scpt.logdet(Q).eval(mode="FAST_COMPILE"))
+
+
+HUGE = sp.coo_array(([1.0], ([0], [0])), shape=(1, 1))
+HUGE._shape = (4_000_000_000, 4_000_000_000)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: scpt.from_sparse(HUGE),
+        lambda: scpt.combine([(1.0, HUGE)]),
+        lambda: scpt.solve_triangular(HUGE, np.ones(3)),
+    ],
+    ids=["from_sparse", "combine", "solve_triangular"],
+)
+def test_orders_are_checked_before_anything_is_allocated(call):
+    with pytest.raises(OverflowError, match="order 4000000000"):
+        call()
