@@ -13,10 +13,11 @@ design. NISTIR 5935.
 import bz2
 import gzip
 import io
+import os
 import warnings
 import zlib
 from collections.abc import Callable
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 from scipy.sparse import coo_array, csc_array
@@ -27,7 +28,7 @@ LONGEST = 2**20
 # Numbers that stand for a value.
 WIDTH = {"real": 1, "double": 1, "integer": 1, "unsigned-integer": 1, "complex": 2}
 
-OPENERS: dict[str, Callable[..., io.BufferedIOBase]] = {".gz": gzip.open, ".bz2": bz2.open}
+OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open}
 
 
 class FileError(Exception):
@@ -64,7 +65,7 @@ def read_matrix_market(path: str) -> tuple[csc_array, str]:
     FileError
         If the file cannot be read, or no matrix in it can be positive definite.
     """
-    opener = next((OPENERS[end] for end in OPENERS if path.endswith(end)), open)
+    opener = OPENERS.get(os.path.splitext(path)[1], open)
     try:
         with opener(path, "rb") as raw, io.TextIOWrapper(raw, encoding="latin-1") as file:
             header = read_header(file)
