@@ -249,6 +249,10 @@ def faults():
         fails(ValueError, message, cholesky(with_entry(A, 5, 4, value, last)))
         fails(ValueError, message, lambda v=value: F.refactorize(with_entry(A, 5, 4, v, last)))
     fails(ValueError, "square", cholesky(either(A, A[:, :-1])))
+    for value, width in ((1.0, 1), (1j, 2)):
+        huge = sp.coo_array(([value], ([0], [0])), shape=(1, 1))
+        huge._shape = (4_000_000_000 // width,) * 2  # nothing of that size is allocated
+        fails(OverflowError, f"cannot count {width} x", cholesky(either(None, huge)))
     fails(ValueError, "None", cholesky(None))
     fails(TypeError, "supported", cholesky(either(A, np.array([["a"]]))))
     fails(ValueError, "outside 0 <=", cholesky(either(None, corrupt())))
