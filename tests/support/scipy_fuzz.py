@@ -237,7 +237,7 @@ def spoil(rng, A, name):
     elif action == "length":
         shorter = array[: int(rng.integers(len(array) + 1))]
         array = shorter if chance(rng, 0.5) else np.concatenate([array, array[:1], array[:1]])
-    elif action == "type":
+    elif action == "type" and array.dtype.kind in "biufc":
         array = array.astype(pick(rng, [object, "f8", "U5", "u8", "i1", "?", ">i8", "c16"]))
     elif action == "shape":
         array = pick(
@@ -464,7 +464,7 @@ class Fuzz:
     def change(self, S) -> Argument:
         """A change of A, packed or as a matrix; its meaning is Hermitian."""
         rng, dA = self.rng, self.matrix() * 0.1
-        if chance(rng, 0.15):
+        if chance(rng, 0.15) and self.n:
             return unfit(rng, self.packed(dA, S))
         if chance(rng, 0.5):
             A = sparse_clothes(rng, dA)
