@@ -19,8 +19,9 @@ from .._core.symbolic.structure import Structure
 from .._typing import MatrixLike, OrderingLike
 from .cholesky_batch import CholeskyBatch
 from .cholesky_factor import CholeskyFactor
-from .input import Compressed, as_scipy, check_square, compressed, scalar_dtype
+from .input import Compressed, check_square, compressed, scalar_dtype
 from .packed_values import PackedPattern
+from .symmetry import blaming_asymmetry, check_triangle, require_symmetric
 
 
 class Memory(NamedTuple):
@@ -167,7 +168,9 @@ class SymbolicFactor(PackedPattern):
         NotPositiveDefiniteError, PatternMismatchError, ValueError, TypeError
             As for `cholesky`.
         """
-        return CholeskyFactor(self, self._packed(A, lower)[None], threads)
+        packed = self._packed(A, lower)
+        with blaming_asymmetry(self, A, lower, packed):
+            return CholeskyFactor(self, packed[None], threads)
 
     def factorize_batch(self, values: ArrayLike, *, threads: int | None = None) -> CholeskyBatch:
         """Factor many matrices of the analyzed pattern at once.
@@ -269,7 +272,8 @@ def analyze(
     lower : bool, optional
         Whether the lower triangle is read (default) or the upper one.
     check_symmetric : bool, optional
-        Test that `A` is symmetric (Hermitian) and raise ValueError where it is not.
+        Where `A` holds both triangles, test that their values agree but for rounding, and raise
+        ValueError where they do not. Off by default, since only the pattern counts.
     threads : int, optional
         Most threads that nested dissection uses, see `cholesky`. The result does not depend on it.
 
@@ -281,7 +285,8 @@ def analyze(
     ------
     ValueError
         If `A` is not square, not symmetric with ``check_symmetric=True``, or its index arrays
-        are corrupt.
+        are corrupt; if the triangle that is read is empty off the diagonal and the other one is
+        not.
     ImportError
         If ``ordering='metis'`` and pymetis is not installed.
     OverflowError
@@ -321,6 +326,7 @@ def analyze_for(
     check_square(arrays.shape)
     if arrays.shape[0] >= 2**31 - 1:
         raise OverflowError(f"matrices of order {arrays.shape[0]} are beyond 32-bit row numbers")
+    check_triangle(arrays, lower, values=False)
     if check_symmetric:
         require_symmetric(arrays)
     indptr, indices = lower_pattern(
@@ -342,19 +348,6 @@ def analyze_pattern(indptr, indices, method, reuse, threads) -> SymbolicFactor:
     return SymbolicFactor(
         indptr, indices, perm, places, first, simplicial_root, below, tree.nnz, tree.flops, ordering
     )
-
-
-def require_symmetric(arrays) -> None:
-    """Raise ValueError naming the first entry that is not the conjugate of its mirror image."""
-    A = as_scipy(arrays)
-    difference = (A - A.conj().T).tocoo()
-    unequal = np.flatnonzero(~(difference.data == 0))
-    if unequal.size:
-        row, column = (int(index[unequal[0]]) for index in difference.coords)
-        raise ValueError(
-            f"the matrix is not symmetric: entries ({row}, {column}) and ({column}, {row}) differ"
-            f" by {abs(difference.data[unequal[0]]):.3g}"
-        )
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

@@ -13,10 +13,11 @@ from scipy.sparse import coo_array, csc_array
 from .._core.ordering.choose import Ordering, find_ordering
 from .._core.parallel.threads import thread_count
 from .._core.symbolic.patterns import lower_pattern
-from .._scipy import symbolic_factor as serial
+from .._scipy import symmetry
 from .._scipy.input import as_scipy, check_square, compressed
 from .._scipy.packed_values import PackedPattern
 from .._scipy.pivots import external_stacklevel
+from .._scipy.symmetry import refuse_empty_triangle, triangles
 from ._context import ROOT, Context, broadcast, common, everywhere, to_root
 from ._factor import DistributedFactor
 from ._substructure import Substructure
@@ -110,8 +111,15 @@ class DistributedSymbolic(PackedPattern):
 
     def _part(self, A, lower, dtype=None) -> np.ndarray:
         """Pack this rank's part, in the one dtype that all ranks have; collective."""
-        common(self._context.comm, "lower", bool(lower))
+        comm = self._context.comm
+        common(comm, "lower", bool(lower))
+        matrix = None if A is None or np.ndim(A) != 2 else A
+        arrays = everywhere(comm, lambda: None if matrix is None else compressed(matrix))
+        check_triangles(comm, arrays, lower, values=True)
         return self._agreed(lambda: None if A is None else self._packed(A, lower, dtype))
+
+    def _check_triangle(self, arrays, lower, remedy) -> None:
+        """Let a part hold what it likes: `check_triangles` looks at all of them."""
 
     def _agreed(self, pack: Callable[[], np.ndarray | None]) -> np.ndarray:
         """Return the packed values of this rank's part, zeros where there is none; collective."""
@@ -142,6 +150,7 @@ def read_part(comm, A, lower, check_symmetric):
     shape = common(comm, "the shape of A", None if arrays is None else arrays.shape)
     if shape is None:
         raise ValueError(NO_PART)
+    check_triangles(comm, arrays, lower, values=False)
     if check_symmetric:
         require_symmetric(comm, arrays, shape[0])
     return arrays, shape[0]
@@ -189,6 +198,13 @@ def union(starts, members):
     return whole.indptr.astype(np.int64), whole.indices.astype(np.int32)
 
 
+def check_triangles(comm, arrays, lower, values) -> None:
+    """Refuse parts that together are the triangle that is not read; collective."""
+    found = everywhere(comm, lambda: (0, 0) if arrays is None else triangles(arrays, lower))
+    read, other = map(max, zip(*comm.allgather(found), strict=True))
+    refuse_empty_triangle(read, other, lower, values)
+
+
 def require_symmetric(comm, arrays, n) -> None:
     """Raise ValueError naming an entry of the sum of all parts that differs from its mirror image.
 
@@ -203,4 +219,4 @@ def require_symmetric(comm, arrays, n) -> None:
     pieces = [(row[at], column[at], data[at]) for at in map(share.__eq__, range(comm.size))]
     rows, columns, values = map(np.concatenate, zip(*comm.alltoall(pieces), strict=True))
     A = compressed(coo_array((values, (rows, columns)), shape=(n, n)))
-    everywhere(comm, lambda: serial.require_symmetric(A))
+    everywhere(comm, lambda: symmetry.require_symmetric(A))
