@@ -12,16 +12,16 @@ from .._core.numeric.handle import PatternHandle, handle_of
 from .._core.numeric.packing import first_nonfinite
 from .._core.ordering.choose import Ordering, find_ordering
 from .._core.parallel.threads import thread_count
-from .._core.symbolic.analysis import pattern_of_factor, supernodal_order
+from .._core.symbolic.analysis import pattern_of_factor, supernodal_order, tree_in_order
 from .._core.symbolic.etree import inverse_permutation
-from .._core.symbolic.patterns import lower_pattern
 from .._core.symbolic.structure import Structure
-from .._typing import MatrixLike, OrderingLike
+from .._typing import MatrixLike, OrderingLike, Product
 from .cholesky_batch import CholeskyBatch
 from .cholesky_factor import CholeskyFactor
+from .elimination import pattern_of_product, triangle_of
 from .input import Compressed, check_square, compressed, scalar_dtype
 from .packed_values import PackedPattern
-from .symmetry import blaming_asymmetry, check_triangle, require_symmetric
+from .symmetry import blaming_asymmetry, require_symmetric
 
 
 class Memory(NamedTuple):
@@ -30,7 +30,9 @@ class Memory(NamedTuple):
     Attributes
     ----------
     factor : int
-        The stored factor.
+        The stored factor: of each supernode the whole columns, with zeros above the diagonal and
+        those of merged supernodes. A dense matrix of order n takes n**2 entries, about twice the
+        `nnz` of its L.
     workspace : int
         Update matrices alive at the same time on one thread. A factor keeps them for its next
         refactorization.
@@ -64,6 +66,9 @@ class SymbolicFactor(PackedPattern):
         Sum of the squared column counts of L.
     ordering : Ordering
         The ordering that was chosen, why, and the counts of those tried.
+    parent, postorder, column_counts : (n,) ndarray
+        The elimination tree (-1 is the parent of a root), its postorder, and the entries in each
+        column of L. Columns are numbered as those of L: in the order of `perm`.
     """
 
     def __init__(
@@ -231,6 +236,27 @@ class SymbolicFactor(PackedPattern):
         """The entry to the table of operations, see `numeric.operations`."""
         return handle_of(self)
 
+    @cached_property
+    def _tree(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Parents, postorder and column counts, in the order of `perm`."""
+        parent, post, counts = tree_in_order(self.indptr, self.indices, self.perm)
+        return _frozen(parent), _frozen(post), _frozen(counts)
+
+    @property
+    def parent(self) -> np.ndarray:
+        """Elimination tree: the parent of each column of L in the order of `perm`, or -1."""
+        return self._tree[0]
+
+    @property
+    def postorder(self) -> np.ndarray:
+        """Postorder of the elimination tree: column ``postorder[k]`` of L is at place k."""
+        return self._tree[1]
+
+    @property
+    def column_counts(self) -> np.ndarray:
+        """Entries in each column of L in the order of `perm`, the diagonal included."""
+        return self._tree[2]
+
     def factor_pattern(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the exact pattern of L by column, in the order of `perm`.
 
@@ -254,6 +280,7 @@ def analyze(
     ordering: OrderingLike = "auto",
     lower: bool = True,
     check_symmetric: bool = False,
+    product: Product | None = None,
     threads: int | None = None,
 ) -> SymbolicFactor:
     """Analyze the pattern of a symmetric matrix for repeated factorization.
@@ -274,6 +301,9 @@ def analyze(
     check_symmetric : bool, optional
         Where `A` holds both triangles, test that their values agree but for rounding, and raise
         ValueError where they do not. Off by default, since only the pattern counts.
+    product : {None, 'AAt', 'AtA'}, optional
+        Analyze ``A @ A.T`` or ``A.T @ A`` for an (m, n) matrix `A`, of which all entries count:
+        `lower` and `check_symmetric` do not. No values are formed, and nothing cancels.
     threads : int, optional
         Most threads that nested dissection uses, see `cholesky`. The result does not depend on it.
 
@@ -311,7 +341,10 @@ def analyze(
     >>> [round(S.factorize(t * A).logdet(), 6) for t in (1.0, 2.0)]
     [6.659294, 10.12503]
     """
-    return analyze_for(compressed(A), ordering, lower, check_symmetric, True, threads)
+    arrays = compressed(A)
+    if product is not None:
+        arrays, check_symmetric = pattern_of_product(arrays, product), False
+    return analyze_for(arrays, ordering, lower, check_symmetric, True, threads)
 
 
 def analyze_for(
@@ -324,14 +357,9 @@ def analyze_for(
 ) -> SymbolicFactor:
     """Analyze a matrix that has been read, for many factorizations (`reuse`) or for one."""
     check_square(arrays.shape)
-    if arrays.shape[0] >= 2**31 - 1:
-        raise OverflowError(f"matrices of order {arrays.shape[0]} are beyond 32-bit row numbers")
-    check_triangle(arrays, lower, values=False)
+    indptr, indices = triangle_of(arrays, lower)
     if check_symmetric:
         require_symmetric(arrays)
-    indptr, indices = lower_pattern(
-        np.asarray(arrays.indptr, dtype=np.int64), arrays.indices, (arrays.format == "csc") == lower
-    )
     return analyze_pattern(indptr, indices, ordering, reuse, thread_count(threads))
 
 

@@ -105,23 +105,34 @@ def require_symmetric(
     arrays: Compressed,
     name: str = "the matrix",
     unchecked: str = "one triangle is read alone",
+    whole: tuple[bool, np.ndarray] | None = None,
 ) -> None:
     """Raise ValueError naming the first entry that is not the conjugate of its mirror image.
 
-    `unchecked` says what is done with ``check_symmetric=False``.
+    `unchecked` says what is done with ``check_symmetric=False``, `whole` what a matrix of which
+    this is a part holds, see `asymmetry`.
     """
-    reason = asymmetry(arrays, name)
+    reason = asymmetry(arrays, name, whole)
     if reason is not None:
         raise ValueError(f"{reason} (with check_symmetric=False {unchecked})")
 
 
-def asymmetry(arrays: Compressed, name: str = "the matrix") -> str | None:
-    """Return in what a matrix is not symmetric (Hermitian); None if it is, or is one triangle."""
+def asymmetry(
+    arrays: Compressed,
+    name: str = "the matrix",
+    whole: tuple[bool, np.ndarray] | None = None,
+) -> str | None:
+    """Return in what a matrix is not symmetric (Hermitian); None if it is, or is one triangle.
+
+    `whole` says whether there are entries on both sides of the diagonal, and holds the diagonal; by
+    default those of the matrix itself.
+    """
     row, column = not_finite(arrays)
     if row.size:
         value = arrays.data[np.argmin(np.isfinite(arrays.data))]
         return f"{name} must not hold infinities or NaNs: entry ({row[0]}, {column[0]}) is {value}"
-    row, column, entry, mirror = _unlike(arrays)
+    both, diagonal = whole or (all(sides(arrays)), as_scipy(arrays).diagonal())
+    row, column, entry, mirror = _unlike(arrays, both, diagonal)
     if not row.size:
         return None
     hermitian, off = entry.dtype.kind == "c", row != column
@@ -142,7 +153,7 @@ def asymmetry(arrays: Compressed, name: str = "the matrix") -> str | None:
     )
 
 
-def _unlike(arrays):
+def _unlike(arrays, both, diagonal):
     """Return rows, columns, entries and mirror images of what differs by more than rounding."""
     A = as_scipy(arrays)
     eps = EPS[A.dtype]
@@ -150,11 +161,11 @@ def _unlike(arrays):
         difference = (A - A.conj().T).tocoo()
         wanted = ~(difference.data == 0)
         row, column = difference.coords
-        if not _has_both(arrays):
+        if not both:
             wanted &= row == column
         row, column, size = row[wanted], column[wanted], abs(difference.data[wanted])
         entry, mirror = _entries(A, row, column), _entries(A, column, row)
-        scale = np.sqrt(abs(A.diagonal()), dtype=np.float64)
+        scale = np.sqrt(abs(diagonal), dtype=np.float64)
         bad = ~(
             (size <= np.sqrt(eps) * np.maximum(abs(entry), abs(mirror)))
             | (size <= ROUNDINGS * eps * scale[row] * scale[column])
@@ -169,10 +180,10 @@ def _entries(A, row, column) -> np.ndarray:
     return np.asarray(csc_matrix(A)[row, column]).ravel()
 
 
-def _has_both(arrays: Compressed) -> bool:
-    """Return whether there are entries on both sides of the diagonal."""
+def sides(arrays: Compressed) -> tuple[bool, bool]:
+    """Return whether there are entries on each side of the diagonal."""
     major = np.repeat(np.arange(len(arrays.indptr) - 1), np.diff(arrays.indptr))
-    return bool((arrays.indices > major).any() and (arrays.indices < major).any())
+    return bool((arrays.indices > major).any()), bool((arrays.indices < major).any())
 
 
 @contextmanager

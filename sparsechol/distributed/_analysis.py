@@ -211,12 +211,15 @@ def require_symmetric(comm, arrays, n) -> None:
     Each rank looks at a share of the rows of the lower triangle, and at the columns above it.
     """
     row = column = np.empty(0, dtype=np.int64)
-    data = np.empty(0)
+    data = diagonal = np.empty(0)
     if arrays is not None:
         A = as_scipy(arrays).tocoo()
-        (row, column), data = A.coords, A.data
+        (row, column), data, diagonal = A.coords, A.data, A.diagonal()
+    both = any(comm.allgather(bool((row > column).any())))
+    both &= any(comm.allgather(bool((row < column).any())))
+    diagonal = sum(part for part in comm.allgather(diagonal) if part.size)
     share = np.maximum(row, column).astype(np.int64) * comm.size // max(n, 1)
     pieces = [(row[at], column[at], data[at]) for at in map(share.__eq__, range(comm.size))]
     rows, columns, values = map(np.concatenate, zip(*comm.alltoall(pieces), strict=True))
     A = compressed(coo_array((values, (rows, columns)), shape=(n, n)))
-    everywhere(comm, lambda: symmetry.require_symmetric(A))
+    everywhere(comm, lambda: symmetry.require_symmetric(A, whole=(both, diagonal)))

@@ -199,7 +199,7 @@ BAD_FILES = {
     "no rows": (HEAD + "real symmetric\n0 0 0\n", "empty matrix"),
     "not symmetric": (
         HEAD + "real general\n2 2 4\n1 1 2.0\n2 2 2.0\n2 1 1.0\n1 2 2.0\n",
-        "not symmetric: entries (1, 0) and (0, 1) differ by 1, they are 1 and 2 (rows count from 0)",
+        "entries (1, 0) and (0, 1) differ by 1, they are 1 and 2 (rows count from 0)",
     ),
     "general lower": (
         HEAD + "real general\n2 2 3\n1 1 2.0\n2 2 2.0\n2 1 1.0\n",

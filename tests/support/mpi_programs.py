@@ -255,6 +255,15 @@ def faults():
     fails(ValueError, "ordering must be", cholesky(on_first(A, WORLD), ordering="no order"))
     fails(ValueError, "permutation", cholesky(on_first(A, WORLD), ordering=np.zeros(42, dtype=int)))
     fails(ValueError, "(1, 0) and (0, 1) differ", cholesky(slanted(last), check_symmetric=True))
+    symmetric = on_first(np.array([[2, 1j], [1j, 2]]), WORLD)
+    fails(ValueError, "complex symmetric, not", cholesky(symmetric, check_symmetric=True))
+    upper = by_rows(sp.triu(A), WORLD)
+    fails(ValueError, "pass lower=False", cholesky(upper))
+    fails(ValueError, "pass lower=False", lambda: scd.analyze(upper, WORLD))
+    fails(ValueError, "pass lower=False", lambda: S.factorize(upper))
+    fails(ValueError, "pass lower=False", lambda: F.refactorize(upper))
+    with scd.cholesky(upper, WORLD, lower=False, check_symmetric=True) as other:
+        assert abs(other.logdet() / F.logdet() - 1) < 1e-12
     with scd.cholesky(by_entries(A, WORLD), WORLD, check_symmetric=True) as checked:
         assert abs(checked.logdet() / F.logdet() - 1) < 1e-12
     fails(sc.PatternMismatchError, "(9, 0)", lambda: F.refactorize(with_entry(A, 9, 0, 1.0, last)))
@@ -318,6 +327,7 @@ def slanted(rank):
     A = np.eye(42)
     if WORLD.rank == rank:
         A[1, 0] = 0.5
+        A[3, 2] = A[2, 3] = 0.5
     return A
 
 
