@@ -30,9 +30,9 @@ class Memory(NamedTuple):
     Attributes
     ----------
     factor : int
-        The stored factor: of each supernode the whole columns, with zeros above the diagonal and
-        those of merged supernodes. A dense matrix of order n takes n**2 entries, about twice the
-        `nnz` of its L.
+        The stored factor. Each supernode stores whole columns, with the zeros above the diagonal
+        and those of merged supernodes: a large dense matrix of order n takes ``n**2`` entries,
+        about twice the `nnz` of its L.
     workspace : int
         Update matrices alive at the same time on one thread. A factor keeps them for its next
         refactorization.

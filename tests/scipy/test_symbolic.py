@@ -360,6 +360,12 @@ def test_random_index_arrays_never_crash(data):
             sc.analyze(A, ordering="natural")
 
 
+def test_memory_of_a_dense_front():
+    S = sc.analyze(np.ones((300, 300)))
+    assert S.nnz == 300 * 301 // 2
+    assert S.memory.factor == 8 * 300**2
+
+
 # ---- symmetry ---------------------------------------------------------------------------------
 
 
