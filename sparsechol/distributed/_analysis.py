@@ -1,7 +1,8 @@
 """DistributedSymbolic: the analyzed pattern of a matrix whose entries lie on many ranks."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property, reduce
 from operator import add
 from typing import Any
@@ -13,6 +14,7 @@ from scipy.sparse import coo_array, csc_array
 from .._core.ordering.choose import Ordering, find_ordering
 from .._core.parallel.threads import thread_count
 from .._core.symbolic.patterns import lower_pattern
+from .._exceptions import NotPositiveDefiniteError
 from .._scipy import symmetry
 from .._scipy.input import as_scipy, check_square, compressed
 from .._scipy.packed_values import PackedPattern
@@ -96,7 +98,15 @@ class DistributedSymbolic(PackedPattern):
         NotPositiveDefiniteError, PatternMismatchError, ValueError, TypeError, MemoryError
             As for `sparsechol.distributed.cholesky`.
         """
-        return self._factorize(self._part(A, lower))
+        packed = self._part(A, lower)
+        with blaming_asymmetry(self._context.comm, A, self.shape[0]):
+            return self._factorize(packed)
+
+    def _refactorize(self, factor: DistributedFactor, A: Any, lower: bool) -> None:
+        """Factor another matrix in place; collective."""
+        packed = self._part(A, lower, factor.dtype)
+        with blaming_asymmetry(self._context.comm, A, self.shape[0]):
+            factor._set(packed)
 
     def _factorize(self, packed: np.ndarray) -> DistributedFactor:
         """Factor this rank's packed values; collective."""
@@ -113,8 +123,7 @@ class DistributedSymbolic(PackedPattern):
         """Pack this rank's part, in the one dtype that all ranks have; collective."""
         comm = self._context.comm
         common(comm, "lower", bool(lower))
-        matrix = None if A is None or np.ndim(A) != 2 else A
-        arrays = everywhere(comm, lambda: None if matrix is None else compressed(matrix))
+        arrays = everywhere(comm, lambda: compressed(A) if is_matrix(A) else None)
         check_triangles(comm, arrays, lower, values=True)
         return self._agreed(lambda: None if A is None else self._packed(A, lower, dtype))
 
@@ -208,6 +217,16 @@ def check_triangles(comm, arrays, lower, values) -> None:
 def require_symmetric(comm, arrays, n) -> None:
     """Raise ValueError naming an entry of the sum of all parts that differs from its mirror image.
 
+    Collective.
+    """
+    reason = asymmetry(comm, arrays, n)
+    if reason is not None:
+        raise ValueError(f"{reason} (with check_symmetric=False one triangle is read alone)")
+
+
+def asymmetry(comm, arrays, n) -> str | None:
+    """Return in what the sum of all parts is not symmetric, if it is not; collective.
+
     Each rank looks at a share of the rows of the lower triangle, and at the columns above it.
     """
     row = column = np.empty(0, dtype=np.int64)
@@ -217,9 +236,28 @@ def require_symmetric(comm, arrays, n) -> None:
         (row, column), data, diagonal = A.coords, A.data, A.diagonal()
     both = any(comm.allgather(bool((row > column).any())))
     both &= any(comm.allgather(bool((row < column).any())))
-    diagonal = sum(part for part in comm.allgather(diagonal) if part.size)
+    diagonal = np.sum([part for part in comm.allgather(diagonal) if part.size], axis=0)
     share = np.maximum(row, column).astype(np.int64) * comm.size // max(n, 1)
     pieces = [(row[at], column[at], data[at]) for at in map(share.__eq__, range(comm.size))]
     rows, columns, values = map(np.concatenate, zip(*comm.alltoall(pieces), strict=True))
     A = compressed(coo_array((values, (rows, columns)), shape=(n, n)))
-    everywhere(comm, lambda: symmetry.require_symmetric(A, whole=(both, diagonal)))
+    reasons = comm.allgather(symmetry.asymmetry(A, whole=(both, diagonal)))
+    return next(filter(None, reasons), None)
+
+
+@contextmanager
+def blaming_asymmetry(comm, A, n) -> Iterator[None]:
+    """Let a NotPositiveDefiniteError say that the triangles of A, unchecked, differ; collective."""
+    try:
+        yield
+    except NotPositiveDefiniteError as error:
+        reason = asymmetry(comm, compressed(A) if is_matrix(A) else None, n)
+        if reason is None:
+            raise
+        message = f"{error}. Only one triangle was read, and {reason}"
+        raise NotPositiveDefiniteError(message, error.row, error.pivot) from None
+
+
+def is_matrix(A) -> bool:
+    """Return whether a part is a matrix: neither None nor packed values."""
+    return A is not None and np.ndim(A) == 2

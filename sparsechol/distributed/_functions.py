@@ -5,7 +5,7 @@ from typing import Any
 from mpi4py import MPI
 
 from .._typing import OrderingLike
-from ._analysis import DistributedSymbolic, analyze_parts, read_part
+from ._analysis import DistributedSymbolic, analyze_parts, blaming_asymmetry, read_part
 from ._context import context_of
 from ._factor import DistributedFactor
 
@@ -140,4 +140,5 @@ def cholesky(
     arrays, n = read_part(context.comm, A, lower, check_symmetric)
     pattern = analyze_parts(context, arrays, n, ordering, lower, reuse=False)
     packed = pattern._agreed(lambda: None if arrays is None else pattern._pack(arrays, lower, True))
-    return pattern._factorize(packed)
+    with blaming_asymmetry(context.comm, A, n):
+        return pattern._factorize(packed)

@@ -290,6 +290,16 @@ def faults():
     # None of these has harmed the factor.
     np.testing.assert_allclose(F.solve(np.ones(42)), wanted, rtol=1e-13)
 
+    # The two triangles of the whole differ, and the one that is read is not positive definite.
+    B = A.toarray()
+    B[1, 0], B[0, 1] = 9, -1
+    message = "Only one triangle was read, and the matrix is not symmetric: entries"
+    for part in (by_rows(B, WORLD), by_entries(B, WORLD), on_first(B, WORLD)):
+        fails(refused, message, cholesky(part))
+    fails(refused, message, lambda: S.factorize(on_first(B, WORLD)))
+    fails(refused, message, lambda: F.refactorize(on_first(B, WORLD)))
+    F.refactorize(on_first(A, WORLD))
+
     # Not positive definite: found on the diagonal, by a pivot's sign, by its size.
     negative = sp.diags_array(np.where(np.arange(42) == 17, -2.0, 1.0))
     fails(refused, "row and column 17 is -2", cholesky(by_rows(negative, WORLD)))
