@@ -5,6 +5,7 @@ from ._core.ordering.choose import Ordering
 from ._exceptions import NotPositiveDefiniteError, PatternMismatchError, SparsityWarning
 from ._scipy.cholesky_batch import CholeskyBatch
 from ._scipy.cholesky_factor import CholeskyFactor
+from ._scipy.elimination import column_counts, elimination_tree, postorder
 from ._scipy.functions import cholesky, logdet, partial_inverse, solve
 from ._scipy.symbolic_factor import Memory, SymbolicFactor, analyze
 from ._scipy.triangle import solve_triangular
@@ -25,10 +26,13 @@ __all__ = [
     "approx_jacobian",
     "cholesky",
     "coloring",
+    "column_counts",
     "derivatives",
+    "elimination_tree",
     "logdet",
     "models",
     "partial_inverse",
+    "postorder",
     "solve",
     "solve_triangular",
 ]

@@ -23,6 +23,9 @@ OrderingLike: TypeAlias = (
 )
 """Name of a fill-reducing ordering, or a permutation."""
 
+Product: TypeAlias = Literal["AAt", "AtA"]
+"""A product of a matrix and its transpose."""
+
 Entries: TypeAlias = Literal["matrix", "factor"]
 """Entries of an inverse: those on the pattern of A, or those on the pattern of L."""
 

@@ -12,14 +12,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.linalg import LinAlgError, norm
 from scipy.linalg import LinAlgWarning
-from scipy.sparse import csc_array, diags_array
+from scipy.sparse import csc_array, diags_array, tril, triu
 
 from .._core.ordering.choose import Ordering, methods
 from .._core.ordering.metis import have_metis
 from .._core.parallel.threads import thread_count
 from .._scipy.cholesky_factor import CholeskyFactor
 from .._scipy.functions import cholesky
+from .._scipy.input import compressed
 from .._scipy.symbolic_factor import SymbolicFactor, analyze
+from .._scipy.symmetry import asymmetry
 from .._version import __version__
 from ..models import matern_spde
 from .matrix_market import FileError, read_matrix_market
@@ -180,7 +182,7 @@ def run_info(arguments: argparse.Namespace) -> bool:
         f"{arguments.file}: {A.shape[0]:,} rows, {A.nnz:,} entries,"
         f" read in {format_seconds(seconds)}"
     )
-    chosen, _ = timed("ordering auto", analyze_checked, A)
+    chosen, _ = timed("ordering auto", analyze_checked, A, general)
     if general:
         print("the file holds both triangles: they agree, and the lower one is used")
     print()
@@ -203,12 +205,22 @@ def read_matrix(path: str) -> tuple[csc_array, bool]:
     return A, symmetry == "general"
 
 
-def analyze_checked(A: csc_array) -> SymbolicFactor:
-    """Analyze a matrix, and make sure that it is symmetric (Hermitian)."""
+def analyze_checked(A: csc_array, general: bool) -> SymbolicFactor:
+    """Analyze a matrix, and make sure that it is symmetric and finite."""
+    if general and (tril(A, -1).nnz == 0) != (triu(A, 1).nnz == 0):
+        raise CommandError(
+            "the matrix is not symmetric: the file holds one triangle alone, but its header says"
+            " 'general', not 'symmetric'"
+        )
     try:
-        return analyze(A, check_symmetric=True)
+        symbolic = analyze(A)
+        symbolic.values(A)
     except ValueError as error:
         raise CommandError(f"{error} (rows count from 0)") from None
+    reason = asymmetry(compressed(A))
+    if reason is not None:
+        raise CommandError(f"{reason} (rows count from 0)")
+    return symbolic
 
 
 def show_orderings(A: csc_array, auto: Ordering) -> None:

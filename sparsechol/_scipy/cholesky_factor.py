@@ -16,6 +16,7 @@ from .._typing import Entries, MatrixLike, RandomState, SparseLike, Trans
 from .factor_base import RHS_BLOCK, FactorBase
 from .input import as_scipy, dense_rhs, row_numbers, sparse_rhs
 from .packed_values import sorted_csc
+from .symmetry import blaming_asymmetry
 
 # A solve costs about this many times nnz(L) in units of the factorization's flops: memory bounds
 # it, and there are two substitutions.
@@ -77,7 +78,9 @@ class CholeskyFactor(FactorBase):
         NotPositiveDefiniteError, PatternMismatchError, ValueError, TypeError
             As for `cholesky`. TypeError also if a complex matrix meets a real factor.
         """
-        self._refactorize(self.pattern._packed(A, lower, self.dtype)[None], threads)
+        packed = self.pattern._packed(A, lower, self.dtype)
+        with blaming_asymmetry(self.pattern, A, lower, packed):
+            self._refactorize(packed[None], threads)
         return self
 
     def copy(self) -> "CholeskyFactor":

@@ -32,7 +32,7 @@ class EntryMap:
         self.above = row < column
         both = bool((i > j).any() and (i < j).any())
         if both:
-            _require_both(i, j, n)
+            require_both(i, j, n)
         self.weight = np.where((row == column) | (not both), 1.0, 0.5)
         entry = i * n + j
         self.ordered = (
@@ -54,7 +54,7 @@ def pattern_of(i, j, shape, ordering) -> SymbolicFactor:
     return analyze(A, ordering=ordering)
 
 
-def _require_both(i, j, n):
+def require_both(i, j, n):
     """Raise ValueError unless every entry stands in both triangles: each of them counts half."""
     below, above = np.unique((i * n + j)[i > j]), np.unique((j * n + i)[i < j])
     alone = np.setxor1d(below, above)

@@ -10,6 +10,7 @@ from .._typing import MatrixLike, OrderingLike, SparseLike
 from .cholesky_factor import CholeskyFactor
 from .input import check_order, compressed
 from .symbolic_factor import analyze_for
+from .symmetry import blaming_asymmetry, check_mirrored, check_triangle
 
 
 def cholesky(
@@ -17,7 +18,7 @@ def cholesky(
     *,
     ordering: OrderingLike = "auto",
     lower: bool = True,
-    check_symmetric: bool = False,
+    check_symmetric: bool = True,
     threads: int | None = None,
 ) -> CholeskyFactor:
     """Factor a sparse symmetric (Hermitian) positive definite matrix, ``P A P^T = L L^H``.
@@ -34,7 +35,8 @@ def cholesky(
     lower : bool, optional
         Whether the lower triangle is read (default) or the upper one.
     check_symmetric : bool, optional
-        Test that `A` is symmetric and raise ValueError where it is not.
+        Where `A` holds both triangles, test that they agree but for rounding, and raise ValueError
+        where they do not (default). If False, the other triangle is never looked at.
     threads : int, optional
         Most threads to use. By default the number in the environment variable
         SPARSECHOL_NUM_THREADS, else the cores that this process may use. Small problems always use
@@ -51,8 +53,9 @@ def cholesky(
         If a pivot is not positive, or is rounding: singular to working precision. Its attributes
         ``row`` and ``pivot`` say where, in the numbering of `A`.
     ValueError
-        If `A` is not square, holds NaN or infinity in that triangle, or its index arrays are
-        corrupt.
+        If `A` is not square, not symmetric (Hermitian), holds NaN or infinity, or its index arrays
+        are corrupt; if the triangle that is read is empty off the diagonal and the other one is
+        not.
     TypeError
         If `A` is not numeric.
 
@@ -82,8 +85,13 @@ def cholesky(
     array([1., 1., 1.])
     """
     arrays = compressed(A, check_shape=check_order)
-    pattern = analyze_for(arrays, ordering, lower, check_symmetric, reuse=False, threads=threads)
-    return CholeskyFactor(pattern, pattern._pack(arrays, lower, finite=True)[None], threads)
+    pattern = analyze_for(arrays, ordering, lower, False, reuse=False, threads=threads)
+    packed = pattern._pack(arrays, lower, finite=True)
+    check_triangle(arrays, lower)
+    if check_symmetric:
+        check_mirrored(pattern, arrays, lower, packed)
+    with blaming_asymmetry(pattern, A, lower, packed):
+        return CholeskyFactor(pattern, packed[None], threads)
 
 
 @overload
@@ -93,7 +101,7 @@ def solve(
     *,
     ordering: OrderingLike = "auto",
     lower: bool = True,
-    check_symmetric: bool = False,
+    check_symmetric: bool = True,
     threads: int | None = None,
 ) -> csc_array | coo_array: ...
 @overload
@@ -103,7 +111,7 @@ def solve(
     *,
     ordering: OrderingLike = "auto",
     lower: bool = True,
-    check_symmetric: bool = False,
+    check_symmetric: bool = True,
     threads: int | None = None,
 ) -> np.ndarray: ...
 def solve(
@@ -112,7 +120,7 @@ def solve(
     *,
     ordering: OrderingLike = "auto",
     lower: bool = True,
-    check_symmetric: bool = False,
+    check_symmetric: bool = True,
     threads: int | None = None,
 ) -> np.ndarray | csc_array | coo_array:
     """Solve ``A x = b`` with a sparse symmetric (Hermitian) positive definite matrix.
@@ -152,7 +160,7 @@ def logdet(
     *,
     ordering: OrderingLike = "auto",
     lower: bool = True,
-    check_symmetric: bool = False,
+    check_symmetric: bool = True,
     threads: int | None = None,
 ) -> float:
     """Compute the logarithm of the determinant of a sparse symmetric positive definite matrix.
@@ -188,7 +196,7 @@ def partial_inverse(
     *,
     ordering: OrderingLike = "auto",
     lower: bool = True,
-    check_symmetric: bool = False,
+    check_symmetric: bool = True,
     threads: int | None = None,
 ) -> csc_array:
     """Compute the entries of ``A^-1`` on the pattern of A (Takahashi, Fagan and Chen 1973).

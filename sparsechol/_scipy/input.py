@@ -89,14 +89,14 @@ def check_finite(values, name):
 
 def check_finite_triangle(A, lower, unit_diagonal=False, name="A"):
     """Raise ValueError naming a NaN or infinite entry in the triangle of a `Compressed`."""
-    row, column = _not_finite(A)
+    row, column = not_finite(A)
     depth = row - column if lower else column - row
     read = np.flatnonzero(depth >= (1 if unit_diagonal else 0))
     if read.size:
         _refuse_not_finite(name, row[read[0]], column[read[0]])
 
 
-def _not_finite(A):
+def not_finite(A):
     """Return rows and columns of the NaN and infinite entries of a `Compressed`."""
     entries = np.flatnonzero(~np.isfinite(A.data))
     major = np.searchsorted(A.indptr, entries, side="right") - 1
@@ -154,7 +154,7 @@ def sparse_rhs(b, n, dtype):
     """
     check_rhs_shape(b.shape, n)
     columns = converted(compressed(b, dtype, "b"), "csc")
-    row, column = _not_finite(columns)
+    row, column = not_finite(columns)
     if row.size:
         _refuse_not_finite("b", row[0], column[0])
     return columns
@@ -224,7 +224,7 @@ def compressed(A: Any, dtype=None, name="A", check_shape: Callable[..., None] | 
         check_shape(A.shape)
     dtype = scalar_dtype(A.dtype) if dtype is None else np.dtype(dtype)
     if not issparse(A):
-        return _from_scipy(csc_array(_cast(A, dtype)))
+        return _read_dense(A, dtype)
     return _READERS[cast("Any", A).format](A, dtype, name)
 
 
@@ -264,6 +264,24 @@ def _index_arrays(name, **arrays):
 def _check_length(array, length, name):
     if len(array) != length:
         raise ValueError(f"{name} has length {len(array)}: it must be {length}")
+
+
+def _read_dense(A, dtype):
+    """Read the nonzeros of a dense array along its memory: CSR, or CSC in Fortran's order.
+
+    SciPy goes through coordinates of 64 bits, sorts them and sums repetitions; most of the time of
+    a small problem would be spent there.
+    """
+    by_columns = A.flags.f_contiguous and not A.flags.c_contiguous
+    lines = A.T if by_columns else A
+    count, length = lines.shape
+    place = np.flatnonzero(lines != 0)
+    starts = np.searchsorted(place, np.arange(count + 1) * length)
+    values = lines.ravel()[place] if lines.flags.c_contiguous else lines.flat[place]
+    index = np.int32 if max(place.size, length) < 2**31 else np.int64
+    minor = (place - np.repeat(np.arange(count) * length, np.diff(starts))).astype(index)
+    format = "csc" if by_columns else "csr"
+    return Compressed(format, starts.astype(index), minor, _cast(values, dtype), A.shape)
 
 
 def _read_compressed(A, dtype, name):

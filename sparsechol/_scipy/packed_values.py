@@ -11,6 +11,7 @@ from .._core.symbolic.patterns import symmetric_pattern
 from .._exceptions import PatternMismatchError
 from .._typing import MatrixLike
 from .input import Compressed, compressed, scalar_dtype, unmasked
+from .symmetry import check_triangle
 
 
 class PackedPattern:
@@ -53,7 +54,8 @@ class PackedPattern:
         PatternMismatchError
             If `A` has a nonzero outside the analyzed pattern.
         ValueError
-            If the shape differs, an entry is NaN or infinite, or the index arrays are corrupt.
+            If the shape differs, an entry is NaN or infinite, the index arrays are corrupt, or the
+            triangle that is read is empty off the diagonal and the other one is not.
 
         Examples
         --------
@@ -64,11 +66,17 @@ class PackedPattern:
         """
         return self._values(A, lower, dtype, True)
 
-    def _values(self, A, lower, dtype, finite) -> np.ndarray:
+    def _values(self, A, lower, dtype, finite, remedy=None) -> np.ndarray:
         """Pack the values of a matrix; NaN and infinity are refused if `finite`."""
         dtype = None if dtype is None else scalar_dtype(np.dtype(dtype))
         arrays = compressed(A, dtype, check_shape=self._check_shape)
-        return self._pack(arrays, lower, finite)
+        packed = self._pack(arrays, lower, finite)
+        self._check_triangle(arrays, lower, remedy)
+        return packed
+
+    def _check_triangle(self, arrays: Compressed, lower: bool, remedy: str | None) -> None:
+        """Refuse a matrix that is given by the triangle that is not read."""
+        check_triangle(arrays, lower, remedy=remedy)
 
     def _check_shape(self, shape) -> None:
         """Raise ValueError unless a matrix has the shape of the pattern."""
@@ -101,10 +109,10 @@ class PackedPattern:
             self._check_finite(packed, lower)
         return packed
 
-    def _packed(self, A, lower, dtype=None, finite=True) -> np.ndarray:
+    def _packed(self, A, lower, dtype=None, finite=True, remedy=None) -> np.ndarray:
         """Return the packed values of a matrix or of packed values, always in a fresh array."""
         if not (isinstance(A, (np.ndarray, list, tuple)) and np.ndim(A) == 1):
-            return self._values(A, lower, dtype, finite)
+            return self._values(A, lower, dtype, finite, remedy)
         values = unmasked(A, "the array of packed values")
         if values.shape != self.indices.shape:
             raise ValueError(

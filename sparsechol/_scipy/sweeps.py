@@ -27,7 +27,8 @@ class Sweeps:
         F = self.F
         if F._is_batch:
             return self.pattern._packed_batch(dA, F.dtype, F._count, finite=False)
-        return self.pattern._packed(dA, True, F.dtype, finite=False)[None]
+        remedy = "pass its conjugate transpose, or both triangles"
+        return self.pattern._packed(dA, True, F.dtype, finite=False, remedy=remedy)[None]
 
     def vectors(self, x, name: str) -> tuple[np.ndarray, tuple[int, ...]]:
         """Return a fresh array of vectors, and the shape in which they came."""

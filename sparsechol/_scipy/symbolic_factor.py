@@ -12,15 +12,16 @@ from .._core.numeric.handle import PatternHandle, handle_of
 from .._core.numeric.packing import first_nonfinite
 from .._core.ordering.choose import Ordering, find_ordering
 from .._core.parallel.threads import thread_count
-from .._core.symbolic.analysis import pattern_of_factor, supernodal_order
+from .._core.symbolic.analysis import pattern_of_factor, supernodal_order, tree_in_order
 from .._core.symbolic.etree import inverse_permutation
-from .._core.symbolic.patterns import lower_pattern
 from .._core.symbolic.structure import Structure
-from .._typing import MatrixLike, OrderingLike
+from .._typing import MatrixLike, OrderingLike, Product
 from .cholesky_batch import CholeskyBatch
 from .cholesky_factor import CholeskyFactor
-from .input import Compressed, as_scipy, check_order, compressed, scalar_dtype, unmasked
+from .elimination import pattern_of_product, triangle_of
+from .input import Compressed, check_order, compressed, scalar_dtype, unmasked
 from .packed_values import PackedPattern
+from .symmetry import blaming_asymmetry, require_symmetric
 
 
 class Memory(NamedTuple):
@@ -29,7 +30,9 @@ class Memory(NamedTuple):
     Attributes
     ----------
     factor : int
-        The stored factor.
+        The stored factor. Each supernode stores whole columns, with the zeros above the diagonal
+        and those of merged supernodes: a large dense matrix of order n takes ``n**2`` entries,
+        about twice the `nnz` of its L.
     workspace : int
         Update matrices alive at the same time on one thread. A factor keeps them for its next
         refactorization.
@@ -63,6 +66,9 @@ class SymbolicFactor(PackedPattern):
         Sum of the squared column counts of L.
     ordering : Ordering
         The ordering that was chosen, why, and the counts of those tried.
+    parent, postorder, column_counts : (n,) ndarray
+        The elimination tree (-1 is the parent of a root), its postorder, and the entries in each
+        column of L. Columns are numbered as those of L: in the order of `perm`.
     """
 
     def __init__(
@@ -167,7 +173,9 @@ class SymbolicFactor(PackedPattern):
         NotPositiveDefiniteError, PatternMismatchError, ValueError, TypeError
             As for `cholesky`.
         """
-        return CholeskyFactor(self, self._packed(A, lower)[None], threads)
+        packed = self._packed(A, lower)
+        with blaming_asymmetry(self, A, lower, packed):
+            return CholeskyFactor(self, packed[None], threads)
 
     def factorize_batch(self, values: ArrayLike, *, threads: int | None = None) -> CholeskyBatch:
         """Factor many matrices of the analyzed pattern at once.
@@ -228,6 +236,27 @@ class SymbolicFactor(PackedPattern):
         """The entry to the table of operations, see `numeric.operations`."""
         return handle_of(self)
 
+    @cached_property
+    def _tree(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Parents, postorder and column counts, in the order of `perm`."""
+        parent, post, counts = tree_in_order(self.indptr, self.indices, self.perm)
+        return _frozen(parent), _frozen(post), _frozen(counts)
+
+    @property
+    def parent(self) -> np.ndarray:
+        """Elimination tree: the parent of each column of L in the order of `perm`, or -1."""
+        return self._tree[0]
+
+    @property
+    def postorder(self) -> np.ndarray:
+        """Postorder of the elimination tree: column ``postorder[k]`` of L is at place k."""
+        return self._tree[1]
+
+    @property
+    def column_counts(self) -> np.ndarray:
+        """Entries in each column of L in the order of `perm`, the diagonal included."""
+        return self._tree[2]
+
     def factor_pattern(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the exact pattern of L by column, in the order of `perm`.
 
@@ -251,6 +280,7 @@ def analyze(
     ordering: OrderingLike = "auto",
     lower: bool = True,
     check_symmetric: bool = False,
+    product: Product | None = None,
     threads: int | None = None,
 ) -> SymbolicFactor:
     """Analyze the pattern of a symmetric matrix for repeated factorization.
@@ -269,7 +299,11 @@ def analyze(
     lower : bool, optional
         Whether the lower triangle is read (default) or the upper one.
     check_symmetric : bool, optional
-        Test that `A` is symmetric (Hermitian) and raise ValueError where it is not.
+        Where `A` holds both triangles, test that their values agree but for rounding, and raise
+        ValueError where they do not. Off by default, since only the pattern counts.
+    product : {None, 'AAt', 'AtA'}, optional
+        Analyze ``A @ A.T`` or ``A.T @ A`` for an (m, n) matrix `A`, of which all entries count:
+        `lower` and `check_symmetric` do not. No values are formed, and nothing cancels.
     threads : int, optional
         Most threads that nested dissection uses, see `cholesky`. The result does not depend on it.
 
@@ -281,7 +315,8 @@ def analyze(
     ------
     ValueError
         If `A` is not square, not symmetric with ``check_symmetric=True``, or its index arrays
-        are corrupt.
+        are corrupt; if the triangle that is read is empty off the diagonal and the other one is
+        not.
     ImportError
         If ``ordering='metis'`` and pymetis is not installed.
     OverflowError
@@ -306,9 +341,10 @@ def analyze(
     >>> [round(S.factorize(t * A).logdet(), 6) for t in (1.0, 2.0)]
     [6.659294, 10.12503]
     """
-    return analyze_for(
-        compressed(A, check_shape=check_order), ordering, lower, check_symmetric, True, threads
-    )
+    arrays = compressed(A, check_shape=None if product else check_order)
+    if product is not None:
+        arrays, check_symmetric = pattern_of_product(arrays, product), False
+    return analyze_for(arrays, ordering, lower, check_symmetric, True, threads)
 
 
 def analyze_for(
@@ -320,11 +356,9 @@ def analyze_for(
     threads: int | None,
 ) -> SymbolicFactor:
     """Analyze a matrix that has been read, for many factorizations (`reuse`) or for one."""
+    indptr, indices = triangle_of(arrays, lower)
     if check_symmetric:
         require_symmetric(arrays)
-    indptr, indices = lower_pattern(
-        np.asarray(arrays.indptr, dtype=np.int64), arrays.indices, (arrays.format == "csc") == lower
-    )
     return analyze_pattern(indptr, indices, ordering, reuse, thread_count(threads))
 
 
@@ -341,19 +375,6 @@ def analyze_pattern(indptr, indices, method, reuse, threads) -> SymbolicFactor:
     return SymbolicFactor(
         indptr, indices, perm, places, first, simplicial_root, below, tree.nnz, tree.flops, ordering
     )
-
-
-def require_symmetric(arrays) -> None:
-    """Raise ValueError naming the first entry that is not the conjugate of its mirror image."""
-    A = as_scipy(arrays)
-    difference = (A - A.conj().T).tocoo()
-    unequal = np.flatnonzero(~(difference.data == 0))
-    if unequal.size:
-        row, column = (int(index[unequal[0]]) for index in difference.coords)
-        raise ValueError(
-            f"the matrix is not symmetric: entries ({row}, {column}) and ({column}, {row}) differ"
-            f" by {abs(difference.data[unequal[0]]):.3g}"
-        )
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from .input import (
     sparse_or_dense,
     sparse_rhs,
 )
+from .symmetry import check_triangle
 
 _TRANS = {0: 0, 1: 1, 2: 2, "N": 0, "T": 1, "C": 2}
 
@@ -103,8 +104,9 @@ def solve_triangular(
     Raises
     ------
     ValueError
-        If shapes do not fit, if the triangle or `b` holds NaN or infinity, or if the index
-        arrays of a sparse argument are corrupt.
+        If shapes do not fit, if the triangle or `b` holds NaN or infinity, if the index arrays of
+        a sparse argument are corrupt, or if the triangle that is read is empty off the diagonal
+        and the other one is not.
     TypeError
         If an argument is not numeric.
     numpy.linalg.LinAlgError
@@ -160,6 +162,8 @@ def _trans(trans):
 
 
 def _sweep(A, lower, trans, unit_diagonal):
+    alone = f"scipy.sparse.{'tril' if lower else 'triu'}(A), if it is diagonal"
+    check_triangle(A, lower, name="A", remedy=f"pass lower={not lower}, or {alone}")
     check_finite_triangle(A, lower, unit_diagonal)
     conjugate = trans == 2
     return _Sweep(

@@ -11,6 +11,7 @@ from .._core.numeric.handle import PatternHandle, handle_of
 from .._exceptions import PatternMismatchError
 from .._typing import MatrixLike
 from .input import as_scipy, check_order, compressed
+from .symmetry import check_triangle
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -47,7 +48,7 @@ class TriangularPattern:
         -------
         TriangularPattern
         """
-        row, column, _ = triangle_entries(T, lower)
+        row, column, _ = triangle_entries(T, lower, values=False)
         return cls.at(row, column, np.shape(cast("ArrayLike", T))[0], lower)
 
     @classmethod
@@ -122,7 +123,7 @@ class TriangularPattern:
         Raises
         ------
         ValueError
-            If the shape differs.
+            If the shape differs, or this triangle is empty off the diagonal and the other is not.
         PatternMismatchError
             If an entry of this triangle is outside the pattern.
         """
@@ -158,9 +159,12 @@ class TriangularPattern:
         return place
 
 
-def triangle_entries(T: MatrixLike, lower: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def triangle_entries(
+    T: MatrixLike, lower: bool, values: bool = True
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return rows, columns and values of the entries of a triangle, of an upper one transposed."""
     arrays = compressed(T, check_shape=check_order)
+    check_triangle(arrays, lower, values=values)
     entries = csc_array(as_scipy(arrays))
     entries.sum_duplicates()
     entries = entries.tocoo()

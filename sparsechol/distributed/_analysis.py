@@ -1,7 +1,8 @@
 """DistributedSymbolic: the analyzed pattern of a matrix whose entries lie on many ranks."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property, reduce
 from operator import add
 from typing import Any
@@ -13,10 +14,12 @@ from scipy.sparse import coo_array, csc_array
 from .._core.ordering.choose import Ordering, find_ordering
 from .._core.parallel.threads import thread_count
 from .._core.symbolic.patterns import lower_pattern
-from .._scipy import symbolic_factor as serial
+from .._exceptions import NotPositiveDefiniteError
+from .._scipy import symmetry
 from .._scipy.input import as_scipy, check_square, compressed
 from .._scipy.packed_values import PackedPattern
 from .._scipy.pivots import external_stacklevel
+from .._scipy.symmetry import refuse_empty_triangle, triangles
 from ._context import ROOT, Context, broadcast, common, everywhere, to_root
 from ._factor import DistributedFactor
 from ._substructure import Substructure
@@ -95,7 +98,15 @@ class DistributedSymbolic(PackedPattern):
         NotPositiveDefiniteError, PatternMismatchError, ValueError, TypeError, MemoryError
             As for `sparsechol.distributed.cholesky`.
         """
-        return self._factorize(self._part(A, lower))
+        packed = self._part(A, lower)
+        with blaming_asymmetry(self._context.comm, A, self.shape[0]):
+            return self._factorize(packed)
+
+    def _refactorize(self, factor: DistributedFactor, A: Any, lower: bool) -> None:
+        """Factor another matrix in place; collective."""
+        packed = self._part(A, lower, factor.dtype)
+        with blaming_asymmetry(self._context.comm, A, self.shape[0]):
+            factor._set(packed)
 
     def _factorize(self, packed: np.ndarray) -> DistributedFactor:
         """Factor this rank's packed values; collective."""
@@ -110,8 +121,14 @@ class DistributedSymbolic(PackedPattern):
 
     def _part(self, A, lower, dtype=None) -> np.ndarray:
         """Pack this rank's part, in the one dtype that all ranks have; collective."""
-        common(self._context.comm, "lower", bool(lower))
+        comm = self._context.comm
+        common(comm, "lower", bool(lower))
+        arrays = everywhere(comm, lambda: compressed(A) if is_matrix(A) else None)
+        check_triangles(comm, arrays, lower, values=True)
         return self._agreed(lambda: None if A is None else self._packed(A, lower, dtype))
+
+    def _check_triangle(self, arrays, lower, remedy) -> None:
+        """Let a part hold what it likes: `check_triangles` looks at all of them."""
 
     def _agreed(self, pack: Callable[[], np.ndarray | None]) -> np.ndarray:
         """Return the packed values of this rank's part, zeros where there is none; collective."""
@@ -145,6 +162,7 @@ def read_part(comm, A, lower, check_symmetric):
     shape = common(comm, "the shape of A", None if arrays is None else arrays.shape)
     if shape is None:
         raise ValueError(NO_PART)
+    check_triangles(comm, arrays, lower, values=False)
     if check_symmetric:
         require_symmetric(comm, arrays, shape[0])
     return arrays, shape[0]
@@ -192,18 +210,57 @@ def union(starts, members):
     return whole.indptr.astype(np.int64), whole.indices.astype(np.int32)
 
 
+def check_triangles(comm, arrays, lower, values) -> None:
+    """Refuse parts that together are the triangle that is not read; collective."""
+    found = everywhere(comm, lambda: (0, 0) if arrays is None else triangles(arrays, lower))
+    read, other = map(max, zip(*comm.allgather(found), strict=True))
+    refuse_empty_triangle(read, other, lower, values)
+
+
 def require_symmetric(comm, arrays, n) -> None:
     """Raise ValueError naming an entry of the sum of all parts that differs from its mirror image.
+
+    Collective.
+    """
+    reason = asymmetry(comm, arrays, n)
+    if reason is not None:
+        raise ValueError(f"{reason} (with check_symmetric=False one triangle is read alone)")
+
+
+def asymmetry(comm, arrays, n) -> str | None:
+    """Return in what the sum of all parts is not symmetric, if it is not; collective.
 
     Each rank looks at a share of the rows of the lower triangle, and at the columns above it.
     """
     row = column = np.empty(0, dtype=np.int64)
-    data = np.empty(0)
+    data = diagonal = np.empty(0)
     if arrays is not None:
         A = as_scipy(arrays).tocoo()
-        (row, column), data = A.coords, A.data
+        (row, column), data, diagonal = A.coords, A.data, A.diagonal()
+    both = any(comm.allgather(bool((row > column).any())))
+    both &= any(comm.allgather(bool((row < column).any())))
+    diagonal = np.sum([part for part in comm.allgather(diagonal) if part.size], axis=0)
     share = np.maximum(row, column).astype(np.int64) * comm.size // max(n, 1)
     pieces = [(row[at], column[at], data[at]) for at in map(share.__eq__, range(comm.size))]
     rows, columns, values = map(np.concatenate, zip(*comm.alltoall(pieces), strict=True))
     A = compressed(coo_array((values, (rows, columns)), shape=(n, n)))
-    everywhere(comm, lambda: serial.require_symmetric(A))
+    reasons = comm.allgather(symmetry.asymmetry(A, whole=(both, diagonal)))
+    return next(filter(None, reasons), None)
+
+
+@contextmanager
+def blaming_asymmetry(comm, A, n) -> Iterator[None]:
+    """Let a NotPositiveDefiniteError say that the triangles of A, unchecked, differ; collective."""
+    try:
+        yield
+    except NotPositiveDefiniteError as error:
+        reason = asymmetry(comm, compressed(A) if is_matrix(A) else None, n)
+        if reason is None:
+            raise
+        message = f"{error}. Only one triangle was read, and {reason}"
+        raise NotPositiveDefiniteError(message, error.row, error.pivot) from None
+
+
+def is_matrix(A) -> bool:
+    """Return whether a part is a matrix: neither None nor packed values."""
+    return A is not None and np.ndim(A) == 2

@@ -181,7 +181,7 @@ class DistributedFactor:
             real factor, ValueError if the factor is finalized.
         """
         self._require_alive()
-        self._set(self.pattern._part(A, lower, self.dtype))
+        self.pattern._refactorize(self, A, lower)
         return self
 
     def _require_alive(self):

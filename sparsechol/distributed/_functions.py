@@ -5,7 +5,7 @@ from typing import Any
 from mpi4py import MPI
 
 from .._typing import OrderingLike
-from ._analysis import DistributedSymbolic, analyze_parts, read_part
+from ._analysis import DistributedSymbolic, analyze_parts, blaming_asymmetry, read_part
 from ._context import context_of
 from ._factor import DistributedFactor
 
@@ -31,7 +31,8 @@ def analyze(
     lower : bool, optional
         Whether the lower triangle is read (default) or the upper one; the same on all ranks.
     check_symmetric : bool, optional
-        Test that the sum of all parts is symmetric and raise ValueError where it is not.
+        Test that the two triangles of the sum of all parts agree but for rounding, and raise
+        ValueError where they do not. Off by default, since entries travel between ranks for it.
 
     Returns
     -------
@@ -41,8 +42,8 @@ def analyze(
     ------
     ValueError
         On every rank, if a part is not square, shapes or options differ between ranks, all parts
-        are None, the matrix is not symmetric with ``check_symmetric=True``, or index arrays are
-        corrupt.
+        are None, the matrix is not symmetric with ``check_symmetric=True``, index arrays are
+        corrupt, or the triangle that is read is empty off the diagonal and the other one is not.
     OverflowError
         If rows cannot be counted by MUMPS's integers.
     """
@@ -76,7 +77,8 @@ def cholesky(
     lower : bool, optional
         Whether the lower triangle is read (default) or the upper one; the same on all ranks.
     check_symmetric : bool, optional
-        Test that the sum of all parts is symmetric and raise ValueError where it is not.
+        Test that the two triangles of the sum of all parts agree but for rounding, and raise
+        ValueError where they do not. Off by default, since entries travel between ranks for it.
 
     Returns
     -------
@@ -89,7 +91,8 @@ def cholesky(
         tell the row: the attribute ``row`` is None unless a diagonal entry is not positive.
     ValueError
         If a part is not square, holds NaN or infinity in that triangle, or its index arrays are
-        corrupt; if shapes or options differ between ranks; if all parts are None.
+        corrupt; if shapes or options differ between ranks; if all parts are None; if the triangle
+        that is read is empty off the diagonal on all ranks and the other one is not.
     TypeError
         If a part is not numeric, or types differ between ranks.
     MemoryError
@@ -137,4 +140,5 @@ def cholesky(
     arrays, n = read_part(context.comm, A, lower, check_symmetric)
     pattern = analyze_parts(context, arrays, n, ordering, lower, reuse=False)
     packed = pattern._agreed(lambda: None if arrays is None else pattern._pack(arrays, lower, True))
-    return pattern._factorize(packed)
+    with blaming_asymmetry(context.comm, A, n):
+        return pattern._factorize(packed)

@@ -13,7 +13,9 @@ from scipy.sparse import coo_array, issparse
 
 from .._scipy import symbolic_factor as _symbolic
 from .._scipy.foreign_entries import EntryMap
+from .._scipy.input import check_order, compressed
 from .._scipy.symbolic_factor import SymbolicFactor
+from .._scipy.symmetry import check_triangle, require_symmetric
 from .._typing import OrderingLike
 from . import _primitives as primitives
 from ._compat import is_concrete
@@ -44,8 +46,8 @@ def analyze(
     lower : bool, optional
         The triangle of a SciPy or dense array that is read.
     check_symmetric : bool, optional
-        Test that `A` is symmetric (Hermitian) and raise ValueError where it is not. The values must
-        be known.
+        Where `A` holds both triangles, test that their values agree but for rounding, and raise
+        ValueError where they do not. The values must be known.
 
     Returns
     -------
@@ -58,7 +60,8 @@ def analyze(
     TypeError
         Inside a transformation, where the pattern is not known.
     ValueError
-        If `A` is not square, or not symmetric with ``check_symmetric=True``.
+        If `A` is not square, or not symmetric with ``check_symmetric=True``; if the triangle of a
+        SciPy or dense array that is read is empty off the diagonal and the other one is not.
 
     Examples
     --------
@@ -83,7 +86,11 @@ def analyze(
 
 
 def from_sparse(
-    A: SparseLike, *, pattern: SymbolicFactor | None = None, ordering: OrderingLike = "auto"
+    A: SparseLike,
+    *,
+    pattern: SymbolicFactor | None = None,
+    ordering: OrderingLike = "auto",
+    check_symmetric: bool = True,
 ) -> SymmetricMatrix:
     """Make a SymmetricMatrix of a sparse matrix.
 
@@ -99,6 +106,9 @@ def from_sparse(
         The analysis of a BCOO or BCSR is kept for the next one with the same indices.
     ordering : optional
         See `sparsechol.analyze`.
+    check_symmetric : bool, optional
+        Where `A` holds both triangles, test that they agree but for rounding, and raise ValueError
+        where they do not (default). Traced data cannot be tested.
 
     Returns
     -------
@@ -111,8 +121,9 @@ def from_sparse(
     TypeError
         If the indices are traced.
     ValueError
-        If `A` is not square or has batch dimensions, or if some entries are in one triangle only
-        and others in both.
+        If `A` is not square, not symmetric (Hermitian) or has batch dimensions, or if some entries
+        are in one triangle only and others in both; if a SciPy array has entries above the
+        diagonal and none below it.
 
     Examples
     --------
@@ -123,8 +134,7 @@ def from_sparse(
     [4. 1. 5.]
     """
     if issparse(A):
-        P = analyze(A, ordering=ordering) if pattern is None else pattern
-        return SymmetricMatrix(P, P.values(A))  # pyright: ignore[reportArgumentType]  # narrowed
+        return _from_scipy(A, pattern, ordering, check_symmetric)
     if not isinstance(A, (BCOO, BCSR)):
         raise TypeError(
             f"from_sparse takes a BCOO, a BCSR or a SciPy sparse array, not {type(A).__name__}: for"
@@ -132,7 +142,20 @@ def from_sparse(
         )
     row, column = _indices(A)
     found = _map_of(row, column, A.shape, ordering if pattern is None else pattern)
+    if check_symmetric and is_concrete(A.data):
+        arrays = compressed(_to_scipy(A, row, column))
+        require_symmetric(arrays, unchecked="(A + A^H) / 2 is taken")
     return SymmetricMatrix(found.pattern, _packed(found, as_values(A.data)))
+
+
+def _from_scipy(A, pattern, ordering, check_symmetric):
+    """Make a SymmetricMatrix of the lower triangle of a SciPy array."""
+    arrays = compressed(A, check_shape=check_order)
+    check_triangle(arrays, True, remedy="pass its conjugate transpose, or both triangles")
+    if check_symmetric:
+        require_symmetric(arrays)
+    P = analyze(A, ordering=ordering) if pattern is None else pattern
+    return SymmetricMatrix(P, P.values(A))  # pyright: ignore[reportArgumentType]  # NumPy's
 
 
 def to_bcoo(M: SymmetricMatrix) -> BCOO:

@@ -22,6 +22,7 @@ from .._core.parallel.threads import thread_count
 from .._scipy.foreign_entries import EntryMap, pattern_of
 from .._scipy.input import as_scipy, check_order, check_square, compressed
 from .._scipy.symbolic_factor import SymbolicFactor
+from .._scipy.symmetry import check_triangle, require_symmetric
 from .._typing import OrderingLike, Trans
 from . import _ops as ops
 
@@ -465,6 +466,7 @@ def combine(
     *,
     pattern: SymbolicFactor | None = None,
     ordering: OrderingLike = "auto",
+    check_symmetric: bool = True,
 ) -> SymmetricMatrix:
     """Form a linear combination of matrices, on the union of their patterns, analyzed once.
 
@@ -479,6 +481,9 @@ def combine(
         An analyzed pattern that has all entries; by default the union is analyzed.
     ordering : optional
         The ordering of the analysis, as for `sparsechol.analyze`.
+    check_symmetric : bool, optional
+        Where an array holds both triangles, test that they agree but for rounding, and raise
+        ValueError where they do not (default).
 
     Returns
     -------
@@ -488,7 +493,7 @@ def combine(
     ------
     ValueError
         If the shapes differ, or a vector of coefficients has another length than its matrix has
-        entries.
+        entries. If an array is not symmetric, or has entries above the diagonal and none below it.
     PatternMismatchError
         If an entry is not on the given pattern.
 
@@ -506,7 +511,12 @@ def combine(
     """
     if not terms:
         raise ValueError("combine: there are no terms")
-    parts = [Entries.of(A) for _, A in terms]
+    parts = [
+        Entries.of(
+            A, f"the matrix of terms[{k}]" if len(terms) > 1 else "the matrix", check_symmetric
+        )
+        for k, (_, A) in enumerate(terms)
+    ]
     shapes = {part.shape for part in parts}
     if len(shapes) > 1:
         raise ValueError(f"combine: the matrices have different shapes: {sorted(shapes)}")
@@ -549,13 +559,17 @@ class Entries:
     data: Any
 
     @classmethod
-    def of(cls, A):
+    def of(cls, A, name, check_symmetric):
         """Take the lower triangle of a matrix, by column."""
         if isinstance(A, Entries):
             return A
         if isinstance(A, SymmetricMatrix):
             return cls.by_column(A.shape, A.pattern.indptr, A.pattern.indices, A.values)
-        L = tril(as_scipy(compressed(A, np.float64, check_shape=check_order))).tocsc()
+        arrays = compressed(A, np.float64, check_shape=check_order)
+        check_triangle(arrays, True, name=name, remedy="pass its transpose, or both triangles")
+        if check_symmetric:
+            require_symmetric(arrays, name)
+        L = tril(as_scipy(arrays)).tocsc()
         L.sum_duplicates()
         if not np.isfinite(L.data).all():
             raise ValueError("the matrices must not hold infinities or NaNs")

@@ -14,8 +14,10 @@ from pytensor.sparse.sharedvar import SparseTensorSharedVariable
 from scipy.sparse import csc_array, csr_array, issparse, sparray, spmatrix
 
 from .._exceptions import PatternMismatchError
+from .._scipy.foreign_entries import require_both
 from .._scipy.input import as_scipy, check_order, compressed
 from .._scipy.symbolic_factor import SymbolicFactor
+from .._scipy.symmetry import require_symmetric
 from .._typing import OrderingLike
 from . import _ops as ops
 from ._matrix import Entries, MatrixLike, SymmetricMatrix, combine, constant
@@ -39,6 +41,7 @@ def from_sparse(
     sparsity: sparray | spmatrix | None = None,
     pattern: SymbolicFactor | None = None,
     ordering: OrderingLike = "auto",
+    check_symmetric: bool = True,
 ) -> SymmetricMatrix:
     """Make a SymmetricMatrix from a SciPy matrix or from a PyTensor sparse variable.
 
@@ -57,6 +60,9 @@ def from_sparse(
         An analyzed pattern that has all entries; by default the entries of `A` are analyzed.
     ordering : optional
         The ordering of the analysis, as for `sparsechol.analyze`.
+    check_symmetric : bool, optional
+        Where `A` is an array or a constant and holds both triangles, test that they agree but for
+        rounding, and raise ValueError where they do not (default).
 
     Returns
     -------
@@ -68,7 +74,8 @@ def from_sparse(
         If the indices of a variable are not known and `sparsity` is not given, or `A` is a dense
         variable.
     ValueError
-        If `A` is not square, or some entries are in one triangle only and others in both.
+        If `A` is not square, not symmetric, or some entries are in one triangle only and others in
+        both; if an array has entries above the diagonal and none below it.
     PatternMismatchError
         If an entry is not on the given `pattern`. When the graph runs: if the indices of a
         variable are not those of `sparsity`, or of the value that a shared variable had.
@@ -86,9 +93,15 @@ def from_sparse(
     if isinstance(A, SymmetricMatrix):
         return A
     if not isinstance(A, Variable):
-        return combine([(1.0, A)], pattern=pattern, ordering=ordering)
-    terms = [(term.coefficient, term.by_column()) for term in terms_of(A, sparsity)]
-    return combine(terms, pattern=pattern, ordering=ordering)
+        return combine(
+            [(1.0, A)], pattern=pattern, ordering=ordering, check_symmetric=check_symmetric
+        )
+    if check_symmetric and isinstance(A, Constant) and issparse(A.data):
+        arrays = compressed(A.data, np.float64)
+        require_symmetric(arrays, unchecked="(A + A^T) / 2 is taken")
+    terms = terms_of(A, sparsity)
+    parts = zip((term.coefficient for term in terms), entries_of(terms), strict=True)
+    return combine(list(parts), pattern=pattern, ordering=ordering)
 
 
 @dataclass
@@ -129,6 +142,25 @@ class Term:
     def transposed(self):
         """Transpose the term."""
         return replace(self, is_transposed=not self.is_transposed)
+
+
+def entries_of(terms):
+    """Take the entries of a symmetric sum, of which each term may hold one triangle or both.
+
+    A term of one triangle stands for both only where the sum holds one alone.
+    """
+    entries = [term.by_column() for term in terms]
+    strict = [np.subtract(*term.places()) for term in terms]
+    signs = [(bool((below > 0).any()), bool((below < 0).any())) for below in strict]
+    if not all(map(any, zip(*signs, strict=True))):
+        return entries
+    for part, below, sign in zip(entries, strict, signs, strict=True):
+        if not all(sign):
+            part.data = constant(np.where(below, 0.5, 1.0).astype(part.data.type.dtype)) * part.data
+    require_both(
+        *map(np.concatenate, zip(*(t.places() for t in terms), strict=True)), terms[0].shape[0]
+    )
+    return entries
 
 
 def terms_of(A, sparsity=None):

@@ -9,6 +9,7 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 
 from .._scipy.input import as_scipy, check_order, compressed
+from .._scipy.symmetry import refuse_empty_triangle
 from .._scipy.triangle_pattern import TriangularPattern
 from .._typing import MatrixLike, Trans
 from . import _ops as ops
@@ -92,6 +93,10 @@ def symbolic_triangle(T: Any, lower: bool):
         raise ValueError(f"the terms of {T} have different shapes: {sorted(shapes)}")
     [(n, _)] = shapes
     rows, columns = (np.concatenate(parts) for parts in zip(*(t[2:] for t in terms), strict=True))
+    outside = any(len(inside) < len(term.indices) for term, inside, *_ in terms)
+    refuse_empty_triangle(
+        2 * bool((rows != columns).any()), 2 * outside, lower, name="the triangle"
+    )
     pattern = TriangularPattern.at(rows, columns, n, lower)
     values = pt.zeros(len(pattern.indices), T.type.dtype)
     for term, inside, row, column in terms:

@@ -245,14 +245,29 @@ BAD_FILES = {
         "its header says symmetric, but it holds entries of both triangles",
     ),
     "not symmetric": (
+        HEAD + "real general\n2 2 4\n1 1 2.0\n2 2 2.0\n2 1 1.0\n1 2 2.0\n",
+        "entries (1, 0) and (0, 1) differ by 1, they are 1 and 2 (rows count from 0)",
+    ),
+    "general lower": (
         HEAD + "real general\n2 2 3\n1 1 2.0\n2 2 2.0\n2 1 1.0\n",
-        "not symmetric: entries (1, 0) and (0, 1) differ by 1",
+        "not symmetric: the file holds one triangle alone",
+    ),
+    "general upper": (
+        HEAD + "real general\n2 2 3\n1 1 2.0\n2 2 2.0\n1 2 1.0\n",
+        "not symmetric: the file holds one triangle alone",
     ),
     "complex symmetric": (
-        HEAD + "complex symmetric\n2 2 3\n1 1 2 0\n2 1 0 1\n2 2 2 0\n",
-        "entries (1, 0) and (0, 1)",
+        HEAD + "complex symmetric\n2 2 3\n1 1 2.0 0.0\n2 1 0.0 1.0\n2 2 2.0 0.0\n",
+        "complex symmetric, not Hermitian: entries (1, 0) and (0, 1) are both 0+1j",
     ),
-    "imaginary diagonal": (HEAD + "complex hermitian\n1 1 1\n1 1 2 1\n", "(0, 0)"),
+    "imaginary diagonal": (
+        HEAD + "complex hermitian\n2 2 3\n1 1 2.0 1.0\n2 1 0.0 1.0\n2 2 2.0 0.0\n",
+        "not Hermitian: entry (0, 0), on the diagonal, is 2+1j, not real",
+    ),
+    "not finite above": (
+        HEAD + "real general\n2 2 4\n1 1 1.0\n2 1 1.0\n1 2 nan\n2 2 1.0\n",
+        "entry (0, 1) is nan",
+    ),
     "not finite": (HEAD + "real symmetric\n2 2 2\n1 1 nan\n2 2 1.0\n", "entry (0, 0) is nan"),
     "general, not finite": (HEAD + "real general\n1 1 1\n1 1 inf\n", "entry (0, 0) is inf"),
     "complex, not finite": (HEAD + "complex general\n1 1 1\n1 1 1 nan\n", "entry (0, 0) is"),

@@ -217,6 +217,48 @@ def test_symmetry_is_checked(form):
         scj.analyze(form(A), check_symmetric=True)
 
 
+SPARSE_FORMS = [sp.csc_array, sp.csr_array, BCOO.fromdense, BCSR.fromdense]
+
+
+@pytest.mark.parametrize("form", SPARSE_FORMS)
+def test_matrices_that_are_not_symmetric_are_refused(form):
+    A = SYSTEM.A.copy()
+    row, column = np.argwhere(np.tril(A, -1))[0]
+    A[row, column] += 1
+    for given in (None, SYSTEM.P):
+        with pytest.raises(ValueError, match="not symmetric"):
+            scj.from_sparse(form(A), pattern=given)
+    M = scj.from_sparse(form(A), check_symmetric=False).todense()
+    read = np.tril(A) + np.tril(A, -1).T if sp.issparse(form(A)) else (A + A.T) / 2
+    np.testing.assert_allclose(M, read)
+    with pytest.raises(ValueError, match="complex symmetric, not Hermitian"):
+        scj.from_sparse(form(np.array([[2, 1j], [1j, 2]])))
+    with pytest.raises(ValueError, match=r"on the diagonal, is 2[+]1j, not real"):
+        scj.from_sparse(form(np.array([[2 + 1j, 1j], [-1j, 2]])))
+
+
+@pytest.mark.parametrize("form", SPARSE_FORMS)
+def test_an_upper_triangle_is_refused_or_stands_for_both(form):
+    U = form(np.triu(SYSTEM.A))
+    if not sp.issparse(U):
+        np.testing.assert_allclose(scj.from_sparse(U).todense(), SYSTEM.A, atol=1e-14)
+        return
+    for given in (None, SYSTEM.P):
+        with pytest.raises(ValueError, match="pass its conjugate transpose"):
+            scj.from_sparse(U, pattern=given)
+    with pytest.raises(ValueError, match="pass lower=False"):
+        scj.analyze(U)
+    assert scj.analyze(U, lower=False) == SYSTEM.P
+
+
+def test_traced_values_are_not_checked():
+    A = SYSTEM.A.copy()
+    A[np.tril_indices_from(A, -1)] *= 2
+    B = BCOO.fromdense(jnp.asarray(A))
+    f = jax.jit(lambda data: scj.from_sparse(BCOO((data, B.indices), shape=B.shape)).todense())
+    np.testing.assert_allclose(f(B.data), (A + A.T) / 2)
+
+
 def test_symmetry_of_traced_values():
     B = BCOO.fromdense(jnp.asarray(SYSTEM.A))
 

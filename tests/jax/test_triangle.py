@@ -113,3 +113,15 @@ def test_wrong_input():
     batch = jax.tree.map(lambda x: jnp.stack([x, x]), M)
     with pytest.raises(ValueError, match=r"jax\.vmap"):
         scj.solve_triangular(batch, b)
+
+
+def test_the_other_triangle_is_refused():
+    T = np.array([[2.0, 0.0], [1.0, 4.0]])
+    P = scj.analyze_triangle(T)
+    for form in (np.asarray, sp.csc_array, sp.csr_array):
+        for function in (scj.analyze_triangle, P.values):
+            with pytest.raises(ValueError, match="pass lower=False"):
+                function(form(T.T))
+        with pytest.raises(ValueError, match="pass lower=True"):
+            scj.analyze_triangle(form(T), lower=False)
+    np.testing.assert_array_equal(P.values(np.eye(2)), [1, 0, 1])

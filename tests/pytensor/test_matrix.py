@@ -109,6 +109,9 @@ def test_combine_on_a_given_pattern():
         ([(np.ones(3), A)], ValueError, r"shape \(3,\)"),
         ([(np.ones((3, 3)), A)], ValueError, r"shape \(3, 3\)"),
         ([(1.0, np.full((2, 2), np.nan))], ValueError, "NaN"),
+        ([(1.0, np.triu(np.ones((2, 2))))], ValueError, "the matrix has .* pass its transpose"),
+        ([(1.0, np.eye(2)), (t, [[1, 1], [0, 1]])], ValueError, r"terms\[1\] has .* its transpose"),
+        ([(1.0, np.eye(2)), (t, [[1, 2], [1, 3]])], ValueError, r"terms\[1\] is not symmetric"),
         ([(1j, A)], TypeError, "real"),
         ([(1.0, 1j * A)], (TypeError, ValueError), "complex"),
     ],
@@ -116,6 +119,51 @@ def test_combine_on_a_given_pattern():
 def test_wrong_combinations(terms, error, message):
     with pytest.raises(error, match=message):
         scpt.combine(terms)
+
+
+def test_symmetry_of_constants_is_checked():
+    B = np.array([[4.0, 1.0], [2.0, 5.0]])
+    constant = ps.as_sparse(sp.csc_matrix(B))
+    for make in (scpt.from_sparse, lambda A, **options: scpt.combine([(1.0, A)], **options)):
+        with pytest.raises(ValueError, match="not symmetric: entries"):
+            make(B)
+        np.testing.assert_allclose(dense_of(make(B, check_symmetric=False)), [[4, 2], [2, 5]])
+    with pytest.raises(ValueError, match="not symmetric: entries"):
+        scpt.from_sparse(constant)
+    Q = scpt.from_sparse(constant, check_symmetric=False)
+    np.testing.assert_allclose(dense_of(Q), [[4, 1.5], [1.5, 5]])
+    for U in (np.triu(B), sp.csc_array(np.triu(B)), sp.csr_array(np.triu(B))):
+        with pytest.raises(ValueError, match="pass its transpose"):
+            scpt.from_sparse(U)
+
+
+def test_sums_of_triangles():
+    """A term stands for both triangles only where the whole sum has one."""
+    B = np.array([[4.0, 1.0, 0.0], [1.0, 5.0, 2.0], [0.0, 2.0, 6.0]])
+    U, L = (ps.as_sparse(sp.csc_matrix(f(B))) for f in (np.triu, np.tril))
+    R = ps.as_sparse(sp.csr_matrix(np.triu(B)))
+    whole = ps.as_sparse(sp.csc_matrix(B))
+    true = B + np.diag(np.diag(B))
+    for variable, wanted in (
+        (U, B),
+        (R, B),
+        (U + U, 2 * B),
+        (U + ps.transpose(U), true),
+        (R + ps.transpose(R), true),
+        (U + L, true),
+        (2.0 * L + 2.0 * R, 2 * true),
+        (whole + U, B + (np.triu(B) + np.tril(B)) / 2),
+        (whole + ps.as_sparse(sp.csc_matrix(np.eye(3))), B + np.eye(3)),
+    ):
+        np.testing.assert_allclose(dense_of(scpt.from_sparse(variable)), wanted)
+    data = pt.dvector("data")
+    T = sp.csc_matrix(np.triu(B))
+    V = ps.CSC(data, T.indices, T.indptr, T.shape)
+    Q = scpt.from_sparse(V + ps.transpose(V))
+    np.testing.assert_allclose(dense_of(Q, {data: T.data}), true)
+    corner = ps.as_sparse(sp.csc_matrix(np.eye(3)[[2, 1, 0]] * [[0], [0], [1]]))
+    with pytest.raises(ValueError, match="not both there"):
+        scpt.from_sparse(V + ps.transpose(V) + corner)
 
 
 def test_large_matrices_are_no_constants(monkeypatch):

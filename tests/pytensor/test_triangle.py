@@ -158,3 +158,12 @@ def test_zero_on_the_diagonal():
 def test_bad_input(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_the_other_triangle_is_refused():
+    T, b = sp.csc_matrix([[2.0, 0.0], [1.0, 4.0]]), np.ones(2)
+    for lower, other in ((True, T.T.tocsc()), (False, T)):
+        for form in (other, other.toarray(), ps.as_sparse(other)):
+            with pytest.raises(ValueError, match=f"pass lower={not lower}"):
+                scpt.solve_triangular(form, b, lower=lower)
+            scpt.solve_triangular(form, b, lower=not lower)

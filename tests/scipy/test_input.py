@@ -139,6 +139,39 @@ def test_compressed_keeps_the_matrix(format, m, n, seed):
         assert_array_equal(as_scipy(converted(C, other)).toarray(), values)
 
 
+@pytest.mark.parametrize("dtype", ["?", "i1", "u8", "f2", "f4", "f8", "g", "c8", "c16"])
+@pytest.mark.parametrize("layout", ["C", "F", "strided", "transposed strided", "reversed", "rows"])
+@pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0), (1, 1), (5, 8), (8, 5), (1, 9), (9, 1)])
+def test_dense_arrays_of_any_layout(shape, layout, dtype):
+    rng = np.random.default_rng(sum(shape))
+    values = np.where(rng.random(shape) < 0.4, rng.integers(1, 9, shape), 0).astype(dtype)
+    A = {
+        "C": values,
+        "F": np.asfortranarray(values),
+        "strided": np.repeat(np.repeat(values, 2, axis=0), 3, axis=1)[::2, ::3],
+        "transposed strided": np.repeat(values.T, 2, axis=0)[::2].T,
+        "reversed": values[::-1, ::-1].copy()[::-1, ::-1],
+        "rows": np.repeat(values, 2, axis=0)[::2],
+    }[layout]
+    A.flags.writeable = False
+    C = compressed(A)
+    as_scipy(C).check_format(full_check=True)
+    assert C.indptr.dtype == C.indices.dtype == np.int32
+    assert C.data.dtype == scalar_dtype(values.dtype)
+    assert C.data.size == np.count_nonzero(values)
+    assert as_scipy(C).has_canonical_format
+    assert_array_equal(as_scipy(C).toarray(), values)
+
+
+def test_dense_arrays_keep_what_is_not_finite_and_drop_zeros():
+    C = compressed(np.array([[np.nan, -0.0], [np.inf, 0.0]]))
+    assert_array_equal(C.data, [np.nan, np.inf])
+    assert_array_equal(C.indptr, [0, 1, 2])
+    C = compressed(np.array([[1e-60, 0.0]]), np.float32)
+    assert_array_equal(as_scipy(C).toarray(), [[0, 0]])  # a nonzero, too small for the type
+    assert compressed([[1, 2], [0, 4]]).data.tolist() == [1, 2, 4]
+
+
 def test_compressed_copies_nothing_needlessly():
     A = sp.csc_array(np.eye(3))
     C = compressed(A)

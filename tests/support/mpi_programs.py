@@ -259,6 +259,15 @@ def faults():
     fails(ValueError, "ordering must be", cholesky(on_first(A, WORLD), ordering="no order"))
     fails(ValueError, "permutation", cholesky(on_first(A, WORLD), ordering=np.zeros(42, dtype=int)))
     fails(ValueError, "(1, 0) and (0, 1) differ", cholesky(slanted(last), check_symmetric=True))
+    symmetric = on_first(np.array([[2, 1j], [1j, 2]]), WORLD)
+    fails(ValueError, "complex symmetric, not", cholesky(symmetric, check_symmetric=True))
+    upper = by_rows(sp.triu(A), WORLD)
+    fails(ValueError, "pass lower=False", cholesky(upper))
+    fails(ValueError, "pass lower=False", lambda: scd.analyze(upper, WORLD))
+    fails(ValueError, "pass lower=False", lambda: S.factorize(upper))
+    fails(ValueError, "pass lower=False", lambda: F.refactorize(upper))
+    with scd.cholesky(upper, WORLD, lower=False, check_symmetric=True) as other:
+        assert abs(other.logdet() / F.logdet() - 1) < 1e-12
     with scd.cholesky(by_entries(A, WORLD), WORLD, check_symmetric=True) as checked:
         assert abs(checked.logdet() / F.logdet() - 1) < 1e-12
     fails(sc.PatternMismatchError, "(9, 0)", lambda: F.refactorize(with_entry(A, 9, 0, 1.0, last)))
@@ -284,6 +293,16 @@ def faults():
         assert caught[0].filename == __file__
     # None of these has harmed the factor.
     np.testing.assert_allclose(F.solve(np.ones(42)), wanted, rtol=1e-13)
+
+    # The two triangles of the whole differ, and the one that is read is not positive definite.
+    B = A.toarray()
+    B[1, 0], B[0, 1] = 9, -1
+    message = "Only one triangle was read, and the matrix is not symmetric: entries"
+    for part in (by_rows(B, WORLD), by_entries(B, WORLD), on_first(B, WORLD)):
+        fails(refused, message, cholesky(part))
+    fails(refused, message, lambda: S.factorize(on_first(B, WORLD)))
+    fails(refused, message, lambda: F.refactorize(on_first(B, WORLD)))
+    F.refactorize(on_first(A, WORLD))
 
     # Not positive definite: found on the diagonal, by a pivot's sign, by its size.
     negative = sp.diags_array(np.where(np.arange(42) == 17, -2.0, 1.0))
@@ -322,6 +341,7 @@ def slanted(rank):
     A = np.eye(42)
     if WORLD.rank == rank:
         A[1, 0] = 0.5
+        A[3, 2] = A[2, 3] = 0.5
     return A
 
 

@@ -16,6 +16,22 @@ def pack(
     conjugated: bool,
     packed: np.ndarray,
 ) -> tuple[int, int]: ...
+def off_diagonal(
+    starts: np.ndarray, minors: np.ndarray, data: np.ndarray, major_is_column: bool
+) -> tuple[int, int]: ...
+def mirrored(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    packed: np.ndarray,
+    starts: np.ndarray,
+    minors: np.ndarray,
+    data: np.ndarray,
+    major_is_column: bool,
+    conjugated: bool,
+    scale: np.ndarray,
+    relative: float,
+    absolute: float,
+) -> bool: ...
 def first_nonfinite(values: np.ndarray) -> int: ...
 def gather_values(
     structure: Structure,

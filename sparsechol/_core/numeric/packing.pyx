@@ -9,6 +9,7 @@ compressed matrix (CSC or CSR) reaches them in one of two orientations:
 With lower=False an entry above the diagonal stands for the conjugate of the one below it.
 """
 
+from libc.math cimport fabs
 from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
@@ -107,6 +108,95 @@ cdef inline int64_t search(const int32_t[::1] indices, int64_t begin, int64_t en
         else:
             end = middle
     return begin if indices[begin] == row else -1
+
+
+def off_diagonal(const int64_t[::1] starts, const index[::1] minors, const scalar[::1] data,
+                 bint major_is_column):
+    """What the two triangles of a compressed matrix hold off the diagonal.
+
+    Returns
+    -------
+    read, other : 0 for no entry, 1 for stored zeros alone, 2 for a nonzero. The search ends with
+        the first nonzero of the triangle that is read, mostly the first entry of all.
+    """
+    cdef Py_ssize_t n = starts.shape[0] - 1
+    cdef Py_ssize_t major
+    cdef int64_t p
+    cdef int read = 0, other = 0, found
+    if n < 0 or minors.shape[0] < starts[n] or data.shape[0] < starts[n]:
+        raise ValueError("off_diagonal: arrays do not belong to one compressed matrix")
+    with nogil:
+        for major in range(n):
+            for p in range(starts[major], starts[major + 1]):
+                found = 2 if data[p] != 0 else 1
+                if minors[p] == major:
+                    continue
+                elif (minors[p] > major) == major_is_column:
+                    read = max(read, found)
+                else:
+                    other = max(other, found)
+                if read == 2:
+                    break
+            if read == 2:
+                break
+    return read, other
+
+
+cdef inline double modulus(scalar x) noexcept nogil:
+    """The sum of the absolute values of the parts."""
+    if scalar is floatcomplex or scalar is doublecomplex:
+        return fabs(x.real) + fabs(x.imag)
+    else:
+        return fabs(x)
+
+
+def mirrored(const int64_t[::1] indptr, const int32_t[::1] indices, const scalar[::1] packed,
+             const int64_t[::1] starts, const index[::1] minors, const scalar[::1] data,
+             bint major_is_column, bint conjugated, const double[::1] scale, double relative,
+             double absolute):
+    """Whether the triangle that was not packed has no entry, or agrees with the packed one.
+
+    Two values agree if they differ by at most `relative` times the larger of them, or by
+    ``absolute * scale[row] * scale[column]``. The answer is False, too, where that takes a closer
+    look: entries are repeated, or there in one triangle only.
+    """
+    cdef Py_ssize_t n = indptr.shape[0] - 1
+    cdef Py_ssize_t major, row, column
+    cdef int64_t p, k, count = 0
+    cdef double difference
+    cdef scalar value
+    cdef bint agree = True
+    cdef int64_t[::1] place = np.array(indptr[:n])      # how far each column has been compared
+    if indices.shape[0] != indptr[n] or packed.shape[0] != indptr[n] or scale.shape[0] != n:
+        raise ValueError("mirrored: pattern, packed values and scale do not fit")
+    if starts.shape[0] != n + 1 or minors.shape[0] < starts[n] or data.shape[0] < starts[n]:
+        raise ValueError("mirrored: arrays do not belong to one compressed matrix")
+    with nogil:
+        for major in range(n):
+            for p in range(starts[major], starts[major + 1]):
+                if minors[p] == major or (minors[p] > major) == major_is_column:
+                    continue
+                row = max(<Py_ssize_t>minors[p], major)
+                column = min(<Py_ssize_t>minors[p], major)
+                k = place[column]
+                while k < indptr[column + 1] and indices[k] < row:
+                    k += 1
+                place[column] = k + 1
+                if k >= indptr[column + 1] or indices[k] != row:
+                    agree = False
+                    break
+                count += 1
+                value = conjugate(data[p]) if conjugated else data[p]
+                if value == packed[k]:
+                    continue
+                difference = modulus(<scalar>(value - packed[k]))
+                agree = (difference <= relative * max(modulus(value), modulus(packed[k]))
+                         or difference <= absolute * scale[row] * scale[column])
+                if not agree:
+                    break
+            if not agree:
+                break
+    return agree and (count == 0 or count == indptr[n] - n)
 
 
 cdef inline bint all_finite(const scalar *x, Py_ssize_t length) noexcept nogil:

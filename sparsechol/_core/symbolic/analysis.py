@@ -84,12 +84,22 @@ def supernodal_order(tree: Tree):
     return tree.perm[order], boundaries, simplicial_root, below
 
 
+def tree_in_order(indptr, indices, perm):
+    """Elimination tree of a lower pattern, numbered as the permutation itself.
+
+    Returns
+    -------
+    parent, post, counts : parents, -1 for a root; the postorder; entries in each column of L.
+    """
+    starts, members, _ = symmetric_pattern(indptr, indices)
+    post, above, in_postorder, _ = vertex_tree(starts, members, np.ones_like(perm), perm)
+    counts = np.empty_like(in_postorder)
+    counts[post] = in_postorder
+    return renumber(above, inverse_permutation(post), post), post, counts
+
+
 def pattern_of_factor(indptr, indices, perm):
     """Exact pattern of L by column (indptr, indices) for the given permutation itself."""
-    inverse = inverse_permutation(perm)
-    tree = elimination(indptr, indices, perm)
-    counts = np.empty_like(tree.counts)
-    counts[inverse[tree.perm]] = tree.counts
-    starts, members, _ = permuted_triangle(indptr, indices, inverse)
-    parent = elimination_tree(members, starts[:-1], starts[1:])
+    parent, _, counts = tree_in_order(indptr, indices, perm)
+    starts, members, _ = permuted_triangle(indptr, indices, inverse_permutation(perm))
     return factor_pattern(parent, starts, members, counts)
