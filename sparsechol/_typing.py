@@ -23,6 +23,9 @@ OrderingLike: TypeAlias = (
 )
 """Name of a fill-reducing ordering, or a permutation."""
 
+WeakPivots: TypeAlias = Literal["refuse", "accept"]
+"""What becomes of a matrix with a positive pivot that is within rounding of zero."""
+
 Entries: TypeAlias = Literal["matrix", "factor"]
 """Entries of an inverse: those on the pattern of A, or those on the pattern of L."""
 

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import derivatives
+from .._typing import WeakPivots
 from .cholesky_factor import CholeskyFactor
 from .factor_base import FactorBase
 from .input import dense_rhs
@@ -47,13 +48,21 @@ class CholeskyBatch(FactorBase):
     def __repr__(self) -> str:
         return f"<CholeskyBatch of {len(self)} factors of shape {self.shape}, {self.dtype}>"
 
-    def refactorize(self, values: ArrayLike, *, threads: int | None = None) -> "CholeskyBatch":
+    def refactorize(
+        self,
+        values: ArrayLike,
+        *,
+        weak_pivots: WeakPivots = "refuse",
+        threads: int | None = None,
+    ) -> "CholeskyBatch":
         """Factor as many other matrices of the same pattern in place.
 
         Parameters
         ----------
         values : (len(self), len(pattern.indices)) array_like
             Packed values of each matrix.
+            weak_pivots : {'refuse', 'accept'}, optional
+            What becomes of a nearly singular matrix, see `cholesky`.
         threads : int, optional
             Most threads to use, see `cholesky`.
 
@@ -70,7 +79,7 @@ class CholeskyBatch(FactorBase):
         packed = self.pattern._packed_batch(values, self.dtype)
         if len(packed) != len(self):
             raise ValueError(f"{len(packed)} matrices do not fit a batch of {len(self)}")
-        self._refactorize(packed, threads)
+        self._refactorize(packed, threads, weak_pivots)
         return self
 
     def solve(self, b: ArrayLike, *, threads: int | None = None) -> np.ndarray:

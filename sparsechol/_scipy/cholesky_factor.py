@@ -12,7 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from .. import derivatives
 from .._core.numeric import packing, solve
-from .._typing import Entries, MatrixLike, RandomState, SparseLike, Trans
+from .._typing import Entries, MatrixLike, RandomState, SparseLike, Trans, WeakPivots
 from .factor_base import RHS_BLOCK, FactorBase
 from .input import as_scipy, dense_rhs, row_numbers, sparse_rhs
 from .packed_values import sorted_csc
@@ -50,7 +50,12 @@ class CholeskyFactor(FactorBase):
         return f"<CholeskyFactor of shape {self.shape}, {self.dtype}: {self.nnz} entries in L>"
 
     def refactorize(
-        self, A: MatrixLike, *, lower: bool = True, threads: int | None = None
+        self,
+        A: MatrixLike,
+        *,
+        lower: bool = True,
+        weak_pivots: WeakPivots = "refuse",
+        threads: int | None = None,
     ) -> "CholeskyFactor":
         """Factor another matrix of the same pattern in place.
 
@@ -64,6 +69,8 @@ class CholeskyFactor(FactorBase):
             As for `SymbolicFactor.factorize`; converted to the dtype of this factor.
         lower : bool, optional
             Which triangle of a matrix is read; packed values are always the lower one.
+            weak_pivots : {'refuse', 'accept'}, optional
+            What becomes of a nearly singular matrix, see `cholesky`.
         threads : int, optional
             Most threads to use, see `cholesky`. More threads than before take more workspace.
 
@@ -77,7 +84,7 @@ class CholeskyFactor(FactorBase):
         NotPositiveDefiniteError, PatternMismatchError, ValueError, TypeError
             As for `cholesky`. TypeError also if a complex matrix meets a real factor.
         """
-        self._refactorize(self.pattern._packed(A, lower, self.dtype)[None], threads)
+        self._refactorize(self.pattern._packed(A, lower, self.dtype)[None], threads, weak_pivots)
         return self
 
     def copy(self) -> "CholeskyFactor":
@@ -407,57 +414,6 @@ class CholeskyFactor(FactorBase):
             rmatmat=self.solve,
             dtype=self.dtype,
         )
-
-    def condest(self) -> float:
-        """Estimate the condition number of A in the 1-norm, ``|A| |A^-1|``.
-
-        The estimate is a lower bound, rarely off by more than a factor of three. It takes a few
-        solves.
-
-        Returns
-        -------
-        float
-
-        References
-        ----------
-        Higham, N. J. (1988). FORTRAN codes for estimating the one-norm of a real or complex
-        matrix. ACM Trans. Math. Softw. 14(4), algorithm SONEST.
-
-        Examples
-        --------
-        >>> import numpy as np, sparsechol as sc
-        >>> round(sc.cholesky(np.diag([1.0, 10.0, 1000.0])).condest(), 6)
-        1000.0
-        """
-        n = self.shape[0]
-        if n == 0:
-            raise np.linalg.LinAlgError("an empty matrix has no condition number")
-        values, diagonal = self._checked_values(), self.pattern.indptr[:-1]
-        sizes = np.abs(values)
-        sizes[diagonal] = np.abs(np.real(values[diagonal]))  # all that was read of the diagonal
-        A = self.pattern._symmetric(sizes)
-        norm = float(np.max(A.sum(axis=0)))
-        estimate, x = 0.0, np.full(n, 1 / n)
-        for _ in range(5):
-            y = self.solve(x)
-            size = float(np.abs(y).sum())
-            if size <= estimate:
-                break
-            estimate = size
-            with np.errstate(invalid="ignore"):
-                direction = np.where(y == 0, 1, y / np.abs(y))
-            gradient = np.abs(self.solve(direction))
-            j = int(np.argmax(gradient))
-            x = np.zeros(n)
-            x[j] = 1
-        alternating = (1 + np.arange(n) / max(n - 1, 1)) * (-1.0) ** np.arange(n)
-        other = 2 * float(np.abs(self.solve(alternating)).sum()) / (3 * n)
-        return norm * max(estimate, other)
-
-    def _checked_values(self) -> np.ndarray:
-        """Return the packed values of A, if there is a valid factor."""
-        self._valid_panels  # noqa: B018
-        return self._values[0]
 
     logdet_grad = derivatives.logdet_grad
     solve_vjp = derivatives.solve_vjp

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import coo_array, csc_array
 
-from .._typing import MatrixLike, OrderingLike, SparseLike
+from .._typing import MatrixLike, OrderingLike, SparseLike, WeakPivots
 from .cholesky_factor import CholeskyFactor
 from .input import compressed
 from .symbolic_factor import analyze_for
@@ -18,6 +18,7 @@ def cholesky(
     ordering: OrderingLike = "auto",
     lower: bool = True,
     check_symmetric: bool = False,
+    weak_pivots: WeakPivots = "refuse",
     threads: int | None = None,
 ) -> CholeskyFactor:
     """Factor a sparse symmetric (Hermitian) positive definite matrix, ``P A P^T = L L^H``.
@@ -35,6 +36,10 @@ def cholesky(
         Whether the lower triangle is read (default) or the upper one.
     check_symmetric : bool, optional
         Test that `A` is symmetric and raise ValueError where it is not.
+    weak_pivots : {'refuse', 'accept'}, optional
+        What becomes of a matrix with a positive pivot that is at most 16 rounding errors of its
+        diagonal entry. By default it is refused as singular. With 'accept' it is factored, with a
+        warning.
     threads : int, optional
         Most threads to use. By default the number in the environment variable
         SPARSECHOL_NUM_THREADS, else the cores that this process may use. Small problems always use
@@ -49,7 +54,8 @@ def cholesky(
     ------
     NotPositiveDefiniteError
         If a pivot is not positive, or is rounding: singular to working precision. Its attributes
-        ``row`` and ``pivot`` say where, in the numbering of `A`.
+        ``row`` and ``pivot`` say where, in the numbering of `A`, and ``rows`` which rows are
+        linearly dependent.
     ValueError
         If `A` is not square, holds NaN or infinity in that triangle, or its index arrays are
         corrupt.
@@ -59,7 +65,8 @@ def cholesky(
     Warns
     -----
     scipy.linalg.LinAlgWarning
-        If a pivot is so small that rounding may have decided it.
+        If the matrix is nearly singular: its reciprocal condition number is at most 4 rounding
+        errors, see `CholeskyFactor.rcond`.
 
     See Also
     --------
@@ -83,7 +90,8 @@ def cholesky(
     """
     arrays = compressed(A)
     pattern = analyze_for(arrays, ordering, lower, check_symmetric, reuse=False, threads=threads)
-    return CholeskyFactor(pattern, pattern._pack(arrays, lower, finite=True)[None], threads)
+    packed = pattern._pack(arrays, lower, finite=True)[None]
+    return CholeskyFactor(pattern, packed, threads, weak_pivots)
 
 
 @overload
@@ -94,6 +102,7 @@ def solve(
     ordering: OrderingLike = "auto",
     lower: bool = True,
     check_symmetric: bool = False,
+    weak_pivots: WeakPivots = "refuse",
     threads: int | None = None,
 ) -> csc_array | coo_array: ...
 @overload
@@ -104,6 +113,7 @@ def solve(
     ordering: OrderingLike = "auto",
     lower: bool = True,
     check_symmetric: bool = False,
+    weak_pivots: WeakPivots = "refuse",
     threads: int | None = None,
 ) -> np.ndarray: ...
 def solve(
@@ -113,6 +123,7 @@ def solve(
     ordering: OrderingLike = "auto",
     lower: bool = True,
     check_symmetric: bool = False,
+    weak_pivots: WeakPivots = "refuse",
     threads: int | None = None,
 ) -> np.ndarray | csc_array | coo_array:
     """Solve ``A x = b`` with a sparse symmetric (Hermitian) positive definite matrix.
@@ -123,7 +134,7 @@ def solve(
         As for `cholesky`.
     b : (n,) or (n, k) array_like, or sparse array or matrix
         Right-hand side, or one a column.
-    ordering, lower, check_symmetric, threads
+    ordering, lower, check_symmetric, weak_pivots, threads
         As for `cholesky`.
 
     Returns
@@ -142,7 +153,12 @@ def solve(
     array([-0.5,  2. ])
     """
     F = cholesky(
-        A, ordering=ordering, lower=lower, check_symmetric=check_symmetric, threads=threads
+        A,
+        ordering=ordering,
+        lower=lower,
+        check_symmetric=check_symmetric,
+        weak_pivots=weak_pivots,
+        threads=threads,
     )
     return F.solve(b, threads=threads)
 
@@ -153,13 +169,14 @@ def logdet(
     ordering: OrderingLike = "auto",
     lower: bool = True,
     check_symmetric: bool = False,
+    weak_pivots: WeakPivots = "refuse",
     threads: int | None = None,
 ) -> float:
     """Compute the logarithm of the determinant of a sparse symmetric positive definite matrix.
 
     Parameters
     ----------
-    A, ordering, lower, check_symmetric, threads
+    A, ordering, lower, check_symmetric, weak_pivots, threads
         As for `cholesky`.
 
     Returns
@@ -178,7 +195,12 @@ def logdet(
     2.77258872224
     """
     F = cholesky(
-        A, ordering=ordering, lower=lower, check_symmetric=check_symmetric, threads=threads
+        A,
+        ordering=ordering,
+        lower=lower,
+        check_symmetric=check_symmetric,
+        weak_pivots=weak_pivots,
+        threads=threads,
     )
     return F.logdet()
 
@@ -189,13 +211,14 @@ def partial_inverse(
     ordering: OrderingLike = "auto",
     lower: bool = True,
     check_symmetric: bool = False,
+    weak_pivots: WeakPivots = "refuse",
     threads: int | None = None,
 ) -> csc_array:
     """Compute the entries of ``A^-1`` on the pattern of A (Takahashi, Fagan and Chen 1973).
 
     Parameters
     ----------
-    A, ordering, lower, check_symmetric, threads
+    A, ordering, lower, check_symmetric, weak_pivots, threads
         As for `cholesky`.
 
     Returns
@@ -216,6 +239,11 @@ def partial_inverse(
            [-0.333333,  0.666667]])
     """
     F = cholesky(
-        A, ordering=ordering, lower=lower, check_symmetric=check_symmetric, threads=threads
+        A,
+        ordering=ordering,
+        lower=lower,
+        check_symmetric=check_symmetric,
+        weak_pivots=weak_pivots,
+        threads=threads,
     )
     return F.partial_inverse(threads=threads)

@@ -16,7 +16,7 @@ from .._core.symbolic.analysis import pattern_of_factor, supernodal_order
 from .._core.symbolic.etree import inverse_permutation
 from .._core.symbolic.patterns import lower_pattern
 from .._core.symbolic.structure import Structure
-from .._typing import MatrixLike, OrderingLike
+from .._typing import MatrixLike, OrderingLike, WeakPivots
 from .cholesky_batch import CholeskyBatch
 from .cholesky_factor import CholeskyFactor
 from .input import Compressed, as_scipy, check_square, compressed, scalar_dtype
@@ -146,7 +146,12 @@ class SymbolicFactor(PackedPattern):
         )
 
     def factorize(
-        self, A: MatrixLike, *, lower: bool = True, threads: int | None = None
+        self,
+        A: MatrixLike,
+        *,
+        lower: bool = True,
+        weak_pivots: WeakPivots = "refuse",
+        threads: int | None = None,
     ) -> CholeskyFactor:
         """Factor a matrix of the analyzed pattern.
 
@@ -155,6 +160,8 @@ class SymbolicFactor(PackedPattern):
         A : (n, n) sparse or dense matrix, or (len(indices),) ndarray of packed values
         lower : bool, optional
             Which triangle of a matrix is read; packed values are always the lower one.
+            weak_pivots : {'refuse', 'accept'}, optional
+            What becomes of a nearly singular matrix, see `cholesky`.
         threads : int, optional
             Most threads to use, see `cholesky`.
 
@@ -167,15 +174,23 @@ class SymbolicFactor(PackedPattern):
         NotPositiveDefiniteError, PatternMismatchError, ValueError, TypeError
             As for `cholesky`.
         """
-        return CholeskyFactor(self, self._packed(A, lower)[None], threads)
+        return CholeskyFactor(self, self._packed(A, lower)[None], threads, weak_pivots)
 
-    def factorize_batch(self, values: ArrayLike, *, threads: int | None = None) -> CholeskyBatch:
+    def factorize_batch(
+        self,
+        values: ArrayLike,
+        *,
+        weak_pivots: WeakPivots = "refuse",
+        threads: int | None = None,
+    ) -> CholeskyBatch:
         """Factor many matrices of the analyzed pattern at once.
 
         Parameters
         ----------
         values : (k, len(indices)) array_like
             Packed values of each matrix (see `values`).
+            weak_pivots : {'refuse', 'accept'}, optional
+            What becomes of a nearly singular matrix, see `cholesky`.
         threads : int, optional
             Most threads to use, see `cholesky`. Each of them takes whole matrices.
 
@@ -198,7 +213,7 @@ class SymbolicFactor(PackedPattern):
         >>> S.factorize_batch([[4.0, 1.0, 5.0], [2.0, 0.0, 2.0]]).logdet().round(6)
         array([2.944439, 1.386294])
         """
-        return CholeskyBatch(self, self._packed_batch(values), threads)
+        return CholeskyBatch(self, self._packed_batch(values), threads, weak_pivots)
 
     def _packed_batch(self, values, dtype=None, count=None, finite=True) -> np.ndarray:
         """Return a fresh array of packed values, one row for each matrix."""
