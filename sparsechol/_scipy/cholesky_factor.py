@@ -13,7 +13,7 @@ from scipy.sparse.linalg import LinearOperator
 from .. import derivatives
 from .._core.numeric import packing, solve
 from .._typing import Entries, MatrixLike, RandomState, SparseLike, Trans, WeakPivots
-from .factor_base import RHS_BLOCK, FactorBase
+from .factor_base import RHS_BLOCK, FactorBase, check_overflow
 from .input import as_scipy, dense_rhs, row_numbers, sparse_rhs
 from .packed_values import sorted_csc
 
@@ -260,6 +260,7 @@ class CholeskyFactor(FactorBase):
     def _on_factor(self, panels) -> csc_array:
         """Return the Hermitian matrix whose lower triangle panels are, in the numbering of A."""
         Z = self._factor_matrix(panels)
+        check_overflow(Z.data)
         row, column = self.perm[Z.indices], np.repeat(self.perm, np.diff(Z.indptr))
         strict = row != column
         rows = np.concatenate([row, column[strict]])
@@ -310,6 +311,7 @@ class CholeskyFactor(FactorBase):
         solves = min(np.unique(row[inside]).size, np.unique(column[inside]).size)
         if solves * SOLVE_COST * self.nnz > self.pattern.flops:
             packing.read_entries(self._inverse(threads)[0], position, out)
+            check_overflow(out[inside])
         else:
             inside[:] = False
         rest = np.flatnonzero(~inside)

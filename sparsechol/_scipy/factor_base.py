@@ -233,7 +233,7 @@ class FactorBase:
         )
         if conjugate:
             np.conjugate(columns, out=columns)
-        check_overflow(columns, "the solution")
+        check_overflow(columns)
         return columns
 
     # ---- determinants ----
@@ -364,19 +364,20 @@ class FactorBase:
         length = partial_inverse.workspace(structure, self._count, threads)
         work = allocate(length, self.dtype, "the workspace")
         partial_inverse.partial_inverse(structure, panels, out, work, threads)
-        check_overflow(self._diagonal(out), "the inverse")  # no entry is larger than on its diagonal
         return out
 
     def _on_pattern(self, panels: np.ndarray, diagonal: float = 1, below: float = 1) -> np.ndarray:
         """Return the entries of panels on the pattern of A, with weights, as packed values."""
         out = np.empty((len(panels), self.pattern.indices.shape[0]), dtype=self.dtype)
         packing.gather_values(self.pattern._structure, panels, out, diagonal, below)
+        check_overflow(out)
         return out
 
     def _diagonal(self, panels: np.ndarray) -> np.ndarray:
         """Return the diagonals of the matrices whose lower triangles panels are."""
         out = np.empty((len(panels), self.shape[0]), dtype=np.finfo(self.dtype).dtype)
         packing.gather_diagonal(self.pattern._structure, panels, out)
+        check_overflow(out)
         return out
 
     def diag_inverse(self, *, threads: int | None = None) -> np.ndarray:
@@ -400,12 +401,11 @@ class FactorBase:
         return self._result(self._diagonal(self._inverse(threads)))
 
 
-def check_overflow(array: np.ndarray, name: str) -> None:
+def check_overflow(array: np.ndarray) -> None:
     """Raise OverflowError if a result is beyond the largest number."""
     if packing.first_nonfinite(array.ravel(order="K")) >= 0:
         raise OverflowError(
-            f"{name} is beyond the largest {array.dtype}: scale the matrix, multiplied by a large"
-            " number its inverse is smaller"
+            f"the result is beyond the largest {array.dtype}: multiply the matrix by a large number"
         )
 
 

@@ -96,8 +96,9 @@ def check_pivots(
     for k in np.flatnonzero(doubt):
         found = rcond(pattern, panels[k : k + 1], packed[k : k + 1], threads)[0]
         if weak[k] or not found > WARNED_ROUNDINGS * EPS[packed.dtype]:
-            rows = dependent_rows(pattern, packed[k], panels[k], row[k])
-            doubts.append(_warning("matrix" if not batch else f"matrix {k} of the batch", found, rows))
+            rows, _ = dependent_rows(pattern, packed[k], panels[k], row[k])
+            name = f"matrix {k} of the batch" if batch else "matrix"
+            doubts.append(_warning(name, found, rows))
     if not doubts:
         return None
     return doubts[0] + (f" (and {len(doubts) - 1} more matrices)" if len(doubts) > 1 else "")
@@ -107,10 +108,11 @@ def _error(pattern, packed, panels, failed, row, value, item) -> NotPositiveDefi
     """Return the error for one matrix with a pivot that is refused."""
     name = "the matrix" if item is None else f"matrix {item} of the batch"
     at = int(failed if failed >= 0 else row)
-    entry = float(packed[pattern.indptr[at]].real)
-    normal = float(np.finfo(packed.dtype).tiny)
+    entry, normal = float(packed[pattern.indptr[at]].real), float(np.finfo(packed.dtype).tiny)
     pivot = float(value) if failed >= 0 else float(value * max(entry, normal))
-    if not abs(pivot) <= REFUSED_ROUNDINGS * EPS[packed.dtype] * max(entry, normal) or entry <= 0:
+    rows, size = dependent_rows(pattern, packed, panels, at)
+    # The pivot is the quadratic form of the null vector. Roundings of A change it by so much.
+    if not (entry > 0 and abs(pivot) <= REFUSED_ROUNDINGS * EPS[packed.dtype] * size**2):
         return NotPositiveDefiniteError(
             f"{name} is not positive definite: the pivot at row and column {at} is {pivot:.6g}",
             at,
@@ -121,7 +123,6 @@ def _error(pattern, packed, panels, failed, row, value, item) -> NotPositiveDefi
         f"{name} is singular to working precision: of the diagonal entry at row and column {at}"
         f" elimination left the pivot {pivot:.3g}, which is rounding"
     )
-    rows = dependent_rows(pattern, packed, panels, at)
     if len(rows) > 1:
         text += f"; {_named(rows)} are linearly dependent"
     if entry < normal:
@@ -142,22 +143,33 @@ def _named(rows) -> str:
     return f"rows {names}" + (f" and {len(rows) - NAMED_ROWS} more" if rows[NAMED_ROWS:] else "")
 
 
-def dependent_rows(pattern: "SymbolicFactor", packed, panels, row) -> tuple[int, ...]:
+def dependent_rows(
+    pattern: "SymbolicFactor", packed, panels, row
+) -> tuple[tuple[int, ...], float]:
     """Return the rows that add up to nothing where elimination left nothing of `row`.
 
-    Those with the largest weights come first. Rows whose weight is within rounding of zero are
-    left out; weights are those of rows scaled to a unit diagonal.
+    Weights are those of rows scaled to a unit diagonal.
+
+    Returns
+    -------
+    rows : tuple of int
+        Those with the largest weights first, without weights that are rounding.
+    size : float
+        The sum of the weights, times the root of the diagonal entry of `row`.
     """
+    diagonal = packed[pattern.indptr[:-1]].real.astype(float)
+    normal = float(np.finfo(packed.dtype).tiny)
     with np.errstate(all="ignore"):
         x = np.abs(dependence(pattern._structure, panels, row)).astype(float)
-        x *= np.sqrt(np.abs(packed[pattern.indptr[:-1]].real)).astype(float)
-        if not np.isfinite(x).all():
-            return (int(row),)
-        x[x <= EPS[packed.dtype] ** 0.5 * x.max()] = 0
-        x /= x.max() or 1
+        x *= np.sqrt(np.maximum(diagonal, normal))
+        size = float(x.sum())
+        if not np.isfinite(size):
+            return (int(row),), float(np.sqrt(max(diagonal[row], normal)))
+        x /= x.max()
+    x[x <= EPS[packed.dtype] ** 0.5] = 0
     (kept,) = x.nonzero()
     # Weights that differ by rounding alone are equal, and then rows are in order.
-    return tuple(kept[np.argsort(-x[kept].round(6), kind="stable")].tolist())
+    return tuple(kept[np.argsort(-x[kept].round(6), kind="stable")].tolist()), size
 
 
 def warn_of_pivots(doubt: str | None) -> None:

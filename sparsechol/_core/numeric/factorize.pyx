@@ -133,17 +133,24 @@ cdef inline void weigh_pivots(const Pattern *p, int32_t s, const scalar *a, cons
                               Py_ssize_t rows, Outcome *outcome) noexcept nogil:
     """Note the pivot that is smallest against the diagonal entry it came from, and lost bits."""
     cdef int32_t j
-    cdef double pivot, entry
+    cdef double root, entry
     cdef double weak = WEAK_SHORT if scalar is float or scalar is floatcomplex else WEAK_LONG
+    cdef double bar = max(outcome.ratio, weak), least = least_normal(panel)
     for j in range(p.first[s], p.first[s + 1]):
-        pivot = real(panel[0]) * <double>real(panel[0])
-        entry = max(<double>real(a[p.entry_source[p.entry_start[j]]]), least_normal(panel))
-        if pivot < outcome.ratio * entry:
-            outcome.ratio = pivot / entry
-            outcome.weakest = j
-        if pivot < weak * entry:
-            outcome.lost -= ilogb(pivot / entry)
+        root = real(panel[0])
+        entry = real(a[p.entry_source[p.entry_start[j]]])
+        if root * root < bar * (entry + least):
+            weigh_pivot(j, root * root / max(entry, least), weak, outcome)
+            bar = max(outcome.ratio, weak)
         panel += rows + 1
+
+
+cdef void weigh_pivot(int32_t j, double ratio, double weak, Outcome *outcome) noexcept nogil:
+    if ratio < outcome.ratio:
+        outcome.ratio = ratio
+        outcome.weakest = j
+    if ratio < weak:
+        outcome.lost -= ilogb(ratio)
 
 
 cdef bint in_doubt(const Pattern *p, int kind, const Outcome *outcome) noexcept nogil:
