@@ -20,7 +20,7 @@ Higham, N. J. (1988). FORTRAN codes for estimating the one-norm of a real or com
 van der Sluis, A. (1969). Condition numbers and equilibration of matrices. Numer. Math. 14, 14-23.
 """
 
-from libc.math cimport NAN, hypot, sqrt
+from libc.math cimport INFINITY, hypot, sqrt
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -122,8 +122,8 @@ cdef bint norm_of_inverse(System *system, const double *root, scalar *x, int thr
         if not solve_scaled(system, root, x, threads):
             return False
         found = sum_of(n, x)
-        if found != found:
-            size[0] = NAN
+        if not found < INFINITY:
+            size[0] *= found            # infinite, or NaN
             return True
         if found <= estimate:
             break
