@@ -20,7 +20,7 @@ Higham, N. J. (1988). FORTRAN codes for estimating the one-norm of a real or com
 van der Sluis, A. (1969). Condition numbers and equilibration of matrices. Numer. Math. 14, 14-23.
 """
 
-from libc.math cimport INFINITY, hypot, sqrt
+from libc.math cimport INFINITY, NAN, hypot, sqrt
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -47,11 +47,17 @@ cdef bint reciprocal_condition(const Pattern *p, const int64_t *indptr, const in
     Returns False without memory.
     """
     cdef Py_ssize_t n = p.n
-    cdef double *root = <double *>malloc(sizeof(double) * 2 * n)
-    cdef scalar *x = <scalar *>malloc(sizeof(scalar) * (n + solve_space(p, 1, threads)))
+    cdef double *root
+    cdef scalar *x
     cdef System system
     cdef double size
-    cdef bint done = root != NULL and x != NULL
+    cdef bint done
+    if real(l[0]) != real(l[0]):
+        result[0] = NAN
+        return True
+    root = <double *>malloc(sizeof(double) * 2 * n)
+    x = <scalar *>malloc(sizeof(scalar) * (n + solve_space(p, 1, threads)))
+    done = root != NULL and x != NULL
     if done:
         roots_of_diagonal(n, indptr, a, scaled, root)
         size = norm(n, indptr, indices, a, <const double *>root, root + n)
@@ -123,7 +129,7 @@ cdef bint norm_of_inverse(System *system, const double *root, scalar *x, int thr
             return False
         found = sum_of(n, x)
         if not found < INFINITY:
-            size[0] *= found            # infinite, or NaN
+            size[0] = INFINITY          # complex arithmetic makes NaN of it
             return True
         if found <= estimate:
             break
