@@ -65,8 +65,8 @@ def cholesky(
     Warns
     -----
     scipy.linalg.LinAlgWarning
-        If the matrix is nearly singular: its reciprocal condition number is at most 4 rounding
-        errors, see `CholeskyFactor.rcond`.
+        If the matrix is nearly singular: its reciprocal condition number is at most 16
+        rounding errors, see `CholeskyFactor.rcond`.
 
     See Also
     --------

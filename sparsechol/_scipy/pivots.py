@@ -16,9 +16,9 @@ from .._typing import WeakPivots
 if TYPE_CHECKING:
     from .symbolic_factor import SymbolicFactor
 
-# Warn of a matrix whose reciprocal condition number is at most so many rounding errors: nearly
-# singular within the rounding of its entries.
-WARNED_ROUNDINGS = 4
+# Warn of a matrix whose reciprocal condition number is at most so many rounding errors: hardly a
+# digit of a solution is sure. Singular matrices that rounding makes definite have at most 0.2.
+WARNED_ROUNDINGS = 16
 
 # Rows that a message names.
 NAMED_ROWS = 8

@@ -124,7 +124,7 @@ class Factor:
         """Reciprocal condition number in the 1-norm, after scaling to a unit diagonal; estimated.
 
         A real scalar, one for each matrix of a batch; NaN where `ok` is False. The relative error
-        of a solution is about ``eps / rcond``: where it is at most 4 eps the SciPy face warns. It
+        of a solution is about ``eps / rcond``: where it is at most 16 eps the SciPy face warns. It
         takes a few solves. It has no derivative: it is a constant, as `jax.lax.stop_gradient` makes
         one. See `sparsechol.CholeskyFactor.rcond`.
         """

@@ -298,7 +298,7 @@ class SymmetricMatrix:
         """Reciprocal condition number in the 1-norm, after scaling to a unit diagonal; estimated.
 
         A scalar, NaN where Q is not positive definite. The relative error of a solution is about
-        ``eps / rcond``: where it is at most 4 eps the SciPy face warns. It takes a few solves. It
+        ``eps / rcond``: where it is at most 16 eps the SciPy face warns. It takes a few solves. It
         has no derivative. See `sparsechol.CholeskyFactor.rcond`.
         """
         return ops.RCond(self.pattern)(self._factor, self.values)

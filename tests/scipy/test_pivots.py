@@ -323,6 +323,13 @@ def test_rcond_has_the_same_bits_for_any_number_of_threads():
     assert (out == out[0]).all()
 
 
+@pytest.mark.parametrize("n", [2, 10, 1000])
+def test_rcond_finds_a_small_part_of_a_large_matrix(n):
+    """Two rows that are nearly the same: their null vector is orthogonal to most start vectors."""
+    A = sp.block_diag([laplacian(n, shift=1.0), [[1, 1], [1, 1 + 1e-10]]], format="csc")
+    assert 2e-11 <= sc.cholesky(A).rcond <= 3e-11
+
+
 def test_rcond_of_an_empty_matrix():
     assert sc.cholesky(np.empty((0, 0))).rcond == 1
 
@@ -471,6 +478,8 @@ def test_singular_subnormal_matrices(dtype):
     for A in (EXAMPLE, np.ones((2, 2)), np.ones((3, 3)) * 1.37):
         small = (A * SMALL[dtype]).astype(dtype)
         assert verdict(small) in ("singular", "warned")
-    least = np.diag([np.finfo(dtype).smallest_subnormal] * 2).astype(dtype)
+    least = np.finfo(dtype).smallest_subnormal
     with pytest.raises(sc.NotPositiveDefiniteError, match="is subnormal: multiply"):
-        sc.cholesky(least)
+        sc.cholesky((np.array([[4, 3], [3, 4]]) * least).astype(dtype))
+    F = sc.cholesky(np.diag([least, 1]).astype(dtype))
+    assert F.logdet() == pytest.approx(np.log(float(least)))

@@ -11,7 +11,7 @@ cpdef enum:
 
 
 cdef inline double least_normal(const scalar *tag) noexcept nogil:
-    """What a diagonal entry counts as at least: a rounding of a smaller one is as large."""
+    """The smallest normal number: roundings of smaller ones are as large as its own."""
     return FLT_MIN if scalar is float or scalar is floatcomplex else DBL_MIN
 
 

@@ -140,12 +140,15 @@ cdef inline void weigh_pivots(const Pattern *p, int32_t s, const scalar *a, cons
         root = real(panel[0])
         entry = real(a[p.entry_source[p.entry_start[j]]])
         if root * root < bar * (entry + least):
-            weigh_pivot(j, root * root / max(entry, least), weak, outcome)
+            weigh_pivot(j, root * root, entry, least, weak, outcome)
             bar = max(outcome.ratio, weak)
         panel += rows + 1
 
 
-cdef void weigh_pivot(int32_t j, double ratio, double weak, Outcome *outcome) noexcept nogil:
+cdef void weigh_pivot(int32_t j, double pivot, double entry, double least, double weak,
+                      Outcome *outcome) noexcept nogil:
+    """Note one pivot; where much cancelled, a rounding is at least that of a normal number."""
+    cdef double ratio = pivot / (entry if 2 * pivot > entry else max(entry, least))
     if ratio < outcome.ratio:
         outcome.ratio = ratio
         outcome.weakest = j
