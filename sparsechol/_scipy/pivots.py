@@ -91,7 +91,8 @@ def check_pivots(
     bad = (failed >= 0) | (weak & (not accept))
     if bad.any():
         k = int(bad.argmax())
-        raise _error(pattern, packed[k], panels[k], failed[k], row[k], value[k], k if batch else None)
+        item = k if batch else None
+        raise _error(pattern, packed[k], panels[k], failed[k], row[k], value[k], item)
     doubts = []
     for k in np.flatnonzero(doubt):
         found = rcond(pattern, panels[k : k + 1], packed[k : k + 1], threads)[0]
@@ -143,9 +144,7 @@ def _named(rows) -> str:
     return f"rows {names}" + (f" and {len(rows) - NAMED_ROWS} more" if rows[NAMED_ROWS:] else "")
 
 
-def dependent_rows(
-    pattern: "SymbolicFactor", packed, panels, row
-) -> tuple[tuple[int, ...], float]:
+def dependent_rows(pattern: "SymbolicFactor", packed, panels, row) -> tuple[tuple[int, ...], float]:
     """Return the rows that add up to nothing where elimination left nothing of `row`.
 
     Weights are those of rows scaled to a unit diagonal.

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from .._scipy.symbolic_factor import SymbolicFactor
 from .._scipy.pivots import accepts_weak
+from .._scipy.symbolic_factor import SymbolicFactor
 from .._typing import Entries, Trans, WeakPivots
 from . import _primitives as primitives
 from ._compat import is_concrete
@@ -59,7 +59,7 @@ def cholesky(
         )
     F = Factor(P, a, primitives.cholesky_call(P, jax.lax.stop_gradient(a), accept))
     if check and not F.ok:
-        P.factorize(np.asarray(a), weak_pivots=weak_pivots)  # raises, and says what is wrong and where
+        P.factorize(np.asarray(a), weak_pivots=weak_pivots)  # raises, and says what and where
     return F
 
 

@@ -122,9 +122,7 @@ def slogdet(
     >>> print(f"{sign:.0f} {logabsdet:.4f}")
     1 2.9444
     """
-    return with_sign(
-        logdet(M, compute_dtype=compute_dtype, weak_pivots=weak_pivots), M.dtype
-    )
+    return with_sign(logdet(M, compute_dtype=compute_dtype, weak_pivots=weak_pivots), M.dtype)
 
 
 def partial_inverse(

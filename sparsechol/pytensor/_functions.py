@@ -39,7 +39,9 @@ def logdet(Q: Matrix, *, weak_pivots: WeakPivots | None = None) -> TensorVariabl
     return _matrix(Q, weak_pivots).logdet()
 
 
-def slogdet(Q: Matrix, *, weak_pivots: WeakPivots | None = None) -> tuple[TensorVariable, TensorVariable]:
+def slogdet(
+    Q: Matrix, *, weak_pivots: WeakPivots | None = None
+) -> tuple[TensorVariable, TensorVariable]:
     """Return the sign and the logarithm of det Q, as `numpy.linalg.slogdet` does.
 
     Parameters
@@ -65,9 +67,7 @@ def slogdet(Q: Matrix, *, weak_pivots: WeakPivots | None = None) -> tuple[Tensor
     return _matrix(Q, weak_pivots).slogdet()
 
 
-def solve(
-    Q: Matrix, b: pt.TensorLike, *, weak_pivots: WeakPivots | None = None
-) -> TensorVariable:
+def solve(Q: Matrix, b: pt.TensorLike, *, weak_pivots: WeakPivots | None = None) -> TensorVariable:
     """Solve ``Q x = b``.
 
     Parameters

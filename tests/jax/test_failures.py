@@ -1,5 +1,7 @@
 """Matrices that are not positive definite, and NaN."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -82,7 +84,10 @@ def test_rcond_equals_that_of_the_scipy_face(backend):
     assert SYSTEM.factor(a).rcond == wanted
     assert jax.jit(lambda v: SYSTEM.factor(v).rcond)(a) == wanted
     batch = jnp.stack([a, BAD, 4 * a])
-    for found in (jax.vmap(SYSTEM.factor)(batch).rcond, jax.vmap(lambda v: SYSTEM.factor(v).rcond)(batch)):
+    for found in (
+        jax.vmap(SYSTEM.factor)(batch).rcond,
+        jax.vmap(lambda v: SYSTEM.factor(v).rcond)(batch),
+    ):
         np.testing.assert_array_equal(found, [wanted, np.nan, wanted])
 
 
@@ -95,7 +100,9 @@ def test_rcond_of_every_type(dtype):
 
 
 def test_rcond_has_no_derivative():
-    f = lambda v: SYSTEM.factor(v).rcond * SYSTEM.factor(v).logdet()
+    def f(v):
+        return SYSTEM.factor(v).rcond * SYSTEM.factor(v).logdet()
+
     g = jax.grad(lambda v: SYSTEM.factor(v).logdet())(a)
     for derivative in (jax.grad(f), jax.jacfwd(f)):
         np.testing.assert_allclose(derivative(a), SYSTEM.factor(a).rcond * g, rtol=1e-12)
@@ -148,7 +155,7 @@ def test_weak_pivots_in_double_precision_inside(backend, name):
         return FUNCTIONS[name](M, compute_dtype="float64", **options)
 
     for options in ({}, {"weak_pivots": "accept"}):
-        good, singular = jax.vmap(lambda v: f(v, **options))(v)
+        good, singular = jax.vmap(partial(f, **options))(v)
         assert np.isfinite(good).all()
         assert not np.isfinite(singular).all()
     assert np.isfinite(jax.jacrev(lambda v: f(v, weak_pivots="accept"))(v[0])).all()
@@ -157,6 +164,7 @@ def test_weak_pivots_in_double_precision_inside(backend, name):
 def test_weak_pivots_of_a_factor():
     M = scj.SymmetricMatrix(ONES, WEAK)
     F = scj.cholesky(M, weak_pivots="accept", check=True)
-    assert F.ok and F.rcond < 4 * np.finfo(float).eps
+    assert F.ok
+    assert F.rcond < 4 * np.finfo(float).eps
     with pytest.raises(sc.NotPositiveDefiniteError, match="singular"):
         scj.cholesky(M, check=True)

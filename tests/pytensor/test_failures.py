@@ -117,9 +117,7 @@ def test_rcond(mode):
     np.testing.assert_allclose(found, rcond * wanted, rtol=1e-12)
     assert np.isnan(pytensor.function([a], Q.rcond, mode=mode)(-VALUES))
     many = pt.dmatrix("many")
-    batch = pytensor.function(
-        [many], pytensor.graph.vectorize_graph(Q.rcond, {a: many}), mode=mode
-    )
+    batch = pytensor.function([many], pytensor.graph.vectorize_graph(Q.rcond, {a: many}), mode=mode)
     np.testing.assert_array_equal(batch(np.stack([VALUES, -VALUES])), [rcond, np.nan])
 
 
@@ -144,7 +142,10 @@ def test_weak_pivots(mode):
     gradient = pytensor.grad(accepting.logdet(), a)
     for value in pytensor.function([a], [*outputs, gradient], mode=mode)(weak):
         assert np.isfinite(value).all()
-    refused = [scpt.logdet(accepting, weak_pivots="refuse"), accepting.with_weak_pivots("refuse").rcond]
+    refused = [
+        scpt.logdet(accepting, weak_pivots="refuse"),
+        accepting.with_weak_pivots("refuse").rcond,
+    ]
     assert np.isnan(pytensor.function([a], refused, mode=mode)(weak)).all()
     with pytest.raises(ValueError, match="weak_pivots must be"):
         scpt.SymmetricMatrix(pattern, a, weak_pivots="warn")

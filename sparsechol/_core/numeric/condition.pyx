@@ -138,8 +138,8 @@ cdef bint norm_of_inverse(System *system, const double *root, scalar *x, Py_ssiz
     """Multiply `size` by an estimate of |H^-1|_1; False without memory."""
     cdef Py_ssize_t i, n = system.p.n, last
     cdef double estimate = 0, found
-    cdef int step
-    for step in range(STEPS):
+    cdef int _
+    for _ in range(STEPS):
         memset(x, 0, sizeof(scalar) * n)
         x[corner] = 1
         if not solve_scaled(system, root, x, threads):

@@ -315,7 +315,7 @@ def dependence(Structure structure, const scalar[::1] l, int32_t row):
 
 cdef void eliminate_above(const Pattern *p, int32_t s, int32_t column, int32_t end, const scalar *l,
                           scalar *x) noexcept nogil:
-    """x_j <- -(L^H x)_j / l_jj for the columns of s from `column` to the left, rows before `end`."""
+    """x_j <- -(L^H x)_j / l_jj in s, from `column` to the left, with the rows before `end`."""
     cdef int32_t nc = p.first[s + 1] - p.first[s], i, j
     cdef int64_t q, m = p.row_start[s + 1] - p.row_start[s]
     cdef const scalar *panel

@@ -177,5 +177,5 @@ def test_dependence_of_a_row_that_is_not_there(system):
     A, _, structure, _ = system
     flat, _ = arrays(structure, A.dtype)
     for wrong in (-1, len(A)):
-        with pytest.raises(ValueError, match="do not belong|does not belong"):
+        with pytest.raises(ValueError, match="does not belong"):
             dependence(structure, flat, wrong)
