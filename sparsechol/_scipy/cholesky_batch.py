@@ -61,7 +61,7 @@ class CholeskyBatch(FactorBase):
         ----------
         values : (len(self), len(pattern.indices)) array_like
             Packed values of each matrix.
-            weak_pivots : {'refuse', 'accept'}, optional
+        weak_pivots : {'refuse', 'accept'}, optional
             What becomes of a nearly singular matrix, see `cholesky`.
         threads : int, optional
             Most threads to use, see `cholesky`.

@@ -69,7 +69,7 @@ class CholeskyFactor(FactorBase):
             As for `SymbolicFactor.factorize`; converted to the dtype of this factor.
         lower : bool, optional
             Which triangle of a matrix is read; packed values are always the lower one.
-            weak_pivots : {'refuse', 'accept'}, optional
+        weak_pivots : {'refuse', 'accept'}, optional
             What becomes of a nearly singular matrix, see `cholesky`.
         threads : int, optional
             Most threads to use, see `cholesky`. More threads than before take more workspace.

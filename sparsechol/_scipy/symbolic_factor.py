@@ -160,7 +160,7 @@ class SymbolicFactor(PackedPattern):
         A : (n, n) sparse or dense matrix, or (len(indices),) ndarray of packed values
         lower : bool, optional
             Which triangle of a matrix is read; packed values are always the lower one.
-            weak_pivots : {'refuse', 'accept'}, optional
+        weak_pivots : {'refuse', 'accept'}, optional
             What becomes of a nearly singular matrix, see `cholesky`.
         threads : int, optional
             Most threads to use, see `cholesky`.
@@ -189,7 +189,7 @@ class SymbolicFactor(PackedPattern):
         ----------
         values : (k, len(indices)) array_like
             Packed values of each matrix (see `values`).
-            weak_pivots : {'refuse', 'accept'}, optional
+        weak_pivots : {'refuse', 'accept'}, optional
             What becomes of a nearly singular matrix, see `cholesky`.
         threads : int, optional
             Most threads to use, see `cholesky`. Each of them takes whole matrices.
