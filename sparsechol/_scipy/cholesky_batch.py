@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 from .. import derivatives
 from .._typing import WeakPivots
 from .cholesky_factor import CholeskyFactor
-from .factor_base import FactorBase
+from .factor_base import FactorBase, checked
 from .input import dense_rhs
 
 
@@ -119,7 +119,7 @@ class CholeskyBatch(FactorBase):
         rows = b.reshape(count * n, *b.shape[2:])
         columns, _ = dense_rhs(rows, count * n, self._vector_dtype(b.dtype.kind == "c"))
         columns = columns.reshape(count, n, b.shape[2] if b.ndim == 3 else 1)
-        return self._solve(columns, self._both_triangles(), threads).reshape(b.shape)
+        return checked(self._solve(columns, self._both_triangles(), threads)).reshape(b.shape)
 
     def partial_inverse(self, *, threads: int | None = None) -> np.ndarray:
         """Compute the entries of every ``A_i^-1`` on the pattern of A.
@@ -142,7 +142,7 @@ class CholeskyBatch(FactorBase):
         array([[ 0.666667, -0.333333,  0.666667],
                [ 1.      , -0.      ,  0.25    ]])
         """
-        return self._on_pattern(self._inverse(threads))
+        return checked(self._on_pattern(self._inverse(threads)))
 
     logdet_grad = derivatives.logdet_grad
     solve_vjp = derivatives.solve_vjp

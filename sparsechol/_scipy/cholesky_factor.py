@@ -13,7 +13,7 @@ from scipy.sparse.linalg import LinearOperator
 from .. import derivatives
 from .._core.numeric import packing, solve
 from .._typing import Entries, MatrixLike, RandomState, SparseLike, Trans, WeakPivots
-from .factor_base import RHS_BLOCK, FactorBase, check_overflow
+from .factor_base import RHS_BLOCK, FactorBase, checked
 from .input import as_scipy, dense_rhs, row_numbers, sparse_rhs
 from .packed_values import sorted_csc
 
@@ -200,7 +200,7 @@ class CholeskyFactor(FactorBase):
             return self._sparse_columns(b, system, threads)
         kind = self._vector_dtype(np.iscomplexobj(b))
         columns, shape = dense_rhs(b, self.shape[0], kind, order="F")
-        return self._solve(columns[None], system, threads)[0].reshape(shape)
+        return checked(self._solve(columns[None], system, threads)[0]).reshape(shape)
 
     def _sparse_columns(self, b, system, threads):
         """Solve for sparse right-hand sides, a block of dense columns at a time."""
@@ -213,7 +213,7 @@ class CholeskyFactor(FactorBase):
             dense = np.asfortranarray(block.toarray())
             rows = block.indices.astype(np.int32, copy=False)
             reached = solve.reach(self.pattern._structure, system.inward, rows)
-            pieces.append(csc_array(self._solve(dense[None], system, threads, reached)[0]))
+            pieces.append(csc_array(checked(self._solve(dense[None], system, threads, reached)[0])))
         x = _hstack(pieces, n, kind)
         return coo_array((x.data, (x.indices,)), shape=(n,)) if b.ndim == 1 else x
 
@@ -252,15 +252,16 @@ class CholeskyFactor(FactorBase):
                [0. , 0. , 0.6, 0.8]])
         """
         if entries == "matrix":
-            return self.pattern._symmetric(self._on_pattern(self._inverse(threads))[0])
+            return self.pattern._symmetric(checked(self._on_pattern(self._inverse(threads)))[0])
         if entries != "factor":
             raise ValueError(f"entries must be 'matrix' or 'factor', not {entries!r}")
-        return self._on_factor(self._inverse(threads)[0])
+        Z = self._on_factor(self._inverse(threads)[0])
+        checked(Z.data)
+        return Z
 
     def _on_factor(self, panels) -> csc_array:
         """Return the Hermitian matrix whose lower triangle panels are, in the numbering of A."""
         Z = self._factor_matrix(panels)
-        check_overflow(Z.data)
         row, column = self.perm[Z.indices], np.repeat(self.perm, np.diff(Z.indptr))
         strict = row != column
         rows = np.concatenate([row, column[strict]])
@@ -311,7 +312,7 @@ class CholeskyFactor(FactorBase):
         solves = min(np.unique(row[inside]).size, np.unique(column[inside]).size)
         if solves * SOLVE_COST * self.nnz > self.pattern.flops:
             packing.read_entries(self._inverse(threads)[0], position, out)
-            check_overflow(out[inside])
+            checked(out[inside])
         else:
             inside[:] = False
         rest = np.flatnonzero(~inside)
@@ -332,7 +333,7 @@ class CholeskyFactor(FactorBase):
             chosen = distinct[start : start + RHS_BLOCK]
             unit = np.zeros((self.shape[0], chosen.size), dtype=self.dtype, order="F")
             unit[chosen, np.arange(chosen.size)] = 1
-            x = self._solve(unit[None], self._both_triangles(), threads)[0]
+            x = checked(self._solve(unit[None], self._both_triangles(), threads)[0])
             entries = by_column[begin:end]
             out[entries] = x[row[entries], which[entries] - start]
         return out.conj() if flip else out
@@ -385,7 +386,7 @@ class CholeskyFactor(FactorBase):
         if self.dtype.kind == "c":
             z = (z + 1j * rng.standard_normal((count, n))) * np.sqrt(0.5)
         columns = np.asfortranarray(z.T.astype(self.dtype))
-        x = self._solve(columns[None], self._one_triangle("C", permute=True), threads)[0]
+        x = checked(self._solve(columns[None], self._one_triangle("C", permute=True), threads)[0])
         return np.ascontiguousarray(x.T).reshape(*shape, n)
 
     @property

@@ -233,7 +233,6 @@ class FactorBase:
         )
         if conjugate:
             np.conjugate(columns, out=columns)
-        check_overflow(columns)
         return columns
 
     # ---- determinants ----
@@ -370,14 +369,12 @@ class FactorBase:
         """Return the entries of panels on the pattern of A, with weights, as packed values."""
         out = np.empty((len(panels), self.pattern.indices.shape[0]), dtype=self.dtype)
         packing.gather_values(self.pattern._structure, panels, out, diagonal, below)
-        check_overflow(out)
         return out
 
     def _diagonal(self, panels: np.ndarray) -> np.ndarray:
         """Return the diagonals of the matrices whose lower triangles panels are."""
         out = np.empty((len(panels), self.shape[0]), dtype=np.finfo(self.dtype).dtype)
         packing.gather_diagonal(self.pattern._structure, panels, out)
-        check_overflow(out)
         return out
 
     def diag_inverse(self, *, threads: int | None = None) -> np.ndarray:
@@ -398,15 +395,16 @@ class FactorBase:
         >>> sc.cholesky(np.array([[2.0, 1.0], [1.0, 2.0]])).diag_inverse().round(6)
         array([0.666667, 0.666667])
         """
-        return self._result(self._diagonal(self._inverse(threads)))
+        return self._result(checked(self._diagonal(self._inverse(threads))))
 
 
-def check_overflow(array: np.ndarray) -> None:
-    """Raise OverflowError if a result is beyond the largest number."""
+def checked(array: np.ndarray) -> np.ndarray:
+    """Return a result, or raise OverflowError if it is beyond the largest number."""
     if packing.first_nonfinite(array.ravel(order="K")) >= 0:
         raise OverflowError(
             f"the result is beyond the largest {array.dtype}: multiply the matrix by a large number"
         )
+    return array
 
 
 def useful_threads(structure, count: int, asked: int | None, columns: int = 1) -> int:

@@ -40,7 +40,8 @@ from sparsechol._core.symbolic.structure cimport Pattern, Structure, plan_for
 cdef double WEAK_LONG = 1 / 32.      # a pivot below this part of its diagonal entry is weak,
 cdef double WEAK_SHORT = 1 / 8.      # in single precision
 cdef enum:
-    SPARE_BITS = 5                  # a factor is in doubt so many bits before it is rounding
+    SPARE_LONG = 14                 # a factor is in doubt so many bits before it is rounding,
+    SPARE_SHORT = 8                 # in single precision
 
 
 cdef struct Results:
@@ -166,7 +167,8 @@ cdef bint in_doubt(const Pattern *p, int kind, const Outcome *outcome) noexcept 
     """
     cdef bint single = kind == FLOAT or kind == FLOAT_COMPLEX
     cdef int bits = <int>(FLT_MANT_DIG if single else DBL_MANT_DIG)
-    return outcome.lost > 0 and outcome.lost + ilogb(<double>p.n) + SPARE_BITS >= bits
+    bits -= SPARE_SHORT if single else SPARE_LONG
+    return outcome.lost > 0 and outcome.lost + ilogb(<double>p.n) >= bits
 
 
 cdef task_function tasks[SCALARS]
