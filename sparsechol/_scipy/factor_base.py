@@ -289,11 +289,8 @@ class FactorBase:
 
     # ---- condition ----
 
-    @overload
-    def _rcond(self: "CholeskyFactor", flags: int = 0) -> float: ...
-    @overload
-    def _rcond(self: "CholeskyBatch", flags: int = 0) -> np.ndarray: ...
     def _rcond(self, flags: int = 0) -> Any:
+        """Estimate a number for each matrix."""
         panels = self._valid_panels
         return self._scalars(rcond(self.pattern, panels, self._values, self._threads(None), flags))
 
