@@ -9,7 +9,7 @@ import numpy as np
 from scipy.linalg import LinAlgWarning
 
 from .._core.numeric.factorize import REFUSED_ROUNDINGS, dependence
-from .._core.numeric.operations import CODES
+from .._core.numeric.operations import CODES, QUICK
 from .._exceptions import NotPositiveDefiniteError
 from .._typing import WeakPivots
 
@@ -46,7 +46,7 @@ def rcond(pattern: "SymbolicFactor", panels, packed, threads: int, flags: int = 
     threads : int
     flags : int, optional
         `UNSCALED` for the matrices as they are; by default rows and columns are scaled to a unit
-        diagonal.
+        diagonal. `QUICK` for a first estimate where it is far from a rounding.
 
     Returns
     -------
@@ -95,7 +95,7 @@ def check_pivots(
         raise _error(pattern, packed[k], panels[k], failed[k], row[k], value[k], item)
     doubts = []
     for k in np.flatnonzero(doubt):
-        found = rcond(pattern, panels[k : k + 1], packed[k : k + 1], threads)[0]
+        found = rcond(pattern, panels[k : k + 1], packed[k : k + 1], threads, QUICK)[0]
         if weak[k] or not found > WARNED_ROUNDINGS * EPS[packed.dtype]:
             rows, _ = dependent_rows(pattern, packed[k], panels[k], row[k])
             name = f"matrix {k} of the batch" if batch else "matrix"

@@ -5,5 +5,5 @@ from sparsechol._core.symbolic.structure cimport Pattern
 
 
 cdef bint reciprocal_condition(const Pattern *p, const int64_t *indptr, const int32_t *indices,
-                               const scalar *a, const scalar *l, bint scaled, int threads,
-                               double *result) noexcept nogil
+                               const scalar *a, const scalar *l, bint scaled, bint quick,
+                               int threads, double *result) noexcept nogil

@@ -33,17 +33,23 @@ from sparsechol._core.numeric.sweep_driver cimport each
 from sparsechol._core.symbolic.structure cimport Pattern
 
 
+cdef inline double quick_bound(const scalar *tag) noexcept nogil:
+    """A condition number so far from 1 / eps that a first estimate is enough."""
+    return 1e4 if scalar is float or scalar is floatcomplex else 1e10
+
+
 cdef enum:
     STEPS = 5                   # most corners that are looked at; two are usual
 
 
 cdef bint reciprocal_condition(const Pattern *p, const int64_t *indptr, const int32_t *indices,
-                               const scalar *a, const scalar *l, bint scaled, int threads,
-                               double *result) noexcept nogil:
+                               const scalar *a, const scalar *l, bint scaled, bint quick,
+                               int threads, double *result) noexcept nogil:
     """1 / (|H| |H^-1|) in the 1-norm, NaN where L is; of A itself unless `scaled`.
 
     a : values by column, whose pattern is `indptr` and `indices`.
     l : its factor.
+    quick : whether the first solve is enough where it tells of no doubt.
 
     Returns False without memory.
     """
@@ -73,7 +79,8 @@ cdef bint reciprocal_condition(const Pattern *p, const int64_t *indptr, const in
         system.columns = system.block = 1
         system.inward = system.outward = p.perm
         system.work = <char *>(x + n)
-        done = norm_of_inverse(&system, root, x, weakest(p, l, root), threads, &size)
+        done = norm_of_inverse(&system, root, x, weakest(p, l, root), threads,
+                               quick_bound(l) if quick else 0, &size)
         result[0] = 1 / size
     free(x)
     free(root)
@@ -134,7 +141,7 @@ cdef Py_ssize_t weakest(const Pattern *p, const scalar *l, const double *root) n
 
 
 cdef bint norm_of_inverse(System *system, const double *root, scalar *x, Py_ssize_t corner,
-                          int threads, double *size) noexcept nogil:
+                          int threads, double enough, double *size) noexcept nogil:
     """Multiply `size` by an estimate of |H^-1|_1; False without memory."""
     cdef Py_ssize_t i, n = system.p.n, last
     cdef double estimate = 0, found
@@ -151,6 +158,9 @@ cdef bint norm_of_inverse(System *system, const double *root, scalar *x, Py_ssiz
         if found <= estimate:
             break
         estimate = found
+        if size[0] * estimate < enough:
+            size[0] *= estimate
+            return True
         for i in range(n):
             x[i] = sign(x[i])
         if not solve_scaled(system, root, x, threads):

@@ -6,6 +6,7 @@ LOWER: int
 PERMUTE: int
 ACCEPT_WEAK: int
 UNSCALED: int
+QUICK: int
 NAMES: dict[str, Any]
 CODES: dict[str, int]
 CORE_RANK: dict[str, int]

@@ -502,7 +502,7 @@ cdef bint estimate_condition(const Work *w, const scalar *l, const scalar *a,
     cdef double rcond = NAN
     cdef bint done = reciprocal_condition(
         view.p, view.indptr, view.indices, a, l, w.call.flags & UNSCALED == 0,
-        w.threads if w.batch == 1 else 1, &rcond)
+        w.call.flags & QUICK != 0, w.threads if w.batch == 1 else 1, &rcond)
     fill(w.kind, w.result_bytes, rcond, out)
     return done
 
