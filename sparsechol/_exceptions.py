@@ -15,16 +15,27 @@ class NotPositiveDefiniteError(LinAlgError):
         The pivot at that row; a positive one is needed. NaN where MUMPS does not tell.
     item : int or None
         The number of the matrix in a batch.
+    rows : tuple of int
+        Where the matrix is singular to working precision, the rows that are linearly dependent,
+        those with the largest weights first; empty where this is not known.
     """
 
-    def __init__(self, message: str, row: int | None, pivot: float, item: int | None = None):
+    def __init__(
+        self,
+        message: str,
+        row: int | None,
+        pivot: float,
+        item: int | None = None,
+        rows: tuple[int, ...] = (),
+    ):
         super().__init__(message)
         self.row = row
         self.pivot = pivot
         self.item = item
+        self.rows = rows
 
     def __reduce__(self):
-        return type(self), (str(self), self.row, self.pivot, self.item)
+        return type(self), (str(self), self.row, self.pivot, self.item, self.rows)
 
 
 class PatternMismatchError(ValueError):

@@ -26,6 +26,9 @@ OrderingLike: TypeAlias = (
 Product: TypeAlias = Literal["AAt", "AtA"]
 """A product of a matrix and its transpose."""
 
+WeakPivots: TypeAlias = Literal["refuse", "accept"]
+"""What becomes of a matrix with a positive pivot that is within rounding of zero."""
+
 Entries: TypeAlias = Literal["matrix", "factor"]
 """Entries of an inverse: those on the pattern of A, or those on the pattern of L."""
 

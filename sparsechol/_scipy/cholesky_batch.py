@@ -4,8 +4,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import derivatives
+from .._typing import WeakPivots
 from .cholesky_factor import CholeskyFactor
-from .factor_base import FactorBase
+from .factor_base import FactorBase, checked
 from .input import dense_rhs, unmasked
 
 
@@ -47,13 +48,21 @@ class CholeskyBatch(FactorBase):
     def __repr__(self) -> str:
         return f"<CholeskyBatch of {len(self)} factors of shape {self.shape}, {self.dtype}>"
 
-    def refactorize(self, values: ArrayLike, *, threads: int | None = None) -> "CholeskyBatch":
+    def refactorize(
+        self,
+        values: ArrayLike,
+        *,
+        weak_pivots: WeakPivots = "refuse",
+        threads: int | None = None,
+    ) -> "CholeskyBatch":
         """Factor as many other matrices of the same pattern in place.
 
         Parameters
         ----------
         values : (len(self), len(pattern.indices)) array_like
             Packed values of each matrix.
+        weak_pivots : {'refuse', 'accept'}, optional
+            What becomes of a nearly singular matrix, see `cholesky`.
         threads : int, optional
             Most threads to use, see `cholesky`.
 
@@ -70,7 +79,7 @@ class CholeskyBatch(FactorBase):
         packed = self.pattern._packed_batch(values, self.dtype)
         if len(packed) != len(self):
             raise ValueError(f"{len(packed)} matrices do not fit a batch of {len(self)}")
-        self._refactorize(packed, threads)
+        self._refactorize(packed, threads, weak_pivots)
         return self
 
     def solve(self, b: ArrayLike, *, threads: int | None = None) -> np.ndarray:
@@ -110,7 +119,7 @@ class CholeskyBatch(FactorBase):
         rows = b.reshape(count * n, *b.shape[2:])
         columns, _ = dense_rhs(rows, count * n, self._vector_dtype(b.dtype.kind == "c"))
         columns = columns.reshape(count, n, b.shape[2] if b.ndim == 3 else 1)
-        return self._solve(columns, self._both_triangles(), threads).reshape(b.shape)
+        return checked(self._solve(columns, self._both_triangles(), threads)).reshape(b.shape)
 
     def partial_inverse(self, *, threads: int | None = None) -> np.ndarray:
         """Compute the entries of every ``A_i^-1`` on the pattern of A.
@@ -133,7 +142,7 @@ class CholeskyBatch(FactorBase):
         array([[ 0.666667, -0.333333,  0.666667],
                [ 1.      , -0.      ,  0.25    ]])
         """
-        return self._on_pattern(self._inverse(threads))
+        return checked(self._on_pattern(self._inverse(threads)))
 
     logdet_grad = derivatives.logdet_grad
     solve_vjp = derivatives.solve_vjp

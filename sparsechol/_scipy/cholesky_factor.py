@@ -12,8 +12,8 @@ from scipy.sparse.linalg import LinearOperator
 
 from .. import derivatives
 from .._core.numeric import packing, solve
-from .._typing import Entries, MatrixLike, RandomState, SparseLike, Trans
-from .factor_base import RHS_BLOCK, FactorBase
+from .._typing import Entries, MatrixLike, RandomState, SparseLike, Trans, WeakPivots
+from .factor_base import RHS_BLOCK, FactorBase, checked
 from .input import as_scipy, dense_rhs, row_numbers, sparse_rhs
 from .packed_values import sorted_csc
 from .symmetry import blaming_asymmetry
@@ -51,7 +51,12 @@ class CholeskyFactor(FactorBase):
         return f"<CholeskyFactor of shape {self.shape}, {self.dtype}: {self.nnz} entries in L>"
 
     def refactorize(
-        self, A: MatrixLike, *, lower: bool = True, threads: int | None = None
+        self,
+        A: MatrixLike,
+        *,
+        lower: bool = True,
+        weak_pivots: WeakPivots = "refuse",
+        threads: int | None = None,
     ) -> "CholeskyFactor":
         """Factor another matrix of the same pattern in place.
 
@@ -65,6 +70,8 @@ class CholeskyFactor(FactorBase):
             As for `SymbolicFactor.factorize`; converted to the dtype of this factor.
         lower : bool, optional
             Which triangle of a matrix is read; packed values are always the lower one.
+        weak_pivots : {'refuse', 'accept'}, optional
+            What becomes of a nearly singular matrix, see `cholesky`.
         threads : int, optional
             Most threads to use, see `cholesky`. More threads than before take more workspace.
 
@@ -80,7 +87,7 @@ class CholeskyFactor(FactorBase):
         """
         packed = self.pattern._packed(A, lower, self.dtype)
         with blaming_asymmetry(self.pattern, A, lower, packed):
-            self._refactorize(packed[None], threads)
+            self._refactorize(packed[None], threads, weak_pivots)
         return self
 
     def copy(self) -> "CholeskyFactor":
@@ -196,7 +203,7 @@ class CholeskyFactor(FactorBase):
             return self._sparse_columns(b, system, threads)
         kind = self._vector_dtype(np.iscomplexobj(b))
         columns, shape = dense_rhs(b, self.shape[0], kind, order="F")
-        return self._solve(columns[None], system, threads)[0].reshape(shape)
+        return checked(self._solve(columns[None], system, threads)[0]).reshape(shape)
 
     def _sparse_columns(self, b, system, threads):
         """Solve for sparse right-hand sides, a block of dense columns at a time."""
@@ -209,7 +216,7 @@ class CholeskyFactor(FactorBase):
             dense = np.asfortranarray(block.toarray())
             rows = block.indices.astype(np.int32, copy=False)
             reached = solve.reach(self.pattern._structure, system.inward, rows)
-            pieces.append(csc_array(self._solve(dense[None], system, threads, reached)[0]))
+            pieces.append(csc_array(checked(self._solve(dense[None], system, threads, reached)[0])))
         x = _hstack(pieces, n, kind)
         return coo_array((x.data, (x.indices,)), shape=(n,)) if b.ndim == 1 else x
 
@@ -248,10 +255,12 @@ class CholeskyFactor(FactorBase):
                [0. , 0. , 0.6, 0.8]])
         """
         if entries == "matrix":
-            return self.pattern._symmetric(self._on_pattern(self._inverse(threads))[0])
+            return self.pattern._symmetric(checked(self._on_pattern(self._inverse(threads)))[0])
         if entries != "factor":
             raise ValueError(f"entries must be 'matrix' or 'factor', not {entries!r}")
-        return self._on_factor(self._inverse(threads)[0])
+        Z = self._on_factor(self._inverse(threads)[0])
+        checked(Z.data)
+        return Z
 
     def _on_factor(self, panels) -> csc_array:
         """Return the Hermitian matrix whose lower triangle panels are, in the numbering of A."""
@@ -306,6 +315,7 @@ class CholeskyFactor(FactorBase):
         solves = min(np.unique(row[inside]).size, np.unique(column[inside]).size)
         if solves * SOLVE_COST * self.nnz > self.pattern.flops:
             packing.read_entries(self._inverse(threads)[0], position, out)
+            checked(out[inside])
         else:
             inside[:] = False
         rest = np.flatnonzero(~inside)
@@ -326,7 +336,7 @@ class CholeskyFactor(FactorBase):
             chosen = distinct[start : start + RHS_BLOCK]
             unit = np.zeros((self.shape[0], chosen.size), dtype=self.dtype, order="F")
             unit[chosen, np.arange(chosen.size)] = 1
-            x = self._solve(unit[None], self._both_triangles(), threads)[0]
+            x = checked(self._solve(unit[None], self._both_triangles(), threads)[0])
             entries = by_column[begin:end]
             out[entries] = x[row[entries], which[entries] - start]
         return out.conj() if flip else out
@@ -379,7 +389,7 @@ class CholeskyFactor(FactorBase):
         if self.dtype.kind == "c":
             z = (z + 1j * rng.standard_normal((count, n))) * np.sqrt(0.5)
         columns = np.asfortranarray(z.T.astype(self.dtype))
-        x = self._solve(columns[None], self._one_triangle("C", permute=True), threads)[0]
+        x = checked(self._solve(columns[None], self._one_triangle("C", permute=True), threads)[0])
         return np.ascontiguousarray(x.T).reshape(*shape, n)
 
     @property
@@ -410,57 +420,6 @@ class CholeskyFactor(FactorBase):
             rmatmat=self.solve,
             dtype=self.dtype,
         )
-
-    def condest(self) -> float:
-        """Estimate the condition number of A in the 1-norm, ``|A| |A^-1|``.
-
-        The estimate is a lower bound, rarely off by more than a factor of three. It takes a few
-        solves.
-
-        Returns
-        -------
-        float
-
-        References
-        ----------
-        Higham, N. J. (1988). FORTRAN codes for estimating the one-norm of a real or complex
-        matrix. ACM Trans. Math. Softw. 14(4), algorithm SONEST.
-
-        Examples
-        --------
-        >>> import numpy as np, sparsechol as sc
-        >>> round(sc.cholesky(np.diag([1.0, 10.0, 1000.0])).condest(), 6)
-        1000.0
-        """
-        n = self.shape[0]
-        if n == 0:
-            raise np.linalg.LinAlgError("an empty matrix has no condition number")
-        values, diagonal = self._checked_values(), self.pattern.indptr[:-1]
-        sizes = np.abs(values)
-        sizes[diagonal] = np.abs(np.real(values[diagonal]))  # all that was read of the diagonal
-        A = self.pattern._symmetric(sizes)
-        norm = float(np.max(A.sum(axis=0)))
-        estimate, x = 0.0, np.full(n, 1 / n)
-        for _ in range(5):
-            y = self.solve(x)
-            size = float(np.abs(y).sum())
-            if size <= estimate:
-                break
-            estimate = size
-            with np.errstate(invalid="ignore"):
-                direction = np.where(y == 0, 1, y / np.abs(y))
-            gradient = np.abs(self.solve(direction))
-            j = int(np.argmax(gradient))
-            x = np.zeros(n)
-            x[j] = 1
-        alternating = (1 + np.arange(n) / max(n - 1, 1)) * (-1.0) ** np.arange(n)
-        other = 2 * float(np.abs(self.solve(alternating)).sum()) / (3 * n)
-        return norm * max(estimate, other)
-
-    def _checked_values(self) -> np.ndarray:
-        """Return the packed values of A, if there is a valid factor."""
-        self._valid_panels  # noqa: B018
-        return self._values[0]
 
     logdet_grad = derivatives.logdet_grad
     solve_vjp = derivatives.solve_vjp

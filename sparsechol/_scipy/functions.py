@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import coo_array, csc_array
 
-from .._typing import MatrixLike, OrderingLike, SparseLike
+from .._typing import MatrixLike, OrderingLike, SparseLike, WeakPivots
 from .cholesky_factor import CholeskyFactor
 from .input import check_order, compressed
 from .symbolic_factor import analyze_for
@@ -19,6 +19,7 @@ def cholesky(
     ordering: OrderingLike = "auto",
     lower: bool = True,
     check_symmetric: bool = True,
+    weak_pivots: WeakPivots = "refuse",
     threads: int | None = None,
 ) -> CholeskyFactor:
     """Factor a sparse symmetric (Hermitian) positive definite matrix, ``P A P^T = L L^H``.
@@ -37,6 +38,10 @@ def cholesky(
     check_symmetric : bool, optional
         Where `A` holds both triangles, test that they agree but for rounding, and raise ValueError
         where they do not (default). If False, the other triangle is never looked at.
+    weak_pivots : {'refuse', 'accept'}, optional
+        What becomes of a matrix with a positive pivot that is at most 16 rounding errors of its
+        diagonal entry. By default it is refused as singular. With 'accept' it is factored, with a
+        warning.
     threads : int, optional
         Most threads to use. By default the number in the environment variable
         SPARSECHOL_NUM_THREADS, else the cores that this process may use. Small problems always use
@@ -51,7 +56,8 @@ def cholesky(
     ------
     NotPositiveDefiniteError
         If a pivot is not positive, or is rounding: singular to working precision. Its attributes
-        ``row`` and ``pivot`` say where, in the numbering of `A`.
+        ``row`` and ``pivot`` say where, in the numbering of `A`, and ``rows`` which rows are
+        linearly dependent.
     ValueError
         If `A` is not square, not symmetric (Hermitian), holds NaN or infinity, or its index arrays
         are corrupt; if the triangle that is read is empty off the diagonal and the other one is
@@ -62,7 +68,8 @@ def cholesky(
     Warns
     -----
     scipy.linalg.LinAlgWarning
-        If a pivot is so small that rounding may have decided it.
+        If the matrix is nearly singular: its reciprocal condition number is at most 16
+        rounding errors, see `CholeskyFactor.rcond`.
 
     See Also
     --------
@@ -91,7 +98,7 @@ def cholesky(
     if check_symmetric:
         check_mirrored(pattern, arrays, lower, packed)
     with blaming_asymmetry(pattern, A, lower, packed):
-        return CholeskyFactor(pattern, packed[None], threads)
+        return CholeskyFactor(pattern, packed[None], threads, weak_pivots)
 
 
 @overload
@@ -102,6 +109,7 @@ def solve(
     ordering: OrderingLike = "auto",
     lower: bool = True,
     check_symmetric: bool = True,
+    weak_pivots: WeakPivots = "refuse",
     threads: int | None = None,
 ) -> csc_array | coo_array: ...
 @overload
@@ -112,6 +120,7 @@ def solve(
     ordering: OrderingLike = "auto",
     lower: bool = True,
     check_symmetric: bool = True,
+    weak_pivots: WeakPivots = "refuse",
     threads: int | None = None,
 ) -> np.ndarray: ...
 def solve(
@@ -121,6 +130,7 @@ def solve(
     ordering: OrderingLike = "auto",
     lower: bool = True,
     check_symmetric: bool = True,
+    weak_pivots: WeakPivots = "refuse",
     threads: int | None = None,
 ) -> np.ndarray | csc_array | coo_array:
     """Solve ``A x = b`` with a sparse symmetric (Hermitian) positive definite matrix.
@@ -131,7 +141,7 @@ def solve(
         As for `cholesky`.
     b : (n,) or (n, k) array_like, or sparse array or matrix
         Right-hand side, or one a column.
-    ordering, lower, check_symmetric, threads
+    ordering, lower, check_symmetric, weak_pivots, threads
         As for `cholesky`.
 
     Returns
@@ -150,7 +160,12 @@ def solve(
     array([-0.5,  2. ])
     """
     F = cholesky(
-        A, ordering=ordering, lower=lower, check_symmetric=check_symmetric, threads=threads
+        A,
+        ordering=ordering,
+        lower=lower,
+        check_symmetric=check_symmetric,
+        weak_pivots=weak_pivots,
+        threads=threads,
     )
     return F.solve(b, threads=threads)
 
@@ -161,13 +176,14 @@ def logdet(
     ordering: OrderingLike = "auto",
     lower: bool = True,
     check_symmetric: bool = True,
+    weak_pivots: WeakPivots = "refuse",
     threads: int | None = None,
 ) -> float:
     """Compute the logarithm of the determinant of a sparse symmetric positive definite matrix.
 
     Parameters
     ----------
-    A, ordering, lower, check_symmetric, threads
+    A, ordering, lower, check_symmetric, weak_pivots, threads
         As for `cholesky`.
 
     Returns
@@ -186,7 +202,12 @@ def logdet(
     2.77258872224
     """
     F = cholesky(
-        A, ordering=ordering, lower=lower, check_symmetric=check_symmetric, threads=threads
+        A,
+        ordering=ordering,
+        lower=lower,
+        check_symmetric=check_symmetric,
+        weak_pivots=weak_pivots,
+        threads=threads,
     )
     return F.logdet()
 
@@ -197,13 +218,14 @@ def partial_inverse(
     ordering: OrderingLike = "auto",
     lower: bool = True,
     check_symmetric: bool = True,
+    weak_pivots: WeakPivots = "refuse",
     threads: int | None = None,
 ) -> csc_array:
     """Compute the entries of ``A^-1`` on the pattern of A (Takahashi, Fagan and Chen 1973).
 
     Parameters
     ----------
-    A, ordering, lower, check_symmetric, threads
+    A, ordering, lower, check_symmetric, weak_pivots, threads
         As for `cholesky`.
 
     Returns
@@ -224,6 +246,11 @@ def partial_inverse(
            [-0.333333,  0.666667]])
     """
     F = cholesky(
-        A, ordering=ordering, lower=lower, check_symmetric=check_symmetric, threads=threads
+        A,
+        ordering=ordering,
+        lower=lower,
+        check_symmetric=check_symmetric,
+        weak_pivots=weak_pivots,
+        threads=threads,
     )
     return F.partial_inverse(threads=threads)

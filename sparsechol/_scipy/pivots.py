@@ -1,4 +1,4 @@
-"""The pivots of a factorization: which are refused, which are warned of, and from where."""
+"""The pivots of a factorization: which are refused, which are warned of, and what to say."""
 
 import os
 import sys
@@ -8,27 +8,58 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.linalg import LinAlgWarning
 
-from .._core.numeric.factorize import REFUSED_ROUNDINGS
+from .._core.numeric.factorize import REFUSED_ROUNDINGS, dependence
+from .._core.numeric.operations import CODES, QUICK
 from .._exceptions import NotPositiveDefiniteError
+from .._typing import WeakPivots
 
 if TYPE_CHECKING:
     from .symbolic_factor import SymbolicFactor
 
-# Warn of a pivot that is at most n rounding errors of its diagonal entry. More roundings than
-# these are not counted, or every large float32 problem would warn.
-MOST_ROUNDINGS = 10_000
+# Warn of a matrix whose reciprocal condition number is at most so many rounding errors: hardly a
+# digit of a solution is sure. Singular matrices that rounding makes definite have at most 0.2.
+WARNED_ROUNDINGS = 16
+
+# Rows that a message names.
+NAMED_ROWS = 8
 
 EPS = {dtype: float(np.finfo(dtype).eps) for dtype in map(np.dtype, "fdFD")}
 
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 
 
-def warn_threshold(n: int, dtype) -> float:
-    """Return the ratio of pivot to diagonal entry up to which a pivot is refused or warned of."""
-    return max(REFUSED_ROUNDINGS, min(n, MOST_ROUNDINGS)) * EPS[dtype]
+def accepts_weak(weak_pivots: WeakPivots) -> bool:
+    """Tell whether weak pivots are accepted, or raise ValueError."""
+    if weak_pivots not in ("refuse", "accept"):
+        raise ValueError(f"weak_pivots must be 'refuse' or 'accept', not {weak_pivots!r}")
+    return weak_pivots == "accept"
 
 
-def check_pivots(pattern: "SymbolicFactor", packed: np.ndarray, outcome, batch: bool) -> str | None:
+def rcond(pattern: "SymbolicFactor", panels, packed, threads: int, flags: int = 0) -> np.ndarray:
+    """Estimate the reciprocal condition number of each matrix of a batch.
+
+    Parameters
+    ----------
+    pattern : SymbolicFactor
+    panels, packed : (count, size) and (count, nnz) ndarray
+        The factors and the packed values.
+    threads : int
+    flags : int, optional
+        `UNSCALED` for the matrices as they are; by default rows and columns are scaled to a unit
+        diagonal. `QUICK` for a first estimate where it is far from a rounding.
+
+    Returns
+    -------
+    (count,) real ndarray
+    """
+    out = np.empty(len(packed), np.finfo(packed.dtype).dtype)
+    pattern._handle.perform(CODES["rcond"], (panels, packed), out, threads, flags)
+    return out
+
+
+def check_pivots(
+    pattern: "SymbolicFactor", packed, panels, outcome, batch: bool, accept: bool, threads: int
+) -> str | None:
     """Raise an error for the first matrix that is not positive definite.
 
     Parameters
@@ -36,51 +67,108 @@ def check_pivots(pattern: "SymbolicFactor", packed: np.ndarray, outcome, batch: 
     pattern : SymbolicFactor
     packed : (count, nnz) ndarray
         Packed values of the matrices.
-    outcome : three (count,) ndarrays
-        The answer of `numeric.factorize`: failed row, row of the weakest pivot, its value.
+    panels : (count, size) ndarray
+        Their factors.
+    outcome : four (count,) ndarrays
+        The answer of `numeric.factorize`: failed row, row of the weakest pivot, its value, and
+        whether a condition estimate is worth while.
     batch : bool
         Whether messages name the matrix by its number in a batch.
+    accept : bool
+        Whether weak pivots are accepted.
+    threads : int
 
     Returns
     -------
     str or None
         The warning that the user should get, see `warn_of_pivots`.
     """
-    failed, row, value = outcome
-    threshold = warn_threshold(pattern.shape[0], packed.dtype)
-    (weak,) = ((failed >= 0) | (value <= threshold)).nonzero()
-    if not weak.size:
+    failed, row, value, doubt = outcome
+    if not doubt.any() and failed.max(initial=-1) < 0:
         return None
-    doubts = [
-        _check_matrix(pattern, packed[k], failed[k], row[k], value[k], int(k) if batch else None)
-        for k in weak
-    ]
+    refused = REFUSED_ROUNDINGS * EPS[packed.dtype]
+    weak = value <= refused
+    bad = (failed >= 0) | (weak & (not accept))
+    if bad.any():
+        k = int(bad.argmax())
+        item = k if batch else None
+        raise _error(pattern, packed[k], panels[k], failed[k], row[k], value[k], item)
+    doubts = []
+    for k in np.flatnonzero(doubt):
+        found = rcond(pattern, panels[k : k + 1], packed[k : k + 1], threads, QUICK)[0]
+        if weak[k] or not found > WARNED_ROUNDINGS * EPS[packed.dtype]:
+            rows, _ = dependent_rows(pattern, packed[k], panels[k], row[k])
+            name = f"matrix {k} of the batch" if batch else "matrix"
+            doubts.append(_warning(name, found, rows))
+    if not doubts:
+        return None
     return doubts[0] + (f" (and {len(doubts) - 1} more matrices)" if len(doubts) > 1 else "")
 
 
-def _check_matrix(pattern, packed, failed, row, value, item: int | None) -> str:
-    """Raise an error for one matrix with a weak pivot, or return the warning that it deserves."""
+def _error(pattern, packed, panels, failed, row, value, item) -> NotPositiveDefiniteError:
+    """Return the error for one matrix with a pivot that is refused."""
     name = "the matrix" if item is None else f"matrix {item} of the batch"
-    if failed >= 0:
-        raise NotPositiveDefiniteError(
-            f"{name} is not positive definite: the pivot at row and column {failed} is {value:.6g}",
-            int(failed),
-            float(value),
-            item,
-        )
-    if value <= REFUSED_ROUNDINGS * EPS[packed.dtype]:
-        pivot = float(value * abs(packed[pattern.indptr[row]]))
-        raise NotPositiveDefiniteError(
-            f"{name} is singular to working precision: of the diagonal entry at row and"
-            f" column {row} elimination left the pivot {pivot:.3g}, which is rounding",
-            int(row),
+    at = int(failed if failed >= 0 else row)
+    entry, normal = float(packed[pattern.indptr[at]].real), float(np.finfo(packed.dtype).tiny)
+    pivot = float(value) if failed >= 0 else float(value * max(entry, normal))
+    rows, size = dependent_rows(pattern, packed, panels, at)
+    # The pivot is the quadratic form of the null vector. Roundings of A change it by so much.
+    if not (entry > 0 and abs(pivot) <= REFUSED_ROUNDINGS * EPS[packed.dtype] * size**2):
+        return NotPositiveDefiniteError(
+            f"{name} is not positive definite: the pivot at row and column {at} is {pivot:.6g}",
+            at,
             pivot,
             item,
         )
-    return (
-        f"ill-conditioned {name.removeprefix('the ')}: elimination left {value:.3g} of the"
-        f" diagonal entry at row and column {row}; results may not be accurate"
+    text = (
+        f"{name} is singular to working precision: of the diagonal entry at row and column {at}"
+        f" elimination left the pivot {pivot:.3g}, which is rounding"
     )
+    if len(rows) > 1:
+        text += f"; {_named(rows)} are linearly dependent"
+    if entry < normal:
+        text += f" (the entry, {entry:.3g}, is subnormal: multiply the matrix by a large number)"
+    return NotPositiveDefiniteError(text, at, pivot, item, rows)
+
+
+def _warning(name: str, found: float, rows: tuple[int, ...]) -> str:
+    text = f"ill-conditioned {name}: the reciprocal condition number is about {found:.1g}"
+    if len(rows) > 1:
+        text += f", {_named(rows)} are nearly dependent"
+    return f"{text}; results may not be accurate"
+
+
+def _named(rows) -> str:
+    """Name the first rows in ascending order."""
+    names = ", ".join(str(row) for row in sorted(rows[:NAMED_ROWS]))
+    return f"rows {names}" + (f" and {len(rows) - NAMED_ROWS} more" if rows[NAMED_ROWS:] else "")
+
+
+def dependent_rows(pattern: "SymbolicFactor", packed, panels, row) -> tuple[tuple[int, ...], float]:
+    """Return the rows that add up to nothing where elimination left nothing of `row`.
+
+    Weights are those of rows scaled to a unit diagonal.
+
+    Returns
+    -------
+    rows : tuple of int
+        Those with the largest weights first, without weights that are rounding.
+    size : float
+        The sum of the weights, times the root of the diagonal entry of `row`.
+    """
+    diagonal = packed[pattern.indptr[:-1]].real.astype(float)
+    normal = float(np.finfo(packed.dtype).tiny)
+    with np.errstate(all="ignore"):
+        x = np.abs(dependence(pattern._structure, panels, row)).astype(float)
+        x *= np.sqrt(np.maximum(diagonal, normal))
+        size = float(x.sum())
+        if not np.isfinite(size):
+            return (int(row),), float(np.sqrt(max(diagonal[row], normal)))
+        x /= x.max()
+    x[x <= EPS[packed.dtype] ** 0.5] = 0
+    (kept,) = x.nonzero()
+    # Weights that differ by rounding alone are equal, and then rows are in order.
+    return tuple(kept[np.argsort(-x[kept].round(6), kind="stable")].tolist()), size
 
 
 def warn_of_pivots(doubt: str | None) -> None:

@@ -15,7 +15,7 @@ from .._core.parallel.threads import thread_count
 from .._core.symbolic.analysis import pattern_of_factor, supernodal_order, tree_in_order
 from .._core.symbolic.etree import inverse_permutation
 from .._core.symbolic.structure import Structure
-from .._typing import MatrixLike, OrderingLike, Product
+from .._typing import MatrixLike, OrderingLike, Product, WeakPivots
 from .cholesky_batch import CholeskyBatch
 from .cholesky_factor import CholeskyFactor
 from .elimination import pattern_of_product, triangle_of
@@ -152,7 +152,12 @@ class SymbolicFactor(PackedPattern):
         )
 
     def factorize(
-        self, A: MatrixLike, *, lower: bool = True, threads: int | None = None
+        self,
+        A: MatrixLike,
+        *,
+        lower: bool = True,
+        weak_pivots: WeakPivots = "refuse",
+        threads: int | None = None,
     ) -> CholeskyFactor:
         """Factor a matrix of the analyzed pattern.
 
@@ -161,6 +166,8 @@ class SymbolicFactor(PackedPattern):
         A : (n, n) sparse or dense matrix, or (len(indices),) ndarray of packed values
         lower : bool, optional
             Which triangle of a matrix is read; packed values are always the lower one.
+        weak_pivots : {'refuse', 'accept'}, optional
+            What becomes of a nearly singular matrix, see `cholesky`.
         threads : int, optional
             Most threads to use, see `cholesky`.
 
@@ -175,15 +182,23 @@ class SymbolicFactor(PackedPattern):
         """
         packed = self._packed(A, lower)
         with blaming_asymmetry(self, A, lower, packed):
-            return CholeskyFactor(self, packed[None], threads)
+            return CholeskyFactor(self, packed[None], threads, weak_pivots)
 
-    def factorize_batch(self, values: ArrayLike, *, threads: int | None = None) -> CholeskyBatch:
+    def factorize_batch(
+        self,
+        values: ArrayLike,
+        *,
+        weak_pivots: WeakPivots = "refuse",
+        threads: int | None = None,
+    ) -> CholeskyBatch:
         """Factor many matrices of the analyzed pattern at once.
 
         Parameters
         ----------
         values : (k, len(indices)) array_like
             Packed values of each matrix (see `values`).
+        weak_pivots : {'refuse', 'accept'}, optional
+            What becomes of a nearly singular matrix, see `cholesky`.
         threads : int, optional
             Most threads to use, see `cholesky`. Each of them takes whole matrices.
 
@@ -206,7 +221,7 @@ class SymbolicFactor(PackedPattern):
         >>> S.factorize_batch([[4.0, 1.0, 5.0], [2.0, 0.0, 2.0]]).logdet().round(6)
         array([2.944439, 1.386294])
         """
-        return CholeskyBatch(self, self._packed_batch(values), threads)
+        return CholeskyBatch(self, self._packed_batch(values), threads, weak_pivots)
 
     def _packed_batch(self, values, dtype=None, count=None, finite=True) -> np.ndarray:
         """Return a fresh array of packed values, one row for each matrix."""

@@ -201,4 +201,6 @@ def blaming_asymmetry(
         if reason is None:
             raise
         message = f"{error}. Only one triangle was read, and {reason}"
-        raise NotPositiveDefiniteError(message, error.row, error.pivot, error.item) from None
+        raise NotPositiveDefiniteError(
+            message, error.row, error.pivot, error.item, error.rows
+        ) from None

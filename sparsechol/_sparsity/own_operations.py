@@ -389,6 +389,9 @@ RULES = {
     "promoted_solve": promoted_solve,
     "promoted_partial_inverse": component_wise("a", "a"),
     "promoted_sandwich": component_wise("aa", "a"),
+    "rcond": lambda layout, sets, *operands, shape: propagate.union_all(
+        sets, [ids for ids in operands if ids is not None], shape
+    ),
     "csc_triangle_solve": with_csc_triangle(solve_triangle),
     "csc_triangle_product": with_csc_triangle(times_triangle),
     "csc_triangle_outer": csc_triangle_outer,

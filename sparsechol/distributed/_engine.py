@@ -11,7 +11,7 @@ from scipy.linalg import LinAlgWarning
 
 from .._core.numeric.factorize import REFUSED_ROUNDINGS
 from .._exceptions import NotPositiveDefiniteError
-from .._scipy.pivots import EPS, external_stacklevel, warn_threshold
+from .._scipy.pivots import EPS, external_stacklevel
 from ._mumps import ANALYZE, FACTORIZE, SOLVE
 
 # Controls, by the numbers of the users' guide.
@@ -24,6 +24,10 @@ DISTRIBUTED, ENTRIES = 18, 3
 ICNTL_BLOCK = 27
 INVERSE = 30
 DETERMINANT = 33
+
+# Warn of a pivot that is at most n rounding errors of its diagonal entry. More roundings than
+# these are not counted, or every large float32 problem would warn.
+MOST_ROUNDINGS = 10_000
 
 # Values of INFOG(1).
 SINGULAR = (-10, -40)
@@ -122,7 +126,7 @@ def check_factor(instance, n, dtype) -> None:
             None,
             smallest,
         )
-    if smallest <= warn_threshold(n, dtype):
+    if smallest <= min(n, MOST_ROUNDINGS) * EPS[dtype]:
         warnings.warn(
             f"ill-conditioned matrix: elimination left {smallest:.3g} of a diagonal entry; results"
             " may not be accurate",

@@ -7,13 +7,21 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from .._scipy.pivots import accepts_weak
+from .._typing import WeakPivots
 from . import _primitives as primitives
 from ._factor import cholesky, on_columns, with_sign
 from ._matrix import SymmetricMatrix
 from ._typing import ComputeDtype
 
 
-def solve(M: SymmetricMatrix, b: ArrayLike, *, compute_dtype: ComputeDtype = None) -> jax.Array:
+def solve(
+    M: SymmetricMatrix,
+    b: ArrayLike,
+    *,
+    compute_dtype: ComputeDtype = None,
+    weak_pivots: WeakPivots = "refuse",
+) -> jax.Array:
     """Solve ``A x = b``.
 
     Parameters
@@ -23,6 +31,8 @@ def solve(M: SymmetricMatrix, b: ArrayLike, *, compute_dtype: ComputeDtype = Non
     compute_dtype : {None, 'float64'}, optional
         With 'float64' values in single precision are factored in double precision, and the result
         is rounded. It does not matter whether JAX has its 64-bit types enabled.
+    weak_pivots : {'refuse', 'accept'}, optional
+        What becomes of a nearly singular matrix, see `cholesky`.
 
     Returns
     -------
@@ -39,12 +49,19 @@ def solve(M: SymmetricMatrix, b: ArrayLike, *, compute_dtype: ComputeDtype = Non
     [-0.2105 -0.3684 -0.1579]
     """
     if not _promoted(M, compute_dtype):
-        return cholesky(M).solve(b)
-    a = M.checked()
-    return on_columns(b, M, lambda x: primitives.promoted_solve_call(M.pattern, a, x))
+        return cholesky(M, weak_pivots=weak_pivots).solve(b)
+    a, accept = M.checked(), accepts_weak(weak_pivots)
+    return on_columns(
+        b, M, lambda x: primitives.promoted_solve_call(M.pattern, a, x, accept_weak=accept)
+    )
 
 
-def logdet(M: SymmetricMatrix, *, compute_dtype: ComputeDtype = None) -> jax.Array:
+def logdet(
+    M: SymmetricMatrix,
+    *,
+    compute_dtype: ComputeDtype = None,
+    weak_pivots: WeakPivots = "refuse",
+) -> jax.Array:
     """Compute log det A.
 
     Parameters
@@ -52,6 +69,8 @@ def logdet(M: SymmetricMatrix, *, compute_dtype: ComputeDtype = None) -> jax.Arr
     M : SymmetricMatrix
     compute_dtype : {None, 'float64'}, optional
         See `solve`. First and second derivatives are computed in this precision too.
+    weak_pivots : {'refuse', 'accept'}, optional
+        What becomes of a nearly singular matrix, see `cholesky`.
 
     Returns
     -------
@@ -67,12 +86,16 @@ def logdet(M: SymmetricMatrix, *, compute_dtype: ComputeDtype = None) -> jax.Arr
     [ 0.2632 -0.1053  0.2105]
     """
     if not _promoted(M, compute_dtype):
-        return cholesky(M).logdet()
-    return primitives.promoted_logdet_call(M.pattern, M.checked())
+        return cholesky(M, weak_pivots=weak_pivots).logdet()
+    accept = accepts_weak(weak_pivots)
+    return primitives.promoted_logdet_call(M.pattern, M.checked(), accept_weak=accept)
 
 
 def slogdet(
-    M: SymmetricMatrix, *, compute_dtype: ComputeDtype = None
+    M: SymmetricMatrix,
+    *,
+    compute_dtype: ComputeDtype = None,
+    weak_pivots: WeakPivots = "refuse",
 ) -> tuple[jax.Array, jax.Array]:
     """Compute the sign of det A and log abs(det A).
 
@@ -81,6 +104,8 @@ def slogdet(
     M : SymmetricMatrix
     compute_dtype : {None, 'float64'}, optional
         See `solve`.
+    weak_pivots : {'refuse', 'accept'}, optional
+        What becomes of a nearly singular matrix, see `cholesky`.
 
     Returns
     -------
@@ -97,10 +122,15 @@ def slogdet(
     >>> print(f"{sign:.0f} {logabsdet:.4f}")
     1 2.9444
     """
-    return with_sign(logdet(M, compute_dtype=compute_dtype), M.dtype)
+    return with_sign(logdet(M, compute_dtype=compute_dtype, weak_pivots=weak_pivots), M.dtype)
 
 
-def partial_inverse(M: SymmetricMatrix, *, compute_dtype: ComputeDtype = None) -> jax.Array:
+def partial_inverse(
+    M: SymmetricMatrix,
+    *,
+    compute_dtype: ComputeDtype = None,
+    weak_pivots: WeakPivots = "refuse",
+) -> jax.Array:
     """Compute the entries of A^-1 on the pattern of A.
 
     Parameters
@@ -108,6 +138,8 @@ def partial_inverse(M: SymmetricMatrix, *, compute_dtype: ComputeDtype = None) -
     M : SymmetricMatrix
     compute_dtype : {None, 'float64'}, optional
         See `solve`. First derivatives are computed in this precision too.
+    weak_pivots : {'refuse', 'accept'}, optional
+        What becomes of a nearly singular matrix, see `cholesky`.
 
     Returns
     -------
@@ -122,11 +154,17 @@ def partial_inverse(M: SymmetricMatrix, *, compute_dtype: ComputeDtype = None) -
     [ 0.6667 -0.3333  0.6667]
     """
     if not _promoted(M, compute_dtype):
-        return cholesky(M).partial_inverse()
-    return primitives.promoted_partial_inverse_call(M.pattern, M.checked())
+        return cholesky(M, weak_pivots=weak_pivots).partial_inverse()
+    accept = accepts_weak(weak_pivots)
+    return primitives.promoted_partial_inverse_call(M.pattern, M.checked(), accept_weak=accept)
 
 
-def diag_inverse(M: SymmetricMatrix, *, compute_dtype: ComputeDtype = None) -> jax.Array:
+def diag_inverse(
+    M: SymmetricMatrix,
+    *,
+    compute_dtype: ComputeDtype = None,
+    weak_pivots: WeakPivots = "refuse",
+) -> jax.Array:
     """Compute the diagonal of A^-1; see `marginal_variances` for a precision matrix.
 
     Parameters
@@ -134,6 +172,8 @@ def diag_inverse(M: SymmetricMatrix, *, compute_dtype: ComputeDtype = None) -> j
     M : SymmetricMatrix
     compute_dtype : {None, 'float64'}, optional
         See `solve`. First derivatives are computed in this precision too.
+    weak_pivots : {'refuse', 'accept'}, optional
+        What becomes of a nearly singular matrix, see `cholesky`.
 
     Returns
     -------
@@ -148,8 +188,8 @@ def diag_inverse(M: SymmetricMatrix, *, compute_dtype: ComputeDtype = None) -> j
     [0.6667 0.6667]
     """
     if not _promoted(M, compute_dtype):
-        return cholesky(M).diag_inverse()
-    values = primitives.promoted_partial_inverse_call(M.pattern, M.checked())
+        return cholesky(M, weak_pivots=weak_pivots).diag_inverse()
+    values = partial_inverse(M, compute_dtype=compute_dtype, weak_pivots=weak_pivots)
     return values[M.pattern.indptr[:-1]].real
 
 

@@ -346,9 +346,9 @@ tangent_panels_p = _define("tangent_panels")
 adjoint_p = _define("adjoint")
 
 
-def cholesky_call(pattern, a):
+def cholesky_call(pattern, a, accept_weak=False):
     """Return the flat panels of L; all of them are NaN where A is not positive definite."""
-    return _bind(cholesky_p, pattern, a)
+    return _bind(cholesky_p, pattern, a, accept_weak=accept_weak)
 
 
 def tangent_call(pattern, l, da):
@@ -366,9 +366,9 @@ def adjoint_call(pattern, l, c):
     return _bind(adjoint_p, pattern, l, c)
 
 
-def _cholesky_jvp(primals, tangents, *, pattern, dtype):
+def _cholesky_jvp(primals, tangents, *, pattern, dtype, **options):
     [a], [da] = primals, tangents
-    l = cholesky_call(pattern, a)
+    l = cholesky_call(pattern, a, **options)
     return l, tangent_call(pattern, l, da)
 
 
@@ -450,6 +450,7 @@ sandwich_p = _define("sandwich")
 logdet_p = _define("logdet", unused="a")
 solve_p = _define("solve", unused="a")
 solve_triangular_p = _define("solve_triangular")
+rcond_p = _define("rcond")
 
 
 def partial_inverse_call(pattern, l):
@@ -475,6 +476,11 @@ def solve_call(pattern, a, l, b):
 def solve_triangular_call(pattern, l, b, lower, permute):
     """Return L^-1 P b, or P^T L^-H b; without `permute` all is in the order of L."""
     return _bind(solve_triangular_p, pattern, l, b, lower=lower, permute=permute)
+
+
+def rcond_call(pattern, l, a):
+    """Return an estimate of the reciprocal condition number, which has no derivative."""
+    return _bind(rcond_p, pattern, jax.lax.stop_gradient(l), jax.lax.stop_gradient(a))
 
 
 def _partial_inverse_jvp(primals, tangents, *, pattern, dtype):
@@ -512,7 +518,8 @@ def _differentiate_logdet(primitive, gradient):
         value, da = primitive.bind(*primals, **parameters), tangents[0]
         if not _moves(da):
             return value, zero_like(value)
-        g = gradient(parameters["pattern"], *primals)
+        del parameters["dtype"]
+        g = gradient(parameters.pop("pattern"), *primals, **parameters)
         return value, jnp.sum(jnp.conj(g) * da, axis=-1).real
 
     define_jvp(primitive, jvp)
@@ -616,58 +623,61 @@ promoted_partial_inverse_p = _define("promoted_partial_inverse")
 promoted_sandwich_p = _define("promoted_sandwich")
 
 
-def promoted_logdet_call(pattern, a):
-    """Return log det A."""
-    return _bind(promoted_logdet_p, pattern, a)
+def promoted_logdet_call(pattern, a, **options):
+    """Return log det A; the options are those of `cholesky_call`."""
+    return _bind(promoted_logdet_p, pattern, a, **options)
 
 
-def promoted_solve_call(pattern, a, b):
+def promoted_solve_call(pattern, a, b, **options):
     """Return A^-1 b."""
-    return _bind(promoted_solve_p, pattern, a, b)
+    return _bind(promoted_solve_p, pattern, a, b, **options)
 
 
-def promoted_partial_inverse_call(pattern, a, diagonal=1.0, below=1.0):
+def promoted_partial_inverse_call(pattern, a, diagonal=1.0, below=1.0, **options):
     """Return A^-1 on the pattern of A, with weights on and below the diagonal."""
-    return _bind(promoted_partial_inverse_p, pattern, a, diagonal=diagonal, below=below)
+    return _bind(promoted_partial_inverse_p, pattern, a, diagonal=diagonal, below=below, **options)
 
 
-def promoted_sandwich_call(pattern, a, m, diagonal=1.0, below=1.0):
+def promoted_sandwich_call(pattern, a, m, diagonal=1.0, below=1.0, **options):
     """Return A^-1 M A^-1 on the pattern of A, with weights.
 
     Derivatives in A are in single precision.
     """
-    return _bind(promoted_sandwich_p, pattern, a, m, diagonal=diagonal, below=below)
+    return _bind(promoted_sandwich_p, pattern, a, m, diagonal=diagonal, below=below, **options)
 
 
-def _promoted_partial_inverse_jvp(primals, tangents, *, pattern, dtype, **weights):
+def _promoted_partial_inverse_jvp(primals, tangents, *, pattern, dtype, **options):
     [a], [da] = primals, tangents
-    s = promoted_partial_inverse_call(pattern, a, **weights)
-    return s, -promoted_sandwich_call(pattern, a, da, **weights)
+    s = promoted_partial_inverse_call(pattern, a, **options)
+    return s, -promoted_sandwich_call(pattern, a, da, **options)
 
 
-def _promoted_sandwich_jvp(primals, tangents, *, pattern, dtype, **weights):
+def _promoted_sandwich_jvp(primals, tangents, *, pattern, dtype, **options):
     (a, m), (da, dm) = primals, tangents
-    h = promoted_sandwich_call(pattern, a, m, **weights)
-    terms = [promoted_sandwich_call(pattern, a, dm, **weights)] if _moves(dm) else []
+    h = promoted_sandwich_call(pattern, a, m, **options)
+    terms = [promoted_sandwich_call(pattern, a, dm, **options)] if _moves(dm) else []
     if _moves(da):
-        terms.append(jax.jvp(lambda a: _sandwiched(pattern, a, m, **weights), (a,), (da,))[1])
+        terms.append(jax.jvp(lambda a: _sandwiched(pattern, a, m, **options), (a,), (da,))[1])
     return h, _sum(terms)
 
 
-def _sandwiched(pattern, a, m, **weights):
-    l = cholesky_call(pattern, a)
+def _sandwiched(pattern, a, m, diagonal, below, **options):
+    l = cholesky_call(pattern, a, **options)
     h = sandwich_call(pattern, l, partial_inverse_call(pattern, l), tangent_call(pattern, l, m))
-    return gather_call(pattern, h, **weights)
+    return gather_call(pattern, h, diagonal, below)
 
 
-def _promoted_sandwich_adjoint(pattern, c, a, diagonal, below):
+def _promoted_sandwich_adjoint(pattern, c, a, diagonal, below, **options):
     m = gather_call(pattern, scatter_call(pattern, c, diagonal, below), 1.0, 0.5)
-    return promoted_sandwich_call(pattern, a, m, 1.0, 2.0)
+    return promoted_sandwich_call(pattern, a, m, 1.0, 2.0, **options)
 
 
 define_jvp(promoted_partial_inverse_p, _promoted_partial_inverse_jvp)
 define_jvp(promoted_sandwich_p, _promoted_sandwich_jvp)
-_transposes(promoted_solve_p, _1=lambda pattern, c, a: promoted_solve_call(pattern, a, c))
+_transposes(
+    promoted_solve_p,
+    _1=lambda pattern, c, a, **options: promoted_solve_call(pattern, a, c, **options),
+)
 _transposes(promoted_sandwich_p, _1=_promoted_sandwich_adjoint)
 _differentiate_logdet(
     promoted_logdet_p, partial(promoted_partial_inverse_call, diagonal=1.0, below=2.0)

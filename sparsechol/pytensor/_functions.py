@@ -4,18 +4,21 @@ import pytensor.tensor as pt
 from pytensor.sparse.variable import SparseVariable
 from pytensor.tensor.variable import TensorVariable
 
-from ._matrix import MatrixLike
+from .._typing import WeakPivots
+from ._matrix import MatrixLike, SymmetricMatrix
 from ._sparse import from_sparse
 
 Matrix = MatrixLike | SparseVariable
 
 
-def logdet(Q: Matrix) -> TensorVariable:
+def logdet(Q: Matrix, *, weak_pivots: WeakPivots | None = None) -> TensorVariable:
     """Return log det Q.
 
     Parameters
     ----------
     Q : SymmetricMatrix, or what `from_sparse` takes
+    weak_pivots : {'refuse', 'accept'}, optional
+        What becomes of a nearly singular matrix, see `SymmetricMatrix`; by default what Q says.
 
     Returns
     -------
@@ -33,15 +36,19 @@ def logdet(Q: Matrix) -> TensorVariable:
     >>> print(scpt.logdet(A).eval().round(6))
     2.944439
     """
-    return from_sparse(Q).logdet()
+    return _matrix(Q, weak_pivots).logdet()
 
 
-def slogdet(Q: Matrix) -> tuple[TensorVariable, TensorVariable]:
+def slogdet(
+    Q: Matrix, *, weak_pivots: WeakPivots | None = None
+) -> tuple[TensorVariable, TensorVariable]:
     """Return the sign and the logarithm of det Q, as `numpy.linalg.slogdet` does.
 
     Parameters
     ----------
     Q : SymmetricMatrix, or what `from_sparse` takes
+    weak_pivots : {'refuse', 'accept'}, optional
+        What becomes of a nearly singular matrix, see `SymmetricMatrix`; by default what Q says.
 
     Returns
     -------
@@ -57,16 +64,18 @@ def slogdet(Q: Matrix) -> tuple[TensorVariable, TensorVariable]:
     >>> print(sign.eval(), logabsdet.eval().round(6))
     1.0 2.944439
     """
-    return from_sparse(Q).slogdet()
+    return _matrix(Q, weak_pivots).slogdet()
 
 
-def solve(Q: Matrix, b: pt.TensorLike) -> TensorVariable:
+def solve(Q: Matrix, b: pt.TensorLike, *, weak_pivots: WeakPivots | None = None) -> TensorVariable:
     """Solve ``Q x = b``.
 
     Parameters
     ----------
     Q : SymmetricMatrix, or what `from_sparse` takes
     b : (n,) or (n, k) tensor variable or array_like
+    weak_pivots : {'refuse', 'accept'}, optional
+        What becomes of a nearly singular matrix, see `SymmetricMatrix`; by default what Q says.
 
     Returns
     -------
@@ -80,15 +89,17 @@ def solve(Q: Matrix, b: pt.TensorLike) -> TensorVariable:
     >>> print(scpt.solve(A, np.array([5.0, 6.0])).eval().round(6))
     [1. 1.]
     """
-    return from_sparse(Q).solve(b)
+    return _matrix(Q, weak_pivots).solve(b)
 
 
-def partial_inverse(Q: Matrix) -> TensorVariable:
+def partial_inverse(Q: Matrix, *, weak_pivots: WeakPivots | None = None) -> TensorVariable:
     """Return the entries of Q^-1 on the pattern of Q.
 
     Parameters
     ----------
     Q : SymmetricMatrix, or what `from_sparse` takes
+    weak_pivots : {'refuse', 'accept'}, optional
+        What becomes of a nearly singular matrix, see `SymmetricMatrix`; by default what Q says.
 
     Returns
     -------
@@ -103,15 +114,17 @@ def partial_inverse(Q: Matrix) -> TensorVariable:
     >>> print((19 * scpt.partial_inverse(A)).eval().round(6))
     [ 5. -1.  4.]
     """
-    return from_sparse(Q).partial_inverse()
+    return _matrix(Q, weak_pivots).partial_inverse()
 
 
-def diag_inverse(Q: Matrix) -> TensorVariable:
+def diag_inverse(Q: Matrix, *, weak_pivots: WeakPivots | None = None) -> TensorVariable:
     """Return the diagonal of Q^-1.
 
     Parameters
     ----------
     Q : SymmetricMatrix, or what `from_sparse` takes
+    weak_pivots : {'refuse', 'accept'}, optional
+        What becomes of a nearly singular matrix, see `SymmetricMatrix`; by default what Q says.
 
     Returns
     -------
@@ -125,4 +138,10 @@ def diag_inverse(Q: Matrix) -> TensorVariable:
     >>> print((19 * scpt.diag_inverse(A)).eval().round(6))
     [5. 4.]
     """
-    return from_sparse(Q).diag_inverse()
+    return _matrix(Q, weak_pivots).diag_inverse()
+
+
+def _matrix(Q: Matrix, weak_pivots: WeakPivots | None) -> SymmetricMatrix:
+    """Return Q as a matrix that does this with weak pivots."""
+    Q = from_sparse(Q)
+    return Q if weak_pivots is None else Q.with_weak_pivots(weak_pivots)

@@ -9,6 +9,7 @@ from ..jax import _primitives as primitives
 from ._ops import Kernel, QuadForm
 
 OPTIONS = {
+    "cholesky": ("accept_weak",),
     "gather": ("diagonal", "below"),
     "scatter": ("diagonal", "below"),
     "weigh": ("diagonal", "below"),

@@ -21,9 +21,10 @@ from .._core.numeric.operations import CODES
 from .._core.parallel.threads import thread_count
 from .._scipy.foreign_entries import EntryMap, pattern_of
 from .._scipy.input import as_scipy, check_order, check_square, compressed
+from .._scipy.pivots import accepts_weak
 from .._scipy.symbolic_factor import SymbolicFactor
 from .._scipy.symmetry import check_triangle, require_symmetric
-from .._typing import OrderingLike, Trans
+from .._typing import OrderingLike, Trans, WeakPivots
 from . import _ops as ops
 
 
@@ -40,6 +41,10 @@ class SymmetricMatrix:
         The lower triangle by column, sorted, with the whole diagonal; ``pattern.values(A)`` packs
         a SciPy matrix so. An off-diagonal value stands for two entries of the matrix, and the
         gradient in that value is the sum over both entries.
+    weak_pivots : {'refuse', 'accept'}, optional
+        What becomes of a matrix with a positive pivot that is at most 16 rounding errors of its
+        diagonal entry. By default it counts as not positive definite. With 'accept' it is factored;
+        `rcond` tells how near to singular it is. Matrices made of this one do the same.
 
     Attributes
     ----------
@@ -75,7 +80,13 @@ class SymmetricMatrix:
     2.944439
     """
 
-    def __init__(self, pattern: SymbolicFactor, values: pt.TensorLike):
+    def __init__(
+        self,
+        pattern: SymbolicFactor,
+        values: pt.TensorLike,
+        *,
+        weak_pivots: WeakPivots = "refuse",
+    ):
         if not isinstance(pattern, SymbolicFactor):
             raise TypeError(
                 f"the pattern must be a SymbolicFactor, not {type(pattern).__name__}: call"
@@ -83,6 +94,7 @@ class SymmetricMatrix:
             )
         [self.values] = ops.as_floats(values)
         self.pattern = pattern
+        self._accept_weak = accepts_weak(weak_pivots)
         length = pattern.indices.shape[0]
         if self.values.type.ndim != 1 or self.values.type.shape[0] not in (None, length):
             raise ValueError(
@@ -146,7 +158,7 @@ class SymmetricMatrix:
     @cached_property
     def _factor(self):
         """The factor L, as flat panels."""
-        return ops.Factor(self.pattern)(self.values)
+        return ops.Factor(self.pattern, accept_weak=self._accept_weak)(self.values)
 
     @cached_property
     def _panels_of_inverse(self):
@@ -166,7 +178,22 @@ class SymmetricMatrix:
         -------
         SymmetricMatrix
         """
-        return SymmetricMatrix(self.pattern, values)
+        weak_pivots = "accept" if self._accept_weak else "refuse"
+        return SymmetricMatrix(self.pattern, values, weak_pivots=weak_pivots)
+
+    def with_weak_pivots(self, weak_pivots: WeakPivots) -> "SymmetricMatrix":
+        """Make the same matrix, with another choice of what becomes of weak pivots.
+
+        Parameters
+        ----------
+        weak_pivots : {'refuse', 'accept'}
+            See `SymmetricMatrix`.
+
+        Returns
+        -------
+        SymmetricMatrix
+        """
+        return SymmetricMatrix(self.pattern, self.values, weak_pivots=weak_pivots)
 
     def add_diagonal(self, h: pt.TensorLike) -> "SymmetricMatrix":
         """Add `h`, of shape () or (n,), to the diagonal.
@@ -266,6 +293,16 @@ class SymmetricMatrix:
         TensorVariable, a scalar
         """
         return ops.LogDet(self.pattern)(self.values, self._factor)
+
+    @property
+    def rcond(self) -> pt.TensorVariable:
+        """Reciprocal condition number in the 1-norm, after scaling to a unit diagonal; estimated.
+
+        A scalar, NaN where Q is not positive definite. The relative error of a solution is about
+        ``eps / rcond``: where it is at most 16 eps the SciPy face warns. It takes a few solves. It
+        has no derivative. See `sparsechol.CholeskyFactor.rcond`.
+        """
+        return ops.RCond(self.pattern)(self._factor, self.values)
 
     def slogdet(self) -> tuple[pt.TensorVariable, pt.TensorVariable]:
         """Return sign and logarithm of det Q; see `sparsechol.pytensor.slogdet`.
@@ -527,7 +564,8 @@ def combine(
     column = np.concatenate([part.column for part in parts])
     P = pattern_of(row, column, shape, ordering if pattern is None else pattern)
     values = [part.packed(P, c) for c, part in zip(coefficients, parts, strict=True)]
-    return SymmetricMatrix(P, ops.total(values))
+    accept = any(isinstance(A, SymmetricMatrix) and A._accept_weak for _, A in terms)
+    return SymmetricMatrix(P, ops.total(values), weak_pivots="accept" if accept else "refuse")
 
 
 def as_coefficient(c, part):

@@ -77,6 +77,11 @@ def _with_result(run, signature, length, dtype):
         return np.asarray(run(x, x, x, 1, np.empty(1, dtype))[0])
 
     @numba_njit
+    def from_two_to_scalar(x, y):
+        x, y = np.ascontiguousarray(x), np.ascontiguousarray(y)
+        return np.asarray(run(x, y, y, 1, np.empty(1, dtype))[0])
+
+    @numba_njit
     def to_vectors(a, x):
         a, x = np.ascontiguousarray(a), np.ascontiguousarray(x)
         return run(a, x, x, x.shape[1], np.empty(x.shape, dtype))
@@ -102,7 +107,7 @@ def _with_result(run, signature, length, dtype):
         return run(x, y, z, 1, np.empty(length, dtype))
 
     if result == "s":
-        return to_scalar
+        return to_scalar if len(letters) == 1 else from_two_to_scalar
     if result == "x":
         return to_vectors
     if letters == "xx":

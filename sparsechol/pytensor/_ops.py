@@ -23,7 +23,7 @@ from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.scalar import upcast
 
-from .._core.numeric.operations import CODES, CORE_RANK, LOWER, NAMES, PERMUTE
+from .._core.numeric.operations import ACCEPT_WEAK, CODES, CORE_RANK, LOWER, NAMES, PERMUTE
 from .._core.parallel.threads import thread_count
 
 DTYPES = ("float32", "float64")
@@ -73,7 +73,7 @@ def total(terms):
 class Kernel(Differentiable):
     """One operation on one pattern; operands that have a derivative and are not read come first."""
 
-    __props__ = ("pattern", "lower", "permute", "diagonal", "below")
+    __props__ = ("pattern", "lower", "permute", "diagonal", "below", "accept_weak")
 
     operation: ClassVar[str]
     unused: ClassVar[str] = ""
@@ -91,12 +91,15 @@ class Kernel(Differentiable):
         inputs, output = ([cores.get(c, f"({c})") for c in cs] for cs in (cls.letters, cls.result))
         cls.gufunc_signature = f"{','.join(inputs)}->{output[0]}"
 
-    def __init__(self, pattern, lower=False, permute=False, diagonal=1.0, below=1.0):
+    def __init__(
+        self, pattern, lower=False, permute=False, diagonal=1.0, below=1.0, accept_weak=False
+    ):
         self.pattern = pattern
         self.lower = bool(lower)
         self.permute = bool(permute)
         self.diagonal = float(diagonal)
         self.below = float(below)
+        self.accept_weak = bool(accept_weak)
 
     def __str__(self):
         return f"{type(self).__name__}{{n={self.pattern.shape[0]}}}"
@@ -111,7 +114,7 @@ class Kernel(Differentiable):
 
     @property
     def flags(self):
-        return LOWER * self.lower + PERMUTE * self.permute
+        return LOWER * self.lower + PERMUTE * self.permute + ACCEPT_WEAK * self.accept_weak
 
     def core_shape(self, letter, columns):
         """Return the shape of the array that a letter stands for."""
@@ -416,6 +419,16 @@ class Solve(Kernel):
         if da is not None:
             terms.append(-matvec(self.pattern, da, x))
         return [self(a, l, term) for term in terms]
+
+
+class RCond(Kernel):
+    """Reciprocal condition number of A, from its factor; without a derivative."""
+
+    operation = "rcond"
+    fixed = (0, 1)
+
+    def adjoints(self, ct, out, l, a):
+        return []
 
 
 class QuadForm(Differentiable):

@@ -1,5 +1,7 @@
 """Matrices that are not positive definite, and NaN."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,3 +80,100 @@ def test_orders_are_checked_before_anything_is_allocated(name):
     huge._shape = (4_000_000_000, 4_000_000_000)
     with pytest.raises(OverflowError, match="order 4000000000"):
         getattr(scj, name)(huge)
+
+
+# ---- weak pivots and near singularity ----------------------------------------------------------
+
+ONES = scj.analyze(np.ones((2, 2)))
+WEAK = jnp.array([1.0, 1.0, 1.0 + 8 * np.finfo(float).eps])
+
+
+def test_rcond_equals_that_of_the_scipy_face(backend):
+    wanted = sc.cholesky(SYSTEM.A).rcond
+    assert SYSTEM.factor(a).rcond == wanted
+    assert jax.jit(lambda v: SYSTEM.factor(v).rcond)(a) == wanted
+    batch = jnp.stack([a, BAD, 4 * a])
+    for found in (
+        jax.vmap(SYSTEM.factor)(batch).rcond,
+        jax.vmap(lambda v: SYSTEM.factor(v).rcond)(batch),
+    ):
+        np.testing.assert_array_equal(found, [wanted, np.nan, wanted])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.complex64, np.complex128])
+def test_rcond_of_every_type(dtype):
+    system = System(dtype)
+    rcond = system.factor(system.a).rcond
+    assert rcond.dtype == np.finfo(dtype).dtype
+    assert float(rcond) == sc.cholesky(system.A).rcond
+
+
+def test_rcond_has_no_derivative():
+    def f(v):
+        return SYSTEM.factor(v).rcond * SYSTEM.factor(v).logdet()
+
+    g = jax.grad(lambda v: SYSTEM.factor(v).logdet())(a)
+    for derivative in (jax.grad(f), jax.jacfwd(f)):
+        np.testing.assert_allclose(derivative(a), SYSTEM.factor(a).rcond * g, rtol=1e-12)
+    empty = scj.analyze(np.empty((0, 0)))
+    assert scj.cholesky(scj.SymmetricMatrix(empty, jnp.zeros(0))).rcond == 1
+
+
+def test_rcond_tells_of_singular_matrices_that_go_through():
+    """What the SciPy face warns of."""
+    A = np.array([[34.0, -13, 17], [-13, 5, -6], [17, -6, 17]])
+    pattern = scj.analyze(A, ordering="natural")
+    F = scj.cholesky(scj.SymmetricMatrix(pattern, jnp.asarray(pattern.values(A))))
+    assert F.ok
+    assert F.rcond <= 4 * np.finfo(float).eps
+
+
+FUNCTIONS = {
+    "solve": lambda M, **options: scj.solve(M, jnp.ones(2), **options),
+    "logdet": scj.logdet,
+    "slogdet": lambda M, **options: scj.slogdet(M, **options)[1],
+    "partial_inverse": scj.partial_inverse,
+    "diag_inverse": scj.diag_inverse,
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_weak_pivots(backend, name):
+    def f(v, **options):
+        return FUNCTIONS[name](scj.SymmetricMatrix(ONES, v), **options)
+
+    accept = {"weak_pivots": "accept"}
+    assert np.isnan(f(WEAK)).all()
+    for transformed in (f, jax.jit(f, static_argnames="weak_pivots")):
+        assert np.isfinite(transformed(WEAK, **accept)).all()
+    assert np.isfinite(jax.jacrev(lambda v: f(v, **accept))(WEAK)).all()
+    assert np.isfinite(jax.jacfwd(lambda v: f(v, **accept))(WEAK)).all()
+    with pytest.raises(ValueError, match="weak_pivots must be"):
+        f(WEAK, weak_pivots="warn")
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_weak_pivots_in_double_precision_inside(backend, name):
+    """1 2^-50 on the diagonal of single precision are a weak pivot in double precision."""
+    v = jnp.array([2.0**-24, 1.0, 2.0**24 * (1 + 2.0**-23)], "f")
+    v = jnp.stack([v, v.at[2].set(2.0**24)])
+    pattern = ONES
+
+    def f(v, **options):
+        M = scj.SymmetricMatrix(pattern, v)
+        return FUNCTIONS[name](M, compute_dtype="float64", **options)
+
+    for options in ({}, {"weak_pivots": "accept"}):
+        good, singular = jax.vmap(partial(f, **options))(v)
+        assert np.isfinite(good).all()
+        assert not np.isfinite(singular).all()
+    assert np.isfinite(jax.jacrev(lambda v: f(v, weak_pivots="accept"))(v[0])).all()
+
+
+def test_weak_pivots_of_a_factor():
+    M = scj.SymmetricMatrix(ONES, WEAK)
+    F = scj.cholesky(M, weak_pivots="accept", check=True)
+    assert F.ok
+    assert F.rcond < 4 * np.finfo(float).eps
+    with pytest.raises(sc.NotPositiveDefiniteError, match="singular"):
+        scj.cholesky(M, check=True)

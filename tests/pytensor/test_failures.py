@@ -118,3 +118,52 @@ HUGE._shape = (4_000_000_000, 4_000_000_000)
 def test_orders_are_checked_before_anything_is_allocated(call):
     with pytest.raises(OverflowError, match="order 4000000000"):
         call()
+
+
+# ---- weak pivots and near singularity ----------------------------------------------------------
+
+
+@pytest.mark.fast_cases(r".*(FAST_COMPILE|JAX).*")
+@pytest.mark.parametrize("mode", MODES)
+def test_rcond(mode):
+    """That of the SciPy face; without a derivative."""
+    Q = matrix(a)
+    gradient = pytensor.grad(Q.rcond * Q.logdet(), a, disconnected_inputs="ignore")
+    outputs = [Q.rcond, gradient, pytensor.grad(Q.logdet(), a)]
+    rcond, found, wanted = pytensor.function([a], outputs, mode=mode)(VALUES)
+    assert rcond == Q.pattern.factorize(VALUES).rcond
+    np.testing.assert_allclose(found, rcond * wanted, rtol=1e-12)
+    assert np.isnan(pytensor.function([a], Q.rcond, mode=mode)(-VALUES))
+    many = pt.dmatrix("many")
+    batch = pytensor.function([many], pytensor.graph.vectorize_graph(Q.rcond, {a: many}), mode=mode)
+    np.testing.assert_array_equal(batch(np.stack([VALUES, -VALUES])), [rcond, np.nan])
+
+
+@pytest.mark.fast_cases(r".*(FAST_COMPILE|JAX).*")
+@pytest.mark.parametrize("mode", MODES)
+def test_weak_pivots(mode):
+    pattern = sc.analyze(np.ones((2, 2)))
+    weak = np.array([1.0, 1.0, 1.0 + 8 * np.finfo(float).eps])
+    Q = scpt.SymmetricMatrix(pattern, a)
+    accepting = scpt.SymmetricMatrix(pattern, a, weak_pivots="accept")
+    assert np.isnan(pytensor.function([a], scpt.logdet(Q), mode=mode)(weak))
+    outputs = [
+        scpt.logdet(Q, weak_pivots="accept"),
+        scpt.slogdet(Q, weak_pivots="accept")[1],
+        scpt.solve(Q, np.ones(2), weak_pivots="accept"),
+        scpt.partial_inverse(Q, weak_pivots="accept"),
+        scpt.diag_inverse(accepting),
+        (accepting * 2.0).logdet(),
+        scpt.combine([(2.0, accepting), (1.0, np.zeros((2, 2)))]).logdet(),
+        accepting.rcond,
+    ]
+    gradient = pytensor.grad(accepting.logdet(), a)
+    for value in pytensor.function([a], [*outputs, gradient], mode=mode)(weak):
+        assert np.isfinite(value).all()
+    refused = [
+        scpt.logdet(accepting, weak_pivots="refuse"),
+        accepting.with_weak_pivots("refuse").rcond,
+    ]
+    assert np.isnan(pytensor.function([a], refused, mode=mode)(weak)).all()
+    with pytest.raises(ValueError, match="weak_pivots must be"):
+        scpt.SymmetricMatrix(pattern, a, weak_pivots="warn")

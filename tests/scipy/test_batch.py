@@ -121,7 +121,7 @@ def test_a_small_singular_matrix_of_a_batch_is_refused():
 
 
 def test_doubtful_matrices_are_warned_of_once():
-    weak = [1.0, 1.0, 1.0 + 2e-14]
+    weak = [1.0, 1.0, 1.0 + 1e-14]
     S = sc.analyze(np.eye(100) + np.eye(100, k=-1))
     values = np.tile(S.values(np.eye(100)), (3, 1))
     place = S.indptr[98]

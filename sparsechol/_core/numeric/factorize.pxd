@@ -1,5 +1,7 @@
-from libc.stdint cimport int32_t
+from libc.float cimport DBL_MIN, FLT_MIN
+from libc.stdint cimport int32_t, int64_t
 
+from sparsechol._core.numeric.dense cimport scalar
 from sparsechol._core.numeric.sweep_driver cimport Many
 from sparsechol._core.symbolic.structure cimport Pattern
 
@@ -8,13 +10,20 @@ cpdef enum:
     REFUSED_ROUNDINGS = 16      # a pivot is refused below so many roundings of its diagonal entry
 
 
+cdef inline double least_normal(const scalar *tag) noexcept nogil:
+    """The smallest normal number: roundings of smaller ones are as large as its own."""
+    return FLT_MIN if scalar is float or scalar is floatcomplex else DBL_MIN
+
+
 cdef struct Outcome:
     int32_t failed          # permuted column whose pivot is not positive and finite, or INT32_MAX
     int32_t weakest         # permuted column that kept the least of its diagonal entry, or same
     double pivot            # the failed pivot
     double ratio            # pivot / diagonal entry of A in the weakest column
+    int64_t lost            # bits that cancelled in weak columns, see `in_doubt`
 
 
+cdef bint in_doubt(const Pattern *p, int kind, const Outcome *outcome) noexcept nogil
 cdef Py_ssize_t factor_space(const Pattern *p, Py_ssize_t batch, int threads) noexcept nogil
 cdef Outcome *factor_all(const Pattern *p, int kind, Py_ssize_t batch, Many a, void *l,
                          void *work, int threads) noexcept nogil

@@ -13,9 +13,12 @@ Duff, I. S., Reid, J. K. (1983). The multifrontal solution of indefinite sparse 
     equations. ACM Trans. Math. Softw. 9(3), 302-325.
 Liu, J. W. H. (1992). The multifrontal method for sparse matrix solution: theory and practice.
     SIAM Review 34(1), 82-109.
+Higham, N. J. (2002). Accuracy and Stability of Numerical Algorithms, 2nd ed., SIAM, section 10.1.
 """
 
-from libc.stdint cimport INT32_MAX, int32_t
+from libc.float cimport DBL_MANT_DIG, FLT_MANT_DIG
+from libc.math cimport ilogb
+from libc.stdint cimport INT32_MAX, int32_t, uint8_t
 from libc.stdlib cimport free, malloc
 
 import numpy as np
@@ -24,7 +27,7 @@ from sparsechol._core.numeric.assembly cimport (
     assemble_rest, extend_add_to_parent, has_children, open_subtree, update_matrix,
 )
 from sparsechol._core.numeric.dense cimport (
-    CONJ_TRANS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, SCALARS, factor_columns,
+    CONJ_TRANS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, SCALARS, conjugate, factor_columns,
     factor_panel, kind_of, multiply, real, scalar,
 )
 from sparsechol._core.numeric.sweep_driver cimport (
@@ -32,6 +35,13 @@ from sparsechol._core.numeric.sweep_driver cimport (
 )
 from sparsechol._core.parallel.pool cimport pool_least, pool_lower, pool_read
 from sparsechol._core.symbolic.structure cimport Pattern, Structure, plan_for
+
+
+cdef double WEAK_LONG = 1 / 32.      # a pivot below this part of its diagonal entry is weak,
+cdef double WEAK_SHORT = 1 / 8.      # in single precision
+cdef enum:
+    SPARE_LONG = 14                 # a factor is in doubt so many bits before it is rounding,
+    SPARE_SHORT = 8                 # in single precision
 
 
 cdef struct Results:
@@ -49,6 +59,7 @@ cdef inline void merge_outcomes(Outcome *outcome, const Outcome *other) noexcept
             or other.ratio == outcome.ratio and other.weakest < outcome.weakest):
         outcome.ratio = other.ratio
         outcome.weakest = other.weakest
+    outcome.lost += other.lost
 
 
 cdef bint factor_front(int32_t s, const FrontContext *ctx, Outcome *outcome,
@@ -104,7 +115,7 @@ cdef void factor_task(const Sweep *sweep, int32_t t, const scalar *tag) noexcept
     cdef Outcome *outcome = &results.outcomes[sweep.matrix + t]     # one of the two is 0
     cdef int32_t k, s
     cdef bint good
-    outcome[0] = Outcome(failed=INT32_MAX, weakest=INT32_MAX, pivot=0, ratio=1)
+    outcome[0] = Outcome(failed=INT32_MAX, weakest=INT32_MAX, pivot=0, ratio=1, lost=0)
     for k in range(ctx.plan.task_start[t], ctx.plan.task_start[t + 1]):
         s = ctx.plan.steps[k]
         if pool_read(failed) < p.first[s]:
@@ -121,16 +132,43 @@ cdef void factor_task(const Sweep *sweep, int32_t t, const scalar *tag) noexcept
 
 cdef inline void weigh_pivots(const Pattern *p, int32_t s, const scalar *a, const scalar *panel,
                               Py_ssize_t rows, Outcome *outcome) noexcept nogil:
-    """Note the pivot that is smallest against the diagonal entry it came from."""
+    """Note the pivot that is smallest against the diagonal entry it came from, and lost bits."""
     cdef int32_t j
     cdef double root, entry
+    cdef double weak = WEAK_SHORT if scalar is float or scalar is floatcomplex else WEAK_LONG
+    cdef double bar = max(outcome.ratio, weak), least = least_normal(panel)
     for j in range(p.first[s], p.first[s + 1]):
         root = real(panel[0])
         entry = real(a[p.entry_source[p.entry_start[j]]])
-        if root * root < outcome.ratio * entry:
-            outcome.ratio = root * root / entry
-            outcome.weakest = j
+        if root * root < bar * (entry + least):
+            weigh_pivot(j, root * root, entry, least, weak, outcome)
+            bar = max(outcome.ratio, weak)
         panel += rows + 1
+
+
+cdef void weigh_pivot(int32_t j, double pivot, double entry, double least, double weak,
+                      Outcome *outcome) noexcept nogil:
+    """Note one pivot; where much cancelled, a rounding is at least that of a normal number."""
+    cdef double ratio = pivot / (entry if 2 * pivot > entry else max(entry, least))
+    if ratio < outcome.ratio:
+        outcome.ratio = ratio
+        outcome.weakest = j
+    if ratio < weak:
+        outcome.lost -= ilogb(ratio)
+
+
+cdef bint in_doubt(const Pattern *p, int kind, const Outcome *outcome) noexcept nogil:
+    """Whether rounding may have decided the factor, so that a condition estimate is worth while.
+
+    A pivot that keeps the part r of its diagonal entry makes the roundings before it up to 1 / r
+    times as large in what follows. While the product of all r is far above a rounding, no pivot is
+    rounding alone. Only weak pivots count, or every large matrix would be in doubt. Bits are
+    integers, whose sum is the same for any number of threads.
+    """
+    cdef bint single = kind == FLOAT or kind == FLOAT_COMPLEX
+    cdef int bits = <int>(FLT_MANT_DIG if single else DBL_MANT_DIG)
+    bits -= SPARE_SHORT if single else SPARE_LONG
+    return outcome.lost > 0 and outcome.lost + ilogb(<double>p.n) >= bits
 
 
 cdef task_function tasks[SCALARS]
@@ -200,6 +238,8 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
         lost anything.
     value : (batch,) float64
         The failed pivot, or the part of the diagonal entry of `row` that was left.
+    doubt : (batch,) uint8
+        Whether rounding may have decided the factor.
     """
     cdef const Pattern *p = &structure.pattern
     cdef Py_ssize_t k, batch = a.shape[0]
@@ -210,11 +250,13 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
     failed_array = np.full(batch, -1, dtype=np.int32)
     row_array = np.full(batch, -1, dtype=np.int32)
     value_array = np.ones(batch)
+    doubt_array = np.zeros(batch, dtype=np.uint8)
     cdef int32_t[::1] failed = failed_array
     cdef int32_t[::1] row = row_array
     cdef double[::1] value = value_array
+    cdef uint8_t[::1] doubt = doubt_array
     if p.n == 0 or batch == 0:
-        return failed_array, row_array, value_array
+        return failed_array, row_array, value_array, doubt_array
     if batch >= 2**31 - 1:
         raise OverflowError(f"a batch of {batch} matrices is too large")
     with nogil:
@@ -226,5 +268,66 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
         failed[k] = p.perm[outcomes[k].failed] if outcomes[k].failed != INT32_MAX else -1
         row[k] = p.perm[outcomes[k].weakest] if outcomes[k].weakest != INT32_MAX else -1
         value[k] = outcomes[k].pivot if failed[k] != -1 else outcomes[k].ratio
+        doubt[k] = in_doubt(p, kind_of(&a[0, 0]), &outcomes[k])
     free(outcomes)
-    return failed_array, row_array, value_array
+    return failed_array, row_array, value_array, doubt_array
+
+
+def dependence(Structure structure, const scalar[::1] l, int32_t row):
+    """x with A x = 0 where elimination leaves nothing of a row: one there, zero on later rows.
+
+        [ A11  a ] [ x1 ]   [   0   ]
+        [ a^H  d ] [ 1  ] = [ pivot ]       x1 = -A11^-1 a = -L11^-H (L11^-1 a)
+
+    Parameters
+    ----------
+    structure : Structure
+    l : (structure.size,) panels of L, as far as they were computed before `row` failed.
+    row : original row.
+
+    Returns
+    -------
+    (n,) ndarray in the order of the original rows
+    """
+    cdef const Pattern *p = &structure.pattern
+    cdef int32_t s = 0, last = 0
+    if l.shape[0] != p.size or not 0 <= row < p.n:
+        raise ValueError("dependence: the factor does not belong to this structure")
+    place = np.empty(p.n, dtype=np.int32)
+    place[structure.arrays["perm"]] = np.arange(p.n, dtype=np.int32)
+    last = place[row]
+    x_array = np.zeros(p.n, dtype=np.asarray(l).dtype)
+    out = np.empty_like(x_array)
+    reached_array = np.zeros(p.nsuper, dtype=np.uint8)
+    cdef scalar[::1] x = x_array
+    cdef uint8_t[::1] reached = reached_array
+    with nogil:
+        while p.first[s + 1] <= last:
+            s += 1
+        x[last] = 1
+        reached[s] = True
+        eliminate_above(p, s, last - 1, last + 1, &l[0], &x[0])
+        for s in range(s - 1, -1, -1):
+            if p.parent[s] != -1 and reached[p.parent[s]]:
+                reached[s] = True
+                eliminate_above(p, s, p.first[s + 1] - 1, p.n, &l[0], &x[0])
+    out[structure.arrays["perm"]] = x_array
+    return out
+
+
+cdef void eliminate_above(const Pattern *p, int32_t s, int32_t column, int32_t end, const scalar *l,
+                          scalar *x) noexcept nogil:
+    """x_j <- -(L^H x)_j / l_jj in s, from `column` to the left, with the rows before `end`."""
+    cdef int32_t nc = p.first[s + 1] - p.first[s], i, j
+    cdef int64_t q, m = p.row_start[s + 1] - p.row_start[s]
+    cdef const scalar *panel
+    cdef scalar total
+    for j in range(column, p.first[s] - 1, -1):
+        panel = l + p.panel[s] + (j - p.first[s]) * (nc + m)
+        total = 0
+        for i in range(j + 1, min(end, p.first[s + 1])):
+            total += conjugate(panel[i - p.first[s]]) * x[i]
+        if end == p.n:
+            for q in range(m):
+                total += conjugate(panel[nc + q]) * x[p.rows[p.row_start[s] + q]]
+        x[j] = -total / real(panel[j - p.first[s]])

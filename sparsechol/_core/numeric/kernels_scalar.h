@@ -578,7 +578,11 @@ static ptrdiff_t NAME(columns)(const subtree *r, void *l, void *update) {
         ptrdiff_t m = r->row_start[s + 1] - r->row_start[s];
         REAL pivot = REAL_PART(column[0]);
         if (!(pivot > 0 && pivot < (REAL)INFINITY)) return r->first[s];
-        REAL inverse = 1 / pivot;
+        REAL root = SQRT(pivot), inverse = 1 / pivot, scale = 1 / root;
+        if (!(inverse < (REAL)INFINITY)) { /* a subnormal pivot: its root alone has an inverse */
+            for (ptrdiff_t i = 0; i < m; i++) x[i] *= scale;
+            inverse = scale = 1;
+        }
         if (m == 0 || below[m - 1] <= last) {
             switch (m) { /* short loops of known length are unrolled */
             case 0: break;
@@ -594,8 +598,7 @@ static ptrdiff_t NAME(columns)(const subtree *r, void *l, void *update) {
             target = NAME(send)(0, inside, m, x, inverse, target, l);
             target = NAME(send)(inside, m, m, x, inverse, target, update);
         }
-        column[0] = SQRT(pivot);
-        REAL scale = 1 / REAL_PART(column[0]);
+        column[0] = root;
         for (ptrdiff_t i = 0; i < m; i++) x[i] *= scale;
     }
     return -1;

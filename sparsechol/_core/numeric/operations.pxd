@@ -9,7 +9,10 @@ cdef enum:
 
 cpdef enum:
     LOWER = 1               # flags: the triangle is L, not L^H;
-    PERMUTE = 2             # vectors are in the order of A, not in that of L
+    PERMUTE = 2             # vectors are in the order of A, not in that of L;
+    ACCEPT_WEAK = 4         # pivots that are rounding are taken as they are, if they are positive;
+    UNSCALED = 8            # the condition is that of A itself, not that of A with a unit diagonal;
+    QUICK = 16              # a first estimate will do where it is far from a rounding
 
 
 cdef struct View:

@@ -18,6 +18,8 @@ The promoted ones take values in single precision, factor them in double precisi
 Those of a CSC triangle are for a triangle of any pattern, whose values by column are `a` then.
 
 A matrix that is not positive definite gets a factor of NaN, and so does all that is computed of it.
+So does one with a weak pivot, positive but within rounding of zero, unless the flag ACCEPT_WEAK is
+set.
 """
 
 from libc.float cimport DBL_EPSILON, FLT_EPSILON
@@ -27,6 +29,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset, strlen
 
 from sparsechol._core.numeric cimport derivative_sweeps
+from sparsechol._core.numeric.condition cimport reciprocal_condition
 from sparsechol._core.numeric.dense cimport (
     DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, conjugate, scalar, size_of,
 )
@@ -82,6 +85,7 @@ cpdef enum Operation:
     PROMOTED_SOLVE
     PROMOTED_PARTIAL_INVERSE
     PROMOTED_SANDWICH
+    RCOND                       # an estimate of the reciprocal condition number
     CSC_TRIANGLE_SOLVE          # with a triangle that is no factor
     CSC_TRIANGLE_PRODUCT
     CSC_TRIANGLE_OUTER
@@ -121,6 +125,7 @@ NAMES = {
     "promoted_solve": "ax>x",
     "promoted_partial_inverse": "a>a",
     "promoted_sandwich": "aa>a",
+    "rcond": "la>s",
     "csc_triangle_solve": "ax>x",
     "csc_triangle_product": "ax>x",
     "csc_triangle_outer": "xx>a",
@@ -313,6 +318,8 @@ cdef const char *perform(const View *view, const Call *call) noexcept nogil:
     if error == NULL and w.batch > 0:
         if view.p.n == 0:
             memset(call.result.data, 0, w.batch * w.result_bytes)
+            if call.operation == RCOND:
+                fill(w.kind, w.batch * w.result_bytes, 1, call.result.data)
         elif w.result_bytes:
             prefer_large_pages(call.result.data, w.batch * w.result_bytes)
             error = dispatch(&w)
@@ -339,6 +346,8 @@ cdef const char *dispatch(const Work *w) noexcept nogil:
         done = invert(w)
     elif operation == SOLVE or operation == SOLVE_TRIANGULAR:
         done = solve_factored(w)
+    elif operation == RCOND:
+        done = estimate_conditions(w)
     elif operation == CSC_TRIANGLE_SOLVE:
         done = solve_csc_triangle(w)
     elif PROMOTED_LOGDET <= operation <= PROMOTED_SANDWICH:
@@ -364,6 +373,7 @@ cdef bint factor(const Work *w) noexcept nogil:
     cdef void *work = workspace(w, factor_space(w.view.p, w.batch, w.threads))
     cdef double least = REFUSED_ROUNDINGS * (
         FLT_EPSILON if real_of(w.kind) == FLOAT else DBL_EPSILON)
+    cdef bint accept_weak = w.call.flags & ACCEPT_WEAK != 0
     cdef Outcome *outcomes = NULL
     cdef char *panels = w.call.result.data
     cdef Py_ssize_t k
@@ -373,20 +383,21 @@ cdef bint factor(const Work *w) noexcept nogil:
     if outcomes == NULL:
         return False
     for k in range(w.batch):
-        if outcomes[k].failed != INT32_MAX or not outcomes[k].ratio > least:
-            fill_nan(real_of(w.kind), w.result_bytes, panels + k * w.result_bytes)
+        if outcomes[k].failed != INT32_MAX or not outcomes[k].ratio > least and not accept_weak:
+            fill(w.kind, w.result_bytes, NAN, panels + k * w.result_bytes)
     free(outcomes)
     return True
 
 
-cdef void fill_nan(int kind, Py_ssize_t bytes, char *panels) noexcept nogil:
-    """All NaN."""
+cdef void fill(int kind, Py_ssize_t bytes, double value, char *array) noexcept nogil:
+    """Every real number of an array <- value."""
+    cdef int part = real_of(kind)
     cdef Py_ssize_t i
-    for i in range(bytes // size_of(kind)):
-        if kind == FLOAT:
-            (<float *>panels)[i] = NAN
+    for i in range(bytes // size_of(part)):
+        if part == FLOAT:
+            (<float *>array)[i] = <float>value
         else:
-            (<double *>panels)[i] = NAN
+            (<double *>array)[i] = value
 
 
 cdef bint differentiate(const Work *w, Kind what) noexcept nogil:
@@ -468,6 +479,31 @@ cdef bint solve_factored(const Work *w) noexcept nogil:
     system.work = <char *>workspace(w, solve_space(w.view.p, block, w.threads))
     done = system.work != NULL and solve_all(&system, w.batch, w.threads)
     free(system.work)
+    return done
+
+
+cdef bint estimate_conditions(const Work *w) noexcept nogil:
+    """Matrix by matrix, with a number for each that says whether there was memory."""
+    cdef Work with_room = w[0]
+    cdef Py_ssize_t k
+    cdef bint done
+    with_room.room = <char *>malloc(w.batch)
+    done = with_room.room != NULL and apply_per_matrix(&with_room)
+    for k in range(w.batch if done else 0):
+        done = done and with_room.room[k] != 0
+    free(with_room.room)
+    return done
+
+
+cdef bint estimate_condition(const Work *w, const scalar *l, const scalar *a,
+                             char *out) noexcept nogil:
+    """The reciprocal condition number of one matrix."""
+    cdef const View *view = w.view
+    cdef double rcond = NAN
+    cdef bint done = reciprocal_condition(
+        view.p, view.indptr, view.indices, a, l, w.call.flags & UNSCALED == 0,
+        w.call.flags & QUICK != 0, w.threads if w.batch == 1 else 1, &rcond)
+    fill(w.kind, w.result_bytes, rcond, out)
     return done
 
 
@@ -562,6 +598,8 @@ cdef void apply_typed(const Work *w, Py_ssize_t k, const scalar *tag) noexcept n
             (<float *>out)[0] = <float>log_determinant(view.p, first)
         else:
             (<double *>out)[0] = log_determinant(view.p, first)
+    elif call.operation == RCOND:
+        w.room[k] = estimate_condition(w, first, second, <char *>out)
     elif call.operation == DIAGONAL:
         read_diagonal(view.p, first, out)
     elif call.operation == PLACE_DIAGONAL:
