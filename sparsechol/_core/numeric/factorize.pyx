@@ -28,7 +28,8 @@ from sparsechol._core.numeric.dense cimport (
     factor_panel, kind_of, multiply, real, scalar,
 )
 from sparsechol._core.numeric.sweep_driver cimport (
-    FrontContext, Many, Sweep, SweepJob, each, run_sweep, step_work, sweep_job, sweep_space, task_function,
+    FrontContext, Many, Sweep, SweepJob, each, run_sweep, step_work, sweep_job, sweep_space,
+    task_function,
 )
 from sparsechol._core.parallel.pool cimport (
     pool_begin, pool_call, pool_end, pool_least, pool_lower, pool_read, pool_stopped,

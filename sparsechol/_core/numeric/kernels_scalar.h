@@ -183,7 +183,6 @@ INLINE void NAME(turn)(int conjugate, int vectors, vec a[VECTORS]) {
 #endif
         a[v] = (vec)((whole)swapped ^ (whole)signs);
     }
-    (void)other;
 #else
     for (int v = 0; v + 1 < vectors; v += 2) {
         vec re = a[v];
@@ -226,6 +225,15 @@ INLINE void NAME(read_tile)(int vectors, ptrdiff_t last, int columns, int beta, 
         }
 }
 
+/* c <- 0. */
+INLINE void NAME(clear_tile)(int vectors, int columns, vec c[VECTORS][COLUMNS]) {
+    for (int j = 0; j < columns; j++)
+        for (int v = 0; v < vectors; v++) {
+            c[v][j] = (vec){0};
+            IN_REGISTER(c[v][j]);
+        }
+}
+
 /* C <- c. */
 INLINE void NAME(write_tile)(int vectors, ptrdiff_t last, int columns, SCALAR *C, ptrdiff_t ldc,
                              vec c[VECTORS][COLUMNS]) {
@@ -249,6 +257,13 @@ INLINE void NAME(multiply_tile)(int parts, int conjugate, int vectors, ptrdiff_t
                                 ptrdiff_t across, ptrdiff_t along, int beta, SCALAR *C,
                                 ptrdiff_t ldc) {
     vec c[VECTORS][COLUMNS];
+    if (parts == 1 && vectors == VECTORS && columns == COLUMNS && !beta) { /* most of C */
+        NAME(clear_tile)(vectors, columns, c);
+        NAME(accumulate)(parts, conjugate, vectors, last, columns, depth, A, lda, B, across,
+                         along, c);
+        NAME(write_tile)(vectors, last, columns, C, ldc, c);
+        return;
+    }
     NAME(read_tile)(vectors, last, columns, beta, C, ldc, c);
     NAME(accumulate)(parts, conjugate, vectors, last, columns, depth, A, lda, B, across, along, c);
     NAME(write_tile)(vectors, last, columns, C, ldc, c);
@@ -328,19 +343,21 @@ INLINE void NAME(multiply_in_place)(int parts, int conjugate, int lower, ptrdiff
 /* Panels of A; what the last one lacks is zero. */
 INLINE void NAME(pack_rows)(int parts, int conjugate, ptrdiff_t m, ptrdiff_t depth,
                             const SCALAR *A, ptrdiff_t lda, SCALAR *packed) {
-    for (ptrdiff_t p = 0; p < depth; p++)
-        for (ptrdiff_t i = 0; i < m; i += TILE_ROWS) {
-            const SCALAR *source = A + p * lda + i;
-            SCALAR *target = packed + (i * depth + p * TILE_ROWS) * parts;
-            if (i + TILE_ROWS <= m)
-                memcpy(target, source, TILE_ROWS * sizeof(SCALAR));
-            else
-                for (int r = 0; r < TILE_ROWS; r++) target[r] = i + r < m ? source[r] : 0;
-            for (int r = 0; parts == 2 && r < TILE_ROWS; r += 2) {
-                SCALAR re = target[r], im = target[r + 1];
-                target[TILE_ROWS + r] = conjugate ? im : -im;
-                target[TILE_ROWS + r + 1] = conjugate ? -re : re;
+    for (ptrdiff_t i = 0; i < m; i += TILE_ROWS, packed += TILE_ROWS * depth * parts)
+        for (ptrdiff_t p = 0; p < depth; p++) {
+            SCALAR *target = packed + p * TILE_ROWS * parts;
+            vec a[VECTORS];
+            for (int v = 0; v < VECTORS; v++) {
+                ptrdiff_t left = m - i - v * ROWS;
+                const SCALAR *source = A + p * lda + i + v * ROWS;
+                a[v] = left >= ROWS ? NAME(load)(source)
+                       : left > 0   ? NAME(load_rows)(source, left)
+                                    : (vec){0};
+                NAME(store)(target + v * ROWS, a[v]);
             }
+            if (parts == 1) continue;
+            NAME(turn)(conjugate, VECTORS, a);
+            for (int v = 0; v < VECTORS; v++) NAME(store)(target + TILE_ROWS + v * ROWS, a[v]);
         }
 }
 
@@ -355,7 +372,9 @@ INLINE void NAME(pack_columns)(int parts, ptrdiff_t n, ptrdiff_t depth, const SC
                 for (int part = 0; part < parts; part++) {
                     const SCALAR *source = B + p * along + j * parts + part;
                     SCALAR *target = packed + j * depth * parts + (p * parts + part) * COLUMNS;
-                    for (int c = 0; c < COLUMNS; c++) target[c] = source[c * parts];
+                    if (parts == 1)
+                        memcpy(target, source, COLUMNS * sizeof(SCALAR));
+                    for (int c = 0; parts > 1 && c < COLUMNS; c++) target[c] = source[c * parts];
                 }
     for (; j < n; j++)
         for (ptrdiff_t p = 0; p < depth; p++)

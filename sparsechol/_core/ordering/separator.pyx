@@ -398,8 +398,8 @@ cdef inline int64_t level_work(const Graph *g) noexcept nogil:
 cdef int coarsen(Split *s, Level *levels, int top, int32_t target, uint64_t *state) noexcept nogil:
     """Add coarser levels above `top` until one has at most `target` vertices.
 
-    Stop as well if the graph hardly gets smaller. Return the last level, or -1 if memory is short or
-    the call was stopped.
+    Stop as well if the graph hardly gets smaller. Return the last level, or -1 if memory is short
+    or the call was stopped.
     """
     cdef int32_t count
     cdef int64_t heaviest = <int64_t>(HEAVIEST_PAIR * levels[top].graph.total) + 1
@@ -487,7 +487,8 @@ cdef bint several_ways(Split *s, Level *levels, int middle, int ways,
 cdef bint separate(Split *s, const Graph *g, uint64_t *state, int8_t *side) noexcept nogil:
     """Find a separator of a graph with at least one vertex.
 
-    Return False if memory is short or the call was stopped. The side of each vertex is written to `side`. A side may be empty, as in a clique.
+    Return False if memory is short or the call was stopped. The side of each vertex is written to
+    `side`. A side may be empty, as in a clique.
     """
     cdef Level levels[LEVELS]
     cdef int middle = 0, ways = 1

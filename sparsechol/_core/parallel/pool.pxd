@@ -15,8 +15,8 @@ cdef extern from "pool.h" nogil:
     int32_t pool_read(const pool_least *least)
     void pool_lower(pool_least *least, int32_t number)
 
-# A call that signals may stop: `pool_begin` before `with nogil`, and `pool_end`, which raises what a
-# signal handler has raised, behind it. Loops between the two end early if `pool_stopped` says so.
+# A call that signals may stop: `pool_begin` before `with nogil`, and behind it `pool_end`, which
+# raises what a signal handler has raised. Loops in between end early if `pool_stopped` says so.
 cdef void pool_begin(pool_call *call) noexcept
 cdef int pool_end(pool_call *call) except -1
 cdef bint pool_stopped(int64_t work) noexcept nogil
