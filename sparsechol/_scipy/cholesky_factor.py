@@ -60,9 +60,10 @@ class CholeskyFactor(FactorBase):
     ) -> "CholeskyFactor":
         """Factor another matrix of the same pattern in place.
 
-        The memory of the factor is reused. If A is not positive definite, the factor cannot be
-        used until the next successful call. If A has the wrong shape, a nonzero outside the
-        pattern, NaN or infinity, an error is raised and the old factor stays valid.
+        The memory of the factor is reused. If A is not positive definite, or Ctrl-C stops the call,
+        the factor cannot be used until the next successful call. If A has the wrong shape, a
+        nonzero outside the pattern, NaN or infinity, an error is raised and the old factor stays
+        valid.
 
         Parameters
         ----------

@@ -11,6 +11,7 @@ from libc.stdint cimport int8_t, int32_t, int64_t
 
 import numpy as np
 
+from sparsechol._core.parallel.pool cimport pool_begin, pool_call, pool_end, pool_stopped
 from sparsechol.coloring._slots cimport (
     Slots,
     add,
@@ -66,9 +67,13 @@ def acyclic_coloring(const int64_t[::1] starts, const int32_t[::1] members,
     cdef int32_t[::1] visited = np.full(size, -1, np.int32)
     cdef int32_t[::1] forbidden_array = np.full(sides * (n + 1), -1, np.int32)
     cdef int32_t *forbidden = &forbidden_array[0]
+    cdef pool_call call
+    pool_begin(&call)
     with nogil:
         for t in range(n):
             v = order[t]
+            if pool_stopped(64 * (1 + starts[v + 1] - starts[v])):
+                break
             forbid_near(s, members, color, distance2, forbidden, v)
             for k in range(starts[v], starts[v + 1]):
                 w = members[k]
@@ -92,6 +97,7 @@ def acyclic_coloring(const int64_t[::1] starts, const int32_t[::1] members,
                     parent[root(parent, p)] = root(parent, find(s, v, color[w]))
         else:
             t = n
+    pool_end(&call)
     return out if t == n else None
 
 

@@ -15,6 +15,8 @@ from libc.stdlib cimport free, realloc
 
 import numpy as np
 
+from sparsechol._core.parallel.pool cimport pool_begin, pool_call, pool_end, pool_stopped
+
 cdef extern from *:
     """
     static inline int lowest_bit(unsigned long long x) { return __builtin_ctzll(x); }
@@ -122,6 +124,7 @@ def distance2_coloring(const int64_t[::1] starts, const int32_t[::1] members,
     cdef int32_t v, c, colors = 0
     cdef bint enough = True
     cdef DenseRows dense
+    cdef pool_call call
     color_array = np.full(n, -1, np.int32)
     cdef int32_t[::1] color_of = color_array
     cdef int32_t[::1] forbidden = np.full(n + 1, -1, np.int32)
@@ -131,6 +134,7 @@ def distance2_coloring(const int64_t[::1] starts, const int32_t[::1] members,
     if order.shape[0] != n:
         raise ValueError("the order must hold each vertex once")
     dense.sets, dense.words, dense.count = NULL, 0, 0
+    pool_begin(&call)
     with nogil:
         for r in range(m):
             largest = max(largest, back[r + 1] - back[r])
@@ -144,6 +148,8 @@ def distance2_coloring(const int64_t[::1] starts, const int32_t[::1] members,
             if not enough or colors > max_colors:
                 break
             v = order[t]
+            if pool_stopped(64 * (1 + starts[v + 1] - starts[v])):
+                break
             taken = 0
             for p in range(starts[v], starts[v + 1]):
                 taken |= few[members[p]]
@@ -164,6 +170,7 @@ def distance2_coloring(const int64_t[::1] starts, const int32_t[::1] members,
                     if r >= 0:
                         dense.sets[r * dense.words + c // 64] |= (<uint64_t>1) << (c % 64)
         free(dense.sets)
+    pool_end(&call)
     if not enough:
         raise MemoryError("no memory for the colors of dense rows")
     return color_array if colors <= max_colors else None

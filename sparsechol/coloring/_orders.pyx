@@ -16,6 +16,8 @@ from libc.stdint cimport int32_t, int64_t
 
 import numpy as np
 
+from sparsechol._core.parallel.pool cimport pool_begin, pool_call, pool_end, pool_stopped
+
 cdef enum:
     DENSE = 4096
 
@@ -56,9 +58,14 @@ def degrees(const int64_t[::1] starts, const int32_t[::1] members, const int64_t
     cdef int32_t[::1] found = np.empty(max(n, 1), np.int32)
     out = np.empty(n, np.int32)
     cdef int32_t[::1] degree = out
+    cdef pool_call call
+    pool_begin(&call)
     with nogil:
         for v in range(n):
+            if pool_stopped(64 * (1 + starts[v + 1] - starts[v])):
+                break
             degree[v] = <int32_t>neighbors(v, starts, members, back, vertices, mark, v, found)
+    pool_end(&call)
     return out
 
 
@@ -115,6 +122,8 @@ def dynamic_order(const int64_t[::1] starts, const int32_t[::1] members, const i
         largest = max(largest, degree[v])
     head = np.full(<int64_t>largest + 2, -1, np.int32)
     buckets.head, buckets.after, buckets.before = &head[0], &after[0], &before[0]
+    cdef pool_call call
+    pool_begin(&call)
     with nogil:
         for v in range(<int32_t>n - 1, -1, -1):
             put(&buckets, v, keys[v])
@@ -129,6 +138,8 @@ def dynamic_order(const int64_t[::1] starts, const int32_t[::1] members, const i
                 while head[key] < 0:
                     key -= 1
             v = head[key]
+            if pool_stopped(64 * (1 + starts[v + 1] - starts[v])):
+                break
             take(&buckets, v, key)
             keys[v] = -1
             order[n - 1 - t if kind == 0 else t] = v
@@ -139,4 +150,5 @@ def dynamic_order(const int64_t[::1] starts, const int32_t[::1] members, const i
                     take(&buckets, x, keys[x])
                     keys[x] += change
                     put(&buckets, x, keys[x])
+    pool_end(&call)
     return out

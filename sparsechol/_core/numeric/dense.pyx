@@ -7,7 +7,7 @@ would meet those of the caller.
 
 from libc.stdint cimport int32_t, int64_t
 
-from sparsechol._core.parallel.pool cimport pool_share
+from sparsechol._core.parallel.pool cimport pool_share, pool_stopped
 
 
 cdef extern from "kernels.h" nogil:
@@ -48,12 +48,21 @@ cdef extern from "kernels.h" nogil:
                                 void *) noexcept nogil
         void (*inner_columns)(const subtree *, const void *, const void *, void *, const void *,
                               void *) noexcept nogil
+    int (*kernels_stopped)(int64_t) noexcept nogil
     const char *kernels_best()
     int kernels_use(const char *name, const kernels **tables)
 
 
 cdef const kernels *tables[SCALARS]
 kernels_use(kernels_best(), tables)
+
+
+cdef int stopped(int64_t work) noexcept nogil:
+    """Whether large products end early."""
+    return pool_stopped(work)
+
+
+kernels_stopped = stopped
 
 
 cdef enum:
@@ -82,7 +91,7 @@ cdef int factor_panel(int rows, int nc, scalar *P, int ld, const Crew *crew) noe
         return bad
     h = half(nc)
     bad = factor_panel(rows, h, P, ld, crew)
-    if bad >= 0:
+    if bad >= 0 or pool_stopped(0):
         return bad
     P += h
     multiply(CONJ_TRANS, True, rows - h, nc - h, h, P, ld, P, ld, True, P + <Py_ssize_t>h * ld, ld,

@@ -46,8 +46,10 @@ from sparsechol._core.numeric.dense cimport (
     outer_panel, real, scalar, size_of, solve_right, tangent_columns, tangent_panel, transpose,
 )
 from sparsechol._core.numeric.sweep_driver cimport (
-    Arrays, FrontContext, Sweep, SweepJob, run_sweep, sweep_job, sweep_space, task_function,
+    Arrays, FrontContext, Sweep, SweepJob, run_sweep, step_work, sweep_job, sweep_space,
+    task_function,
 )
+from sparsechol._core.parallel.pool cimport pool_stopped
 from sparsechol._core.symbolic.structure cimport Pattern, Plan
 
 
@@ -124,6 +126,8 @@ cdef void ascend(const Sweep *sweep, int32_t t, const scalar *tag) noexcept nogi
     cdef scalar *update
     for k in range(plan.task_start[t], plan.task_start[t + 1]):
         s = plan.steps[k]
+        if pool_stopped(2 * step_work(p, s)):
+            return
         if p.simplicial_root[s] == -1:
             assemble_rest(s, &sweep.ctx, tag)
             if sweep.job.what == TANGENT:
@@ -342,6 +346,8 @@ cdef void descend(const Sweep *sweep, int32_t t, const scalar *tag) noexcept nog
     cdef int32_t k, s
     for k in range(plan.task_start[t + 1] - 1, plan.task_start[t] - 1, -1):
         s = plan.steps[k]
+        if pool_stopped(2 * step_work(p, s)):
+            return
         if p.parent[s] != -1 and plan.shared_start[s] == -1:
             if sweep.job.what != INNER:
                 gather(s, &sweep.ctx, tag)

@@ -31,9 +31,12 @@ from sparsechol._core.numeric.dense cimport (
     factor_panel, kind_of, multiply, real, scalar,
 )
 from sparsechol._core.numeric.sweep_driver cimport (
-    FrontContext, Many, Sweep, SweepJob, each, run_sweep, sweep_job, sweep_space, task_function,
+    FrontContext, Many, Sweep, SweepJob, each, run_sweep, step_work, sweep_job, sweep_space,
+    task_function,
 )
-from sparsechol._core.parallel.pool cimport pool_least, pool_lower, pool_read
+from sparsechol._core.parallel.pool cimport (
+    pool_begin, pool_call, pool_end, pool_least, pool_lower, pool_read, pool_stopped,
+)
 from sparsechol._core.symbolic.structure cimport Pattern, Structure, plan_for
 
 
@@ -118,7 +121,7 @@ cdef void factor_task(const Sweep *sweep, int32_t t, const scalar *tag) noexcept
     outcome[0] = Outcome(failed=INT32_MAX, weakest=INT32_MAX, pivot=0, ratio=1, lost=0)
     for k in range(ctx.plan.task_start[t], ctx.plan.task_start[t + 1]):
         s = ctx.plan.steps[k]
-        if pool_read(failed) < p.first[s]:
+        if pool_read(failed) < p.first[s] or pool_stopped(step_work(p, s)):
             return
         if p.simplicial_root[s] == -1:
             good = factor_front(s, ctx, outcome, tag)
@@ -244,6 +247,7 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
     cdef const Pattern *p = &structure.pattern
     cdef Py_ssize_t k, batch = a.shape[0]
     cdef Outcome *outcomes
+    cdef pool_call call
     if (a.shape[1] != p.nnz or l.shape[0] != batch or l.shape[1] != p.size or threads < 1
             or work.shape[0] < workspace(structure, batch, threads)):
         raise ValueError("factorize: arrays do not belong to this structure")
@@ -259,9 +263,15 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
         return failed_array, row_array, value_array, doubt_array
     if batch >= 2**31 - 1:
         raise OverflowError(f"a batch of {batch} matrices is too large")
+    pool_begin(&call)
     with nogil:
         outcomes = factor_all(p, kind_of(&a[0, 0]), batch, each(&a[0, 0]), &l[0, 0],
                               &work[0], threads)
+    try:
+        pool_end(&call)
+    except BaseException:
+        free(outcomes)
+        raise
     if outcomes == NULL:
         raise MemoryError("no memory for the list of tasks")
     for k in range(batch):

@@ -26,6 +26,7 @@ from sparsechol._core.numeric.dense cimport DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT
 from sparsechol._core.numeric.operations cimport (
     MOST_OPERANDS, Call, Operand, View, length_of, perform,
 )
+from sparsechol._core.parallel.pool cimport pool_begin, pool_call, pool_end
 from sparsechol._core.symbolic.structure cimport Pattern, Structure
 
 
@@ -109,6 +110,7 @@ cdef class PatternHandle:
         cdef Py_buffer buffers[MOST_OPERANDS + 1]
         cdef int64_t dims[(MOST_OPERANDS + 1) * MOST_DIMENSIONS]
         cdef const char *error
+        cdef pool_call interruptible
         cdef int q, held = 0
         call.operation = operation
         call.flags = flags
@@ -129,8 +131,10 @@ cdef class PatternHandle:
                 held += 1
                 take(&buffers[q], KINDS[array.dtype.char], dims + q * MOST_DIMENSIONS,
                      &call.operand[q] if q < call.operands else &call.result)
+            pool_begin(&interruptible)
             with nogil:
                 error = perform(&self.view, &call)
+            pool_end(&interruptible)
         finally:
             for q in range(held):
                 PyBuffer_Release(&buffers[q])

@@ -19,6 +19,13 @@
 #define INLINE static inline __attribute__((always_inline))
 #endif
 
+/* Says that a vector is in a register here: GCC spills accumulators that begin as loads else. */
+#if defined(__GNUC__) && defined(__AVX2__)
+#define IN_REGISTER(v) __asm__("" : "+v"(v))
+#else
+#define IN_REGISTER(v) (void)(v)
+#endif
+
 #define PASTE_(a, b) a##_##b
 #define PASTE(a, b) PASTE_(a, b)
 

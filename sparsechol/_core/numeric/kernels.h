@@ -83,6 +83,10 @@ void kernels_avx2(const kernels *tables[SCALARS]);
 void kernels_avx512(const kernels *tables[SCALARS]);
 #endif
 
+/* Whether what runs is to end early, leaving its result unfinished: large products ask after about so
+ * many multiplications of reals. */
+extern int (*kernels_stopped)(int64_t work);
+
 /* Name of the fastest instruction set that was built and that this processor has. */
 const char *kernels_best(void);
 /* Set the tables to a named instruction set; 0 where it was not built or cannot run here. */

@@ -155,74 +155,98 @@ static int NAME(factor)(ptrdiff_t rows, int nc, void *P_, ptrdiff_t ld) {
 /* ---- C <- beta C - A op(B) ------------------------------------------------------------------- */
 
 /* Real code serves both. A complex matrix is one of twice as many real rows (`parts` is 2), and
- * a column of op(B) is two real ones side by side:
+ * an entry of op(B) is two reals side by side:
  *
- *      A b = A Re b + i (A Im b)        A conj(b) = A Re b - i (A Im b)
+ *      C - A b = C - A Re b - (i A) Im b        C - A conj(b) = C - A Re b + (i A) Im b
  *
- * Sizes and leading dimensions count reals from here on. An entry of C has the same bits whatever
- * rows and columns are computed with it: each chunk of k is summed from zero in the order of k,
- * and the chunks depend on k only. */
+ * Rows and leading dimensions count reals from here on, columns count those of C. An entry of C
+ * has the same bits whatever rows and columns are computed with it: each product is taken from C
+ * in the order of k. What is left of C shrinks on the way, and with it the rounding errors; a sum
+ * from zero would grow to the size of C first. */
 #if !COMPLEX
 
-/* c[v][j] <- sum over p of A[v, p] B[p, j] for `vectors` vectors of rows (the last with `last`
+/* a <- i a for a column of (re, im) pairs, or -i a if `conjugate`. */
+INLINE void NAME(turn)(int conjugate, int vectors, vec a[VECTORS]) {
+#if LANES > 1
+    typedef __typeof__(a[0] < a[0]) whole;
+    static const SCALAR alternating[17] = {-0.0f, 0, -0.0f, 0, -0.0f, 0, -0.0f, 0,    -0.0f,
+                                           0,     -0.0f, 0, -0.0f, 0, -0.0f, 0, -0.0f};
+    vec signs = NAME(load)(alternating + conjugate);
+    whole other;
+    for (int i = 0; i < ROWS; i++) other[i] = i ^ 1;
+    for (int v = 0; v < vectors; v++) {
+#if defined(__clang__)
+        vec swapped;
+        for (int i = 0; i < ROWS; i++) swapped[i] = a[v][i ^ 1];
+#else
+        vec swapped = __builtin_shuffle(a[v], other);
+#endif
+        a[v] = (vec)((whole)swapped ^ (whole)signs);
+    }
+#else
+    for (int v = 0; v + 1 < vectors; v += 2) {
+        vec re = a[v];
+        a[v] = conjugate ? a[v + 1] : -a[v + 1];
+        a[v + 1] = conjugate ? -re : re;
+    }
+#endif
+}
+
+/* c[v][j] -= sum over p of A[v, p] op(B)[p, j] for `vectors` vectors of rows (the last with `last`
  * rows) by `columns` columns, in registers. */
-INLINE void NAME(accumulate)(int parts, int vectors, ptrdiff_t last, int columns, ptrdiff_t depth,
-                             const SCALAR *A, ptrdiff_t lda, const SCALAR *B, ptrdiff_t across,
-                             ptrdiff_t along, vec c[VECTORS][COLUMNS]) {
-    for (int j = 0; j < columns; j++)
-        for (int v = 0; v < vectors; v++) c[v][j] = (vec){0};
+INLINE void NAME(accumulate)(int parts, int conjugate, int vectors, ptrdiff_t last, int columns,
+                             ptrdiff_t depth, const SCALAR *A, ptrdiff_t lda, const SCALAR *B,
+                             ptrdiff_t across, ptrdiff_t along, vec c[VECTORS][COLUMNS]) {
     for (ptrdiff_t p = 0; p < depth; p++) {
         vec a[VECTORS];
         for (int v = 0; v < vectors; v++)
             a[v] = NAME(load_rows)(A + p * lda + v * ROWS, v == vectors - 1 ? last : ROWS);
-        for (int j = 0; j < columns; j++) {
-            SCALAR b = B[j / parts * across + j % parts + p * along];
-            for (int v = 0; v < vectors; v++) c[v][j] += a[v] * b;
+        for (int part = 0; part < parts; part++) {
+            if (part) NAME(turn)(conjugate, vectors, a);
+            for (int j = 0; j < columns; j++) {
+                SCALAR b = B[j * across + p * along + part];
+                for (int v = 0; v < vectors; v++) c[v][j] -= a[v] * b;
+            }
         }
     }
 }
 
-/* i times vector v of a column of (re, im) pairs: (-im, re). */
-INLINE vec NAME(turned)(vec c[VECTORS][COLUMNS], int v, int j) {
-#if LANES > 1
-    vec sign, swapped;
-    for (int i = 0; i < ROWS; i++) sign[i] = i % 2 ? 1 : -1;
-#if defined(__clang__)
-    for (int i = 0; i < ROWS; i++) swapped[i] = c[v][j][i ^ 1];
-#else
-    __typeof__(sign < sign) other;
-    for (int i = 0; i < ROWS; i++) other[i] = i ^ 1;
-    swapped = __builtin_shuffle(c[v][j], other);
-#endif
-    return swapped * sign;
-#else
-    return v % 2 ? c[v - 1][j] : -c[v + 1][j];
-#endif
+/* c <- beta C, without a branch between here and the loop that needs all registers. */
+INLINE void NAME(read_tile)(int vectors, ptrdiff_t last, int columns, int beta, const SCALAR *C,
+                            ptrdiff_t ldc, vec c[VECTORS][COLUMNS]) {
+    static const SCALAR zeros[VECTORS * ROWS];
+    const SCALAR *source = beta ? C : zeros;
+    ptrdiff_t step = beta ? ldc : 0;
+    for (int j = 0; j < columns; j++)
+        for (int v = 0; v < vectors; v++) {
+            c[v][j] =
+                NAME(load_rows)(source + j * step + v * ROWS, v == vectors - 1 ? last : ROWS);
+            IN_REGISTER(c[v][j]);
+        }
 }
 
-/* C <- beta C - c. */
-INLINE void NAME(subtract)(int parts, int conjugate, int vectors, ptrdiff_t last,
-                           ptrdiff_t columns, vec c[VECTORS][COLUMNS], int beta, SCALAR *C,
-                           ptrdiff_t ldc) {
-    for (int j = 0; j < COLUMNS; j += parts)
-        for (int v = 0; v < vectors && j < columns; v++) {
-            SCALAR *target = C + j / parts * ldc + v * ROWS;
-            ptrdiff_t n = v == vectors - 1 ? last : ROWS;
-            vec sum = c[v][j];
-            if (parts == 2 && j + 1 < columns) {
-                vec turned = NAME(turned)(c, v, j + 1);
-                sum = conjugate ? sum - turned : sum + turned;
-            }
-            vec old = beta ? NAME(load_rows)(target, n) : (vec){0};
-            NAME(store_rows)(target, old - sum, n);
+/* c <- 0. */
+INLINE void NAME(clear_tile)(int vectors, int columns, vec c[VECTORS][COLUMNS]) {
+    for (int j = 0; j < columns; j++)
+        for (int v = 0; v < vectors; v++) {
+            c[v][j] = (vec){0};
+            IN_REGISTER(c[v][j]);
         }
+}
+
+/* C <- c. */
+INLINE void NAME(write_tile)(int vectors, ptrdiff_t last, int columns, SCALAR *C, ptrdiff_t ldc,
+                             vec c[VECTORS][COLUMNS]) {
+    for (int j = 0; j < columns; j++)
+        for (int v = 0; v < vectors; v++)
+            NAME(store_rows)(C + j * ldc + v * ROWS, c[v][j], v == vectors - 1 ? last : ROWS);
 }
 
 INLINE ptrdiff_t NAME(least)(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
-/* How much of k is summed at once. */
-INLINE ptrdiff_t NAME(chunk)(ptrdiff_t k) {
-    ptrdiff_t chunks = (k + BLOCK_DEPTH - 1) / BLOCK_DEPTH;
+/* How much of k is taken at once. */
+INLINE ptrdiff_t NAME(chunk)(int parts, ptrdiff_t k) {
+    ptrdiff_t most = BLOCK_DEPTH / parts, chunks = (k + most - 1) / most;
     return chunks > 1 ? (k + chunks - 1) / chunks : k;
 }
 
@@ -233,8 +257,16 @@ INLINE void NAME(multiply_tile)(int parts, int conjugate, int vectors, ptrdiff_t
                                 ptrdiff_t across, ptrdiff_t along, int beta, SCALAR *C,
                                 ptrdiff_t ldc) {
     vec c[VECTORS][COLUMNS];
-    NAME(accumulate)(parts, vectors, last, columns, depth, A, lda, B, across, along, c);
-    NAME(subtract)(parts, conjugate, vectors, last, columns, c, beta, C, ldc);
+    if (parts == 1 && vectors == VECTORS && columns == COLUMNS && !beta) { /* most of C */
+        NAME(clear_tile)(vectors, columns, c);
+        NAME(accumulate)(parts, conjugate, vectors, last, columns, depth, A, lda, B, across,
+                         along, c);
+        NAME(write_tile)(vectors, last, columns, C, ldc, c);
+        return;
+    }
+    NAME(read_tile)(vectors, last, columns, beta, C, ldc, c);
+    NAME(accumulate)(parts, conjugate, vectors, last, columns, depth, A, lda, B, across, along, c);
+    NAME(write_tile)(vectors, last, columns, C, ldc, c);
 }
 
 /* A block of `columns` columns of C, from row `i` down. */
@@ -260,15 +292,17 @@ INLINE void NAME(multiply_rows)(int parts, int conjugate, int lower, ptrdiff_t o
                                 ptrdiff_t n, ptrdiff_t depth, const SCALAR *A, ptrdiff_t lda,
                                 const SCALAR *B, ptrdiff_t across, ptrdiff_t along, int beta,
                                 SCALAR *C, ptrdiff_t ldc) {
-    if (lower && offset + m < n) n = offset + m;
-    for (ptrdiff_t j = 0; j < n; j += COLUMNS) {
-        ptrdiff_t top = lower && j > offset ? j - offset : 0;
-        const SCALAR *b = B + j / parts * across;
-        SCALAR *c = C + j / parts * ldc;
+    if (lower) n = NAME(least)(n, (offset + m) / parts);
+    for (ptrdiff_t j = 0, width; j < n; j += width) {
+        ptrdiff_t top = lower && parts * j > offset ? parts * j - offset : 0;
+        const SCALAR *b = B + j * across;
+        SCALAR *c = C + j * ldc;
 #define TILE(columns)                                                                              \
     NAME(multiply_columns)(parts, conjugate, columns, top, m, depth, A, lda, b, across, along,     \
                            beta, c, ldc)
-        switch (n - j) {
+        width = NAME(least)(n - j, COLUMNS);
+        if (n - j > COLUMNS && n - j < 2 * COLUMNS) width = (n - j + 1) / 2; /* two of one kind */
+        switch (width) {
         case 1: TILE(1); break;
         case 2: TILE(2); break;
         case 3: TILE(3); break;
@@ -301,49 +335,85 @@ INLINE void NAME(multiply_in_place)(int parts, int conjugate, int lower, ptrdiff
  *      [ panel of TILE_ROWS ]      [ panel of | panel | .. ]     in a panel the TILE_ROWS (COLUMNS)
  *      [ panel              ]      [ COLUMNS  |       |    ]     entries of each p lie side by
  *      [ ..                 ]                                    side, then those of p + 1
+ *
+ * A complex p is two real ones: (A, Re op(B)), then (i A, Im op(B)), or -i A for the conjugate.
  */
 #define TILE_ROWS (VECTORS * ROWS)
 
-/* Panels of `width` from a matrix whose entries of one p lie side by side; the rest is zero. */
-INLINE void NAME(pack_along)(int width, ptrdiff_t n, ptrdiff_t depth, const SCALAR *A,
-                             ptrdiff_t lda, SCALAR *packed) {
-    for (ptrdiff_t p = 0; p < depth; p++)
-        for (ptrdiff_t i = 0; i < n; i += width) {
-            const SCALAR *source = A + p * lda + i;
-            SCALAR *target = packed + i * depth + p * width;
-            if (i + width <= n)
-                memcpy(target, source, width * sizeof(SCALAR));
-            else
-                for (int r = 0; r < width; r++) target[r] = i + r < n ? source[r] : 0;
+/* Panels of A; what the last one lacks is zero. */
+INLINE void NAME(pack_rows)(int parts, int conjugate, ptrdiff_t m, ptrdiff_t depth,
+                            const SCALAR *A, ptrdiff_t lda, SCALAR *packed) {
+    for (ptrdiff_t i = 0; i < m; i += TILE_ROWS, packed += TILE_ROWS * depth * parts)
+        for (ptrdiff_t p = 0; p < depth; p++) {
+            SCALAR *target = packed + p * TILE_ROWS * parts;
+            vec a[VECTORS];
+            for (int v = 0; v < VECTORS; v++) {
+                ptrdiff_t left = m - i - v * ROWS;
+                const SCALAR *source = A + p * lda + i + v * ROWS;
+                a[v] = left >= ROWS ? NAME(load)(source)
+                       : left > 0   ? NAME(load_rows)(source, left)
+                                    : (vec){0};
+                NAME(store)(target + v * ROWS, a[v]);
+            }
+            if (parts == 1) continue;
+            NAME(turn)(conjugate, VECTORS, a);
+            for (int v = 0; v < VECTORS; v++) NAME(store)(target + TILE_ROWS + v * ROWS, a[v]);
         }
 }
 
-/* Panels of COLUMNS from a matrix whose columns lie along p. */
-INLINE void NAME(pack_across)(int parts, ptrdiff_t n, ptrdiff_t depth, const SCALAR *B,
-                              ptrdiff_t ldb, SCALAR *packed) {
-    for (ptrdiff_t begin = 0; begin < n; begin += COLUMNS, packed += COLUMNS * depth)
-        for (int j = 0; j < COLUMNS; j++) {
-            const SCALAR *source = B + (begin + j) / parts * ldb + j % parts;
-            for (ptrdiff_t p = 0; p < depth; p++)
-                packed[p * COLUMNS + j] = begin + j < n ? source[p * parts] : 0;
+/* Panels of op(B), whose entries of one row lie `across` from each other: along the rows or down
+ * the columns, as they lie in memory. */
+INLINE void NAME(pack_columns)(int parts, ptrdiff_t n, ptrdiff_t depth, const SCALAR *B,
+                               ptrdiff_t across, ptrdiff_t along, SCALAR *packed) {
+    ptrdiff_t whole = n - n % COLUMNS, j = 0;
+    if (across == parts)
+        for (ptrdiff_t p = 0; p < depth; p++)
+            for (j = 0; j < whole; j += COLUMNS)
+                for (int part = 0; part < parts; part++) {
+                    const SCALAR *source = B + p * along + j * parts + part;
+                    SCALAR *target = packed + j * depth * parts + (p * parts + part) * COLUMNS;
+                    if (parts == 1)
+                        memcpy(target, source, COLUMNS * sizeof(SCALAR));
+                    for (int c = 0; parts > 1 && c < COLUMNS; c++) target[c] = source[c * parts];
+                }
+    for (; j < n; j++)
+        for (ptrdiff_t p = 0; p < depth; p++)
+            for (int part = 0; part < parts; part++)
+                packed[(j - j % COLUMNS) * depth * parts + (p * parts + part) * COLUMNS +
+                       j % COLUMNS] = B[j * across + p * along + part];
+    for (ptrdiff_t q = 0; whole < n && q < depth * parts; q++)
+        for (ptrdiff_t c = n - whole; c < COLUMNS; c++)
+            packed[whole * depth * parts + q * COLUMNS + c] = 0;
+}
+
+/* target <- source, columns of vectors, the last of which has `last` rows. */
+INLINE void NAME(copy_tile)(int vectors, ptrdiff_t last, ptrdiff_t columns, const SCALAR *source,
+                            ptrdiff_t lds, SCALAR *target, ptrdiff_t ldt) {
+    for (ptrdiff_t j = 0; j < columns; j++)
+        for (int v = 0; v < vectors; v++) {
+            ptrdiff_t i = v * ROWS, n = v == vectors - 1 ? last : ROWS;
+            NAME(store_rows)(target + i + j * ldt, NAME(load_rows)(source + i + j * lds, n), n);
         }
 }
 
-/* A tile of C out of packed panels, from vector `skip` of the panel of A down. */
-static void NAME(packed_tile)(int parts, int conjugate, int skip, ptrdiff_t rows,
-                              ptrdiff_t columns, ptrdiff_t depth, const SCALAR *A,
-                              const SCALAR *B, int beta, SCALAR *C, ptrdiff_t ldc) {
-    vec c[VECTORS][COLUMNS];
+/* A tile of C out of packed panels, from vector `skip` of the panel of A down. A tile at the edge
+ * of C is copied to a whole one and back. */
+static void NAME(packed_tile)(int skip, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t depth,
+                              const SCALAR *A, const SCALAR *B, int beta, SCALAR *C,
+                              ptrdiff_t ldc) {
+    SCALAR whole[TILE_ROWS * COLUMNS], *target = C + skip * ROWS;
     int vectors = (int)((rows + ROWS - 1) / ROWS) - skip;
-    ptrdiff_t last = rows - (skip + vectors - 1) * ROWS;
+    ptrdiff_t step = ldc, last = rows - (skip + vectors - 1) * ROWS;
     A += skip * ROWS;
-    C += skip * ROWS;
+    columns = NAME(least)(columns, COLUMNS);
+    if (last < ROWS || columns < COLUMNS) {
+        if (beta) NAME(copy_tile)(vectors, last, columns, target, ldc, whole, TILE_ROWS);
+        target = whole;
+        step = TILE_ROWS;
+    }
 #define TILE(vectors)                                                                              \
-    NAME(accumulate)(1, vectors, ROWS, COLUMNS, depth, A, TILE_ROWS, B, 1, COLUMNS, c);            \
-    if (last == ROWS && columns >= COLUMNS)                                                        \
-        NAME(subtract)(parts, conjugate, vectors, ROWS, COLUMNS, c, beta, C, ldc);                 \
-    else                                                                                           \
-        NAME(subtract)(parts, conjugate, vectors, last, columns, c, beta, C, ldc)
+    NAME(multiply_tile)(1, 0, vectors, ROWS, COLUMNS, depth, A, TILE_ROWS, B, 1, COLUMNS, beta,    \
+                        target, step)
     switch (vectors) {
     case 1: TILE(1); break;
 #if VECTORS > 2
@@ -352,24 +422,26 @@ static void NAME(packed_tile)(int parts, int conjugate, int skip, ptrdiff_t rows
     case VECTORS: TILE(VECTORS); break;
     }
 #undef TILE
+    if (target == whole)
+        NAME(copy_tile)(vectors, last, columns, whole, TILE_ROWS, C + skip * ROWS, ldc);
 }
 
-/* A block of C out of packed blocks; column `diagonal` of it meets its first row on the diagonal.
+/* A block of C out of packed blocks, whose first row lies `diagonal` reals below the diagonal.
  *
  *      [ x         ]      with `lower` each panel of B starts at the first vector of rows that
  *      [ x x x     ]      reaches the diagonal
  *      [ x x x x x ]
  */
-INLINE void NAME(packed_block)(int parts, int conjugate, int lower, ptrdiff_t diagonal,
-                               ptrdiff_t m, ptrdiff_t n, ptrdiff_t depth, const SCALAR *A,
-                               const SCALAR *B, int beta, SCALAR *C, ptrdiff_t ldc) {
-    if (lower) n = NAME(least)(n, diagonal + m);
+INLINE void NAME(packed_block)(int parts, int lower, ptrdiff_t diagonal, ptrdiff_t m, ptrdiff_t n,
+                               ptrdiff_t depth, const SCALAR *A, const SCALAR *B, int beta,
+                               SCALAR *C, ptrdiff_t ldc) {
+    if (lower) n = NAME(least)(n, (diagonal + m) / parts);
     for (ptrdiff_t j = 0; j < n; j += COLUMNS) {
-        ptrdiff_t top = lower && j > diagonal ? j - diagonal : 0;
+        ptrdiff_t top = lower && parts * j > diagonal ? parts * j - diagonal : 0;
         for (ptrdiff_t i = top - top % TILE_ROWS; i < m; i += TILE_ROWS)
-            NAME(packed_tile)(parts, conjugate, top > i ? (int)((top - i) / ROWS) : 0,
-                              NAME(least)(m - i, TILE_ROWS), n - j, depth, A + i * depth,
-                              B + j * depth, beta, C + i + j / parts * ldc, ldc);
+            NAME(packed_tile)(top > i ? (int)((top - i) / ROWS) : 0, NAME(least)(m - i, TILE_ROWS),
+                              n - j, depth, A + i * depth, B + j * depth, beta, C + i + j * ldc,
+                              ldc);
     }
 }
 
@@ -377,19 +449,16 @@ INLINE void NAME(multiply_packed)(int parts, int conjugate, int lower, ptrdiff_t
                                   ptrdiff_t depth, const SCALAR *A, ptrdiff_t lda,
                                   const SCALAR *B, ptrdiff_t across, ptrdiff_t along, int beta,
                                   SCALAR *C, ptrdiff_t ldc, SCALAR *pack) {
-    SCALAR *rows = pack, *columns = pack + BLOCK_ROWS * depth;
+    SCALAR *rows = pack, *columns = pack + BLOCK_ROWS * BLOCK_DEPTH;
     for (ptrdiff_t j = 0; j < n; j += BLOCK_COLUMNS) {
-        ptrdiff_t nj = NAME(least)(n - j, BLOCK_COLUMNS);
-        const SCALAR *Bj = B + j / parts * across;
-        if (along > across)
-            NAME(pack_along)(COLUMNS, nj, depth, Bj, along, columns);
-        else
-            NAME(pack_across)(parts, nj, depth, Bj, across, columns);
-        for (ptrdiff_t i = lower ? j : 0; i < m; i += BLOCK_ROWS) {
+        ptrdiff_t nj = NAME(least)(n - j, BLOCK_COLUMNS), diagonal = parts * j;
+        NAME(pack_columns)(parts, nj, depth, B + j * across, across, along, columns);
+        for (ptrdiff_t i = lower ? diagonal : 0; i < m; i += BLOCK_ROWS) {
             ptrdiff_t mi = NAME(least)(m - i, BLOCK_ROWS);
-            NAME(pack_along)(TILE_ROWS, mi, depth, A + i, lda, rows);
-            NAME(packed_block)(parts, conjugate, lower, i - j, mi, nj, depth, rows, columns, beta,
-                               C + i + j / parts * ldc, ldc);
+            if (kernels_stopped((int64_t)mi * nj * depth * parts)) return;
+            NAME(pack_rows)(parts, conjugate, mi, depth, A + i, lda, rows);
+            NAME(packed_block)(parts, lower, i - diagonal, mi, nj, parts * depth, rows, columns,
+                               beta, C + i + j * ldc, ldc);
         }
     }
 }
@@ -400,11 +469,11 @@ INLINE void NAME(multiply_parts)(int parts, int conjugate, int lower, ptrdiff_t 
                                  ptrdiff_t k, const SCALAR *A, ptrdiff_t lda, const SCALAR *B,
                                  ptrdiff_t across, ptrdiff_t along, int beta, SCALAR *C,
                                  ptrdiff_t ldc, SCALAR *pack) {
-    ptrdiff_t chunk = NAME(chunk)(k), p = 0;
+    ptrdiff_t chunk = NAME(chunk)(parts, k), p = 0;
     do {
         ptrdiff_t depth = NAME(least)(chunk, k - p);
         const SCALAR *Ap = A + p * lda, *Bp = B + p * along;
-        if (PACKING_PAYS(m, n, k))
+        if (PACKING_PAYS(m, parts * n, k))
             NAME(multiply_packed)(parts, conjugate, lower, m, n, depth, Ap, lda, Bp, across, along,
                                   beta, C, ldc, pack);
         else
@@ -423,12 +492,8 @@ static void NAME(multiply)(int op, int lower, ptrdiff_t m, ptrdiff_t n, ptrdiff_
     enum { parts = COMPLEX ? 2 : 1 };
     ptrdiff_t across = parts * (op ? 1 : ldb), along = parts * (op ? ldb : 1);
     REAL *aligned = (REAL *)(((uintptr_t)pack + 63) & ~(uintptr_t)63);
-    if (op == 2 && COMPLEX)
-        REAL_NAME(multiply_parts)(parts, 1, lower, parts * m, parts * n, k, A, parts * lda, B,
-                                  across, along, beta, C, parts * ldc, aligned);
-    else
-        REAL_NAME(multiply_parts)(parts, 0, lower, parts * m, parts * n, k, A, parts * lda, B,
-                                  across, along, beta, C, parts * ldc, aligned);
+    REAL_NAME(multiply_parts)(parts, op == 2, lower, parts * m, n, k, A, parts * lda, B, across,
+                              along, beta, C, parts * ldc, aligned);
 }
 
 /* ---- one right-hand side --------------------------------------------------------------------- */

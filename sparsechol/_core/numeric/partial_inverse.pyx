@@ -26,8 +26,10 @@ from sparsechol._core.numeric.dense cimport (
     invert_columns, kind_of, multiply, real, scalar, solve_right, transpose,
 )
 from sparsechol._core.numeric.sweep_driver cimport (
-    FrontContext, Many, Sweep, SweepJob, each, run_sweep, sweep_job, sweep_space, task_function,
+    FrontContext, Many, Sweep, SweepJob, each, run_sweep, step_work, sweep_job, sweep_space,
+    task_function,
 )
+from sparsechol._core.parallel.pool cimport pool_begin, pool_call, pool_end, pool_stopped
 from sparsechol._core.symbolic.structure cimport Pattern, Plan, Structure
 
 
@@ -89,7 +91,7 @@ cdef void invert_front(int32_t s, const Sweep *sweep, const scalar *tag) noexcep
     cdef const scalar *inverse_below = update_matrix(s, &sweep.ctx, tag)
     cdef scalar *z = <scalar *>sweep.out + p.panel[s]
     cdef scalar *t = <scalar *>sweep.spare
-    while j > 0:
+    while j > 0 and not pool_stopped(0):
         w = min(<int>PANEL, j)
         j -= w
         invert_block(w, nc - j - w, m, panel + j * <Py_ssize_t>(nc + m + 1), nc + m,
@@ -105,6 +107,8 @@ cdef void invert_task(const Sweep *sweep, int32_t t, const scalar *tag) noexcept
     cdef int32_t k, s
     for k in range(plan.task_start[t + 1] - 1, plan.task_start[t] - 1, -1):
         s = plan.steps[k]
+        if pool_stopped(2 * step_work(p, s)):
+            return
         if p.parent[s] != -1 and plan.shared_start[s] == -1:
             gather(s, ctx, tag)
         if p.simplicial_root[s] == -1:
@@ -165,6 +169,7 @@ def partial_inverse(Structure structure, const scalar[:, ::1] l, scalar[:, ::1] 
     cdef const Pattern *p = &structure.pattern
     cdef Py_ssize_t batch = l.shape[0]
     cdef bint done
+    cdef pool_call call
     if (l.shape[1] != p.size or z.shape[0] != batch or z.shape[1] != p.size or threads < 1
             or work.shape[0] < workspace(structure, batch, threads)):
         raise ValueError("partial_inverse: arrays do not belong to this structure")
@@ -172,8 +177,10 @@ def partial_inverse(Structure structure, const scalar[:, ::1] l, scalar[:, ::1] 
         return
     if batch >= 2**31 - 1:
         raise OverflowError(f"a batch of {batch} matrices is too large")
+    pool_begin(&call)
     with nogil:
         done = invert_all(p, kind_of(&l[0, 0]), batch, each(&l[0, 0]), &z[0, 0], &work[0],
                           threads)
+    pool_end(&call)
     if not done:
         raise MemoryError("no memory for the list of tasks")

@@ -28,7 +28,9 @@ from sparsechol._core.numeric.dense cimport (
     backward_one, conjugate, forward_one, kind_of, multiply, real, scalar, size_of, solve_right,
 )
 from sparsechol._core.numeric.sweep_driver cimport array_of, each, run_tasks
-from sparsechol._core.parallel.pool cimport POOL_UP, pool_run, pool_scratch, pool_worker
+from sparsechol._core.parallel.pool cimport (
+    POOL_UP, pool_begin, pool_call, pool_end, pool_run, pool_scratch, pool_stopped, pool_worker,
+)
 from sparsechol._core.symbolic.structure cimport Pattern, Plan, Structure
 
 # Nothing is known of where right-hand sides are zero (see `solve`).
@@ -50,6 +52,8 @@ cdef void forward(const Pattern *p, int32_t t, const scalar *l, scalar *x, int k
     cdef int32_t q, s
     for q in range(plan.task_start[t], plan.task_start[t + 1]):
         s = plan.steps[q]
+        if k > 1 and pool_stopped(step_entries(p, s) * k):
+            return
         if reached != NULL and not reached[s]:
             continue
         add_foreign_sums(p, s, k, sums, shared, reached)
@@ -59,6 +63,11 @@ cdef void forward(const Pattern *p, int32_t t, const scalar *l, scalar *x, int k
             forward_subtree(p, s, l, x, k, sums, reached)
         if plan.shared_start[s] != -1:
             share_sums(p, s, k, sums, shared + plan.shared_start[s] * k)
+
+
+cdef inline int64_t step_entries(const Pattern *p, int32_t s) noexcept nogil:
+    """Entries of L in a front or a simplicial subtree."""
+    return p.panel[s + 1] - p.panel[s if p.simplicial_root[s] == -1 else p.begin[s]]
 
 
 cdef inline void add_foreign_sums(const Pattern *p, int32_t s, int k, scalar *sums,
@@ -140,6 +149,8 @@ cdef void backward(const Pattern *p, int32_t t, const scalar *l, scalar *x, int 
     cdef int32_t q, s, root
     for q in range(plan.task_start[t + 1] - 1, plan.task_start[t] - 1, -1):
         root = plan.steps[q]
+        if k > 1 and pool_stopped(step_entries(p, root) * k):
+            return
         if p.simplicial_root[root] == -1:
             backward_front(p, root, l, x, k, w, crew)
         else:
@@ -500,6 +511,7 @@ def solve(Structure structure, const scalar[:, ::1] l, scalar[:, :, :] b, scalar
     cdef Py_ssize_t n = p.n, batch = l.shape[0]
     cdef System job
     cdef bint done
+    cdef pool_call call
     if (l.shape[1] != p.size or b.shape[0] != batch or b.shape[1] != n or inward.shape[0] != n
             or outward.shape[0] != n or reached.shape[0] not in (0, p.nsuper)):
         raise ValueError("solve: arrays do not belong to this structure")
@@ -524,8 +536,10 @@ def solve(Structure structure, const scalar[:, ::1] l, scalar[:, :, :] b, scalar
     job.work = <char *>&work[0]
     if batch * b.shape[2] >= 2**31 - 1:
         raise OverflowError("too many right-hand sides")
+    pool_begin(&call)
     with nogil:
         done = solve_all(&job, batch, threads)
+    pool_end(&call)
     if not done:
         raise MemoryError("no memory for the list of tasks")
 

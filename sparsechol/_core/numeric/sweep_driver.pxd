@@ -105,6 +105,15 @@ cdef inline SweepJob sweep_job(const Pattern *p, const task_function *tasks,
     return job
 
 
+cdef inline int64_t step_work(const Pattern *p, int32_t s) noexcept nogil:
+    """About how many multiplications a front or a simplicial subtree takes."""
+    cdef int64_t nc = p.first[s + 1] - p.first[s]
+    cdef int64_t rows = nc + p.row_start[s + 1] - p.row_start[s]
+    if p.simplicial_root[s] == -1:
+        return nc * rows * rows
+    return 8 * (p.panel[s + 1] - p.panel[p.begin[s]])
+
+
 cdef Py_ssize_t sweep_space(const SweepJob *job, Py_ssize_t batch, int threads) noexcept nogil
 cdef bint run_sweep(SweepJob *job, Py_ssize_t batch, void *work, int threads) noexcept nogil
 cdef void run_tasks(const Plan *plan, bint up, int threads, pool_task run, void *context,

@@ -34,6 +34,7 @@ import numpy as np
 
 from sparsechol._core.ordering.compressed cimport Compressed
 from sparsechol._core.ordering.graph cimport Graph, room
+from sparsechol._core.parallel.pool cimport pool_begin, pool_call, pool_end, pool_stopped
 from sparsechol._core.symbolic.forest cimport depth_first
 
 
@@ -333,12 +334,17 @@ cdef void finish_element(Quotient *g, int32_t pivot, bint at_end) noexcept nogil
         g.free = q
 
 
-cdef void eliminate(Quotient *g) noexcept nogil:
-    """Eliminate all variables, each time a supervariable of least approximate degree."""
+cdef bint eliminate(Quotient *g) noexcept nogil:
+    """Eliminate all variables, each time a supervariable of least approximate degree.
+
+    Return False if the call was stopped before the end.
+    """
     cdef int32_t pivot, gone, largest = 0
     cdef bint at_end
     while g.waiting > 0:
         pivot = take_pivot(g)
+        if pool_stopped(64 + 8 * <int64_t>g.vertex[pivot].degree):
+            return False
         g.waiting -= g.vertex[pivot].weight
         g.left -= g.vertex[pivot].weight
         g.vertex[pivot].weight = -g.vertex[pivot].weight
@@ -357,6 +363,7 @@ cdef void eliminate(Quotient *g) noexcept nogil:
         g.flag += largest + 1
         find_supervariables(g, pivot)
         finish_element(g, pivot, at_end)
+    return True
 
 
 cdef int32_t assembly_postorder(Quotient *g, int32_t *perm) noexcept nogil:
@@ -429,10 +436,12 @@ cdef void close_quotient(Quotient *g) noexcept nogil:
 
 
 cdef int32_t minimum_degree(Quotient *g, int32_t *perm) noexcept nogil:
-    """Order all vertices but the fixed ones; return their number. The graph is used up."""
+    """Order all vertices but the fixed ones; return their number. The graph is used up.
+
+    Return -1 if the call was stopped before the end.
+    """
     set_up(g)
-    eliminate(g)
-    return assembly_postorder(g, perm)
+    return assembly_postorder(g, perm) if eliminate(g) else -1
 
 
 def amd(Compressed graph):
@@ -453,21 +462,24 @@ def amd(Compressed graph):
     cdef const Graph *whole = &graph.graph
     cdef Quotient g
     cdef bint well = True
+    cdef pool_call call
     perm_array = np.empty(graph.group.shape[0], dtype=np.int32)
     cdef int32_t[::1] perm = perm_array
     cdef int32_t[::1] order = np.empty(whole.n + 1, dtype=np.int32)
     cdef int32_t[::1] start = np.empty(whole.n + 1, dtype=np.int32)
     if perm.shape[0] == 0:
         return perm_array
+    pool_begin(&call)
     with nogil:
         if whole.n > 0:
             well = open_quotient(&g, whole.n, whole.start[whole.n], whole.total)
             if well:
                 fill(&g, whole)
-                minimum_degree(&g, &order[0])
+                well = minimum_degree(&g, &order[0]) >= 0
             close_quotient(&g)
         if well:
             graph.expand(&order[0], &start[0], &perm[0])
+    pool_end(&call)
     if not well:
         raise MemoryError("no memory for the minimum degree ordering")
     return perm_array

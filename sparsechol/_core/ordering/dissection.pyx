@@ -21,7 +21,8 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 from sparsechol._core.parallel.pool cimport (
-    POOL_DOWN, pool_least, pool_lower, pool_read, pool_run, pool_scratch, pool_worker,
+    POOL_DOWN, pool_begin, pool_call, pool_end, pool_least, pool_lower, pool_read, pool_run,
+    pool_scratch, pool_stopped, pool_worker,
 )
 from sparsechol._core.ordering.amd cimport Quotient, close_quotient, minimum_degree, open_quotient
 from sparsechol._core.ordering.compressed cimport Compressed
@@ -58,7 +59,7 @@ cdef struct Dissection:
     int32_t *local              # (n) its number in its leaf, or -1
     Space *spaces               # one for each thread
     Part *parts                 # one for each task; parts of tasks that have run are freed
-    pool_least failed           # 0 if memory was short
+    pool_least failed           # 0 if memory was short or the call was stopped
 
 
 cdef void drop(Part *part) noexcept nogil:
@@ -235,10 +236,12 @@ cdef void order_leaf(Dissection *d, Space *space, Part *part) noexcept nogil:
                 if u >= h.n:
                     q.lists[q.vertex[u].start + q.vertex[u].length] = k
                     q.vertex[u].length += 1
-        minimum_degree(&q, &d.order[part.place])
-        for k in range(h.n):
-            v = d.order[part.place + k]
-            d.order[part.place + k] = part.vertex[v]
+        if minimum_degree(&q, &d.order[part.place]) < 0:
+            pool_lower(&d.failed, 0)
+        else:
+            for k in range(h.n):
+                v = d.order[part.place + k]
+                d.order[part.place + k] = part.vertex[v]
     if found != NULL:
         for k in range(around):
             halo[found[k]] = -1
@@ -352,6 +355,8 @@ cdef bint dissect_all(const Graph *g, uint64_t seed, int threads, int32_t *order
             parts[0].vertex[v] = v
         memset(d.local, 0xff, <size_t>g.n * sizeof(int32_t))
         pool_run(threads, tasks, parent, POOL_DOWN, NULL, run, &d, scratch)
+        if pool_stopped(0):
+            pool_lower(&d.failed, 0)
     else:
         pool_lower(&d.failed, 0)
     for node in range(tasks):
@@ -395,17 +400,20 @@ def nested_dissection(Compressed graph, int threads=1, uint64_t seed=0):
         ``A[perm][:, perm]`` has a sparse Cholesky factor.
     """
     cdef bint well = True
+    cdef pool_call call
     perm_array = np.empty(graph.group.shape[0], dtype=np.int32)
     cdef int32_t[::1] perm = perm_array
     cdef int32_t[::1] order = np.empty(graph.graph.n + 1, dtype=np.int32)
     cdef int32_t[::1] start = np.empty(graph.graph.n + 1, dtype=np.int32)
     if perm.shape[0] == 0:
         return perm_array
+    pool_begin(&call)
     with nogil:
         if graph.graph.n > 0:
             well = dissect_all(&graph.graph, seed, threads, &order[0])
         if well:
             graph.expand(&order[0], &start[0], &perm[0])
+    pool_end(&call)
     if not well:
         raise MemoryError("no memory for the nested dissection")
     return perm_array

@@ -25,6 +25,7 @@ from libc.string cimport memcpy, memset
 
 from sparsechol._core.ordering.coarsen cimport contract, match
 from sparsechol._core.ordering.graph cimport Graph, random_number, release, room
+from sparsechol._core.parallel.pool cimport pool_stopped
 
 
 cdef enum:
@@ -389,16 +390,24 @@ cdef struct Level:
     int8_t *side
 
 
+cdef inline int64_t level_work(const Graph *g) noexcept nogil:
+    """About how long a step of a level takes, in multiplications."""
+    return 16 * (g.n + g.start[g.n])
+
+
 cdef int coarsen(Split *s, Level *levels, int top, int32_t target, uint64_t *state) noexcept nogil:
     """Add coarser levels above `top` until one has at most `target` vertices.
 
-    Stop as well if the graph hardly gets smaller. Return the last level, or -1 if memory is short.
+    Stop as well if the graph hardly gets smaller. Return the last level, or -1 if memory is short
+    or the call was stopped.
     """
     cdef int32_t count
     cdef int64_t heaviest = <int64_t>(HEAVIEST_PAIR * levels[top].graph.total) + 1
     cdef Level *level
     while levels[top].graph.n > target and top + 1 < LEVELS:
         level = &levels[top]
+        if pool_stopped(level_work(&level.graph)):
+            return -1
         count = match(&level.graph, heaviest, state, s.mate, s.wait)
         if count > 0.95 * level.graph.n:
             break
@@ -430,6 +439,8 @@ cdef void refine(Split *s, Level *levels, int top, int bottom) noexcept nogil:
     cdef Level *level
     for k in range(top - 1, bottom - 1, -1):
         level = &levels[k]
+        if pool_stopped(level_work(&level.graph)):
+            return
         for v in range(level.graph.n):
             level.side[v] = level[1].side[level.coarse[v]]
         improve_on(s, &level.graph, level.side)
@@ -437,7 +448,10 @@ cdef void refine(Split *s, Level *levels, int top, int bottom) noexcept nogil:
 
 cdef bint several_ways(Split *s, Level *levels, int middle, int ways,
                        uint64_t *state) noexcept nogil:
-    """Find the best separator of level `middle` by several series of coarser graphs."""
+    """Find the best separator of level `middle` by several series of coarser graphs.
+
+    Return False if memory is short or the call was stopped.
+    """
     cdef Level *level = &levels[middle]
     cdef int64_t best[3]
     cdef int64_t found[3]
@@ -455,6 +469,9 @@ cdef bint several_ways(Split *s, Level *levels, int middle, int ways,
         start_separator(s, &levels[top].graph, state, levels[top].side)
         refine(s, levels, top, middle)
         drop(levels, middle)
+        if pool_stopped(0):         # the sides may be unknown
+            free(kept)
+            return False
         memset(found, 0, 3 * sizeof(int64_t))
         for v in range(level.graph.n):
             found[level.side[v]] += level.graph.weight[v]
@@ -468,9 +485,10 @@ cdef bint several_ways(Split *s, Level *levels, int middle, int ways,
 
 
 cdef bint separate(Split *s, const Graph *g, uint64_t *state, int8_t *side) noexcept nogil:
-    """Find a separator of a graph with at least one vertex; return False if memory is short.
+    """Find a separator of a graph with at least one vertex.
 
-    The side of each vertex is written to `side`. A side may be empty, as in a clique.
+    Return False if memory is short or the call was stopped. The side of each vertex is written to
+    `side`. A side may be empty, as in a clique.
     """
     cdef Level levels[LEVELS]
     cdef int middle = 0, ways = 1
@@ -485,4 +503,4 @@ cdef bint separate(Split *s, const Graph *g, uint64_t *state, int8_t *side) noex
     if well:
         refine(s, levels, middle, 0)
     drop(levels, 0)
-    return well
+    return well and not pool_stopped(0)

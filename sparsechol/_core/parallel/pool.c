@@ -20,6 +20,11 @@
  * other wrote, so that no work is left without a thread that could take it. A job or a loop ends
  * when its counters `unfinished` and `helpers` fall to zero: the thread that reads the zero sees
  * all that was written before.
+ *
+ * Python handles signals on the main thread only, with its global lock. So that thread takes the
+ * lock now and then while it works for a call that may be stopped, or waits for others, and notes
+ * in the call what came of it; all threads that work for the call read the note. It holds no mutex
+ * of the pool meanwhile, so that whoever has the global lock cannot wait for it.
  */
 #include <Python.h>
 
@@ -30,6 +35,7 @@
 #include <windows.h>
 #else
 #include <sched.h>
+#include <time.h>
 #endif
 #if defined(_MSC_VER)
 #include <intrin.h>
@@ -42,6 +48,8 @@ enum {
     SPINS = 1000,       /* pauses before a parking thread offers its core to others */
     YIELDS = 10,        /* offers of the core before a parking thread sleeps */
     WAKE_AT_ONCE = 2,   /* workers that one thread wakes: all are awake after log2(threads) steps */
+    ASK_EVERY = 50,     /* milliseconds between two looks for signals */
+    ASK_WORK = 1 << 20, /* multiplications between two looks at the clock, less than 2 ms */
 };
 
 enum { EMPTY, NOTIFIED, PARKED };
@@ -78,6 +86,7 @@ struct job {
     sequence tasks;             /* `next` stays at the end where the tasks are a forest */
     _Atomic int32_t unfinished; /* tasks */
     parker *caller;
+    pool_call *call;            /* that the job belongs to; NULL: nothing stops it */
     atomic_int caller_idle;     /* the caller found nothing to do */
 
     const int32_t *parent, *rank;
@@ -103,7 +112,70 @@ static struct {
     parker *free;               /* parkers for callers */
     atomic_int workers;
     atomic_int closed;
+    unsigned long main_thread;
 } pool;
+
+/* What the thread works for. */
+static _Thread_local struct {
+    pool_call *call;            /* NULL: nothing stops it */
+    int asks;                   /* this is the thread that asks Python for signals */
+    int64_t work;               /* since it last looked at the clock */
+} mine;
+
+
+/* ---- signals -------------------------------------------------------------------------------- */
+
+static int64_t milliseconds(void)
+{
+#ifdef _WIN32
+    return (int64_t)GetTickCount64();
+#else
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+#endif
+}
+
+/* Let Python handle signals; an exception stops the call. */
+static void ask(pool_call *call)
+{
+    PyGILState_STATE state = PyGILState_Ensure();
+    if (PyErr_CheckSignals() < 0)
+        atomic_store(&call->stopped, 1);
+    PyGILState_Release(state);
+    call->asked = milliseconds();
+}
+
+int pool_stopped(int64_t work)
+{
+    pool_call *call = mine.call;
+    if (!call)
+        return 0;
+    if (mine.asks && (mine.work += work) >= ASK_WORK) {
+        mine.work = 0;
+        if (!atomic_load(&call->stopped) && milliseconds() - call->asked >= ASK_EVERY)
+            ask(call);
+    }
+    return atomic_load_explicit(&call->stopped, memory_order_relaxed);
+}
+
+void pool_begin(pool_call *call)
+{
+    int asks = PyThread_get_thread_ident() == pool.main_thread;
+    atomic_init(&call->stopped, 0);
+    call->asked = milliseconds();
+    call->outer = mine.call;
+    call->outer_asks = mine.asks;
+    mine.call = asks ? call : NULL;
+    mine.asks = asks;
+}
+
+int pool_end(pool_call *call)
+{
+    mine.call = call->outer;
+    mine.asks = call->outer_asks;
+    return atomic_load(&call->stopped);
+}
 
 
 /* ---- waiting -------------------------------------------------------------------------------- */
@@ -151,6 +223,17 @@ static void unpark(parker *p)
         PyThread_release_lock(p->signal);
 }
 
+/* Sleep until another thread releases the lock. */
+static void await(PyThread_type_lock signal)
+{
+    while (mine.asks && !atomic_load(&mine.call->stopped)) {
+        if (PyThread_acquire_lock_timed(signal, ASK_EVERY * 1000, 0) == PY_LOCK_ACQUIRED)
+            return;
+        ask(mine.call);
+    }
+    PyThread_acquire_lock(signal, WAIT_LOCK);
+}
+
 static void park(parker *p)
 {
     int empty = EMPTY;
@@ -159,7 +242,7 @@ static void park(parker *p)
     for (int i = 0; i < YIELDS && atomic_load(&p->state) == EMPTY; i++)
         offer_core();
     if (atomic_compare_exchange_strong(&p->state, &empty, PARKED))
-        PyThread_acquire_lock(p->signal, WAIT_LOCK);
+        await(p->signal);
     atomic_store(&p->state, EMPTY);
 }
 
@@ -275,7 +358,8 @@ static int32_t run_sequence(sequence *q, pool_worker *worker, int to_the_end)
             break;
         if (ran++ == 0)
             wake_workers(worker->job, (int32_t)(q->count - 1 - k));
-        q->run(q->context, (int32_t)k, worker);
+        if (!pool_stopped(0))
+            q->run(q->context, (int32_t)k, worker);
     }
     return ran;
 }
@@ -330,7 +414,7 @@ void pool_share(pool_worker *worker, int32_t count, pool_task piece, void *conte
 {
     job *j = worker->job;
     if (!j || count <= 1) {
-        for (int32_t k = 0; k < count; k++)
+        for (int32_t k = 0; k < count && !pool_stopped(0); k++)
             piece(context, k, worker);
         return;
     }
@@ -444,7 +528,8 @@ static void run_forest(job *j, pool_worker *worker)
         wake_workers(j, left);
         if (task < 0)
             return;
-        j->tasks.run(j->tasks.context, task, worker);
+        if (!pool_stopped(0))
+            j->tasks.run(j->tasks.context, task, worker);
     }
 }
 
@@ -520,7 +605,7 @@ static void finish(job *j)
 static void run_alone(int32_t tasks, int descending, pool_task run, void *context)
 {
     pool_worker alone = {0, NULL, NULL};
-    for (int32_t t = 0; t < tasks; t++)
+    for (int32_t t = 0; t < tasks && !pool_stopped(0); t++)
         run(context, descending ? tasks - 1 - t : t, &alone);
 }
 
@@ -569,8 +654,8 @@ void pool_run(int threads, int32_t tasks, const int32_t *parent, int order, cons
         return;
     }
     job j = {.tasks = {.count = tasks, .run = run, .context = context}, .unfinished = tasks,
-             .caller = caller, .parent = parent, .rank = rank, .order = order,
-             .threads = threads};
+             .caller = caller, .call = mine.call, .parent = parent, .rank = rank,
+             .order = order, .threads = threads};
     init_job(&j, workspace);
     list_job(&j);
     run_as_caller(&j);
@@ -580,7 +665,7 @@ void pool_run(int threads, int32_t tasks, const int32_t *parent, int order, cons
 
 /* ---- the pool ------------------------------------------------------------------------------- */
 
-int pool_open(void)
+int pool_open(unsigned long main_thread)
 {
     PyThread_type_lock mutex = PyThread_allocate_lock();
     pool.mutex = mutex;
@@ -589,6 +674,7 @@ int pool_open(void)
     atomic_store(&pool.idle, 0);
     atomic_store(&pool.workers, 0);
     atomic_store(&pool.closed, 0);
+    pool.main_thread = main_thread;
     return mutex != NULL;
 }
 
@@ -607,7 +693,9 @@ void pool_work(void)
         job *j = atomic_exchange(&p->mailbox, NULL);
         if (j) {
             pool_worker self = {p->number, j, p};
+            mine.call = j->call;
             work_on(j, &self);
+            mine.call = NULL;
             leave(j, p);
         } else {
             park(p);

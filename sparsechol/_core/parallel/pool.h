@@ -42,9 +42,29 @@ void pool_run(int threads, int32_t tasks, const int32_t *parent, int order, cons
  * pool_share. */
 void pool_share(pool_worker *worker, int32_t count, pool_task piece, void *context);
 
+/* A call that signals may end early, such as SIGINT at Ctrl-C. It lies on the call stack. */
+typedef struct pool_call {
+    atomic_int stopped;
+    int64_t asked;              /* when Python was last asked for signals, in milliseconds */
+    struct pool_call *outer;    /* the call during which a signal handler made this one */
+    int outer_asks;
+} pool_call;
+
+/* Begin a call. The jobs and loops of this thread belong to it until its end. On any other thread
+ * than the main one, where Python handles no signals, nothing ever stops the call. */
+void pool_begin(pool_call *call);
+/* End a call, with Python's global lock. Return 1 if a signal handler has raised an exception, which
+ * is set then: the call was stopped, and what it should have computed is of no use. */
+int pool_end(pool_call *call);
+/* Return whether the call that this thread works for was stopped: tasks and pieces end as soon as
+ * they can then, and no others begin. `work` is about how many multiplications the thread has done
+ * or is about to do since it last asked. Without Python's global lock, which it may take. */
+int pool_stopped(int64_t work);
+
 /* Make the pool new and empty: once before all else, and in the child after a fork, where the
- * threads are gone and their locks stay as they were. Return 0 if memory is short. */
-int pool_open(void);
+ * threads are gone and their locks stay as they were. The number is that of the main thread. Return
+ * 0 if memory is short. */
+int pool_open(unsigned long main_thread);
 /* Be a worker: return after pool_close. */
 void pool_work(void);
 /* Return the number of threads inside pool_work. */

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, int64_t
 
 
 cdef extern from "pool.h" nogil:
@@ -17,7 +17,10 @@ cdef extern from "pool.h" nogil:
     void run_job "pool_run"(int threads, int32_t tasks, const int32_t *parent, int order,
                             const int32_t *rank, pool_task run, void *context, void *workspace)
     void share "pool_share"(pool_worker *worker, int32_t count, pool_task piece, void *context)
-    int pool_open()
+    void begin "pool_begin"(pool_call *call)
+    int end "pool_end"(pool_call *call)
+    int stopped "pool_stopped"(int64_t work)
+    int pool_open(unsigned long main_thread)
     void pool_work()
     int pool_workers()
     void pool_close()
@@ -39,6 +42,21 @@ cdef void pool_share(pool_worker *worker, int32_t count, pool_task piece,
                      void *context) noexcept nogil:
     """Run the pieces of a loop inside a task, with the help of idle threads of the job."""
     share(worker, count, piece, context)
+
+
+cdef void pool_begin(pool_call *call) noexcept:
+    """Begin a call that signals may stop."""
+    begin(call)
+
+
+cdef int pool_end(pool_call *call) except -1:
+    """End a call; raise what a signal handler has raised in it."""
+    return -1 if end(call) else 0
+
+
+cdef bint pool_stopped(int64_t work) noexcept nogil:
+    """Return whether the call that this thread works for was stopped."""
+    return stopped(work)
 
 
 cdef int started = 0        # number of threads that have been started or refused
@@ -74,14 +92,14 @@ def _live():
         pool_work()
 
 
-def _begin():
+def _begin(main_thread):
     """Open a new pool without workers."""
     global lock, threads, started, closed
     lock = threading.Lock()
     threads = []
     started = 0
     closed = False
-    if not pool_open():
+    if not pool_open(main_thread):
         raise MemoryError("no memory for the lock of the worker pool")
 
 
@@ -97,7 +115,7 @@ def _end():
             thread.join(max(0.0, patience - time.monotonic()))
 
 
-_begin()
+_begin(threading.main_thread().ident)
 atexit.register(_end)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin)
+    os.register_at_fork(after_in_child=lambda: _begin(threading.get_ident()))

@@ -1,0 +1,163 @@
+"""Ctrl-C during long kernels: they end early, and the same objects work again."""
+
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import sparsechol as sc
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer")
+
+DELAY = 0.1  # seconds until the signal
+LATE = 1.5  # seconds after it: generous for slow machines
+THREADS = [1, 2]
+
+
+@pytest.fixture
+def interrupt():
+    """Call a function that a signal interrupts after DELAY; return how long it went on."""
+    old = signal.signal(signal.SIGALRM, signal.default_int_handler)
+
+    def call(function):
+        signal.setitimer(signal.ITIMER_REAL, DELAY)
+        begin = time.perf_counter()
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                function()
+            return time.perf_counter() - begin - DELAY
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    yield call
+    signal.signal(signal.SIGALRM, old)
+
+
+def dense(n, dtype=np.float64):
+    """One large front."""
+    A = np.ones((n, n), dtype)
+    A[np.arange(n), np.arange(n)] = n
+    return A
+
+
+def many_fronts(m):
+    """Grid with three dimensions."""
+    A = sp.csc_array(sp.diags_array([-1.0, -1.0], offsets=[-1, 1], shape=(m, m)))
+    one = sp.eye_array(m)
+    grid = sp.kron(sp.kron(A, one), one) + sp.kron(sp.kron(one, A), one)
+    return sp.csc_array(grid + sp.kron(sp.kron(one, one), A) + 7 * sp.eye_array(m**3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threads", THREADS)
+@pytest.mark.parametrize("kind", ["one front", "many fronts"])
+def test_factorization_partial_inverse_and_solve(interrupt, kind, threads):
+    small = dense(2500) if kind == "one front" else many_fronts(30)
+    symbolic = sc.analyze(small, ordering="amd")
+    packed = symbolic.values(small)
+    F = symbolic.factorize(packed, threads=threads)
+    n = F.shape[0]
+    b = np.random.default_rng(0).standard_normal(n)
+    x, logdet = F.solve(b), F.logdet()
+    diagonal = F.diag_inverse(threads=threads)
+    B = np.repeat(b[:, None], 300, axis=1)  # few: NumPy copies them, and cannot be stopped
+
+    for _ in range(2):
+        late = interrupt(lambda: [F.solve(B, threads=threads) for _ in range(9)])
+        assert late < LATE
+        late = interrupt(lambda: [F.diag_inverse(threads=threads) for _ in range(9)])
+        assert late < LATE
+    np.testing.assert_array_equal(F.solve(b), x)
+    np.testing.assert_array_equal(F.diag_inverse(threads=threads), diagonal)
+
+    late = interrupt(lambda: [F.refactorize(packed, threads=threads) for _ in range(9)])
+    assert late < LATE
+    if F._values is None:  # interrupted within the kernel
+        with pytest.raises(np.linalg.LinAlgError, match="no factor"):
+            F.solve(b)
+    F.refactorize(packed, threads=threads)
+    np.testing.assert_array_equal(F.solve(b), x)
+    assert F.logdet() == logdet
+
+
+@pytest.mark.parametrize("threads", THREADS)
+def test_orderings(interrupt, threads):
+    A = many_fronts(40)
+    for ordering in ["nested_dissection", "amd"]:
+        small = many_fronts(8)
+        before = sc.analyze(small, ordering=ordering).perm
+        late = interrupt(
+            lambda o=ordering: [sc.analyze(A, ordering=o, threads=threads) for _ in range(50)]
+        )
+        assert late < LATE
+        np.testing.assert_array_equal(sc.analyze(small, ordering=ordering).perm, before)
+
+
+@pytest.mark.parametrize("threads", THREADS)
+def test_derivatives_and_batches(interrupt, threads):
+    A = many_fronts(24)
+    F = sc.cholesky(A, ordering="amd")
+    dL = sc.derivatives.factor_jvp(F, A, threads=threads)
+    late = interrupt(lambda: [sc.derivatives.factor_jvp(F, A, threads=threads) for _ in range(200)])
+    assert late < LATE
+    np.testing.assert_array_equal(sc.derivatives.factor_jvp(F, A).data, dL.data)
+    values = np.repeat(F.pattern.values(A)[None], 40, axis=0)
+    late = interrupt(
+        lambda: [F.pattern.factorize_batch(values, threads=threads) for _ in range(20)]
+    )
+    assert late < LATE
+
+
+def test_a_stopped_factor_is_unusable_until_the_next_factorization(interrupt):
+    A = dense(700)
+    F = sc.cholesky(A)
+    packed, logdet = F.pattern.values(A), F.logdet()
+
+    def forever():
+        while True:
+            F.refactorize(packed, threads=1)
+
+    assert interrupt(forever) < LATE
+    if F._values is None:  # stopped within the kernel, as nearly always
+        with pytest.raises(np.linalg.LinAlgError, match="no factor"):
+            F.logdet()
+    assert F.refactorize(packed).logdet() == logdet
+
+
+def test_a_handler_that_raises_nothing_changes_nothing():
+    calls = []
+    A = dense(900)
+    F = sc.cholesky(A)
+    logdet = F.logdet()
+    old = signal.signal(signal.SIGALRM, lambda *_: calls.append(sc.cholesky(dense(9)).logdet()))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+        for threads in THREADS:
+            for _ in range(10):
+                assert F.refactorize(A, threads=threads).logdet() == logdet
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+    assert len(set(calls)) == 1
+
+
+def test_another_thread_goes_on_to_its_end(interrupt):
+    A = dense(700)
+    F = sc.cholesky(A)
+    packed, found, done = F.pattern.values(A), [], threading.Event()
+
+    def work():
+        while not done.is_set():
+            found.append(F.pattern.factorize(packed, threads=2).logdet())
+
+    other = threading.Thread(target=work)
+    other.start()
+    try:
+        assert interrupt(lambda: other.join(60)) < LATE
+    finally:
+        done.set()
+        other.join()
+    assert set(found) == {F.logdet()}
