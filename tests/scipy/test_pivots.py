@@ -411,12 +411,14 @@ def kernel(seed, length=0.1):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_weak_pivots_are_accepted_with_a_warning(seed):
-    """A Gaussian process kernel in single precision: as good as LAPACK's."""
+    """A Gaussian process kernel in single precision, as good as its rounding lets it be.
+
+    A change dK of the matrix changes the log-determinant by the trace of K^-1 dK.
+    """
     K = kernel(seed).astype(np.float32)
-    L, info = lapack.spotrf(K, lower=True)
-    assert info == 0
-    lapack_logdet = 2 * np.log(np.diag(L).astype(float)).sum()
     truth = np.linalg.slogdet(K.astype(float))[1]
+    rounding = np.finfo("f").eps * np.linalg.norm(np.linalg.inv(K.astype(float)))
+    assert rounding < 1
     S = sc.analyze(K)
     calls = [
         lambda **options: sc.cholesky(K, **options).logdet(),
@@ -435,7 +437,7 @@ def test_weak_pivots_are_accepted_with_a_warning(seed):
             call()
         with pytest.warns(LinAlgWarning, match="reciprocal condition number"):
             logdet = call(weak_pivots="accept")
-        assert abs(logdet - truth) <= 3 * max(abs(lapack_logdet - truth), 0.1)
+        assert abs(logdet - truth) <= 2 * rounding
     b = np.ones(200, np.float32)
     for function in (sc.solve, lambda A, b, **options: sc.partial_inverse(A, **options)):
         with pytest.warns(LinAlgWarning, match="reciprocal"):
