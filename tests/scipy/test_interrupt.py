@@ -150,7 +150,7 @@ def test_another_thread_goes_on_to_its_end(interrupt):
     packed, found, done = F.pattern.values(A), [], threading.Event()
 
     def work():
-        while not done.is_set():
+        while not (found and done.is_set()):
             found.append(F.pattern.factorize(packed, threads=2).logdet())
 
     other = threading.Thread(target=work)
