@@ -96,6 +96,17 @@ class Coloring:
         """Number of products."""
         return sum(count(colors) for colors in self._both)
 
+    @property
+    def how(self) -> str:
+        """How the matrix is computed, in words."""
+        kinds = {
+            "column": "products with columns",
+            "row": "products with rows",
+            "symmetric": "products with columns",
+            "bidirectional": "products with columns and rows",
+        }
+        return f"{self.num_colors} {kinds[self.structure]}"
+
     def seed(self, dtype: DTypeLike = np.float64) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """Return the directions to multiply with.
 

@@ -16,7 +16,8 @@ from scipy.sparse import csc_array
 
 from .._scipy.symbolic_factor import analyze
 from .._typing import MatrixLike, Mode, OnUnknown, OrderingLike
-from ..coloring import Coloring, color
+from .._sparsity.templates import jacobian_values, plan_jacobian
+from ..coloring import Coloring, Templates, color
 from ..coloring._modes import BUDGET, MODES, STRUCTURES, cheapest_first
 from ..coloring._pattern import coordinates, count, entries_of, symmetrized
 from ._detect import (
@@ -29,6 +30,7 @@ from ._detect import (
 )
 from ._graphs import at_all, dependents, rebuilt
 from ._matrix import SymmetricMatrix, constant
+from ._templates import Builder, equations
 from ._walk import is_sparse, size
 
 FORMATS = ("csc", "csr", "dense", "values")
@@ -101,13 +103,16 @@ def sparse_jacobian(
     array([2., 1., 3., 2., 4., 3.])
     """
     wrt = as_inputs(wrt)
-    check_floats(expr, "expr")
+    expr = as_expression(expr)
     check_option("mode", mode, MODES)
     check_option("format", format, FORMATS)
-    if sparsity is None:
-        sparsity = jacobian_pattern(expr, wrt, givens=givens, on_unknown=on_unknown)
-    problem = Problem(expr, wrt, givens, chunk_size)
-    values, coloring = problem.jacobian(colorings(sparsity, mode, problem.shape))
+    problem = Problem(expr, wrt, givens, chunk_size, on_unknown)
+    found = None
+    if sparsity is None and mode in ("auto", "templates"):
+        found = problem.by_templates(mode)
+    elif mode == "templates":
+        raise ValueError("mode='templates' finds the sparsity itself: pass no sparsity")
+    values, coloring = found or problem.by_colors(sparsity, mode)
     values = checked(values, wrt, problem.columns)
     return formatted(values, coloring, format)
 
@@ -166,7 +171,7 @@ def sparse_hessian(
     g = gradient(cost, wrt)
     if sparsity is None:
         sparsity = symmetrized(jacobian_pattern(g, wrt, givens=givens, on_unknown=on_unknown))
-    problem = Problem(cost, wrt, givens, chunk_size)
+    problem = Problem(cost, wrt, givens, chunk_size, on_unknown)
     n = problem.shape[1]
     [coloring] = colorings(sparsity, "symmetric", (n, n))
     flat = problem.hessian_products(coloring)
@@ -194,10 +199,11 @@ class Problem:
         Shapes of what it is differentiated in.
     """
 
-    def __init__(self, expr, wrt, givens, chunk_size):
+    def __init__(self, expr, wrt, givens, chunk_size, on_unknown):
         if chunk_size is not None and chunk_size < 1:
             raise ValueError(f"chunk_size must be positive, not {chunk_size}")
         self.expr, self.wrt, self.chunk_size = expr, wrt, chunk_size
+        self.givens, self.on_unknown = givens, on_unknown
         self.columns = [shape_of(x, givens or {}) for x in wrt]
         self.rows = shape_of_expression(expr, wrt, givens)
 
@@ -208,6 +214,34 @@ class Problem:
     @property
     def dtype(self):
         return upcast(self.expr.type.dtype, *(x.type.dtype for x in self.wrt))
+
+    def by_templates(self, mode):
+        """Compute the entries by templates, and say how; None if colors are better."""
+        forced = mode == "templates"
+        apart, inner = equations(self.expr, self.wrt, self.givens, forced)
+        if apart is None:
+            return None
+        z = pt.concatenate([x.ravel() for x in self.wrt]) if len(self.wrt) > 1 else self.wrt[0]
+        builder = Builder(apart, z.ravel(), self.dtype)
+        for template in apart.templates:
+            template.live = builder.find_live(template)
+        below, coloring = None, None
+        if inner:
+            v = pt.concatenate([x.ravel() for x in inner])
+            rest = Problem(v, self.wrt, self.givens, self.chunk_size, self.on_unknown)
+            values, coloring = rest.by_colors(None, "auto")
+            below = v, values
+        sparsity = plan_jacobian(apart, self.shape[1], coloring and coloring.sparsity)
+        counts = tuple(len(template) for template in apart.levels[-1].templates)
+        return jacobian_values(apart, builder, below), Templates(sparsity, counts, coloring)
+
+    def by_colors(self, sparsity, mode):
+        """Compute the entries by products, and return them and the coloring."""
+        if sparsity is None:
+            sparsity = jacobian_pattern(
+                self.expr, self.wrt, givens=self.givens, on_unknown=self.on_unknown
+            )
+        return self.jacobian(colorings(sparsity, mode, self.shape))
 
     def jacobian(self, candidates):
         """Compute the entries by the first coloring whose products PyTensor can build."""
@@ -281,6 +315,18 @@ class Problem:
         found = [x.reshape((k, -1)) if x.type.ndim != 2 else x for x in found]
         together = found[0] if len(found) == 1 else pt.concatenate(found, axis=1)
         return together.ravel()
+
+
+def as_expression(expr):
+    """Return one variable of floats; scalars of a sequence are stacked, other arrays are joined."""
+    if isinstance(expr, list | tuple) and expr:
+        for part in expr:
+            check_floats(part, "expr")
+        if all(part.type.ndim == 0 for part in expr):
+            return pt.stack(list(expr))
+        return pt.concatenate([part.ravel() for part in expr])
+    check_floats(expr, "expr")
+    return expr
 
 
 def in_one_variable(expr, wrt, shapes):
