@@ -24,6 +24,7 @@ FEW = 4  # equations of forms with fewer members may be taken apart, too
 HEAVY = 150  # an expression of this size that is used twice is computed once
 MOST_LEVELS = 4  # of expressions that are computed once and use each other
 MOST_VISITS = 12  # of each expression, on average
+MOST_INNER = 4  # elements of inner arrays for each row
 OVERHEAD = 4  # of a template, in operations
 
 
@@ -106,12 +107,15 @@ class Source:
         Number of the first element among all of its kind, or of its block.
     first : int
         The first expression; the others follow.
+    size : int
+        Number of elements.
     """
 
     leaf: Leaf
     array: Any
     offset: int = 0
     first: int = 0
+    size: int = 1
 
 
 class Expressions:
@@ -140,7 +144,7 @@ class Expressions:
 
     def leaves(self, source: Source, size: int) -> np.ndarray:
         """Make a leaf for each element of an array."""
-        source.first = self._count
+        source.first, source.size = self._count, size
         self._firsts.append(self._count)
         self._sources.append(source)
         self._count += size
@@ -337,10 +341,13 @@ class Apart:
     levels : list of Level
         The rows of level k are inner expressions of block ``k + 1``, for the levels behind. The
         last level has the rows that were asked for. Block 0 are arrays that were not taken apart.
+    inner : list of Source
+        These arrays.
     """
 
     table: Expressions
     levels: list[Level]
+    inner: list[Source]
 
     @property
     def templates(self) -> list[Template]:
@@ -383,7 +390,27 @@ def take_apart(table: Expressions, rows: np.ndarray, split: bool = False) -> Apa
         templates = [t for t in steps.templates(wanted) if t.moving]
     except TooMuchError:
         return None
-    return Apart(table, [*found, Level(templates, len(rows))])
+    found.append(Level(templates, len(rows)))
+    inner, total = numbered(table, found)
+    return None if total > MOST_INNER * (len(rows) + 100) else Apart(table, found, inner)
+
+
+def numbered(table, levels):
+    """Number the elements of the inner arrays that templates use; return arrays and their size."""
+    leaves = [
+        t.leaves[:, k]
+        for level in levels
+        for t in level.templates
+        for k, leaf in enumerate(t.slots)
+        if leaf.kind == INNER and leaf.block == 0
+    ]
+    used = {x: None for part in leaves for x in np.unique(part).tolist()}
+    sources = list(dict.fromkeys(map(table.source, used)))
+    total = 0
+    for source in sources:
+        source.offset = total
+        total += source.size
+    return sources, total
 
 
 def shared_levels(table, rows):

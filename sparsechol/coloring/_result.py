@@ -244,28 +244,7 @@ class Coloring:
 
     def _places_in(self, symbolic):
         """Return the entries of the lower triangle, and their positions in the packed values."""
-        A = self.sparsity
-        if symbolic.shape != A.shape:
-            raise ValueError(
-                f"the shapes of the coloring, {A.shape}, and of the analysis, {symbolic.shape},"
-                " differ"
-            )
-        i, j = coordinates(A)
-        lower = np.flatnonzero(i >= j)
-        n = A.shape[0]
-        known = np.repeat(np.arange(n), np.diff(symbolic.indptr)) * n + symbolic.indices
-        wanted = j[lower] * n + i[lower]
-        place = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
-        strange = known[place] != wanted if len(known) else np.ones(len(wanted), bool)
-        if strange.any():
-            q = lower[np.argmax(strange)]
-            row, column = int(i[q]), int(j[q])
-            raise PatternMismatchError(
-                f"the entry ({row}, {column}) of the coloring is not on the pattern analyzed",
-                row,
-                column,
-            )
-        return lower, place
+        return places_in(self.sparsity, symbolic)
 
     # ---- validation ----
 
@@ -363,3 +342,28 @@ def is_pair_alone(a, b):
     """Return whether each pair occurs once."""
     _, inverse, times = np.unique(np.stack([a, b]), axis=1, return_inverse=True, return_counts=True)
     return times[inverse.reshape(-1)] == 1
+
+
+def places_in(A, symbolic):
+    """Return the entries of the lower triangle, and their positions in the packed values."""
+    if symbolic.shape != A.shape:
+        raise ValueError(
+            f"the shapes of the coloring, {A.shape}, and of the analysis, {symbolic.shape},"
+            " differ"
+        )
+    i, j = coordinates(A)
+    lower = np.flatnonzero(i >= j)
+    n = A.shape[0]
+    known = np.repeat(np.arange(n), np.diff(symbolic.indptr)) * n + symbolic.indices
+    wanted = j[lower] * n + i[lower]
+    place = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
+    strange = known[place] != wanted if len(known) else np.ones(len(wanted), bool)
+    if strange.any():
+        q = lower[np.argmax(strange)]
+        row, column = int(i[q]), int(j[q])
+        raise PatternMismatchError(
+            f"the entry ({row}, {column}) of the coloring is not on the pattern analyzed",
+            row,
+            column,
+        )
+    return lower, place

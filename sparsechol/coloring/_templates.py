@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from scipy.sparse import csc_array
 
-from ._result import Coloring
+from ._result import Coloring, places_in
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +42,10 @@ class Templates:
         if self.coloring is None:
             return words
         return f"{words}, and {self.coloring.how}"
+
+    def _places_in(self, symbolic):
+        """Return the entries of the lower triangle, and their positions in the packed values."""
+        return places_in(self.sparsity, symbolic)
 
     def __repr__(self) -> str:
         m, n = self.sparsity.shape

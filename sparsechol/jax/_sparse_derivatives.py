@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +12,14 @@ from scipy.sparse import coo_array, csc_array, csr_array
 
 from .._scipy.symbolic_factor import SymbolicFactor, analyze
 from .._typing import MatrixLike, Mode, OnUnknown, OrderingLike
-from ..coloring import Coloring, color
+from .._sparsity.templates import plan_jacobian
+from ..coloring import Coloring, Templates, color
 from ..coloring._modes import BUDGET, MODES, STRUCTURES, cheapest_first, colored_for
 from ..coloring._pattern import coordinates, entries_of, symmetrized
 from ._compat import is_concrete
 from ._detect import RaveledFunction, abstract, detect
 from ._matrix import SymmetricMatrix
+from ._templates import equations
 from ._typing import Pytree
 from ._walk import ReverseOnly
 
@@ -39,11 +41,15 @@ class CompressedDerivative:
     """
 
     def __init__(
-        self, raveled: RaveledFunction, coloring: Coloring, format: str, chunk_size: int | None
+        self,
+        raveled: RaveledFunction,
+        coloring: Coloring | Templates,
+        format: str,
+        chunk_size: int | None,
     ):
         if chunk_size is not None and chunk_size < 1:
             raise ValueError(f"chunk_size must be positive, not {chunk_size}")
-        if coloring.method != "direct":
+        if isinstance(coloring, Coloring) and coloring.method != "direct":
             raise ValueError("a coloring whose method is 'direct' is needed")
         self._raveled = raveled
         self.coloring = coloring
@@ -59,6 +65,15 @@ class CompressedDerivative:
     def shape(self) -> tuple[int, int]:
         """Shape of the matrix."""
         return self.sparsity.shape
+
+    @property
+    def how(self) -> str:
+        """How the matrix is computed, in words: by products, or by templates of equations."""
+        return self.coloring.how
+
+    @property
+    def _name(self):
+        return type(self).__name__
 
     @cached_property
     def _place(self):
@@ -185,10 +200,9 @@ class CompressedDerivative:
 
     def __repr__(self) -> str:
         m, n = self.shape
-        k = self.coloring.num_colors
-        return (
-            f"<{type(self).__name__} of shape ({m}, {n}): {self.sparsity.nnz} entries, {k} colors>"
-        )
+        k = f"{self.coloring.num_colors} colors"
+        k = self.how if isinstance(self.coloring, Templates) else k
+        return f"<{self._name} of shape ({m}, {n}): {self.sparsity.nnz} entries, {k}>"
 
 
 @jax.tree_util.register_static
@@ -199,9 +213,12 @@ class SparseJacobian(CompressedDerivative):
     ----------
     sparsity : (m, n) csc_array of int8
         Ones where there may be entries.
-    coloring : sparsechol.coloring.Coloring
-        The groups of columns or rows; an evaluation takes ``coloring.num_colors`` products.
-    mode : {'forward', 'reverse', 'bidirectional'}
+    coloring : sparsechol.coloring.Coloring, or sparsechol.coloring.Templates
+        The groups of columns or rows; an evaluation takes ``coloring.num_colors`` products. Of
+        scalar equations it is the groups of equations of one form.
+    how : str
+        The same in words.
+    mode : {'forward', 'reverse', 'bidirectional', 'templates'}
     shape : tuple of int
     format : str
     """
@@ -222,6 +239,76 @@ class SparseJacobian(CompressedDerivative):
             out, pull = jax.vjp(f, vector)
             parts.append(self._mapped(lambda ct: pull(ct)[0], both[-1], out.dtype))
         return jnp.concatenate(parts) if len(parts) > 1 else parts[0]
+
+
+@jax.tree_util.register_static
+class TemplateJacobian(SparseJacobian):
+    """A Jacobian that is computed by templates of scalar equations.
+
+    Arguments of other types than those of the examples have a program of their own.
+    """
+
+    _name = "SparseJacobian"
+
+    def __init__(self, found, raveled, args, chunk_size, format, on_unknown):
+        self._found = {self._types(args): found}
+        self._options = chunk_size, on_unknown
+        coloring, self._inner = self._planned(found, raveled, args)
+        super().__init__(raveled, coloring, format, chunk_size)
+
+    def _planned(self, found, raveled, args):
+        """Plan a program: how it is computed, and the Jacobian of what is not taken apart."""
+        chunk_size, on_unknown = self._options
+        inner = None
+        if found.inner:
+            rest = InnerFunction(raveled, found)
+            colors = colored(rest, args, "auto", on_unknown)
+            inner = SparseJacobian(cast("Any", rest), colors, "dense", chunk_size)
+        sparsity = plan_jacobian(found.apart, raveled.size, inner and inner.sparsity)
+        counts = tuple(len(t) for t in found.apart.levels[-1].templates)
+        return Templates(sparsity, counts, inner and cast("Coloring", inner.coloring)), inner
+
+    @staticmethod
+    def _types(args):
+        return tuple(jnp.result_type(x) for x in jax.tree.leaves(args))
+
+    @property
+    def mode(self) -> str:
+        """The way in which the matrix is computed: 'templates'."""
+        return "templates"
+
+    @cached_property
+    def _place(self):
+        return np.arange(self.sparsity.nnz)
+
+    def _products(self, args):
+        vector, _ = self._raveled.split(args)
+        types = self._types(args)
+        if types not in self._found:
+            found = equations(self._raveled, args, forced=True)
+            other = self._planned(found, self._raveled, args)[0].sparsity
+            if (other != self.sparsity).nnz:
+                raise ValueError(
+                    "arguments of other types give another sparsity: call sparse_jacobian for them"
+                )
+            self._found[types] = found
+        found, inner = self._found[types], None
+        leaves = jax.tree.leaves(args)
+        if self._inner is not None:
+            inner = found.inner_values(leaves, vector), self._inner.values(*args)
+        return found.values(vector, leaves, inner)
+
+
+class InnerFunction:
+    """What is not taken apart of a function of pytrees, as a function of one vector."""
+
+    def __init__(self, raveled, found):
+        self.raveled, self.found, self.size = raveled, found, raveled.size
+
+    def split(self, args):
+        """Return the vector of arguments, and the function of this vector."""
+        vector, _ = self.raveled.split(args)
+        return vector, partial(self.found.inner_values, jax.tree.leaves(args))
 
 
 def sparse_jacobian(
@@ -247,9 +334,10 @@ def sparse_jacobian(
     sparsity : (m, n) sparse or dense array, or Coloring, optional
         Where the Jacobian may have entries. By default the pattern is found. A given pattern must
         have every entry: a missing one corrupts others. `check_pattern` looks for missing entries.
-    mode : {'auto', 'forward', 'reverse', 'bidirectional'}, optional
+    mode : {'auto', 'forward', 'reverse', 'bidirectional', 'templates'}, optional
         Products with the Jacobian (`jax.linearize`), with its transpose (`jax.vjp`), or both.
-        'auto' takes the cheapest that is possible.
+        'templates' takes the program apart into scalar equations, and differentiates those of one
+        form together; what is vectorized gets products. 'auto' takes the cheapest that is possible.
     chunk_size : int, optional
         Most products to be made at the same time; by default all.
     format : {'csc', 'csr', 'coo', 'bcoo', 'bcsr', 'dense'}, optional
@@ -296,6 +384,12 @@ def sparse_jacobian(
     if format not in FORMATS:
         raise ValueError(f"format must be one of {FORMATS}, not {format!r}")
     raveled = RaveledFunction(f, args, argnums)
+    if sparsity is None and mode in ("auto", "templates"):
+        found = equations(raveled, args, forced=mode == "templates")
+        if found is not None:
+            return TemplateJacobian(found, raveled, args, chunk_size, format, on_unknown)
+    elif mode == "templates":
+        raise ValueError("mode='templates' finds the sparsity itself: pass no sparsity")
     if sparsity is None:
         coloring = colored(raveled, args, mode, on_unknown)
     else:

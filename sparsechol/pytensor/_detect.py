@@ -22,7 +22,7 @@ ON_UNKNOWN = ("dense", "raise")
 
 
 def jacobian_pattern(
-    expr: Variable,
+    expr: Variable | Sequence[Variable],
     wrt: Variable | Sequence[Variable],
     *,
     givens: dict[Variable, ArrayLike] | None = None,
@@ -35,7 +35,8 @@ def jacobian_pattern(
 
     Parameters
     ----------
-    expr : tensor variable of floats
+    expr : tensor variable of floats, or sequence of them
+        See `sparse_jacobian`.
     wrt : tensor variable of floats, or sequence of them
         Inputs, or any other variables of the graph.
     givens : dict, optional
@@ -77,7 +78,7 @@ def jacobian_pattern(
            [0, 0, 1, 1]], dtype=int8)
     """
     wrt = as_inputs(wrt)
-    check_floats(expr, "expr")
+    expr = as_expression(expr)
     walk = start(wrt, givens, on_unknown)
     [ids] = walk.run([expr])
     if ids is None:
@@ -149,6 +150,18 @@ def as_inputs(wrt):
     if len(set(wrt)) < len(wrt):
         raise ValueError("a variable is in wrt twice")
     return wrt
+
+
+def as_expression(expr):
+    """Return one variable of floats; scalars of a sequence are stacked, other arrays are joined."""
+    if isinstance(expr, list | tuple) and expr:
+        for part in expr:
+            check_floats(part, "expr")
+        if all(part.type.ndim == 0 for part in expr):
+            return pt.stack(list(expr))
+        return pt.concatenate([part.ravel() for part in expr])
+    check_floats(expr, "expr")
+    return expr
 
 
 def check_floats(x, name):

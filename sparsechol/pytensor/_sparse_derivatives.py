@@ -21,8 +21,8 @@ from ..coloring import Coloring, Templates, color
 from ..coloring._modes import BUDGET, MODES, STRUCTURES, cheapest_first
 from ..coloring._pattern import coordinates, count, entries_of, symmetrized
 from ._detect import (
+    as_expression,
     as_inputs,
-    check_floats,
     gradient,
     jacobian_pattern,
     shape_of,
@@ -38,7 +38,7 @@ Sparsity = MatrixLike | Coloring
 
 
 def sparse_jacobian(
-    expr: Variable,
+    expr: Variable | Sequence[Variable],
     wrt: Variable | Sequence[Variable],
     *,
     sparsity: Sparsity | None = None,
@@ -52,17 +52,19 @@ def sparse_jacobian(
 
     Parameters
     ----------
-    expr : tensor variable of floats
-        Of any rank; rows are its elements in the order of ``ravel``.
+    expr : tensor variable of floats, or sequence of them
+        Of any rank; rows are its elements in the order of ``ravel``. A sequence is a list of
+        equations: scalars, or arrays that are raveled and joined.
     wrt : tensor variable of floats, or sequence of them
         Of any rank; columns are their elements in the order of ``ravel``.
     sparsity : (m, n) sparse or dense array, or Coloring, optional
         Where there may be entries; by default `jacobian_pattern` finds it. A `Coloring` must be
         direct.
-    mode : {'auto', 'forward', 'reverse', 'bidirectional'}, optional
+    mode : {'auto', 'forward', 'reverse', 'bidirectional', 'templates'}, optional
         'forward' takes products with columns, by pushforwards. 'reverse' takes products with rows,
-        by pullbacks. 'bidirectional' takes some of both. 'auto' takes the cheapest that PyTensor
-        can differentiate.
+        by pullbacks. 'bidirectional' takes some of both. 'templates' takes the expression apart
+        into scalar equations, and differentiates those of one form together; what is vectorized
+        gets products. 'auto' takes the cheapest that PyTensor can differentiate.
     givens : dict, optional
         Examples of variables whose static shapes are not known; see `jacobian_pattern`.
     chunk_size : int, optional
@@ -70,14 +72,15 @@ def sparse_jacobian(
         all. If PyTensor cannot vectorize the graph, products are made one by one.
     format : {'csc', 'csr', 'dense', 'values'}, optional
         A sparse variable in this format, a dense one, or 'values': a pair of the vector of the
-        values, in the order of ``coloring.sparsity``, and the `Coloring`. JAX has no sparse
+        values, in the order of ``coloring.sparsity``, and the `Coloring`, or `Templates` if
+        there are no colors; its attribute ``how`` says what is computed. JAX has no sparse
         variables of PyTensor: there take 'dense' or 'values'.
     on_unknown : {'dense', 'raise'}, optional
         See `jacobian_pattern`.
 
     Returns
     -------
-    sparse variable, or tensor variable, or (vector, Coloring)
+    sparse variable, or tensor variable, or (vector, Coloring or Templates)
 
     Raises
     ------
@@ -317,18 +320,6 @@ class Problem:
         return together.ravel()
 
 
-def as_expression(expr):
-    """Return one variable of floats; scalars of a sequence are stacked, other arrays are joined."""
-    if isinstance(expr, list | tuple) and expr:
-        for part in expr:
-            check_floats(part, "expr")
-        if all(part.type.ndim == 0 for part in expr):
-            return pt.stack(list(expr))
-        return pt.concatenate([part.ravel() for part in expr])
-    check_floats(expr, "expr")
-    return expr
-
-
 def in_one_variable(expr, wrt, shapes):
     """Return an expression as a function of one variable, and that variable.
 
@@ -427,17 +418,22 @@ def formatted(values, coloring, format):
     if format == "dense":
         row, column = coordinates(A)
         zeros = pt.zeros(A.shape, values.type.dtype)
-        return pt.set_subtensor(zeros[constant(row), constant(column)], values)
-    if format == "csr":
+        out = pt.set_subtensor(zeros[constant(row), constant(column)], values)
+    elif format == "csr":
         place = csc_array((np.arange(A.nnz), A.indices, A.indptr), shape=A.shape).tocsr()
-        return sparse_variable(ps.CSR, taken(values, place.data), place)
-    return sparse_variable(ps.CSC, values, A)
+        out = sparse_variable(ps.CSR, taken(values, place.data), place)
+    else:
+        out = sparse_variable(ps.CSC, values, A)
+    out.tag.how = coloring.how
+    return out
 
 
 def sparse_variable(build, values, A):
     """Make a sparse variable on a known pattern."""
     parts = (A.indices, A.indptr, np.array(A.shape))
-    return build(values, *(pt.constant(part.astype(np.int32)) for part in parts))
+    out = build(values, *(pt.constant(part.astype(np.int32)) for part in parts))
+    out.type = out.type.clone(shape=A.shape)
+    return out
 
 
 def checked(data, variables, shapes):

@@ -118,7 +118,7 @@ def equations(expr, wrt, givens, forced=False):
         raise ValueError("the equations share too much to be taken apart: take another mode")
     if apart is None or not (forced or do_templates_pay(apart.work, reader.count)):
         return None, []
-    return apart, reader.inner
+    return apart, [source.array for source in apart.inner]
 
 
 class Reader:
@@ -127,8 +127,8 @@ class Reader:
     Attributes
     ----------
     table : Expressions
-    inner : list of variables
-        What depends on `wrt` and is not taken apart.
+    columns : int
+        Number of elements of `wrt`.
     count : int
         Number of nodes that were taken apart.
     """
@@ -139,9 +139,9 @@ class Reader:
         self.walk = Walk(Places(), {}, sources_of(givens, wrt))
         nodes, self.moving = dependents([expr], wrt)
         self.users = Counter(x for node in nodes for x in node.inputs)
-        self.inner, self.count = [], 0
-        self._inner_size = 0
+        self.count = 0
         self._operations: dict = {}
+        self._twins: dict = {}
         offset = 0
         for x in wrt:
             shape = shape_of(x, givens)
@@ -164,7 +164,8 @@ class Reader:
                 stack.extend(missing[::-1])
                 continue
             stack.pop()
-            ids[y] = self.leaf(y) if needed is None else self.taken_apart(y)
+            found = self.leaf(y) if needed is None else self.taken_apart(y)
+            ids[y] = np.asarray(found, np.int32)
         return ids[x]
 
     def needed(self, y):
@@ -202,7 +203,7 @@ class Reader:
         node = y.owner
         self.count += y in self.moving
         if is_scalar_operation(node):
-            return self.applied(y, [self.walk.ids[x] for x in node.inputs])
+            return self.applied(y, [int(self.walk.ids[x]) for x in node.inputs])
         try:
             if isinstance(node.op, Elemwise):
                 return self.element_by_element(y)
@@ -229,11 +230,13 @@ class Reader:
         base = node.inputs[0]
         if "Inc" in type(node.op).__name__ and self.users[base] == 1:
             del ids[base]  # or a loop over indices would keep an array for each
-        return np.asarray(found, np.int32)
+        return found
 
     def applied(self, y, operands):
         """Apply the operation of a node to one expression each."""
         node = y.owner
+        if NOTHING in operands:
+            return self.leaf(y)
         k = node.outputs.index(y)
         dtypes = tuple(x.type.dtype for x in node.inputs)
         key = (id(node.op), k, dtypes)
@@ -243,7 +246,7 @@ class Reader:
             self._operations[key] = self.table.number(operation)
         if isinstance(node.op.scalar_op, Pow) and isinstance(node.inputs[1], Constant):
             operands = [operands[0], self.literal(node.inputs[1].data, dtypes[1])]
-        return self.table.apply(self._operations[key], [int(x) for x in operands])
+        return self.table.apply(self._operations[key], operands)
 
     def element_by_element(self, y):
         """Apply the operation of a node to each element of arrays."""
@@ -275,14 +278,15 @@ class Reader:
     def leaf(self, y):
         """Return the expressions of the elements of a variable that is not taken apart."""
         dtype = y.type.dtype
+        twin = self._twins.setdefault(structure(y), y)
+        if twin in self.walk.ids:
+            return self.walk.ids[twin]
         if isinstance(y, Constant) and y.data.size <= LARGE:
             found = [self.known(value, dtype) for value in y.data.ravel()]
             return np.array(found, np.int32).reshape(y.data.shape)
         if y in self.moving and has_derivatives(y):
             shape = self.walk.shape(y)
-            source = Source(Leaf(INNER, dtype), y, self._inner_size)
-            self.inner.append(y)
-            self._inner_size += size(shape)
+            source = Source(Leaf(INNER, dtype), y)
         elif y.type.ndim == 0:
             return self.parameter(y)
         else:
@@ -315,6 +319,16 @@ class Reader:
         """Return the expression of a constant that counts by its value."""
         key = Operation(("literal", np.asarray(value).item()), (), dtype)
         return self.table.apply(self.table.number(key), ())
+
+
+def structure(x, depth=4):
+    """Return a key that is the same for equal expressions, if they are small."""
+    if isinstance(x, Constant) and x.data.size == 1:
+        return x.type, x.data.tobytes()
+    if x.owner is None or not depth or len(x.owner.inputs) > 4:
+        return x
+    inputs = tuple(structure(y, depth - 1) for y in x.owner.inputs)
+    return x.owner.op, x.owner.outputs.index(x), inputs
 
 
 def element_of(node):
