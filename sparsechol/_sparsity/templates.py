@@ -24,6 +24,7 @@ FEW = 4  # equations of forms with fewer members may be taken apart, too
 HEAVY = 150  # an expression of this size that is used twice is computed once
 MOST_LEVELS = 4  # of expressions that are computed once and use each other
 MOST_VISITS = 12  # of each expression, on average
+MOST_PAIRED = 24  # slots whose second derivatives are made pair by pair
 MOST_INNER = 4  # elements of inner arrays for each row
 OVERHEAD = 4  # of a template, in operations
 
@@ -74,12 +75,15 @@ class Operation(NamedTuple):
         Type of the result.
     signs : tuple of int
         The sign of each operand if the operation is a sum, else empty.
+    scales : {'', 'mul', 'div'}
+        Whether a known operand of two, the second one for 'div', scales the other.
     """
 
     op: Hashable
     dtypes: tuple[str, ...]
     dtype: str
     signs: tuple[int, ...] = ()
+    scales: str = ""
 
 
 class Leaf(NamedTuple):
@@ -230,17 +234,37 @@ class Expressions:
             stack.pop()
         return tuple(form), leaves
 
-    def terms(self, root: int) -> list[tuple[int, int]]:
-        """Return the terms of a sum, each with its sign."""
-        found, stack = [], [(root, 1)]
+    def value(self, node: int) -> float | None:
+        """Return the value of an expression that is known."""
+        if node in self.constants:
+            return float(self.source(node).array)
+        op = self.keys[self.operations[node][0]].op if node in self.operations else ()
+        return float(op[1]) if isinstance(op, tuple) and op[:1] == ("literal",) else None
+
+    def scaled(self, entry: tuple[int, ...]) -> tuple[int, float] | None:
+        """Return the operand and the factor of a product with a known number, or None."""
+        scales = self.keys[entry[0]].scales
+        if not scales or len(entry) != 3:
+            return None
+        first, second = map(self.value, entry[1:])
+        if second is not None and (scales == "mul" or second):
+            return entry[1], second if scales == "mul" else 1 / second
+        return (entry[2], first) if first is not None and scales == "mul" else None
+
+    def terms(self, root: int) -> list[tuple[int, float]]:
+        """Return the terms of a sum, each with its weight."""
+        found, stack = [], [(root, 1.0)]
         while stack:
-            node, sign = stack.pop()
-            entry = self.operations.get(node)
+            node, weight = stack.pop()
+            entry = None if node in self.places else self.operations.get(node)
             signs = self.keys[entry[0]].signs if entry else ()
-            if not signs or node in self.places:
-                found.append((node, sign))
-            else:
-                stack += [(x, sign * s) for x, s in zip(entry[1:], signs, strict=True)][::-1]
+            scaled = self.scaled(entry) if entry and not signs else None
+            if signs:
+                stack += [(x, weight * s) for x, s in zip(entry[1:], signs, strict=True)][::-1]
+            elif scaled:
+                stack.append((scaled[0], weight * scaled[1]))
+            elif weight:
+                found.append((node, weight))
         return found
 
 
@@ -257,8 +281,8 @@ class Template:
         See `Expressions.form`.
     leaves : (members, slots) ndarray
         The leaves of each member.
-    rows, signs : (members,) ndarrays
-        The row to which a member belongs, and whether it is added (1) or subtracted (-1).
+    rows, weights : (members,) ndarrays
+        The row to which a member belongs, and the factor with which it is added.
     live : list of int
         Slots in which there may be a derivative.
     pairs : list of pairs of int
@@ -268,7 +292,7 @@ class Template:
     form: tuple
     leaves: np.ndarray
     rows: np.ndarray
-    signs: np.ndarray
+    weights: np.ndarray
     live: list[int] = field(default_factory=list)
     pairs: list[tuple[int, int]] = field(default_factory=list)
 
@@ -358,6 +382,11 @@ class Apart:
     def work(self) -> int:
         """Estimated number of vectorized operations."""
         return sum(work(template.form) for template in self.templates)
+
+    @property
+    def work_of_seconds(self) -> int:
+        """Estimated number of vectorized operations for second derivatives."""
+        return sum(work(t.form) * (2 + len(t.moving)) // 2 for t in self.templates)
 
     def positions(self, template: Template, slot: int) -> np.ndarray:
         """Return the positions of the leaves that a slot takes; see `Expressions.position`."""
@@ -461,11 +490,11 @@ class Grouping:
         return [made(form, members) for form, members in kept.items()]
 
     def by_form(self, expressions):
-        """Collect rows, leaves and signs of expressions by their forms."""
+        """Collect rows, leaves and weights of expressions by their forms."""
         found: dict[tuple, list] = {}
-        for row, x, sign in expressions:
+        for row, x, weight in expressions:
             form, leaves = self.table.form(x)
-            found.setdefault(form, []).append((row, leaves, sign))
+            found.setdefault(form, []).append((row, leaves, weight))
             self.left -= len(form)
             if self.left < 0:
                 raise TooMuchError
@@ -480,9 +509,9 @@ def merge(forms, others):
 
 def made(form, members):
     """Make a template of its members."""
-    rows, leaves, signs = zip(*members, strict=True)
+    rows, leaves, weights = zip(*members, strict=True)
     leaves = np.array(leaves, np.int64).reshape(len(rows), -1)
-    return Template(form, leaves, np.array(rows), np.array(signs))
+    return Template(form, leaves, np.array(rows), np.array(weights))
 
 
 # ---- entries ----
@@ -565,8 +594,18 @@ def plan_jacobian(apart: Apart, n: int, inner: csc_array | None) -> csc_array:
     return apart.levels[-1].pattern
 
 
-def plan_hessian(apart: Apart, n: int) -> csc_array:
-    """Find where second derivatives go: of templates that know their `pairs`; return the pattern."""
+def plan_hessian(apart: Apart, n: int, rest: csc_array | None) -> csc_array:
+    """Find where second derivatives go, and return the pattern of the Hessian.
+
+    Parameters
+    ----------
+    apart : Apart
+        Its templates know their `pairs`.
+    n : int
+        Number of columns.
+    rest : csc_array or None
+        Pattern of the Hessian of what is not made by templates.
+    """
     [level] = apart.levels
     entries = Entries((n, n))
     for t in level.templates:
@@ -575,6 +614,8 @@ def plan_hessian(apart: Apart, n: int) -> csc_array:
             entries.add(i, j)
             if k != q:
                 entries.add(j, i)
+    if rest is not None:
+        entries.add(*rest.tocoo().coords)
     level.pattern, level.entry = entries.matrix()
     return level.pattern
 
@@ -615,7 +656,7 @@ def jacobian_values(apart: Apart, backend: Any, inner: tuple | None) -> Any:
     return jacobians[-1]
 
 
-def hessian_values(apart: Apart, backend: Any) -> Any:
+def hessian_values(apart: Apart, backend: Any, rest: Any = None) -> Any:
     """Compute the entries after `plan_hessian`.
 
     ``backend.second_derivatives(template, slots)`` returns a list of second derivatives in pairs.
@@ -623,7 +664,29 @@ def hessian_values(apart: Apart, backend: Any) -> Any:
     [level] = apart.levels
     parts = []
     for t in level.templates:
-        slots = [backend.slot(t, k, ()) for k in range(len(t.slots))]
-        for (k, q), d in zip(t.pairs, backend.second_derivatives(t, slots), strict=True):
-            parts += [d] if k == q else [d, d]
+        if t.pairs:
+            slots = [backend.slot(t, k, ()) for k in range(len(t.slots))]
+            seconds = backend.second_derivatives(t, slots)
+            for (k, q), d in zip(t.pairs, seconds, strict=True):
+                parts += [d] if k == q else [d, d]
+    if rest is not None:
+        parts.append(rest)
     return backend.sums(parts, level.entry, level.pattern.nnz)
+
+
+def rest_value(apart: Apart, backend: Any, inner: Any) -> Any:
+    """Compute the sum of all templates that are not `twice_differentiable`."""
+    [level] = apart.levels
+    parts = []
+    for t in level.templates:
+        if not twice_differentiable(t):
+            slots = [backend.slot(t, k, [inner]) for k in range(len(t.slots))]
+            parts.append(backend.value(t, slots))
+    count = sum(len(t) for t in level.templates if not twice_differentiable(t))
+    return backend.sums(parts, np.zeros(count, np.int64), 1)[0] if parts else None
+
+
+def twice_differentiable(template: Template) -> bool:
+    """Tell whether the second derivatives of a template are made pair by pair."""
+    moving = template.moving
+    return len(moving) <= MOST_PAIRED and all(template.slots[k].kind == VARIABLE for k in moving)

@@ -12,14 +12,20 @@ from scipy.sparse import coo_array, csc_array, csr_array
 
 from .._scipy.symbolic_factor import SymbolicFactor, analyze
 from .._typing import MatrixLike, Mode, OnUnknown, OrderingLike
-from .._sparsity.templates import plan_jacobian
+from .._sparsity.templates import (
+    hessian_values,
+    jacobian_values,
+    plan_hessian,
+    plan_jacobian,
+    twice_differentiable,
+)
 from ..coloring import Coloring, Templates, color
 from ..coloring._modes import BUDGET, MODES, STRUCTURES, cheapest_first, colored_for
 from ..coloring._pattern import coordinates, entries_of, symmetrized
 from ._compat import is_concrete
 from ._detect import RaveledFunction, abstract, detect
 from ._matrix import SymmetricMatrix
-from ._templates import equations
+from ._templates import equations, terms
 from ._typing import Pytree
 from ._walk import ReverseOnly
 
@@ -243,34 +249,20 @@ class SparseJacobian(CompressedDerivative):
 
 @jax.tree_util.register_static
 class TemplateJacobian(SparseJacobian):
-    """A Jacobian that is computed by templates of scalar equations.
-
-    Arguments of other types than those of the examples have a program of their own.
-    """
+    """A Jacobian that is computed by templates of scalar equations."""
 
     _name = "SparseJacobian"
 
     def __init__(self, found, raveled, args, chunk_size, format, on_unknown):
-        self._found = {self._types(args): found}
-        self._options = chunk_size, on_unknown
-        coloring, self._inner = self._planned(found, raveled, args)
-        super().__init__(raveled, coloring, format, chunk_size)
-
-    def _planned(self, found, raveled, args):
-        """Plan a program: how it is computed, and the Jacobian of what is not taken apart."""
-        chunk_size, on_unknown = self._options
-        inner = None
+        self._programs = Programs(partial(equations, raveled, forced=True), args, found)
+        self._inner = None
         if found.inner:
-            rest = InnerFunction(raveled, found)
+            rest = InnerFunction(raveled, self._programs, "inner_values")
             colors = colored(rest, args, "auto", on_unknown)
-            inner = SparseJacobian(cast("Any", rest), colors, "dense", chunk_size)
-        sparsity = plan_jacobian(found.apart, raveled.size, inner and inner.sparsity)
-        counts = tuple(len(t) for t in found.apart.levels[-1].templates)
-        return Templates(sparsity, counts, inner and cast("Coloring", inner.coloring)), inner
-
-    @staticmethod
-    def _types(args):
-        return tuple(jnp.result_type(x) for x in jax.tree.leaves(args))
+            self._inner = SparseJacobian(cast("Any", rest), colors, "dense", chunk_size)
+        known = self._inner and self._inner.sparsity
+        self._programs.planned(lambda found: plan_jacobian(found.apart, raveled.size, known))
+        super().__init__(raveled, described(found, self._inner), format, chunk_size)
 
     @property
     def mode(self) -> str:
@@ -283,32 +275,74 @@ class TemplateJacobian(SparseJacobian):
 
     def _products(self, args):
         vector, _ = self._raveled.split(args)
-        types = self._types(args)
-        if types not in self._found:
-            found = equations(self._raveled, args, forced=True)
-            other = self._planned(found, self._raveled, args)[0].sparsity
-            if (other != self.sparsity).nnz:
-                raise ValueError(
-                    "arguments of other types give another sparsity: call sparse_jacobian for them"
-                )
-            self._found[types] = found
-        found, inner = self._found[types], None
+        found, inner = self._programs.of(args), None
         leaves = jax.tree.leaves(args)
         if self._inner is not None:
             inner = found.inner_values(leaves, vector), self._inner.values(*args)
-        return found.values(vector, leaves, inner)
+        return jacobian_values(found.apart, found.at(vector, leaves), inner)
+
+
+def described(found, rest) -> Templates:
+    """Say how a matrix is made by templates."""
+    level = found.apart.levels[-1]
+    counts = tuple(len(t) for t in level.templates if t.live or t.pairs)
+    return Templates(level.pattern, counts, rest and cast("Coloring", rest.coloring))
+
+
+class Programs:
+    """Programs taken apart, one for each list of types of arguments.
+
+    Parameters
+    ----------
+    make : callable
+        ``make(args)`` reads the program for arguments.
+    args : tuple of pytrees
+        The example arguments.
+    found : TemplateProgram
+        The program for these.
+    """
+
+    def __init__(self, make, args, found):
+        self._make = make
+        self._found = {self._types(args): found}
+
+    @staticmethod
+    def _types(args):
+        return tuple(jnp.result_type(x) for x in jax.tree.leaves(args))
+
+    def planned(self, plan):
+        """Plan the derivatives of the program, and of those for other types later."""
+        [found] = self._found.values()
+        self._plan, self._pattern = plan, plan(found)
+
+    def of(self, args):
+        """Return the program for arguments."""
+        types = self._types(args)
+        if types not in self._found:
+            found = self._make(args)
+            other = self._plan(found) if found is not None else None
+            if other is None or other.nnz != self._pattern.nnz or (other != self._pattern).nnz:
+                raise ValueError("arguments of other types need a derivative of their own")
+            self._found[types] = found
+        return self._found[types]
 
 
 class InnerFunction:
-    """What is not taken apart of a function of pytrees, as a function of one vector."""
+    """A part of a program as a function of one vector, in the place of a `RaveledFunction`."""
 
-    def __init__(self, raveled, found):
-        self.raveled, self.found, self.size = raveled, found, raveled.size
+    def __init__(self, raveled, programs, part):
+        self.raveled, self.programs, self.part = raveled, programs, part
+        self.size = raveled.size
 
     def split(self, args):
         """Return the vector of arguments, and the function of this vector."""
         vector, _ = self.raveled.split(args)
-        return vector, partial(self.found.inner_values, jax.tree.leaves(args))
+        return vector, partial(getattr(self.programs.of(args), self.part), jax.tree.leaves(args))
+
+    def gradient(self, leaves, vector):
+        """Return the gradient of a function whose result is one number."""
+        function = getattr(self.programs.of(tuple(leaves)), self.part)
+        return jax.grad(partial(function, leaves))(vector)
 
 
 def sparse_jacobian(
@@ -467,7 +501,7 @@ class SparseHessian(CompressedDerivative):
     def __init__(
         self,
         raveled: RaveledFunction,
-        coloring: Coloring,
+        coloring: Coloring | Templates,
         format: str,
         chunk_size: int | None,
         ordering: OrderingLike,
@@ -533,6 +567,36 @@ class SparseHessian(CompressedDerivative):
         return super()._formatted(values)
 
 
+@jax.tree_util.register_static
+class TemplateHessian(SparseHessian):
+    """A Hessian that is computed by templates of the terms of a sum."""
+
+    _name = "SparseHessian"
+
+    def __init__(self, found, raveled, args, chunk_size, format, on_unknown, ordering):
+        self._programs = Programs(partial(terms, raveled, forced=True), args, found)
+        self._rest = None
+        if any(not twice_differentiable(t) for t in found.apart.templates):
+            rest = cast("Any", InnerFunction(raveled, self._programs, "rest"))
+            sparsity = symmetrized(detect(rest, args, "forward", on_unknown, gradient=True))
+            colors = color(sparsity, "symmetric", budget=BUDGET)
+            self._rest = SparseHessian(rest, colors, "dense", chunk_size, ordering)
+        known = self._rest and self._rest.sparsity
+        self._programs.planned(lambda found: plan_hessian(found.apart, raveled.size, known))
+        super().__init__(raveled, described(found, self._rest), format, chunk_size, ordering)
+
+    @cached_property
+    def _place(self):
+        return np.arange(self.sparsity.nnz)
+
+    def _products(self, args):
+        vector, _ = self._raveled.split(args)
+        found = self._programs.of(args)
+        rest = None if self._rest is None else self._rest.values(*args)
+        at = found.at(vector, jax.tree.leaves(args))
+        return hessian_values(found.apart, at, rest)
+
+
 def sparse_hessian(
     f: Callable[..., jax.Array],
     *args: Pytree,
@@ -592,6 +656,9 @@ def sparse_hessian(
     if format not in (*FORMATS, "symmetric"):
         raise ValueError(f"format must be one of {(*FORMATS, 'symmetric')}, not {format!r}")
     raveled = RaveledFunction(f, args, argnums)
+    found = terms(raveled, args) if sparsity is None else None
+    if found is not None:
+        return TemplateHessian(found, raveled, args, chunk_size, format, on_unknown, ordering)
     if isinstance(sparsity, Coloring):
         if sparsity.structure != "symmetric":
             raise ValueError(

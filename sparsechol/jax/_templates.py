@@ -27,12 +27,13 @@ from .._sparsity.templates import (
     Operation,
     Places,
     Source,
-    jacobian_values,
+    rest_value,
     take_apart,
+    twice_differentiable,
 )
 from ..coloring._modes import LEAST, do_templates_pay
 from ._compat import bind_arguments
-from ._detect import abstract, jacobian_pattern
+from ._detect import abstract, hessian_pattern, jacobian_pattern
 from ._rule_table import RULES
 from ._walk import Detection, Scope, Varying, called
 
@@ -43,6 +44,7 @@ MOVES = {
 }
 CALLS = {"jit", "pjit", "closed_call", "core_call"}
 SIGNS = {"add": (1, 1), "add_any": (1, 1), "sub": (1, -1), "neg": (-1,)}
+SCALES = {"mul": "mul", "div": "div"}
 WITH_INNER_PROGRAM = {"custom_jvp_call"}  # that can be a part of a template
 
 
@@ -91,6 +93,26 @@ def inlined(closed):
     return found, constants, outputs
 
 
+def once_each(equations, outputs):
+    """Leave out the equations that compute again what another has computed."""
+    first: dict = {}
+    same: dict = {}
+    kept = []
+    for eqn in equations:
+        inputs = [a if isinstance(a, Literal) else same.get(a, a) for a in eqn.invars]
+        names = [
+            (np.asarray(a.val).item(), str(a.aval)) if isinstance(a, Literal) else a
+            for a in inputs
+        ]  # fmt: skip
+        key = (eqn.primitive, parameters_of(eqn), *names)
+        if not eqn.effects and key in first:
+            same.update(zip(eqn.outvars, first[key], strict=True))
+            continue
+        first[key] = eqn.outvars
+        kept.append(eqn.replace(invars=inputs))
+    return kept, [x if isinstance(x, Literal) else same.get(x, x) for x in outputs]
+
+
 class Program:
     """The program of a function of one vector, read into a table of scalar expressions.
 
@@ -103,6 +125,9 @@ class Program:
         Number of equations that were taken apart.
     """
 
+    table: Expressions
+    count: int
+
     def __init__(self, raveled, args):
         examples = abstract(args)
         leaves = jax.tree.leaves(examples)
@@ -114,7 +139,8 @@ class Program:
 
         closed = jax.make_jaxpr(function)(vector, leaves)
         self.inputs = closed.jaxpr.invars
-        self.equations, self.constants, [self.output] = inlined(closed)
+        equations, self.constants, [output] = inlined(closed)
+        self.equations, [self.output] = once_each(equations, [output])
         self.columns = raveled.size
         self.moving = {self.inputs[0]}
         for eqn in self.equations:
@@ -211,7 +237,9 @@ class Program:
         for k, var in enumerate(eqn.outvars):
             signs = SIGNS.get(eqn.primitive.name, ())
             op = (eqn.primitive, key, k)
-            number = self.table.number(Operation(op, dtypes, str(var.aval.dtype), signs))
+            scales = SCALES.get(eqn.primitive.name, "")
+            operation = Operation(op, dtypes, str(var.aval.dtype), signs, scales)
+            number = self.table.number(operation)
             self.examples.setdefault(number, (eqn, k))
             found.append(self.table.apply(number, operands))
         return found
@@ -344,11 +372,31 @@ class TemplateProgram:
             for x in np.unique(t.leaves[:, k]).tolist()
         }
         self.fixed = list(fixed)
-        for template in apart.templates:
-            template.live = self.find_live(template)
 
-    def find_live(self, template):
-        """Find the slots in which a template has a derivative."""
+    def find_live(self):
+        """Find the slots in which templates have a derivative."""
+        for template in self.apart.templates:
+            template.live = self.live(template)
+
+    def find_pairs(self):
+        """Find the pairs of slots in which templates have a second derivative."""
+        for template in self.apart.templates:
+            if twice_differentiable(template):
+                template.pairs = self.pairs(template)
+
+    def pairs(self, template):
+        """Return the pairs of slots in which a template has a second derivative."""
+        slots = [jax.ShapeDtypeStruct((), leaf.dtype) for leaf in template.slots]
+        moving = template.moving
+        if not moving:
+            return []
+        pattern = hessian_pattern(partial(self.body, template), *slots, argnums=tuple(moving))
+        i, j = pattern.tocoo().coords
+        found = sorted(zip(i.tolist(), j.tolist(), strict=True))
+        return [(moving[a], moving[b]) for a, b in found if a >= b]
+
+    def live(self, template):
+        """Return the slots in which a template has a derivative."""
         slots = [jax.ShapeDtypeStruct((), leaf.dtype) for leaf in template.slots]
         body, moving = partial(self.body, template), template.moving
         if not moving or not jnp.issubdtype(jax.eval_shape(body, *slots).dtype, jnp.floating):
@@ -365,11 +413,15 @@ class TemplateProgram:
         found = self.program.run(self.inner, vector, leaves)
         return jnp.concatenate([jnp.ravel(x) for x in found])
 
-    def values(self, vector, leaves, inner):
-        """Compute the entries of the Jacobian."""
+    def at(self, vector, leaves):
+        """Return the templates at a point."""
         found = self.program.run(self.fixed, vector, leaves) if self.fixed else []
-        at = Point(self, vector, dict(zip(self.fixed, found, strict=True)))
-        return jacobian_values(self.apart, at, inner)
+        return Point(self, vector, dict(zip(self.fixed, found, strict=True)))
+
+    def rest(self, leaves, vector):
+        """Return the sum of what gets no second derivatives pair by pair."""
+        inner = self.inner_values(leaves, vector) if self.inner else None
+        return rest_value(self.apart, self.at(vector, leaves), inner)
 
 
 class Point:
@@ -412,10 +464,26 @@ class Point:
         value, found = out if template.live else (out, ())
         return self.full(value, template), [self.full(g, template) for g in found]
 
+    def second_derivatives(self, template, slots):
+        """Compute the derivatives in pairs of slots."""
+        wanted = sorted({k for pair in template.pairs for k in pair})
+        function = jax.hessian(partial(self.owner.body, template), argnums=tuple(wanted))
+        found = mapped(function, slots, len(template))
+        return [
+            self.full(found[wanted.index(k)][wanted.index(q)], template)
+            for k, q in template.pairs
+        ]  # fmt: skip
+
+    def value(self, template, slots):
+        """Compute the value of a template."""
+        body = partial(self.owner.body, template)
+        return self.full(mapped(body, slots, len(template)), template)
+
     def full(self, x, template):
         """Return a vector with an element for each member."""
         x = jnp.broadcast_to(jnp.asarray(x, self.dtype), (len(template),))
-        return x if (template.signs > 0).all() else x * template.signs.astype(self.dtype)
+        weights = template.weights.astype(self.dtype)
+        return x if (weights == 1).all() else x * weights
 
     def sums(self, parts, places, size):
         """Sum the elements of vectors that go to the same place."""
@@ -446,4 +514,22 @@ def equations(raveled, args, forced=False):
         raise ValueError("the equations share too much to be taken apart: take another mode")
     if apart is None or not (forced or do_templates_pay(apart.work, program.count)):
         return None
-    return TemplateProgram(program, apart)
+    found = TemplateProgram(program, apart)
+    found.find_live()
+    return found
+
+
+def terms(raveled, args, forced=False):
+    """Take a function that returns a number apart into terms; None if colors are cheaper."""
+    program = Program(raveled, args)
+    if not forced and (program.scalars < LEAST // 2 or math.prod(program.output.aval.shape) != 1):
+        return None
+    rows = program.read()
+    apart = take_apart(program.table, rows, split=True)
+    if apart is None or len(apart.levels) > 1:
+        return None
+    if not (forced or do_templates_pay(apart.work_of_seconds, program.count)):
+        return None
+    found = TemplateProgram(program, apart)
+    found.find_pairs()
+    return found

@@ -125,17 +125,22 @@ def hessian_pattern(
 
 def gradient(cost, wrt):
     """Return the gradient of a scalar in all of wrt, in one vector."""
+    check_cost(cost)
+    parts = pytensor.grad(cost, wrt, disconnected_inputs="ignore")
+    return pt.concatenate([g.ravel() for g in parts])
+
+
+# ---- what the user passes ----
+
+
+def check_cost(cost):
+    """Refuse what is not a scalar of floats."""
     check_floats(cost, "cost")
     if cost.type.ndim:
         raise ValueError(
             f"cost must be a scalar, and {cost} has {cost.type.ndim} dimensions: take its sum, or"
             " sparse_jacobian"
         )
-    parts = pytensor.grad(cost, wrt, disconnected_inputs="ignore")
-    return pt.concatenate([g.ravel() for g in parts])
-
-
-# ---- what the user passes ----
 
 
 def as_inputs(wrt):

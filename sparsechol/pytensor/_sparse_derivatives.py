@@ -16,13 +16,21 @@ from scipy.sparse import csc_array
 
 from .._scipy.symbolic_factor import analyze
 from .._typing import MatrixLike, Mode, OnUnknown, OrderingLike
-from .._sparsity.templates import jacobian_values, plan_jacobian
+from .._sparsity.templates import (
+    hessian_values,
+    jacobian_values,
+    plan_hessian,
+    plan_jacobian,
+    rest_value,
+    twice_differentiable,
+)
 from ..coloring import Coloring, Templates, color
 from ..coloring._modes import BUDGET, MODES, STRUCTURES, cheapest_first
 from ..coloring._pattern import coordinates, count, entries_of, symmetrized
 from ._detect import (
     as_expression,
     as_inputs,
+    check_cost,
     gradient,
     jacobian_pattern,
     shape_of,
@@ -30,7 +38,7 @@ from ._detect import (
 )
 from ._graphs import at_all, dependents, rebuilt
 from ._matrix import SymmetricMatrix, constant
-from ._templates import Builder, equations
+from ._templates import Builder, equations, terms
 from ._walk import is_sparse, size
 
 FORMATS = ("csc", "csr", "dense", "values")
@@ -171,21 +179,17 @@ def sparse_hessian(
     """
     wrt = as_inputs(wrt)
     check_option("format", format, (*FORMATS, "symmetric"))
-    g = gradient(cost, wrt)
-    if sparsity is None:
-        sparsity = symmetrized(jacobian_pattern(g, wrt, givens=givens, on_unknown=on_unknown))
+    check_cost(cost)
     problem = Problem(cost, wrt, givens, chunk_size, on_unknown)
-    n = problem.shape[1]
-    [coloring] = colorings(sparsity, "symmetric", (n, n))
-    flat = problem.hessian_products(coloring)
-    places = places_in(coloring)
+    found = problem.hessian_by_templates() if sparsity is None else None
+    values, coloring = found or problem.hessian(sparsity)
     if format == "symmetric":
         pattern = analyze(csc_array(coloring.sparsity, dtype=np.float64), ordering=ordering)
-        places = packed(coloring, places, pattern, n * coloring.num_colors)
-        flat = pt.concatenate([flat, pt.zeros(1, flat.type.dtype)])
+        flat = pt.concatenate([values, pt.zeros(1, values.type.dtype)])
+        places = np.arange(coloring.sparsity.nnz)
+        places = packed(coloring, places, pattern, coloring.sparsity.nnz)
         return SymmetricMatrix(pattern, checked(taken(flat, places), wrt, problem.columns))
-    values = checked(taken(flat, places), wrt, problem.columns)
-    return formatted(values, coloring, format)
+    return formatted(checked(values, wrt, problem.columns), coloring, format)
 
 
 # ---- products ----
@@ -220,23 +224,52 @@ class Problem:
 
     def by_templates(self, mode):
         """Compute the entries by templates, and say how; None if colors are better."""
-        forced = mode == "templates"
-        apart, inner = equations(self.expr, self.wrt, self.givens, forced)
+        apart = equations(self.expr, self.wrt, self.givens, mode == "templates")
         if apart is None:
             return None
-        z = pt.concatenate([x.ravel() for x in self.wrt]) if len(self.wrt) > 1 else self.wrt[0]
-        builder = Builder(apart, z.ravel(), self.dtype)
+        builder = self.builder(apart)
         for template in apart.templates:
             template.live = builder.find_live(template)
-        below, coloring = None, None
-        if inner:
-            v = pt.concatenate([x.ravel() for x in inner])
-            rest = Problem(v, self.wrt, self.givens, self.chunk_size, self.on_unknown)
+        inner, below, coloring = joined([source.array for source in apart.inner]), None, None
+        if inner is not None:
+            rest = Problem(inner, self.wrt, self.givens, self.chunk_size, self.on_unknown)
             values, coloring = rest.by_colors(None, "auto")
-            below = v, values
+            below = inner, values
         sparsity = plan_jacobian(apart, self.shape[1], coloring and coloring.sparsity)
-        counts = tuple(len(template) for template in apart.levels[-1].templates)
-        return jacobian_values(apart, builder, below), Templates(sparsity, counts, coloring)
+        return jacobian_values(apart, builder, below), described(apart, sparsity, coloring)
+
+    def hessian_by_templates(self):
+        """Compute the entries of the Hessian by templates, and say how; None if colors are."""
+        apart = terms(self.expr, self.wrt, self.givens)
+        if apart is None:
+            return None
+        builder = self.builder(apart)
+        for template in apart.templates:
+            if twice_differentiable(template):
+                template.pairs = builder.find_pairs(template)
+        inner = joined([source.array for source in apart.inner])
+        rest, values, coloring = rest_value(apart, builder, inner), None, None
+        if rest is not None:
+            problem = Problem(rest, self.wrt, self.givens, self.chunk_size, self.on_unknown)
+            values, coloring = problem.hessian(None)
+        sparsity = plan_hessian(apart, self.shape[1], coloring and coloring.sparsity)
+        return hessian_values(apart, builder, values), described(apart, sparsity, coloring)
+
+    def builder(self, apart):
+        """Make what builds the graphs of templates."""
+        z = joined(self.wrt)
+        return Builder(apart, z, self.dtype)
+
+    def hessian(self, sparsity):
+        """Compute the entries of the Hessian by products, and return them and the coloring."""
+        g = gradient(self.expr, self.wrt)
+        if sparsity is None:
+            sparsity = symmetrized(
+                jacobian_pattern(g, self.wrt, givens=self.givens, on_unknown=self.on_unknown)
+            )
+        n = self.shape[1]
+        [coloring] = colorings(sparsity, "symmetric", (n, n))
+        return taken(self.hessian_products(coloring), places_in(coloring)), coloring
 
     def by_colors(self, sparsity, mode):
         """Compute the entries by products, and return them and the coloring."""
@@ -318,6 +351,18 @@ class Problem:
         found = [x.reshape((k, -1)) if x.type.ndim != 2 else x for x in found]
         together = found[0] if len(found) == 1 else pt.concatenate(found, axis=1)
         return together.ravel()
+
+
+def joined(variables):
+    """Ravel and join variables; None if there are none."""
+    parts = [x.ravel() for x in variables]
+    return pt.concatenate(parts) if len(parts) > 1 else parts[0] if parts else None
+
+
+def described(apart, sparsity, coloring):
+    """Say how a matrix is made by templates."""
+    counts = tuple(len(t) for t in apart.levels[-1].templates if t.live or t.pairs)
+    return Templates(sparsity, counts, coloring)
 
 
 def in_one_variable(expr, wrt, shapes):

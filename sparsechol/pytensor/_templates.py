@@ -17,7 +17,7 @@ import pytensor.tensor.basic as tb
 import pytensor.tensor.subtensor as sub
 from pytensor.graph.basic import Constant
 from pytensor.graph.traversal import toposort
-from pytensor.scalar import Add, Neg, Pow, Sub
+from pytensor.scalar import Add, Mul, Neg, Pow, Sub, TrueDiv
 from pytensor.tensor.elemwise import DimShuffle, Elemwise
 from pytensor.tensor.math import Sum
 from pytensor.tensor.reshape import JoinDims, SplitDims
@@ -37,13 +37,14 @@ from .._sparsity.templates import (
     Source,
     take_apart,
 )
-from ..coloring._modes import do_templates_pay
+from ..coloring._modes import LEAST, do_templates_pay
 from ._detect import jacobian_pattern, shape_of, sources_of
 from ._graphs import dependents
 from ._matrix import constant
 from ._rule_table import REGISTERED, RULES
 from ._walk import NotKnownError, Walk, has_derivatives, size
 
+SCALES = {Mul: "mul", TrueDiv: "div"}
 LARGE = 10_000  # constants with more elements are not known one by one
 
 # Ops that move elements, and the inputs whose elements they move; None for all.
@@ -104,21 +105,29 @@ def count_scalars(x):
 
 
 def equations(expr, wrt, givens, forced=False):
-    """Take an expression apart into templates.
+    """Take an expression apart into templates; return None if colors are cheaper.
 
-    Returns what `take_apart` returns and the variables that are not taken apart, or None and an
-    empty list if colors are cheaper. With `forced` they never are.
+    With `forced` they never are.
     """
-    if not forced and count_scalars(expr) < 2:
-        return None, []
     reader = Reader(expr, wrt, givens)
-    rows = np.asarray(reader.read(expr)).ravel()
-    apart = take_apart(reader.table, rows)
+    if not (forced or reader.scalars >= LEAST // 2):
+        return None
+    apart = take_apart(reader.table, np.asarray(reader.read(expr)).ravel())
     if forced and apart is None:
         raise ValueError("the equations share too much to be taken apart: take another mode")
-    if apart is None or not (forced or do_templates_pay(apart.work, reader.count)):
-        return None, []
-    return apart, [source.array for source in apart.inner]
+    pays = apart is not None and do_templates_pay(apart.work, reader.count)
+    return apart if forced or pays else None
+
+
+def terms(cost, wrt, givens):
+    """Take a scalar apart into templates of the terms of a sum; None if colors are cheaper."""
+    reader = Reader(cost, wrt, givens)
+    if reader.scalars < LEAST // 2:
+        return None
+    apart = take_apart(reader.table, np.asarray(reader.read(cost)).ravel(), split=True)
+    if apart is None or len(apart.levels) > 1:
+        return None
+    return apart if do_templates_pay(apart.work_of_seconds, reader.count) else None
 
 
 class Reader:
@@ -129,6 +138,8 @@ class Reader:
     table : Expressions
     columns : int
         Number of elements of `wrt`.
+    scalars : int
+        Number of nodes that apply an operation to scalars.
     count : int
         Number of nodes that were taken apart.
     """
@@ -138,6 +149,7 @@ class Reader:
         self.table = Expressions()
         self.walk = Walk(Places(), {}, sources_of(givens, wrt))
         nodes, self.moving = dependents([expr], wrt)
+        self.scalars = sum(map(is_scalar_operation, nodes))
         self.users = Counter(x for node in nodes for x in node.inputs)
         self.count = 0
         self._operations: dict = {}
@@ -242,7 +254,8 @@ class Reader:
         key = (id(node.op), k, dtypes)
         if key not in self._operations:
             signs = signs_of(node.op.scalar_op, len(dtypes))
-            operation = Operation((node.op, k), dtypes, y.type.dtype, signs)
+            scales = SCALES.get(type(node.op.scalar_op), "")
+            operation = Operation((node.op, k), dtypes, y.type.dtype, signs, scales)
             self._operations[key] = self.table.number(operation)
         if isinstance(node.op.scalar_op, Pow) and isinstance(node.inputs[1], Constant):
             operands = [operands[0], self.literal(node.inputs[1].data, dtypes[1])]
@@ -453,17 +466,21 @@ class Builder:
             body.sum(), variables, disconnected_inputs="ignore", return_disconnected="zero"
         )
 
+    def value(self, template, slots):
+        """Build the value of a template."""
+        return self.full(template.evaluate(slots, self.apply), template)
+
     def full(self, x, template):
         """Return a vector with an element for each member, or a scalar if there is one."""
-        x = x.astype(self.dtype)
-        signs = template.signs
-        if (signs < 0).all():
+        x, weights = x.astype(self.dtype), template.weights.astype(self.dtype)
+        if (weights == -1).all():
             x = -x
-        elif (signs < 0).any():
-            x = x * constant(signs.astype(self.dtype))
-        if x.type.ndim or len(signs) == 1:
+        elif (weights != 1).any():
+            same = (weights == weights[0]).all()
+            x = x * (pt.constant(weights[0]) if same else constant(weights))
+        if x.type.ndim or len(weights) == 1:
             return x
-        return pt.broadcast_to(x, (len(signs),))
+        return pt.broadcast_to(x, (len(weights),))
 
     def sums(self, parts, places, size):
         """Sum the elements of vectors that go to the same place."""

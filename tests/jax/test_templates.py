@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sparsechol.coloring import Coloring, Templates
-from sparsechol.jax import jacobian_pattern, sparse_jacobian
+from sparsechol.jax import hessian_pattern, jacobian_pattern, sparse_hessian, sparse_jacobian
 from support.equation_systems import SYSTEMS, random_system, three_forms
 from support.jax_systems import x64
 
@@ -226,3 +226,57 @@ def test_how():
 def test_a_sparsity_is_for_colors():
     with pytest.raises(ValueError, match="pass no sparsity"):
         sparse_jacobian(lambda x: x**2, POINT, sparsity=np.eye(N), mode="templates")
+
+
+# ---- Hessians ----
+
+
+COUNT = 120
+PLACES = np.array([[k % N, (3 * k + 1) % N, (7 * k + 5) % N] for k in range(COUNT)])
+
+
+def term(kind, k, a, b, c):
+    if kind == 0:
+        return (a - b) ** 2
+    if kind == 1:
+        return jnp.exp(a * c * 0.1)
+    return jnp.log(1 + a**2 + b**2) if kind == 2 else k * a * jnp.sin(b - c)
+
+
+def one_by_one(x):
+    return [term(k % 4, float(k), *(x[q] for q in PLACES[k].tolist())) for k in range(COUNT)]
+
+
+def at_once(x):
+    k = np.arange(0.0, COUNT, 4)
+    kinds = [term(q, k + q, *x[PLACES[q::4]].T) for q in range(4)]
+    return jnp.stack(kinds, axis=1).ravel()
+
+
+COSTS = {
+    "sum": lambda x, terms: sum(terms(x)),
+    "stack": lambda x, terms: jnp.array(terms(x)).sum(),
+    "mean": lambda x, terms: -0.5 * jnp.array(terms(x)).mean(),
+    "mixed": lambda x, terms: sum(terms(x)) / 2 + (x[1:] ** 2 * x[:-1]).sum() + jnp.exp(x.mean()),
+    "of inner values": lambda x, terms: sum(t * jnp.exp(x)[2] for t in terms(x)),
+}
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_hessians_of_sums(name):
+    x = jnp.asarray(POINT)
+    f = lambda x: COSTS[name](x, one_by_one)  # noqa: E731
+    H = sparse_hessian(f, x)
+    assert isinstance(H.coloring, Templates)
+    truth = jax.jit(jax.hessian(lambda x: COSTS[name](x, at_once)))
+    np.testing.assert_allclose(H(x).toarray(), truth(x), rtol=1e-10, atol=1e-11)
+    M = sparse_hessian(f, x, format="symmetric")(x)
+    np.testing.assert_allclose(M.todense(), truth(x), rtol=1e-10, atol=1e-11)
+    if name == "mixed":
+        change = jnp.cos(jnp.arange(N))
+        _, got = jax.jvp(lambda x: H.values(x), (x,), (change,))
+        _, wanted = jax.jvp(truth, (x,), (change,))
+        np.testing.assert_allclose(got, wanted[H.sparsity.tocoo().coords], rtol=1e-9, atol=1e-9)
+        assert not ((H.sparsity.toarray() != 0) & (hessian_pattern(f, x).toarray() == 0)).any()
+    if name == "sum":
+        assert H(x.astype(np.float32)).dtype == np.float32
