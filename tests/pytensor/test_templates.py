@@ -5,16 +5,25 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 import scipy.sparse as sp
+from pytensor.compile.mode import Mode
 from pytensor.gradient import disconnected_grad
 
 from sparsechol.coloring import Coloring, Templates
-from sparsechol.pytensor import jacobian_pattern, sparse_hessian, sparse_jacobian
+from sparsechol.pytensor import (
+    hessian_pattern,
+    jacobian_pattern,
+    sparse_hessian,
+    sparse_jacobian,
+)
 from support.equation_systems import SYSTEMS, random_system, three_forms
 from support.pytensor_sparsity_battery import PYTHON
 
 N = 12
 x = pt.vector("x", shape=(N,))
 POINT = np.random.default_rng(5).uniform(0.5, 1.5, N)
+
+
+PLAIN = Mode(linker="py", optimizer=None)  # the Python of an Op takes at most 32 operands
 
 
 def run(inputs, outputs, points, mode=PYTHON):
@@ -178,7 +187,7 @@ def test_parameters():
     c = np.linspace(1, 2, N)
     equations = [
         p[k % 4] * x[k] + q[k % 3] * x[k - 1] ** 2 + (a, b)[k % 2] * pt.exp(m[k % 2, 1] * x[k])
-        + pt.constant(c)[k] * x[0] + pt.exp(p)[1] * x[2]
+        + pt.constant(c)[k] * x[k - 5] + pt.exp(p)[1] * x[k - 7]
         for k in range(N)
     ]  # fmt: skip
     values, how = sparse_jacobian(pt.stack(equations), x, mode="templates", format="values")
@@ -186,12 +195,12 @@ def test_parameters():
     others = [p, q, m, a, b]
     at = [np.arange(4.0), np.arange(3.0), np.arange(4.0).reshape(2, 2), 0.5, -0.7]
     wanted = dense(pt.stack(equations))
-    got, wanted = run([x, *others], [values, wanted], [POINT, *at])
+    got, wanted = run([x, *others], [values, wanted], [POINT, *at], PLAIN)
     np.testing.assert_allclose(matrix(got, how), wanted, rtol=1e-12)
     # Parameters have derivatives.
     gradients = pytensor.grad((values**2).sum(), others)
     wanted = pytensor.grad((dense(pt.stack(equations)) ** 2).sum(), others)
-    found = run([x, *others], [*gradients, *wanted], [POINT, *at])
+    found = run([x, *others], [*gradients, *wanted], [POINT, *at], PLAIN)
     for g, w in zip(found[:5], found[5:], strict=True):
         np.testing.assert_allclose(g, w, rtol=1e-10, atol=1e-12)
 
@@ -300,3 +309,63 @@ def test_how():
 def test_a_sparsity_is_for_colors():
     with pytest.raises(ValueError, match="pass no sparsity"):
         sparse_jacobian(x**2, x, sparsity=np.eye(N), mode="templates")
+
+
+# ---- Hessians ----
+
+COUNT = 60
+PLACES = np.array([[k % N, (3 * k + 1) % N, (7 * k + 5) % N] for k in range(COUNT)])
+
+
+def term(kind, k, a, b, c):
+    if kind == 0:
+        return (a - b) ** 2
+    if kind == 1:
+        return pt.exp(a * c * 0.1)
+    return pt.log(1 + a**2 + b**2) if kind == 2 else k * a * pt.sin(b - c)
+
+
+def one_by_one(x):
+    return [term(k % 4, float(k), *(x[q] for q in PLACES[k].tolist())) for k in range(COUNT)]
+
+
+def at_once(x):
+    k = np.arange(0.0, COUNT, 4)
+    return pt.stack([term(q, k + q, *(x[i] for i in PLACES[q::4].T)) for q in range(4)]).T.ravel()
+
+
+COSTS = {
+    "sum": lambda x, terms: pt.add(*terms(x)),
+    "nested": lambda x, terms: sum(terms(x)[k] for k in range(COUNT)),
+    "stack": lambda x, terms: pt.stack(list(terms(x))).sum(),
+    "mean": lambda x, terms: -0.5 * pt.stack(list(terms(x))).sum() / 60,
+    "mixed": lambda x, terms: pt.stack(list(terms(x))).sum() / 2
+    + (x[1:] ** 2 * x[:-1]).sum()
+    + pt.exp(x.mean()),
+    "of inner values": lambda x, terms: pt.stack([t * pt.exp(x)[2] for t in terms(x)]).sum(),
+}
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_hessians_of_sums(name):
+    cost = COSTS[name](x, one_by_one)
+    values, how = sparse_hessian(cost, x, format="values")
+    assert isinstance(how, Templates)
+    other = at_once(x)
+    smooth = COSTS["stack" if name in ("sum", "nested") else name](x, lambda x: [other.sum()])
+    if name == "of inner values":
+        smooth = other.sum() * pt.exp(x)[2]
+    truth = dense(pytensor.grad(smooth, x))
+    got, wanted = run([x], [values, truth], [POINT])
+    np.testing.assert_allclose(matrix(got, how), wanted, rtol=1e-10, atol=1e-11)
+    M = sparse_hessian(cost, x, format="symmetric")
+    packed = run([x], M.values, [POINT])
+    np.testing.assert_allclose(packed, M.pattern.values(sp.csc_array(wanted)), rtol=1e-10, atol=1e-11)
+    if name == "stack":
+        change = np.cos(np.arange(how.sparsity.nnz))
+        i, j = how.sparsity.tocoo().coords
+        found = [pytensor.grad((v * change).sum(), x) for v in (values, truth[i, j])]
+        got, wanted = run([x], found, [POINT], PLAIN)
+        np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-10)
+        wider = hessian_pattern(cost, x).toarray()
+        assert not ((how.sparsity.toarray() != 0) & (wider == 0)).any()
