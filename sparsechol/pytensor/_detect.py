@@ -130,6 +130,44 @@ def gradient(cost, wrt):
     return pt.concatenate([g.ravel() for g in parts])
 
 
+def positions(
+    variables: Sequence[Variable], *, givens: dict[Variable, ArrayLike] | None = None
+) -> dict[str, slice]:
+    """Map the names of variables to their places among the rows or columns of a Jacobian.
+
+    Parameters
+    ----------
+    variables : sequence of tensor variables
+        The list of equations, or of variables, that was passed to `sparse_jacobian`.
+    givens : dict, optional
+        Examples of variables whose static shapes are not known.
+
+    Returns
+    -------
+    dict of str to slice
+
+    Raises
+    ------
+    ValueError
+        If a variable has no name, or two have the same.
+
+    Examples
+    --------
+    >>> import pytensor.tensor as pt, sparsechol.pytensor as scpt
+    >>> scpt.positions([pt.scalar("a"), pt.vector("b", shape=(3,)), pt.scalar("c")])
+    {'a': slice(0, 1, None), 'b': slice(1, 4, None), 'c': slice(4, 5, None)}
+    """
+    found: dict[str, slice] = {}
+    end = 0
+    for x in as_inputs(variables):
+        if x.name is None or x.name in found:
+            wrong = "has no name" if x.name is None else f"is the second one named {x.name!r}"
+            raise ValueError(f"the variable at place {len(found)} {wrong}")
+        begin, end = end, end + size(shape_of(x, givens or {}))
+        found[x.name] = slice(begin, end)
+    return found
+
+
 # ---- what the user passes ----
 
 

@@ -12,6 +12,7 @@ from sparsechol.coloring import Coloring, Templates
 from sparsechol.pytensor import (
     hessian_pattern,
     jacobian_pattern,
+    positions,
     sparse_hessian,
     sparse_jacobian,
 )
@@ -369,3 +370,12 @@ def test_hessians_of_sums(name):
         np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-10)
         wider = hessian_pattern(cost, x).toarray()
         assert not ((how.sparsity.toarray() != 0) & (wider == 0)).any()
+
+
+def test_positions():
+    a, b, c = pt.scalar("a"), pt.vector("b", shape=(3,)), pt.matrix("c")
+    found = positions([a, b, c], givens={c: np.zeros((2, 2))})
+    assert found == {"a": slice(0, 1), "b": slice(1, 4), "c": slice(4, 8)}
+    for wrong in ([a, pt.scalar("a")], [a, pt.scalar()]):
+        with pytest.raises(ValueError, match="place 1"):
+            positions(wrong)
