@@ -84,8 +84,8 @@ class SuperLUSolve(Op):
             )
         return Apply(self, [values, b], [pt.tensor(dtype="float64", shape=b.type.shape)])
 
-    def infer_shape(self, node, shapes):
-        return [shapes[1]]
+    def infer_shape(self, *arguments):  # before PyTensor 3.1 there is one more
+        return [arguments[-1][1]]
 
     def perform(self, node, inputs, output_storage):
         values, b = (np.asarray(x, np.float64) for x in inputs)
