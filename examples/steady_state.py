@@ -1,13 +1,15 @@
 """A growth model as a list of equations in named variables: steady state and path, in PyTensor.
 
-Households choose consumption c and hours h, firms produce y = k^alpha h^(1 - alpha), capital k wears
-out at the rate delta. The steady state solves five equations, by Newton's method; its derivatives in
-the parameters follow from the implicit function theorem, and are compared with the closed form. The
-path of 200 quarters that begins with half of the capital solves a thousand equations, which a loop
-writes one by one. `sparse_jacobian` finds that they have five forms.
+Households choose consumption c and hours h, firms produce y = k^alpha h^(1 - alpha), and capital k
+wears out at the rate delta. The steady state solves five equations, by Newton's method. Its
+derivatives in the parameters follow from the implicit function theorem, and are compared with the
+closed form. The path of 200 quarters that begins with half of the capital solves a thousand
+equations, which a loop writes one by one. `sparse_jacobian` finds that they have few forms.
 
 Run: ``python examples/steady_state.py``
 """
+
+from itertools import pairwise
 
 import numpy as np
 import pytensor
@@ -79,7 +81,7 @@ def path(x, quarters):
     at = [[v[5 * t + q] for q in range(5)] for t in range(quarters)]
     at.append([pt.constant(value) for value in x])
     equations = [at[0][2] - 0.5 * x[2]]
-    for now, later in zip(at[:-1], at[1:], strict=True):
+    for now, later in pairwise(at):
         equations += model(now, later, *AT.values())
     equations.pop()  # the capital after the last quarter is free
     J = scpt.sparse_jacobian(equations, v)

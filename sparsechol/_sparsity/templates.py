@@ -425,7 +425,7 @@ def take_apart(table: Expressions, rows: np.ndarray, split: bool = False) -> Apa
 
 
 def numbered(table, levels):
-    """Number the elements of the inner arrays that templates use; return arrays and their size."""
+    """Give numbers to the elements of the inner arrays that templates use, and count them."""
     leaves = [
         t.leaves[:, k]
         for level in levels

@@ -348,8 +348,7 @@ def places_in(A, symbolic):
     """Return the entries of the lower triangle, and their positions in the packed values."""
     if symbolic.shape != A.shape:
         raise ValueError(
-            f"the shapes of the coloring, {A.shape}, and of the analysis, {symbolic.shape},"
-            " differ"
+            f"the shapes of the coloring, {A.shape}, and of the analysis, {symbolic.shape}, differ"
         )
     i, j = coordinates(A)
     lower = np.flatnonzero(i >= j)

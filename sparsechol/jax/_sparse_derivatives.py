@@ -11,7 +11,6 @@ from jax.experimental.sparse import BCOO, BCSR
 from scipy.sparse import coo_array, csc_array, csr_array
 
 from .._scipy.symbolic_factor import SymbolicFactor, analyze
-from .._typing import MatrixLike, Mode, OnUnknown, OrderingLike
 from .._sparsity.templates import (
     hessian_values,
     jacobian_values,
@@ -19,6 +18,7 @@ from .._sparsity.templates import (
     plan_jacobian,
     twice_differentiable,
 )
+from .._typing import MatrixLike, Mode, OnUnknown, OrderingLike
 from ..coloring import Coloring, Templates, color
 from ..coloring._modes import BUDGET, MODES, STRUCTURES, cheapest_first, colored_for
 from ..coloring._pattern import coordinates, entries_of, symmetrized
@@ -254,7 +254,9 @@ class TemplateJacobian(SparseJacobian):
     _name = "SparseJacobian"
 
     def __init__(self, found, raveled, args, chunk_size, format, on_unknown):
-        self._programs = Programs(partial(equations, raveled, forced=True), args, found)
+        self._programs = Programs(
+            partial(equations, raveled, on_unknown=on_unknown, forced=True), args, found
+        )
         self._inner = None
         if found.inner:
             rest = InnerFunction(raveled, self._programs, "inner_values")
@@ -419,7 +421,7 @@ def sparse_jacobian(
         raise ValueError(f"format must be one of {FORMATS}, not {format!r}")
     raveled = RaveledFunction(f, args, argnums)
     if sparsity is None and mode in ("auto", "templates"):
-        found = equations(raveled, args, forced=mode == "templates")
+        found = equations(raveled, args, on_unknown, forced=mode == "templates")
         if found is not None:
             return TemplateJacobian(found, raveled, args, chunk_size, format, on_unknown)
     elif mode == "templates":
@@ -574,7 +576,9 @@ class TemplateHessian(SparseHessian):
     _name = "SparseHessian"
 
     def __init__(self, found, raveled, args, chunk_size, format, on_unknown, ordering):
-        self._programs = Programs(partial(terms, raveled, forced=True), args, found)
+        self._programs = Programs(
+            partial(terms, raveled, on_unknown=on_unknown, forced=True), args, found
+        )
         self._rest = None
         if any(not twice_differentiable(t) for t in found.apart.templates):
             rest = cast("Any", InnerFunction(raveled, self._programs, "rest"))
@@ -656,7 +660,7 @@ def sparse_hessian(
     if format not in (*FORMATS, "symmetric"):
         raise ValueError(f"format must be one of {(*FORMATS, 'symmetric')}, not {format!r}")
     raveled = RaveledFunction(f, args, argnums)
-    found = terms(raveled, args) if sparsity is None else None
+    found = terms(raveled, args, on_unknown) if sparsity is None else None
     if found is not None:
         return TemplateHessian(found, raveled, args, chunk_size, format, on_unknown, ordering)
     if isinstance(sparsity, Coloring):

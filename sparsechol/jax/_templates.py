@@ -183,7 +183,7 @@ class Program:
         """Read an equation, if it can be taken apart."""
         try:
             found = self.taken_apart(eqn)
-        except (NotMovedError, Varying, ValueError, IndexError, TypeError):
+        except (NotMovedError, Varying, ValueError, IndexError, TypeError, NotImplementedError):
             return
         if found is not None:
             self.count += not self.moving.isdisjoint(eqn.outvars)
@@ -361,8 +361,8 @@ def parameters_of(eqn):
 class TemplateProgram:
     """A program taken apart, and its Jacobian: a backend of `jacobian_values`."""
 
-    def __init__(self, program, apart):
-        self.program, self.apart = program, apart
+    def __init__(self, program, apart, on_unknown):
+        self.program, self.apart, self.on_unknown = program, apart, on_unknown
         self.inner = [source.array for source in apart.inner]
         fixed = {
             program.table.source(x).array: None
@@ -390,7 +390,8 @@ class TemplateProgram:
         moving = template.moving
         if not moving:
             return []
-        pattern = hessian_pattern(partial(self.body, template), *slots, argnums=tuple(moving))
+        options = {"argnums": tuple(moving), "on_unknown": self.on_unknown}
+        pattern = hessian_pattern(partial(self.body, template), *slots, **options)
         i, j = pattern.tocoo().coords
         found = sorted(zip(i.tolist(), j.tolist(), strict=True))
         return [(moving[a], moving[b]) for a, b in found if a >= b]
@@ -401,7 +402,8 @@ class TemplateProgram:
         body, moving = partial(self.body, template), template.moving
         if not moving or not jnp.issubdtype(jax.eval_shape(body, *slots).dtype, jnp.floating):
             return []
-        pattern = jacobian_pattern(body, *slots, argnums=tuple(moving))
+        options = {"argnums": tuple(moving), "on_unknown": self.on_unknown}
+        pattern = jacobian_pattern(body, *slots, **options)
         return [moving[q] for q in pattern.tocoo().coords[1].tolist()]
 
     def body(self, template, *slots):
@@ -503,7 +505,7 @@ def mapped(function, slots, count):
     return jax.vmap(function, axes)(*slots)
 
 
-def equations(raveled, args, forced=False):
+def equations(raveled, args, on_unknown, forced=False):
     """Take a function apart into templates; return None if colors are cheaper."""
     program = Program(raveled, args)
     if not forced and program.scalars < LEAST // 2:
@@ -514,12 +516,12 @@ def equations(raveled, args, forced=False):
         raise ValueError("the equations share too much to be taken apart: take another mode")
     if apart is None or not (forced or do_templates_pay(apart.work, program.count)):
         return None
-    found = TemplateProgram(program, apart)
+    found = TemplateProgram(program, apart, on_unknown)
     found.find_live()
     return found
 
 
-def terms(raveled, args, forced=False):
+def terms(raveled, args, on_unknown, forced=False):
     """Take a function that returns a number apart into terms; None if colors are cheaper."""
     program = Program(raveled, args)
     if not forced and (program.scalars < LEAST // 2 or math.prod(program.output.aval.shape) != 1):
@@ -530,6 +532,6 @@ def terms(raveled, args, forced=False):
         return None
     if not (forced or do_templates_pay(apart.work_of_seconds, program.count)):
         return None
-    found = TemplateProgram(program, apart)
+    found = TemplateProgram(program, apart, on_unknown)
     found.find_pairs()
     return found

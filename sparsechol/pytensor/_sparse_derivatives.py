@@ -15,7 +15,6 @@ from pytensor.scalar import upcast
 from scipy.sparse import csc_array
 
 from .._scipy.symbolic_factor import analyze
-from .._typing import MatrixLike, Mode, OnUnknown, OrderingLike
 from .._sparsity.templates import (
     hessian_values,
     jacobian_values,
@@ -24,6 +23,7 @@ from .._sparsity.templates import (
     rest_value,
     twice_differentiable,
 )
+from .._typing import MatrixLike, Mode, OnUnknown, OrderingLike
 from ..coloring import Coloring, Templates, color
 from ..coloring._modes import BUDGET, MODES, STRUCTURES, cheapest_first
 from ..coloring._pattern import coordinates, count, entries_of, symmetrized
@@ -257,8 +257,7 @@ class Problem:
 
     def builder(self, apart):
         """Make what builds the graphs of templates."""
-        z = joined(self.wrt)
-        return Builder(apart, z, self.dtype)
+        return Builder(apart, joined(self.wrt), self.dtype, self.on_unknown)
 
     def hessian(self, sparsity):
         """Compute the entries of the Hessian by products, and return them and the coloring."""

@@ -112,7 +112,7 @@ def equations(expr, wrt, givens, forced=False):
     reader = Reader(expr, wrt, givens)
     if not (forced or reader.scalars >= LEAST // 2):
         return None
-    apart = take_apart(reader.table, np.asarray(reader.read(expr)).ravel())
+    apart = reader.apart(expr, forced)
     if forced and apart is None:
         raise ValueError("the equations share too much to be taken apart: take another mode")
     pays = apart is not None and do_templates_pay(apart.work, reader.count)
@@ -124,7 +124,7 @@ def terms(cost, wrt, givens):
     reader = Reader(cost, wrt, givens)
     if reader.scalars < LEAST // 2:
         return None
-    apart = take_apart(reader.table, np.asarray(reader.read(cost)).ravel(), split=True)
+    apart = reader.apart(cost, split=True)
     if apart is None or len(apart.levels) > 1:
         return None
     return apart if do_templates_pay(apart.work_of_seconds, reader.count) else None
@@ -162,6 +162,16 @@ class Reader:
             offset += size(shape)
         self.columns = offset
 
+    def apart(self, x, forced=False, split=False):
+        """Take a variable apart; return None if that is not possible."""
+        try:
+            rows = self.read(x)
+        except ValueError:  # a shape that is not known
+            if forced:
+                raise
+            return None
+        return take_apart(self.table, rows.ravel(), split)
+
     def read(self, x):
         """Return the array of the expressions of a variable."""
         ids, stack = self.walk.ids, [x]
@@ -190,11 +200,9 @@ class Reader:
         if isinstance(node.op, Elemwise | Sum) and type(node.op) not in REGISTERED:
             return node.inputs if self.is_of_scalars(node) else None
         moved = moved_inputs(node)
-        if moved is None or not all(isinstance(z.type, pt.TensorType) for z in moved):
+        if moved is not None and self.is_parameter(node):
             return None
-        if isinstance(node.op, sub.Subtensor) and not self.has_shape(moved[0]):
-            return None
-        return moved
+        return moved if moved is not None and all(map(self.has_shape, moved)) else None
 
     def is_of_scalars(self, node):
         """Say whether the elements of an operand are mostly scalar expressions."""
@@ -203,7 +211,18 @@ class Reader:
         except ValueError:
             return False
 
+    def is_parameter(self, node):
+        """Say whether a node takes an element of an array that does not depend on wrt."""
+        base = node.inputs[0]
+        fixed = base not in self.moving and not isinstance(base, Constant)
+        return fixed and isinstance(node.op, sub.Subtensor) and element_of(node) is not None
+
     def has_shape(self, x):
+        """Say whether a variable is a tensor whose shape cannot change."""
+        if not isinstance(x.type, pt.TensorType):
+            return False
+        if x not in self.moving:
+            return None not in x.type.shape
         try:
             self.walk.shape(x)
         except ValueError:
@@ -314,7 +333,6 @@ class Reader:
             index = element_of(y.owner)
         if index is None:
             return self.table.leaves(Source(Leaf(FIXED, y.type.dtype), y), 1)[0]
-        # Of an array of unknown shape.
         array = y.owner.inputs[0]
         key = (array, index)
         if key not in self._operations:
@@ -370,8 +388,9 @@ def signs_of(op, count):
 class Builder:
     """Build the graphs of templates."""
 
-    def __init__(self, apart, z, dtype):
+    def __init__(self, apart, z, dtype, on_unknown):
         self.apart, self.table, self.z, self.dtype = apart, apart.table, z, dtype
+        self.on_unknown = on_unknown
 
     def apply(self, number, operands):
         """Apply an operation to variables."""
@@ -389,7 +408,8 @@ class Builder:
         moving = template.moving
         if not moving or not has_derivatives(body):
             return []
-        pattern = jacobian_pattern(body, [slots[k] for k in moving])
+        wrt = [slots[k] for k in moving]
+        pattern = jacobian_pattern(body, wrt, on_unknown=self.on_unknown)
         return [moving[q] for q in pattern.tocoo().coords[1].tolist()]
 
     def find_pairs(self, template):
@@ -400,7 +420,7 @@ class Builder:
         if not moving or not has_derivatives(body):
             return []
         g = pt.stack(pytensor.grad(body, wrt, disconnected_inputs="ignore"))
-        pattern = jacobian_pattern(g, wrt)
+        pattern = jacobian_pattern(g, wrt, on_unknown=self.on_unknown)
         i, j = (pattern + pattern.T).tocoo().coords
         found = sorted(zip(i.tolist(), j.tolist(), strict=True))
         return [(moving[a], moving[b]) for a, b in found if a >= b]

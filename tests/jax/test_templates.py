@@ -36,6 +36,7 @@ def check(f, *args, mode="templates", **options):
 # ---- systems ----
 
 
+@pytest.mark.fast_cases("pollution|smets.*")
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_systems_of_the_literature(name):
     system, n = SYSTEMS[name]
@@ -44,6 +45,7 @@ def test_systems_of_the_literature(name):
     check(lambda x: jnp.stack(system(jnp, [x[k] for k in range(n)])), point)
 
 
+@pytest.mark.fast_cases("[12]")
 @pytest.mark.parametrize("seed", range(8))
 def test_random_systems(seed):
     def f(x):
@@ -94,7 +96,9 @@ JOINS = {
     "own derivative": lambda x: jnp.stack([jax.nn.relu(x[k] - 1) * x[k + 1] for k in range(6)]),
     "steps": lambda x: jnp.stack([jnp.floor(x[k]) * x[k + 1] for k in range(6)]),
     "cut off": lambda x: jnp.stack([jax.lax.stop_gradient(x[k]) * x[k + 1] for k in range(6)]),
-    "loop": lambda x: jnp.stack([jax.lax.fori_loop(0, 3, lambda i, y: y * x[1], s) for s in parts(x)]),
+    "loop": lambda x: jnp.stack(
+        [jax.lax.fori_loop(0, 3, lambda i, y: y * x[1], s) for s in parts(x)]
+    ),
 }  # fmt: skip
 
 
@@ -139,13 +143,17 @@ def test_what_one_template_is():
     assert forms(lambda x, p, a, b: a * x[0], lambda x, p, a, b: b * x[1]) == (2,)
     assert forms(lambda x, p, a, b: x[0] ** 2.5, lambda x, p, a, b: x[1] ** 3.5) == (1, 1)
     assert forms(lambda x, p, a, b: x[0] ** 2, lambda x, p, a, b: x[1] ** 3) == (1, 1)
-    assert forms(lambda x, p, a, b: x[0] * 0.0 + x[1], lambda x, p, a, b: x[0] * 1.5 + x[1]) == (1, 1)
+    assert forms(lambda x, p, a, b: x[0] * 0.0 + x[1], lambda x, p, a, b: x[0] * 1.5 + x[1]) == (
+        1,
+        1,
+    )
     assert forms(lambda x, p, a, b: x[0] * x[0], lambda x, p, a, b: x[0] * x[1]) == (1, 1)
 
 
 # ---- arguments and results ----
 
 
+@pytest.mark.slow
 def test_trees_and_parameters():
     def f(x, p):
         a, b = x["a"], x["b"]
@@ -167,6 +175,7 @@ def test_trees_and_parameters():
         jax.tree.map(np.testing.assert_allclose, *gradients)
 
 
+@pytest.mark.slow
 def test_transformations():
     f = JOINS["mixed"]
     J, wanted = (sparse_jacobian(f, POINT, mode=mode) for mode in ("templates", "forward"))
@@ -262,6 +271,7 @@ COSTS = {
 }
 
 
+@pytest.mark.fast_cases("stack|mean")
 @pytest.mark.parametrize("name", COSTS)
 def test_hessians_of_sums(name):
     x = jnp.asarray(POINT)

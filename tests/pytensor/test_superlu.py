@@ -12,7 +12,7 @@ from support.pytensor_sparsity_battery import PYTHON
 N = 6
 RNG = np.random.default_rng(4)
 A = sp.csc_array((RNG.random((N, N)) < 0.4) * RNG.standard_normal((N, N)) + 3 * np.eye(N))
-I, J = A.tocoo().coords
+ROW, COLUMN = A.tocoo().coords
 B = RNG.standard_normal((N, 2))
 
 
@@ -25,7 +25,7 @@ def run(inputs, outputs, points):
 def test_solve_and_its_derivatives(trans, columns):
     a = pt.vector("a", shape=(A.nnz,))
     b = pt.vector("b", shape=(N,)) if columns is None else pt.matrix("b", shape=(N, 2))
-    dense = pt.set_subtensor(pt.zeros((N, N))[I, J], a)
+    dense = pt.set_subtensor(pt.zeros((N, N))[ROW, COLUMN], a)
     found = superlu_solve(a, A, b, trans=trans), pt.linalg.solve(dense.T if trans else dense, b)
     results = []
     for x in found:

@@ -79,6 +79,7 @@ def test_systems_of_the_literature(name):
     check(expr, z, point, complex_steps(system, point))
 
 
+@pytest.mark.fast_cases("[01]")
 @pytest.mark.parametrize("seed", range(8))
 def test_random_systems(seed):
     rng = np.random.default_rng(seed)
@@ -182,6 +183,7 @@ def test_what_one_template_is():
         assert forms(*(sin(e) for e in pair)) == (1, 1), pair
 
 
+@pytest.mark.slow
 def test_parameters():
     p, q, m = pt.vector("p", shape=(4,)), pt.vector("q"), pt.matrix("m")
     a, b = pt.scalars("ab")
@@ -210,7 +212,9 @@ def test_derivatives_that_are_cut_off():
     frozen = pt.stack([disconnected_grad(x[k] ** 2) * x[k + 1] for k in range(4)])
     how = check(frozen)
     assert how.sparsity.nnz == 4
-    steps = pt.stack([pt.floor(x[k]) * x[k + 1] + pt.switch(x[k] > 1, x[k + 2], 3.0) for k in range(4)])
+    steps = pt.stack(
+        [pt.floor(x[k]) * x[k + 1] + pt.switch(x[k] > 1, x[k + 2], 3.0) for k in range(4)]
+    )
     assert check(steps).sparsity.nnz == 8
 
 
@@ -234,6 +238,7 @@ def test_types():
 # ---- results ----
 
 
+@pytest.mark.slow
 def test_derivatives_of_every_order():
     expr = pt.stack(three_forms(pt, [x[k] for k in range(N)], N)[:4])
     values, how = sparse_jacobian(expr, x, mode="templates", format="values")
@@ -259,9 +264,10 @@ def test_formats_and_static_shapes():
             np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["CVM", "NUMBA", "JAX"])
 def test_backends(mode):
-    values, how = sparse_jacobian(JOINS["mixed"](), x, mode="templates", format="values")
+    values, _ = sparse_jacobian(JOINS["mixed"](), x, mode="templates", format="values")
     got, wanted = (run([x], values, [POINT], m) for m in (mode, PYTHON))
     np.testing.assert_allclose(got, wanted, rtol=1e-12)
 
@@ -279,9 +285,7 @@ def test_lists_of_equations_and_named_variables():
     for mode in ("templates", "forward", "reverse"):
         J = sparse_jacobian(equations, v, mode=mode, format="dense")
         np.testing.assert_allclose(run(v, J, at), wanted)
-    np.testing.assert_array_equal(
-        jacobian_pattern(equations, v).toarray(), np.array(wanted) != 0
-    )
+    np.testing.assert_array_equal(jacobian_pattern(equations, v).toarray(), np.array(wanted) != 0)
 
 
 # ---- the choice ----
@@ -340,13 +344,14 @@ COSTS = {
     "nested": lambda x, terms: sum(terms(x)[k] for k in range(COUNT)),
     "stack": lambda x, terms: pt.stack(list(terms(x))).sum(),
     "mean": lambda x, terms: -0.5 * pt.stack(list(terms(x))).sum() / 60,
-    "mixed": lambda x, terms: pt.stack(list(terms(x))).sum() / 2
-    + (x[1:] ** 2 * x[:-1]).sum()
-    + pt.exp(x.mean()),
+    "mixed": lambda x, terms: (
+        pt.stack(list(terms(x))).sum() / 2 + (x[1:] ** 2 * x[:-1]).sum() + pt.exp(x.mean())
+    ),
     "of inner values": lambda x, terms: pt.stack([t * pt.exp(x)[2] for t in terms(x)]).sum(),
 }
 
 
+@pytest.mark.fast_cases("sum|mean")
 @pytest.mark.parametrize("name", COSTS)
 def test_hessians_of_sums(name):
     cost = COSTS[name](x, one_by_one)
@@ -361,7 +366,9 @@ def test_hessians_of_sums(name):
     np.testing.assert_allclose(matrix(got, how), wanted, rtol=1e-10, atol=1e-11)
     M = sparse_hessian(cost, x, format="symmetric")
     packed = run([x], M.values, [POINT])
-    np.testing.assert_allclose(packed, M.pattern.values(sp.csc_array(wanted)), rtol=1e-10, atol=1e-11)
+    np.testing.assert_allclose(
+        packed, M.pattern.values(sp.csc_array(wanted)), rtol=1e-10, atol=1e-11
+    )
     if name == "stack":
         change = np.cos(np.arange(how.sparsity.nnz))
         i, j = how.sparsity.tocoo().coords
