@@ -193,17 +193,21 @@ class Expressions:
             return Leaf(INNER, dtype, None, self.places[node][0])
         return self.source(node).leaf
 
-    def form(self, root: int) -> tuple[tuple, list[int]]:
+    def form(self, root: int, separate: bool = False) -> tuple[tuple, list[int]]:
         """Return the form of an expression, and its leaves in the order of its slots.
 
         The form lists leaves, and operations with the numbers of their operands in the list, each
         operand first. A leaf that is used twice has one slot, but a constant has a slot wherever it
-        is used.
+        is used; with `separate` so has every leaf.
         """
         form: list[tuple] = []
         leaves: list[int] = []
         number: dict[int, int] = {}
         operations, constants, places = self.operations, self.constants, self.places
+
+        def is_separate(x):
+            return x in constants or (separate and (x not in operations or x in places))
+
         stack = [root]
         while stack:
             node = stack[-1]
@@ -217,13 +221,13 @@ class Expressions:
                 leaves.append(node)
                 stack.pop()
                 continue
-            missing = [x for x in found[1:] if x not in number and x not in constants]
+            missing = [x for x in found[1:] if x not in number and not is_separate(x)]
             if missing:
                 stack.extend(missing[::-1])
                 continue
             operands = []
             for x in found[1:]:
-                if x in constants:
+                if is_separate(x):
                     operands.append(len(form))
                     form.append(self.leaf(x))
                     leaves.append(x)
@@ -482,12 +486,41 @@ class Grouping:
         kept = self.by_form((row, x, s) for row in terms if row in long for x, s in terms[row])
         whole = self.by_form((row, x, 1) for row, x in roots if row not in long)
         rare = {f: members for f, members in whole.items() if len(members) < FEW and f not in kept}
-        merge(kept, {f: members for f, members in whole.items() if f not in rare})
+        common = {f: members for f, members in whole.items() if f not in rare}
+        rare = self.without_coincidences(rare, common, dict(roots))
+        merge(kept, common)
         rows = [row for members in rare.values() for row, _, _ in members]
         parts = self.by_form((row, x, s) for row in rows for x, s in terms[row])
         new = [f for f in parts if f not in kept]
         merge(kept, parts if sum(map(work, new)) < sum(map(work, rare)) else rare)
         return [made(form, members) for form, members in kept.items()]
+
+    def without_coincidences(self, rare, forms, root):
+        """Move rows to a common form that is theirs but for leaves that happen to be the same."""
+        common: dict[tuple, list] = {}
+        for members in forms.values() if rare else ():
+            row, leaves, _ = members[0]
+            separate, listed = self.table.form(root[row], separate=True)
+            common.setdefault(separate, []).append((self.slots(listed, leaves), members))
+        left: dict[tuple, list] = {}
+        for form, members in rare.items():
+            for row, leaves, weight in members:
+                separate, listed = self.table.form(root[row], separate=True)
+                for slots, others in common.get(separate, ()):
+                    taken = dict(zip(slots, listed, strict=True))
+                    if all(taken[k] == x for k, x in zip(slots, listed, strict=True)):
+                        others.append((row, [taken[k] for k in range(len(taken))], weight))
+                        break
+                else:
+                    left.setdefault(form, []).append((row, leaves, weight))
+        return left
+
+    def slots(self, listed, leaves):
+        """Find the slot of each leaf that is listed; a constant has one wherever it is listed."""
+        constants = iter([k for k, x in enumerate(leaves) if x in self.table.constants])
+        return [
+            next(constants) if x in self.table.constants else leaves.index(x) for x in listed
+        ]  # fmt: skip
 
     def by_form(self, expressions):
         """Collect rows, leaves and weights of expressions by their forms."""

@@ -59,7 +59,7 @@ def test_a_loop_makes_as_many_templates_as_forms():
     f = lambda x: jnp.stack(three_forms(jnp, [x[k] for k in range(n)], n))  # noqa: E731
     J = check(f, np.random.default_rng(0).uniform(0.5, 1.5, n), mode="auto")
     assert J.mode == "templates"
-    assert sorted(J.coloring.equations)[-3:] == [29, 30, 30] or len(J.coloring.equations) == 3
+    assert J.coloring.equations == (30, 30, 30)  # also where two of the unknowns are the same
     assert J.coloring.num_colors == 0
     assert "templates of 30" in J.how
     assert J.how in repr(J)
