@@ -60,7 +60,7 @@ Order: TypeAlias = (
 Differences: TypeAlias = Literal["2-point", "3-point", "cs"]
 """Kind of finite differences."""
 
-Mode: TypeAlias = Literal["auto", "forward", "reverse", "bidirectional"]
+Mode: TypeAlias = Literal["auto", "forward", "reverse", "bidirectional", "templates"]
 """Direction of the products that give a Jacobian."""
 
 OnUnknown: TypeAlias = Literal["dense", "raise"]

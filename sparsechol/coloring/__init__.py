@@ -5,5 +5,6 @@
 
 from ._result import Coloring
 from ._search import color
+from ._templates import Templates
 
-__all__ = ["Coloring", "color"]
+__all__ = ["Coloring", "Templates", "color"]

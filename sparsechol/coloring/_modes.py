@@ -14,7 +14,7 @@ from ._pattern import count
 from ._result import Coloring
 from ._search import color
 
-MODES = ("auto", "forward", "reverse", "bidirectional")
+MODES = ("auto", "forward", "reverse", "bidirectional", "templates")
 STRUCTURES: dict[str, Structure] = {
     "forward": "column",
     "reverse": "row",
@@ -22,6 +22,8 @@ STRUCTURES: dict[str, Structure] = {
 }
 REVERSE = 1.5  # cost of a reverse product, in forward products
 BUDGET = 0.5  # seconds for each search for a coloring
+NODE = 4  # cost of a node of the graph in a program of products, in operations of templates
+LEAST = 100  # nodes of scalar equations that are worth the trouble
 
 
 def cost(coloring: Coloring) -> float:
@@ -35,6 +37,22 @@ def cost(coloring: Coloring) -> float:
         return REVERSE * (1 + coloring.num_colors)
     columns, rows = map(count, coloring._both)
     return 1 + columns + REVERSE * (1 + rows)
+
+
+def do_templates_pay(work: int, nodes: int) -> bool:
+    """Tell whether scalar equations are cheaper by templates than by products, to build and to run.
+
+    A product runs through every node of the graph, a template through one of each kind. Templates
+    of one equation are the gradient of that equation.
+
+    Parameters
+    ----------
+    work : int
+        Operations of the templates and their derivatives; see `_sparsity.templates.work`.
+    nodes : int
+        Nodes of the graph that templates replace.
+    """
+    return nodes >= LEAST and work <= NODE * nodes
 
 
 def least_cost_of_others(A: csc_array) -> float:

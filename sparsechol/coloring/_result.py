@@ -97,6 +97,17 @@ class Coloring:
         """Number of products."""
         return sum(count(colors) for colors in self._both)
 
+    @property
+    def how(self) -> str:
+        """How the matrix is computed, in words."""
+        kinds = {
+            "column": "products with columns",
+            "row": "products with rows",
+            "symmetric": "products with columns",
+            "bidirectional": "products with columns and rows",
+        }
+        return f"{self.num_colors} {kinds[self.structure]}"
+
     def seed(self, dtype: DTypeLike = np.float64) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """Return the directions to multiply with.
 
@@ -234,28 +245,7 @@ class Coloring:
 
     def _places_in(self, symbolic):
         """Return the entries of the lower triangle, and their positions in the packed values."""
-        A = self.sparsity
-        if symbolic.shape != A.shape:
-            raise ValueError(
-                f"the shapes of the coloring, {A.shape}, and of the analysis, {symbolic.shape},"
-                " differ"
-            )
-        i, j = coordinates(A)
-        lower = np.flatnonzero(i >= j)
-        n = A.shape[0]
-        known = np.repeat(np.arange(n), np.diff(symbolic.indptr)) * n + symbolic.indices
-        wanted = j[lower] * n + i[lower]
-        place = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
-        strange = known[place] != wanted if len(known) else np.ones(len(wanted), bool)
-        if strange.any():
-            q = lower[np.argmax(strange)]
-            row, column = int(i[q]), int(j[q])
-            raise PatternMismatchError(
-                f"the entry ({row}, {column}) of the coloring is not on the pattern analyzed",
-                row,
-                column,
-            )
-        return lower, place
+        return places_in(self.sparsity, symbolic)
 
     # ---- validation ----
 
@@ -353,3 +343,27 @@ def is_pair_alone(a, b):
     """Return whether each pair occurs once."""
     _, inverse, times = np.unique(np.stack([a, b]), axis=1, return_inverse=True, return_counts=True)
     return times[inverse.reshape(-1)] == 1
+
+
+def places_in(A, symbolic):
+    """Return the entries of the lower triangle, and their positions in the packed values."""
+    if symbolic.shape != A.shape:
+        raise ValueError(
+            f"the shapes of the coloring, {A.shape}, and of the analysis, {symbolic.shape}, differ"
+        )
+    i, j = coordinates(A)
+    lower = np.flatnonzero(i >= j)
+    n = A.shape[0]
+    known = np.repeat(np.arange(n), np.diff(symbolic.indptr)) * n + symbolic.indices
+    wanted = j[lower] * n + i[lower]
+    place = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
+    strange = known[place] != wanted if len(known) else np.ones(len(wanted), bool)
+    if strange.any():
+        q = lower[np.argmax(strange)]
+        row, column = int(i[q]), int(j[q])
+        raise PatternMismatchError(
+            f"the entry ({row}, {column}) of the coloring is not on the pattern analyzed",
+            row,
+            column,
+        )
+    return lower, place

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +11,21 @@ from jax.experimental.sparse import BCOO, BCSR
 from scipy.sparse import coo_array, csc_array, csr_array
 
 from .._scipy.symbolic_factor import SymbolicFactor, analyze
+from .._sparsity.templates import (
+    hessian_values,
+    jacobian_values,
+    plan_hessian,
+    plan_jacobian,
+    twice_differentiable,
+)
 from .._typing import MatrixLike, Mode, OnUnknown, OrderingLike
-from ..coloring import Coloring, color
+from ..coloring import Coloring, Templates, color
 from ..coloring._modes import BUDGET, MODES, STRUCTURES, cheapest_first, colored_for
 from ..coloring._pattern import coordinates, entries_of, symmetrized
 from ._compat import is_concrete
 from ._detect import RaveledFunction, abstract, detect
 from ._matrix import SymmetricMatrix
+from ._templates import equations, terms
 from ._typing import Pytree
 from ._walk import ReverseOnly
 
@@ -39,11 +47,15 @@ class CompressedDerivative:
     """
 
     def __init__(
-        self, raveled: RaveledFunction, coloring: Coloring, format: str, chunk_size: int | None
+        self,
+        raveled: RaveledFunction,
+        coloring: Coloring | Templates,
+        format: str,
+        chunk_size: int | None,
     ):
         if chunk_size is not None and chunk_size < 1:
             raise ValueError(f"chunk_size must be positive, not {chunk_size}")
-        if coloring.method != "direct":
+        if isinstance(coloring, Coloring) and coloring.method != "direct":
             raise ValueError("a coloring whose method is 'direct' is needed")
         self._raveled = raveled
         self.coloring = coloring
@@ -59,6 +71,15 @@ class CompressedDerivative:
     def shape(self) -> tuple[int, int]:
         """Shape of the matrix."""
         return self.sparsity.shape
+
+    @property
+    def how(self) -> str:
+        """How the matrix is computed, in words: by products, or by templates of equations."""
+        return self.coloring.how
+
+    @property
+    def _name(self):
+        return type(self).__name__
 
     @cached_property
     def _place(self):
@@ -185,10 +206,9 @@ class CompressedDerivative:
 
     def __repr__(self) -> str:
         m, n = self.shape
-        k = self.coloring.num_colors
-        return (
-            f"<{type(self).__name__} of shape ({m}, {n}): {self.sparsity.nnz} entries, {k} colors>"
-        )
+        k = f"{self.coloring.num_colors} colors"
+        k = self.how if isinstance(self.coloring, Templates) else k
+        return f"<{self._name} of shape ({m}, {n}): {self.sparsity.nnz} entries, {k}>"
 
 
 @jax.tree_util.register_static
@@ -199,9 +219,12 @@ class SparseJacobian(CompressedDerivative):
     ----------
     sparsity : (m, n) csc_array of int8
         Ones where there may be entries.
-    coloring : sparsechol.coloring.Coloring
-        The groups of columns or rows; an evaluation takes ``coloring.num_colors`` products.
-    mode : {'forward', 'reverse', 'bidirectional'}
+    coloring : sparsechol.coloring.Coloring, or sparsechol.coloring.Templates
+        The groups of columns or rows; an evaluation takes ``coloring.num_colors`` products. Of
+        scalar equations it is the groups of equations of one form.
+    how : str
+        The same in words.
+    mode : {'forward', 'reverse', 'bidirectional', 'templates'}
     shape : tuple of int
     format : str
     """
@@ -222,6 +245,106 @@ class SparseJacobian(CompressedDerivative):
             out, pull = jax.vjp(f, vector)
             parts.append(self._mapped(lambda ct: pull(ct)[0], both[-1], out.dtype))
         return jnp.concatenate(parts) if len(parts) > 1 else parts[0]
+
+
+@jax.tree_util.register_static
+class TemplateJacobian(SparseJacobian):
+    """A Jacobian that is computed by templates of scalar equations."""
+
+    _name = "SparseJacobian"
+
+    def __init__(self, found, raveled, args, chunk_size, format, on_unknown):
+        self._programs = Programs(
+            partial(equations, raveled, on_unknown=on_unknown, forced=True), args, found
+        )
+        self._inner = None
+        if found.inner:
+            rest = InnerFunction(raveled, self._programs, "inner_values")
+            colors = colored(rest, args, "auto", on_unknown)
+            self._inner = SparseJacobian(cast("Any", rest), colors, "dense", chunk_size)
+        known = self._inner and self._inner.sparsity
+        self._programs.planned(lambda found: plan_jacobian(found.apart, raveled.size, known))
+        super().__init__(raveled, described(found, self._inner), format, chunk_size)
+
+    @property
+    def mode(self) -> str:
+        """The way in which the matrix is computed: 'templates'."""
+        return "templates"
+
+    @cached_property
+    def _place(self):
+        return np.arange(self.sparsity.nnz)
+
+    def _products(self, args):
+        vector, _ = self._raveled.split(args)
+        found, inner = self._programs.of(args), None
+        leaves = jax.tree.leaves(args)
+        if self._inner is not None:
+            inner = found.inner_values(leaves, vector), self._inner.values(*args)
+        return jacobian_values(found.apart, found.at(vector, leaves), inner)
+
+
+def described(found, rest) -> Templates:
+    """Say how a matrix is made by templates."""
+    level = found.apart.levels[-1]
+    counts = tuple(len(t) for t in level.templates if t.live or t.pairs)
+    return Templates(level.pattern, counts, rest and cast("Coloring", rest.coloring))
+
+
+class Programs:
+    """Programs taken apart, one for each list of types of arguments.
+
+    Parameters
+    ----------
+    make : callable
+        ``make(args)`` reads the program for arguments.
+    args : tuple of pytrees
+        The example arguments.
+    found : TemplateProgram
+        The program for these.
+    """
+
+    def __init__(self, make, args, found):
+        self._make = make
+        self._found = {self._types(args): found}
+
+    @staticmethod
+    def _types(args):
+        return tuple(jnp.result_type(x) for x in jax.tree.leaves(args))
+
+    def planned(self, plan):
+        """Plan the derivatives of the program, and of those for other types later."""
+        [found] = self._found.values()
+        self._plan, self._pattern = plan, plan(found)
+
+    def of(self, args):
+        """Return the program for arguments."""
+        types = self._types(args)
+        if types not in self._found:
+            found = self._make(args)
+            other = self._plan(found) if found is not None else None
+            if other is None or other.nnz != self._pattern.nnz or (other != self._pattern).nnz:
+                raise ValueError("arguments of other types need a derivative of their own")
+            self._found[types] = found
+        return self._found[types]
+
+
+class InnerFunction:
+    """A part of a program as a function of one vector, in the place of a `RaveledFunction`."""
+
+    def __init__(self, raveled, programs, part):
+        self.raveled, self.programs, self.part = raveled, programs, part
+        self.size = raveled.size
+
+    def split(self, args):
+        """Return the vector of arguments, and the function of this vector."""
+        vector, _ = self.raveled.split(args)
+        return vector, partial(getattr(self.programs.of(args), self.part), jax.tree.leaves(args))
+
+    def gradient(self, leaves, vector):
+        """Return the gradient of a function whose result is one number."""
+        function = getattr(self.programs.of(tuple(leaves)), self.part)
+        return jax.grad(partial(function, leaves))(vector)
 
 
 def sparse_jacobian(
@@ -247,9 +370,10 @@ def sparse_jacobian(
     sparsity : (m, n) sparse or dense array, or Coloring, optional
         Where the Jacobian may have entries. By default the pattern is found. A given pattern must
         have every entry: a missing one corrupts others. `check_pattern` looks for missing entries.
-    mode : {'auto', 'forward', 'reverse', 'bidirectional'}, optional
+    mode : {'auto', 'forward', 'reverse', 'bidirectional', 'templates'}, optional
         Products with the Jacobian (`jax.linearize`), with its transpose (`jax.vjp`), or both.
-        'auto' takes the cheapest that is possible.
+        'templates' takes the program apart into scalar equations, and differentiates those of one
+        form together; what is vectorized gets products. 'auto' takes the cheapest that is possible.
     chunk_size : int, optional
         Most products to be made at the same time; by default all.
     format : {'csc', 'csr', 'coo', 'bcoo', 'bcsr', 'dense'}, optional
@@ -296,6 +420,12 @@ def sparse_jacobian(
     if format not in FORMATS:
         raise ValueError(f"format must be one of {FORMATS}, not {format!r}")
     raveled = RaveledFunction(f, args, argnums)
+    if sparsity is None and mode in ("auto", "templates"):
+        found = equations(raveled, args, on_unknown, forced=mode == "templates")
+        if found is not None:
+            return TemplateJacobian(found, raveled, args, chunk_size, format, on_unknown)
+    elif mode == "templates":
+        raise ValueError("mode='templates' finds the sparsity itself: pass no sparsity")
     if sparsity is None:
         coloring = colored(raveled, args, mode, on_unknown)
     else:
@@ -373,7 +503,7 @@ class SparseHessian(CompressedDerivative):
     def __init__(
         self,
         raveled: RaveledFunction,
-        coloring: Coloring,
+        coloring: Coloring | Templates,
         format: str,
         chunk_size: int | None,
         ordering: OrderingLike,
@@ -439,6 +569,38 @@ class SparseHessian(CompressedDerivative):
         return super()._formatted(values)
 
 
+@jax.tree_util.register_static
+class TemplateHessian(SparseHessian):
+    """A Hessian that is computed by templates of the terms of a sum."""
+
+    _name = "SparseHessian"
+
+    def __init__(self, found, raveled, args, chunk_size, format, on_unknown, ordering):
+        self._programs = Programs(
+            partial(terms, raveled, on_unknown=on_unknown, forced=True), args, found
+        )
+        self._rest = None
+        if any(not twice_differentiable(t) for t in found.apart.templates):
+            rest = cast("Any", InnerFunction(raveled, self._programs, "rest"))
+            sparsity = symmetrized(detect(rest, args, "forward", on_unknown, gradient=True))
+            colors = color(sparsity, "symmetric", budget=BUDGET)
+            self._rest = SparseHessian(rest, colors, "dense", chunk_size, ordering)
+        known = self._rest and self._rest.sparsity
+        self._programs.planned(lambda found: plan_hessian(found.apart, raveled.size, known))
+        super().__init__(raveled, described(found, self._rest), format, chunk_size, ordering)
+
+    @cached_property
+    def _place(self):
+        return np.arange(self.sparsity.nnz)
+
+    def _products(self, args):
+        vector, _ = self._raveled.split(args)
+        found = self._programs.of(args)
+        rest = None if self._rest is None else self._rest.values(*args)
+        at = found.at(vector, jax.tree.leaves(args))
+        return hessian_values(found.apart, at, rest)
+
+
 def sparse_hessian(
     f: Callable[..., jax.Array],
     *args: Pytree,
@@ -498,6 +660,9 @@ def sparse_hessian(
     if format not in (*FORMATS, "symmetric"):
         raise ValueError(f"format must be one of {(*FORMATS, 'symmetric')}, not {format!r}")
     raveled = RaveledFunction(f, args, argnums)
+    found = terms(raveled, args, on_unknown) if sparsity is None else None
+    if found is not None:
+        return TemplateHessian(found, raveled, args, chunk_size, format, on_unknown, ordering)
     if isinstance(sparsity, Coloring):
         if sparsity.structure != "symmetric":
             raise ValueError(

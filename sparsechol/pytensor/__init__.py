@@ -15,13 +15,14 @@ except ImportError as error:
 from .._exceptions import SparsityWarning
 from . import _rewrites
 from ._check import check_pattern
-from ._detect import hessian_pattern, jacobian_pattern, register_sparsity_rule
+from ._detect import hessian_pattern, jacobian_pattern, positions, register_sparsity_rule
 from ._functions import diag_inverse, logdet, partial_inverse, slogdet, solve
 from ._gaussian import gmrf_logp, marginal_variances
 from ._laplace import Laplace, laplace
 from ._matrix import SymmetricMatrix, combine
 from ._sparse import from_sparse
 from ._sparse_derivatives import sparse_hessian, sparse_jacobian
+from ._superlu import superlu_solve
 from ._triangle import solve_triangular
 
 __all__ = [
@@ -39,12 +40,14 @@ __all__ = [
     "logdet",
     "marginal_variances",
     "partial_inverse",
+    "positions",
     "register_sparsity_rule",
     "slogdet",
     "solve",
     "solve_triangular",
     "sparse_hessian",
     "sparse_jacobian",
+    "superlu_solve",
 ]
 
 _rewrites.register()

@@ -10,7 +10,7 @@ from pytensor.gradient import pullback, pushforward
 from pytensor.graph.basic import Variable
 from scipy.sparse import csc_array, sparray, spmatrix
 
-from ._detect import as_inputs, check_floats
+from ._detect import as_expression, as_inputs, jacobian_pattern
 from ._graphs import rebuilt
 from ._sparse_derivatives import in_one_variable, shape_of_expression, sparse_jacobian
 
@@ -63,10 +63,12 @@ def check_pattern(
            [2, 0]])
     """
     wrt = as_inputs(wrt)
-    check_floats(expr, "expr")
+    expr = as_expression(expr)
     points = [np.asarray(p, x.type.dtype) for p, x in zip(one_each(point, wrt), wrt, strict=True)]
     givens = {**(givens or {}), **dict(zip(wrt, points, strict=True))}
     probe = Probe(expr, wrt, givens)
+    if sparsity is None:
+        sparsity = jacobian_pattern(expr, wrt, givens=givens)
     values, coloring = sparse_jacobian(expr, wrt, sparsity=sparsity, givens=givens, format="values")
     A = coloring.sparsity
     J = csc_array((probe.function([], values)(), A.indices, A.indptr), A.shape)

@@ -22,7 +22,7 @@ ON_UNKNOWN = ("dense", "raise")
 
 
 def jacobian_pattern(
-    expr: Variable,
+    expr: Variable | Sequence[Variable],
     wrt: Variable | Sequence[Variable],
     *,
     givens: dict[Variable, ArrayLike] | None = None,
@@ -35,7 +35,8 @@ def jacobian_pattern(
 
     Parameters
     ----------
-    expr : tensor variable of floats
+    expr : tensor variable of floats, or sequence of them
+        See `sparse_jacobian`.
     wrt : tensor variable of floats, or sequence of them
         Inputs, or any other variables of the graph.
     givens : dict, optional
@@ -77,7 +78,7 @@ def jacobian_pattern(
            [0, 0, 1, 1]], dtype=int8)
     """
     wrt = as_inputs(wrt)
-    check_floats(expr, "expr")
+    expr = as_expression(expr)
     walk = start(wrt, givens, on_unknown)
     [ids] = walk.run([expr])
     if ids is None:
@@ -124,17 +125,60 @@ def hessian_pattern(
 
 def gradient(cost, wrt):
     """Return the gradient of a scalar in all of wrt, in one vector."""
+    check_cost(cost)
+    parts = pytensor.grad(cost, wrt, disconnected_inputs="ignore")
+    return pt.concatenate([g.ravel() for g in parts])
+
+
+def positions(
+    variables: Sequence[Variable], *, givens: dict[Variable, ArrayLike] | None = None
+) -> dict[str, slice]:
+    """Map the names of variables to their places among the rows or columns of a Jacobian.
+
+    Parameters
+    ----------
+    variables : sequence of tensor variables
+        The list of equations, or of variables, that was passed to `sparse_jacobian`.
+    givens : dict, optional
+        Examples of variables whose static shapes are not known.
+
+    Returns
+    -------
+    dict of str to slice
+
+    Raises
+    ------
+    ValueError
+        If a variable has no name, or two have the same.
+
+    Examples
+    --------
+    >>> import pytensor.tensor as pt, sparsechol.pytensor as scpt
+    >>> scpt.positions([pt.scalar("a"), pt.vector("b", shape=(3,)), pt.scalar("c")])
+    {'a': slice(0, 1, None), 'b': slice(1, 4, None), 'c': slice(4, 5, None)}
+    """
+    found: dict[str, slice] = {}
+    end = 0
+    for x in as_inputs(variables):
+        if x.name is None or x.name in found:
+            wrong = "has no name" if x.name is None else f"is the second one named {x.name!r}"
+            raise ValueError(f"the variable at place {len(found)} {wrong}")
+        begin, end = end, end + size(shape_of(x, givens or {}))
+        found[x.name] = slice(begin, end)
+    return found
+
+
+# ---- what the user passes ----
+
+
+def check_cost(cost):
+    """Refuse what is not a scalar of floats."""
     check_floats(cost, "cost")
     if cost.type.ndim:
         raise ValueError(
             f"cost must be a scalar, and {cost} has {cost.type.ndim} dimensions: take its sum, or"
             " sparse_jacobian"
         )
-    parts = pytensor.grad(cost, wrt, disconnected_inputs="ignore")
-    return pt.concatenate([g.ravel() for g in parts])
-
-
-# ---- what the user passes ----
 
 
 def as_inputs(wrt):
@@ -149,6 +193,18 @@ def as_inputs(wrt):
     if len(set(wrt)) < len(wrt):
         raise ValueError("a variable is in wrt twice")
     return wrt
+
+
+def as_expression(expr):
+    """Return one variable of floats; scalars of a sequence are stacked, other arrays are joined."""
+    if isinstance(expr, list | tuple) and expr:
+        for part in expr:
+            check_floats(part, "expr")
+        if all(part.type.ndim == 0 for part in expr):
+            return pt.stack(list(expr))
+        return pt.concatenate([part.ravel() for part in expr])
+    check_floats(expr, "expr")
+    return expr
 
 
 def check_floats(x, name):

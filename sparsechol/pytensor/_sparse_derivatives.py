@@ -15,13 +15,22 @@ from pytensor.scalar import upcast
 from scipy.sparse import csc_array
 
 from .._scipy.symbolic_factor import analyze
+from .._sparsity.templates import (
+    hessian_values,
+    jacobian_values,
+    plan_hessian,
+    plan_jacobian,
+    rest_value,
+    twice_differentiable,
+)
 from .._typing import MatrixLike, Mode, OnUnknown, OrderingLike
-from ..coloring import Coloring, color
+from ..coloring import Coloring, Templates, color
 from ..coloring._modes import BUDGET, MODES, STRUCTURES, cheapest_first
 from ..coloring._pattern import coordinates, count, entries_of, symmetrized
 from ._detect import (
+    as_expression,
     as_inputs,
-    check_floats,
+    check_cost,
     gradient,
     jacobian_pattern,
     shape_of,
@@ -29,6 +38,7 @@ from ._detect import (
 )
 from ._graphs import at_all, dependents, rebuilt
 from ._matrix import SymmetricMatrix, constant
+from ._templates import Builder, equations, terms
 from ._walk import is_sparse, size
 
 FORMATS = ("csc", "csr", "dense", "values")
@@ -36,7 +46,7 @@ Sparsity = MatrixLike | Coloring
 
 
 def sparse_jacobian(
-    expr: Variable,
+    expr: Variable | Sequence[Variable],
     wrt: Variable | Sequence[Variable],
     *,
     sparsity: Sparsity | None = None,
@@ -50,17 +60,19 @@ def sparse_jacobian(
 
     Parameters
     ----------
-    expr : tensor variable of floats
-        Of any rank; rows are its elements in the order of ``ravel``.
+    expr : tensor variable of floats, or sequence of them
+        Of any rank; rows are its elements in the order of ``ravel``. A sequence is a list of
+        equations: scalars, or arrays that are raveled and joined.
     wrt : tensor variable of floats, or sequence of them
         Of any rank; columns are their elements in the order of ``ravel``.
     sparsity : (m, n) sparse or dense array, or Coloring, optional
         Where there may be entries; by default `jacobian_pattern` finds it. A `Coloring` must be
         direct.
-    mode : {'auto', 'forward', 'reverse', 'bidirectional'}, optional
+    mode : {'auto', 'forward', 'reverse', 'bidirectional', 'templates'}, optional
         'forward' takes products with columns, by pushforwards. 'reverse' takes products with rows,
-        by pullbacks. 'bidirectional' takes some of both. 'auto' takes the cheapest that PyTensor
-        can differentiate.
+        by pullbacks. 'bidirectional' takes some of both. 'templates' takes the expression apart
+        into scalar equations, and differentiates those of one form together; what is vectorized
+        gets products. 'auto' takes the cheapest that PyTensor can differentiate.
     givens : dict, optional
         Examples of variables whose static shapes are not known; see `jacobian_pattern`.
     chunk_size : int, optional
@@ -68,14 +80,15 @@ def sparse_jacobian(
         all. If PyTensor cannot vectorize the graph, products are made one by one.
     format : {'csc', 'csr', 'dense', 'values'}, optional
         A sparse variable in this format, a dense one, or 'values': a pair of the vector of the
-        values, in the order of ``coloring.sparsity``, and the `Coloring`. JAX has no sparse
+        values, in the order of ``coloring.sparsity``, and the `Coloring`, or `Templates` if
+        there are no colors; its attribute ``how`` says what is computed. JAX has no sparse
         variables of PyTensor: there take 'dense' or 'values'.
     on_unknown : {'dense', 'raise'}, optional
         See `jacobian_pattern`.
 
     Returns
     -------
-    sparse variable, or tensor variable, or (vector, Coloring)
+    sparse variable, or tensor variable, or (vector, Coloring or Templates)
 
     Raises
     ------
@@ -101,13 +114,16 @@ def sparse_jacobian(
     array([2., 1., 3., 2., 4., 3.])
     """
     wrt = as_inputs(wrt)
-    check_floats(expr, "expr")
+    expr = as_expression(expr)
     check_option("mode", mode, MODES)
     check_option("format", format, FORMATS)
-    if sparsity is None:
-        sparsity = jacobian_pattern(expr, wrt, givens=givens, on_unknown=on_unknown)
-    problem = Problem(expr, wrt, givens, chunk_size)
-    values, coloring = problem.jacobian(colorings(sparsity, mode, problem.shape))
+    problem = Problem(expr, wrt, givens, chunk_size, on_unknown)
+    found = None
+    if sparsity is None and mode in ("auto", "templates"):
+        found = problem.by_templates(mode)
+    elif mode == "templates":
+        raise ValueError("mode='templates' finds the sparsity itself: pass no sparsity")
+    values, coloring = found or problem.by_colors(sparsity, mode)
     values = checked(values, wrt, problem.columns)
     return formatted(values, coloring, format)
 
@@ -163,21 +179,17 @@ def sparse_hessian(
     """
     wrt = as_inputs(wrt)
     check_option("format", format, (*FORMATS, "symmetric"))
-    g = gradient(cost, wrt)
-    if sparsity is None:
-        sparsity = symmetrized(jacobian_pattern(g, wrt, givens=givens, on_unknown=on_unknown))
-    problem = Problem(cost, wrt, givens, chunk_size)
-    n = problem.shape[1]
-    [coloring] = colorings(sparsity, "symmetric", (n, n))
-    flat = problem.hessian_products(coloring)
-    places = places_in(coloring)
+    check_cost(cost)
+    problem = Problem(cost, wrt, givens, chunk_size, on_unknown)
+    found = problem.hessian_by_templates() if sparsity is None else None
+    values, coloring = found or problem.hessian(sparsity)
     if format == "symmetric":
         pattern = analyze(csc_array(coloring.sparsity, dtype=np.float64), ordering=ordering)
-        places = packed(coloring, places, pattern, n * coloring.num_colors)
-        flat = pt.concatenate([flat, pt.zeros(1, flat.type.dtype)])
+        flat = pt.concatenate([values, pt.zeros(1, values.type.dtype)])
+        places = np.arange(coloring.sparsity.nnz)
+        places = packed(coloring, places, pattern, coloring.sparsity.nnz)
         return SymmetricMatrix(pattern, checked(taken(flat, places), wrt, problem.columns))
-    values = checked(taken(flat, places), wrt, problem.columns)
-    return formatted(values, coloring, format)
+    return formatted(checked(values, wrt, problem.columns), coloring, format)
 
 
 # ---- products ----
@@ -194,10 +206,11 @@ class Problem:
         Shapes of what it is differentiated in.
     """
 
-    def __init__(self, expr, wrt, givens, chunk_size):
+    def __init__(self, expr, wrt, givens, chunk_size, on_unknown):
         if chunk_size is not None and chunk_size < 1:
             raise ValueError(f"chunk_size must be positive, not {chunk_size}")
         self.expr, self.wrt, self.chunk_size = expr, wrt, chunk_size
+        self.givens, self.on_unknown = givens, on_unknown
         self.columns = [shape_of(x, givens or {}) for x in wrt]
         self.rows = shape_of_expression(expr, wrt, givens)
 
@@ -208,6 +221,62 @@ class Problem:
     @property
     def dtype(self):
         return upcast(self.expr.type.dtype, *(x.type.dtype for x in self.wrt))
+
+    def by_templates(self, mode):
+        """Compute the entries by templates, and say how; None if colors are better."""
+        apart = equations(self.expr, self.wrt, self.givens, mode == "templates")
+        if apart is None:
+            return None
+        builder = self.builder(apart)
+        for template in apart.templates:
+            template.live = builder.find_live(template)
+        inner, below, coloring = joined([source.array for source in apart.inner]), None, None
+        if inner is not None:
+            rest = Problem(inner, self.wrt, self.givens, self.chunk_size, self.on_unknown)
+            values, coloring = rest.by_colors(None, "auto")
+            below = inner, values
+        sparsity = plan_jacobian(apart, self.shape[1], coloring and coloring.sparsity)
+        return jacobian_values(apart, builder, below), described(apart, sparsity, coloring)
+
+    def hessian_by_templates(self):
+        """Compute the entries of the Hessian by templates, and say how; None if colors are."""
+        apart = terms(self.expr, self.wrt, self.givens)
+        if apart is None:
+            return None
+        builder = self.builder(apart)
+        for template in apart.templates:
+            if twice_differentiable(template):
+                template.pairs = builder.find_pairs(template)
+        inner = joined([source.array for source in apart.inner])
+        rest, values, coloring = rest_value(apart, builder, inner), None, None
+        if rest is not None:
+            problem = Problem(rest, self.wrt, self.givens, self.chunk_size, self.on_unknown)
+            values, coloring = problem.hessian(None)
+        sparsity = plan_hessian(apart, self.shape[1], coloring and coloring.sparsity)
+        return hessian_values(apart, builder, values), described(apart, sparsity, coloring)
+
+    def builder(self, apart):
+        """Make what builds the graphs of templates."""
+        return Builder(apart, joined(self.wrt), self.dtype, self.on_unknown)
+
+    def hessian(self, sparsity):
+        """Compute the entries of the Hessian by products, and return them and the coloring."""
+        g = gradient(self.expr, self.wrt)
+        if sparsity is None:
+            sparsity = symmetrized(
+                jacobian_pattern(g, self.wrt, givens=self.givens, on_unknown=self.on_unknown)
+            )
+        n = self.shape[1]
+        [coloring] = colorings(sparsity, "symmetric", (n, n))
+        return taken(self.hessian_products(coloring), places_in(coloring)), coloring
+
+    def by_colors(self, sparsity, mode):
+        """Compute the entries by products, and return them and the coloring."""
+        if sparsity is None:
+            sparsity = jacobian_pattern(
+                self.expr, self.wrt, givens=self.givens, on_unknown=self.on_unknown
+            )
+        return self.jacobian(colorings(sparsity, mode, self.shape))
 
     def jacobian(self, candidates):
         """Compute the entries by the first coloring whose products PyTensor can build."""
@@ -281,6 +350,18 @@ class Problem:
         found = [x.reshape((k, -1)) if x.type.ndim != 2 else x for x in found]
         together = found[0] if len(found) == 1 else pt.concatenate(found, axis=1)
         return together.ravel()
+
+
+def joined(variables):
+    """Ravel and join variables; None if there are none."""
+    parts = [x.ravel() for x in variables]
+    return pt.concatenate(parts) if len(parts) > 1 else parts[0] if parts else None
+
+
+def described(apart, sparsity, coloring):
+    """Say how a matrix is made by templates."""
+    counts = tuple(len(t) for t in apart.levels[-1].templates if t.live or t.pairs)
+    return Templates(sparsity, counts, coloring)
 
 
 def in_one_variable(expr, wrt, shapes):
@@ -381,17 +462,22 @@ def formatted(values, coloring, format):
     if format == "dense":
         row, column = coordinates(A)
         zeros = pt.zeros(A.shape, values.type.dtype)
-        return pt.set_subtensor(zeros[constant(row), constant(column)], values)
-    if format == "csr":
+        out = pt.set_subtensor(zeros[constant(row), constant(column)], values)
+    elif format == "csr":
         place = csc_array((np.arange(A.nnz), A.indices, A.indptr), shape=A.shape).tocsr()
-        return sparse_variable(ps.CSR, taken(values, place.data), place)
-    return sparse_variable(ps.CSC, values, A)
+        out = sparse_variable(ps.CSR, taken(values, place.data), place)
+    else:
+        out = sparse_variable(ps.CSC, values, A)
+    out.tag.how = coloring.how
+    return out
 
 
 def sparse_variable(build, values, A):
     """Make a sparse variable on a known pattern."""
     parts = (A.indices, A.indptr, np.array(A.shape))
-    return build(values, *(pt.constant(part.astype(np.int32)) for part in parts))
+    out = build(values, *(pt.constant(part.astype(np.int32)) for part in parts))
+    out.type = out.type.clone(shape=A.shape)
+    return out
 
 
 def checked(data, variables, shapes):

@@ -148,3 +148,17 @@ def test_matern_likelihood_against_dense():
     S = A @ np.linalg.inv(Q) @ A.T + noise**2 * np.eye(20)
     wanted = -0.5 * (np.linalg.slogdet(2 * np.pi * S)[1] + (y - b) @ np.linalg.solve(S, y - b))
     np.testing.assert_allclose(f(b, range_, deviation, noise), wanted, rtol=1e-9)
+
+
+# ---- growth ----
+
+
+def test_steady_state():
+    with pytensor.config.change_flags(mode="FAST_COMPILE"):
+        x, by_hand, found = example("steady_state").main(quarters=150)
+    np.testing.assert_allclose(x, by_hand, rtol=1e-10)
+    # The path stays on the saddle: capital grows, and the gap shrinks at a steady rate.
+    gap = 1 - found[:, 2] / x[2]
+    assert gap[0] == pytest.approx(0.5)
+    assert (np.diff(gap[:50]) < 0).all()
+    assert np.ptp(gap[31:50] / gap[30:49]) < 0.01
