@@ -19,7 +19,7 @@ def logdet(Q: Matrix) -> TensorVariable:
 
     Returns
     -------
-    TensorVariable, a scalar
+    TensorVariable, a scalar, or (...) of a batch
         NaN where Q is not positive definite. Differentiable any number of times.
 
     Notes
@@ -45,9 +45,9 @@ def slogdet(Q: Matrix) -> tuple[TensorVariable, TensorVariable]:
 
     Returns
     -------
-    sign : TensorVariable, a scalar
+    sign : TensorVariable, a scalar, or (...) of a batch
         One where Q is positive definite, NaN elsewhere.
-    logabsdet : TensorVariable, a scalar
+    logabsdet : TensorVariable, a scalar, or (...) of a batch
         The same as `logdet`: NaN where Q is not positive definite.
 
     Examples
@@ -60,13 +60,15 @@ def slogdet(Q: Matrix) -> tuple[TensorVariable, TensorVariable]:
     return from_sparse(Q).slogdet()
 
 
-def solve(Q: Matrix, b: pt.TensorLike) -> TensorVariable:
+def solve(Q: Matrix, b: pt.TensorLike, *, b_ndim: int | None = None) -> TensorVariable:
     """Solve ``Q x = b``.
 
     Parameters
     ----------
     Q : SymmetricMatrix, or what `from_sparse` takes
-    b : (n,) or (n, k) tensor variable or array_like
+    b : (n,) or (..., n, k) tensor variable or array_like
+    b_ndim : {None, 1, 2}, optional
+        With 1 `b` is a batch of vectors, (..., n).
 
     Returns
     -------
@@ -80,7 +82,7 @@ def solve(Q: Matrix, b: pt.TensorLike) -> TensorVariable:
     >>> print(scpt.solve(A, np.array([5.0, 6.0])).eval().round(6))
     [1. 1.]
     """
-    return from_sparse(Q).solve(b)
+    return from_sparse(Q).solve(b, b_ndim=b_ndim)
 
 
 def partial_inverse(Q: Matrix) -> TensorVariable:
@@ -92,7 +94,7 @@ def partial_inverse(Q: Matrix) -> TensorVariable:
 
     Returns
     -------
-    TensorVariable, (len(Q.pattern.indices),)
+    TensorVariable, (..., len(Q.pattern.indices))
         The lower triangle, packed as the values of Q are. NaN where Q is not positive definite.
         Differentiable any number of times.
 
@@ -115,7 +117,7 @@ def diag_inverse(Q: Matrix) -> TensorVariable:
 
     Returns
     -------
-    TensorVariable, (n,)
+    TensorVariable, (..., n)
         NaN where Q is not positive definite. Differentiable any number of times.
 
     Examples
