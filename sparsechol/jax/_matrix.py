@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
+from scipy.sparse import issparse
 
 from .._exceptions import PatternMismatchError
 from .._scipy.symbolic_factor import SymbolicFactor
@@ -90,8 +91,8 @@ class SymmetricMatrix(PackedMatrix):
 
     Notes
     -----
-    Matrices of one pattern can be added, subtracted and scaled. ``M @ x`` is differentiable any
-    number of times, in M and in x.
+    Matrices of one pattern can be added, subtracted and scaled; a SciPy sparse matrix with entries
+    on the pattern can be a term. ``M @ x`` is differentiable any number of times, in M and in x.
 
     Examples
     --------
@@ -170,16 +171,20 @@ class SymmetricMatrix(PackedMatrix):
         return primitives.product_call(self.pattern, values.astype(kind), columns).reshape(x.shape)
 
     def __add__(self, other: Any) -> "SymmetricMatrix":
-        if not isinstance(other, SymmetricMatrix):
-            return NotImplemented
-        self._check_pattern(other)
-        return self.with_values(self.values + other.values)
+        values = self._values_of(other)
+        return values if values is NotImplemented else self.with_values(self.values + values)
+
+    __radd__ = __add__
+
+    def __neg__(self) -> "SymmetricMatrix":
+        return self.with_values(-self.values)
 
     def __sub__(self, other: Any) -> "SymmetricMatrix":
-        if not isinstance(other, SymmetricMatrix):
-            return NotImplemented
-        self._check_pattern(other)
-        return self.with_values(self.values - other.values)
+        values = self._values_of(other)
+        return values if values is NotImplemented else self.with_values(self.values - values)
+
+    def __rsub__(self, other: Any) -> "SymmetricMatrix":
+        return -self + other
 
     def __mul__(self, factor: ArrayLike) -> "SymmetricMatrix":
         if isinstance(factor, SymmetricMatrix) or jnp.ndim(factor) != 0:
@@ -192,6 +197,16 @@ class SymmetricMatrix(PackedMatrix):
         if isinstance(factor, SymmetricMatrix) or jnp.ndim(factor) != 0:
             return NotImplemented
         return self.with_values(self.values / factor)
+
+    def _values_of(self, other):
+        """Return what a term adds to the values: a matrix, or the 0 with which `sum` begins."""
+        if isinstance(other, SymmetricMatrix):
+            self._check_pattern(other)
+            return other.values
+        if issparse(other):
+            return self.pattern.values(other)
+        is_zero = isinstance(other, int | float | np.number) and other == 0
+        return 0 if is_zero else NotImplemented
 
     def _check_pattern(self, other):
         """Raise PatternMismatchError if another matrix has another pattern."""

@@ -15,6 +15,7 @@ from .._sparsity.sets import Sets
 from .._typing import OnUnknown
 from ..coloring._pattern import symmetrized
 from . import _sparsity_rules  # noqa: F401  (registers the rules)
+from ._ops import refuse_named
 from ._rule_table import REGISTERED
 from ._walk import Source, Walk, from_matrices, size
 
@@ -211,6 +212,7 @@ def check_floats(x, name):
     """Refuse what is not a tensor variable of floats."""
     if not isinstance(x, Variable):
         raise TypeError(f"{name} must be a PyTensor variable, not a {type(x).__name__}")
+    refuse_named(x)
     dtype = getattr(x.type, "dtype", "")
     if not isinstance(x.type, pt.TensorType) or not dtype.startswith("float"):
         raise TypeError(f"{name} must be a tensor of floats, and {x} is of type {x.type}")

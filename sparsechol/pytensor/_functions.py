@@ -22,7 +22,7 @@ def logdet(Q: Matrix, *, weak_pivots: WeakPivots | None = None) -> TensorVariabl
 
     Returns
     -------
-    TensorVariable, a scalar
+    TensorVariable, a scalar, or (...) of a batch
         NaN where Q is not positive definite. Differentiable any number of times.
 
     Notes
@@ -52,9 +52,9 @@ def slogdet(
 
     Returns
     -------
-    sign : TensorVariable, a scalar
+    sign : TensorVariable, a scalar, or (...) of a batch
         One where Q is positive definite, NaN elsewhere.
-    logabsdet : TensorVariable, a scalar
+    logabsdet : TensorVariable, a scalar, or (...) of a batch
         The same as `logdet`: NaN where Q is not positive definite.
 
     Examples
@@ -67,13 +67,21 @@ def slogdet(
     return _matrix(Q, weak_pivots).slogdet()
 
 
-def solve(Q: Matrix, b: pt.TensorLike, *, weak_pivots: WeakPivots | None = None) -> TensorVariable:
+def solve(
+    Q: Matrix,
+    b: pt.TensorLike,
+    *,
+    b_ndim: int | None = None,
+    weak_pivots: WeakPivots | None = None,
+) -> TensorVariable:
     """Solve ``Q x = b``.
 
     Parameters
     ----------
     Q : SymmetricMatrix, or what `from_sparse` takes
-    b : (n,) or (n, k) tensor variable or array_like
+    b : (n,) or (..., n, k) tensor variable or array_like
+    b_ndim : {None, 1, 2}, optional
+        With 1 `b` is a batch of vectors, (..., n).
     weak_pivots : {'refuse', 'accept'}, optional
         What becomes of a nearly singular matrix, see `SymmetricMatrix`; by default what Q says.
 
@@ -89,7 +97,7 @@ def solve(Q: Matrix, b: pt.TensorLike, *, weak_pivots: WeakPivots | None = None)
     >>> print(scpt.solve(A, np.array([5.0, 6.0])).eval().round(6))
     [1. 1.]
     """
-    return _matrix(Q, weak_pivots).solve(b)
+    return _matrix(Q, weak_pivots).solve(b, b_ndim=b_ndim)
 
 
 def partial_inverse(Q: Matrix, *, weak_pivots: WeakPivots | None = None) -> TensorVariable:
@@ -103,7 +111,7 @@ def partial_inverse(Q: Matrix, *, weak_pivots: WeakPivots | None = None) -> Tens
 
     Returns
     -------
-    TensorVariable, (len(Q.pattern.indices),)
+    TensorVariable, (..., len(Q.pattern.indices))
         The lower triangle, packed as the values of Q are. NaN where Q is not positive definite.
         Differentiable any number of times.
 
@@ -128,7 +136,7 @@ def diag_inverse(Q: Matrix, *, weak_pivots: WeakPivots | None = None) -> TensorV
 
     Returns
     -------
-    TensorVariable, (n,)
+    TensorVariable, (..., n)
         NaN where Q is not positive definite. Differentiable any number of times.
 
     Examples

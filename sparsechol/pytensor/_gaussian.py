@@ -12,16 +12,16 @@ def gmrf_logp(x: pt.TensorLike, mu: pt.TensorLike, Q: Matrix) -> TensorVariable:
 
     Parameters
     ----------
-    x : (n,) tensor variable or array_like
-        The point.
-    mu : () or (n,) tensor variable or array_like
+    x : (..., n) tensor variable or array_like
+        The point, or a batch of points.
+    mu : () or (..., n) tensor variable or array_like
         The mean.
     Q : SymmetricMatrix, or what `from_sparse` takes
         The precision matrix.
 
     Returns
     -------
-    TensorVariable, a scalar
+    TensorVariable, a scalar, or (...) of a batch
         NaN where Q is not positive definite. Differentiable any number of times, in `x`, `mu` and
         `Q`.
 
@@ -43,7 +43,7 @@ def marginal_variances(Q: Matrix) -> TensorVariable:
 
     Returns
     -------
-    TensorVariable, (n,)
+    TensorVariable, (..., n)
         The same as `diag_inverse`: NaN where Q is not positive definite.
 
     Examples

@@ -10,6 +10,8 @@ from pytensor.graph.traversal import toposort
 from pytensor.scalar import ScalarType
 from pytensor.tensor.basic import Join, Split
 
+from ._ops import Kernel
+
 try:
     from pytensor.conditional.op import IfElse
 except ImportError:  # before PyTensor 3.3
@@ -166,12 +168,30 @@ def stacked(node, inputs, count):
     op = node.op
     if isinstance(op, IfElse):
         raise NotImplementedError  # its stacks do not run
+    if isinstance(op, Kernel) and has_columns(op, node, inputs):
+        return [stacked_columns(op, inputs)]
     if isinstance(op, Join):
         return [stacked_join(node, inputs, count)]
     if isinstance(op, Split) and inputs[1:] == node.inputs[1:]:
         return stacked_split(op, *inputs)
     found = _vectorize_node(op, node, *inputs)
     return getattr(found, "outputs", found)
+
+
+def has_columns(op, node, inputs):
+    """Say whether a linear map of vectors is applied to a stack of single vectors."""
+    return (
+        op.result == op.letters[-1] == "x"
+        and inputs[-1].type.ndim == 3
+        and inputs[-1].type.shape[-1] == 1
+        and all(x.type.ndim == y.type.ndim for x, y in zip(inputs[:-1], node.inputs, strict=False))
+    )
+
+
+def stacked_columns(op, inputs):
+    """Apply a linear map once: the stack becomes the columns."""
+    *others, x = inputs
+    return op(*others, x.squeeze(-1).T).T[..., None]
 
 
 def stacked_join(node, inputs, count):

@@ -1,18 +1,21 @@
-"""Laplace approximation of an integral over a latent field, with its exact gradient."""
+"""Laplace approximation of an integral over a latent field, with exact derivatives."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
 from numpy.typing import ArrayLike
-from pytensor.gradient import disconnected_grad
-from pytensor.graph.basic import Variable
+from pytensor.gradient import disconnected_grad, disconnected_type, pullback
+from pytensor.graph.basic import Apply, Variable
+from pytensor.graph.op import Op
+from pytensor.graph.rewriting.basic import node_rewriter
 from pytensor.scan.utils import until
+from pytensor.tensor.rewriting.basic import register_canonicalize
 
 from .._typing import OnUnknown, OrderingLike
 from ._detect import check_floats, gradient
-from ._graphs import Fixed, rebuilt
+from ._graphs import Fixed, frontier, rebuilt
 from ._matrix import SymmetricMatrix
 from ._sparse_derivatives import Sparsity, sparse_hessian
 
@@ -52,7 +55,8 @@ def laplace(
     Parameters
     ----------
     logjoint : scalar variable of floats
-        For example log p(y, x | theta): any graph that can be differentiated three times.
+        For example log p(y, x | theta): any graph that can be differentiated, for a gradient of the
+        result three times.
     x : (n,) tensor variable of floats
         The latent field, a placeholder: the results do not depend on it.
     x0 : (n,) array_like or tensor variable, optional
@@ -76,8 +80,9 @@ def laplace(
     concave away from its mode. The pattern of the Hessian is found, colored and analyzed once,
     when the graph is built.
 
-    First derivatives are exact: those of the mode follow from the implicit function theorem, and
-    the loop is not differentiated. Second derivatives are not exact.
+    Derivatives of every order are exact: those of the mode follow from the implicit function
+    theorem, at the cost of a solve each, and the loop is not differentiated. `logjoint` has to be
+    differentiable twice more often than the result.
 
     Examples
     --------
@@ -108,7 +113,7 @@ def laplace(
     field = Field(x, logjoint, g, H.with_values(-H.values))
     start = pt.zeros(H.shape[0], x.type.dtype) if x0 is None else pt.as_tensor_variable(x0)
     found, succeeded = field.search(start.astype(x.type.dtype), maxiter)
-    mode = field.refined(found)
+    mode = Implicit(field)(found, *field.reads)
     value, precision = field.at(mode, "value", "precision")
     n = H.shape[0]
     log_marginal = value + 0.5 * n * np.log(2 * np.pi) - 0.5 * precision.logdet()
@@ -126,10 +131,16 @@ class Field:
         self.x, self.pattern = x, precision.pattern
         self.parts = {"value": value, "gradient": gradient, "precision": precision.values}
         self.fixed = Fixed(list(self.parts.values()), [x])
+        self.reads = frontier(list(self.parts.values()), [x])
 
-    def at(self, x, *names, inner=None):
-        """Evaluate some of the parts at another point; `inner` is what a loop passes on."""
+    def at(self, x, *names, inner=None, reads=None):
+        """Evaluate some of the parts at another point.
+
+        `inner` is what a loop passes on; `reads` replaces all that the parts read.
+        """
         replacements = {} if inner is None else self.fixed.received(inner)
+        if reads is not None:
+            replacements = dict(zip(self.reads, reads, strict=True))
         parts = rebuilt([self.parts[name] for name in names], {self.x: x, **replacements})
         found = [
             SymmetricMatrix(self.pattern, part) if name == "precision" else part
@@ -168,7 +179,75 @@ class Field:
         )  # fmt: skip
         return disconnected_grad(x[-1]), pt.eq(disconnected_grad(done[-1]), 1)
 
-    def refined(self, x):
-        """Take one more step, which does not move the mode and carries its derivatives."""
-        g, Q = self.at(x, "gradient", "precision")
-        return x + Q.with_values(disconnected_grad(Q.values)).solve(g)
+
+class Implicit(Op):
+    """The mode as a function of what the density reads: where its gradient is zero.
+
+    It hands on the mode, its first operand, in which it has no derivative.
+    """
+
+    __props__ = ()
+    view_map: ClassVar = {0: [0]}
+
+    def __init__(self, field):
+        self.field = field
+
+    def __eq__(self, other):
+        return self is other
+
+    def __hash__(self):
+        return id(self)
+
+    def make_node(self, found, *reads):
+        """Make a node whose output is like the mode that was found."""
+        return Apply(self, [found, *reads], [found.type()])
+
+    def perform(self, node, inputs, outputs):
+        """Hand on the mode."""
+        outputs[0][0] = inputs[0]
+
+    def infer_shape(self, *args):
+        """Return the shape of the mode."""
+        return [args[-1][0]]
+
+    def connection_pattern(self, node):
+        """Say that the mode depends on all floats but the mode that was found."""
+        return [[False], *([is_float(y)] for y in node.inputs[1:])]
+
+    def pullback(self, inputs, outputs, cotangents):
+        """Return the gradients by the implicit function theorem: of g(x, t) = 0 in t.
+
+        They are formed for placeholders, in which what the density reads does not depend on each
+        other, nor the mode on any of it. In their place the output of the Op is put, so that the
+        results have derivatives as well.
+        """
+        x, ct = outputs[0].type(), cotangents[0]
+        reads = [y.type() for y in inputs[1:]]
+        g, Q = self.field.at(x, "gradient", "precision", reads=reads)
+        weights = x.type()
+        moving = [y for y in reads if is_float(y)]
+        gradients = pullback(
+            g, moving, weights, disconnected_inputs="ignore", return_disconnected="zero"
+        )
+        there = {x: outputs[0], **dict(zip(reads, inputs[1:], strict=True))}
+        [values] = rebuilt([Q.values], there)
+        solution = Q.with_values(values).solve(ct)
+        found = iter(rebuilt(gradients, {**there, weights: solution}))
+        return [
+            disconnected_type(),
+            *(next(found) if is_float(y) else disconnected_type() for y in reads),
+        ]
+
+    L_op = pullback
+
+
+def is_float(x):
+    """Say whether there may be a derivative in a variable."""
+    return getattr(x.type, "dtype", "").startswith("float")
+
+
+@register_canonicalize("fast_compile")
+@node_rewriter([Implicit])
+def without_implicit(fgraph, node):
+    """Put the mode itself in the place of what only carries its derivatives."""
+    return [node.inputs[0]]

@@ -14,11 +14,13 @@ import pytensor.sparse as ps
 import pytensor.tensor as pt
 from numpy.typing import ArrayLike
 from pytensor.graph.basic import Variable
+from pytensor.raise_op import CheckAndRaise
 from scipy.sparse import issparse, tril
 
 from .. import _typing
 from .._core.numeric.operations import CODES
 from .._core.parallel.threads import thread_count
+from .._exceptions import PatternMismatchError
 from .._scipy.foreign_entries import EntryMap, pattern_of
 from .._scipy.input import as_scipy, check_order, check_square, compressed
 from .._scipy.pivots import accepts_weak
@@ -26,6 +28,7 @@ from .._scipy.symbolic_factor import SymbolicFactor
 from .._scipy.symmetry import check_triangle, require_symmetric
 from .._typing import OrderingLike, Trans, WeakPivots
 from . import _ops as ops
+from ._rewrites import meet_pymc
 
 
 class SymmetricMatrix:
@@ -37,10 +40,11 @@ class SymmetricMatrix:
     ----------
     pattern : SymbolicFactor
         The pattern, as `sparsechol.analyze` returns it.
-    values : (len(pattern.indices),) tensor variable or array_like, real
+    values : (..., len(pattern.indices)) tensor variable or array_like, real
         The lower triangle by column, sorted, with the whole diagonal; ``pattern.values(A)`` packs
         a SciPy matrix so. An off-diagonal value stands for two entries of the matrix, and the
-        gradient in that value is the sum over both entries.
+        gradient in that value is the sum over both entries. Leading dimensions make a batch of
+        matrices, and all results have these dimensions in front.
     weak_pivots : {'refuse', 'accept'}, optional
         What becomes of a matrix with a positive pivot that is at most 16 rounding errors of its
         diagonal entry. By default it counts as not positive definite. With 'accept' it is factored;
@@ -67,8 +71,8 @@ class SymmetricMatrix:
     the same pattern and values share that node. Where the matrix is not positive definite all
     results are NaN, and nothing is raised.
 
-    Matrices can be added, subtracted and scaled. A symbolic scalar stands on the right of the
-    matrix that it scales. ``Q @ x`` is ``Q.matvec(x)``.
+    Matrices can be added, subtracted, negated, scaled and divided by a scalar. A symbolic scalar
+    stands on the right of the matrix that it scales. ``Q @ x`` is ``Q.matvec(x)``.
 
     Examples
     --------
@@ -96,11 +100,11 @@ class SymmetricMatrix:
         self.pattern = pattern
         self._accept_weak = accepts_weak(weak_pivots)
         length = pattern.indices.shape[0]
-        if self.values.type.ndim != 1 or self.values.type.shape[0] not in (None, length):
+        if not ends_in(self.values, length):
             raise ValueError(
                 f"the values of a matrix of shape {self.shape} have shape"
-                f" {self.values.type.shape}: the pattern has ({length},)"
-                + (" (for a batch use vectorize_graph)" if self.values.type.ndim > 1 else "")
+                f" {self.values.type.shape}: the pattern has ({length},), or (..., {length}) for a"
+                " batch of matrices"
             )
 
     __array_ufunc__ = None  # a NumPy number on the left leaves the product to us
@@ -112,7 +116,7 @@ class SymmetricMatrix:
         Parameters
         ----------
         pattern : SymbolicFactor
-        data : (2 len(pattern.indices) - n,) tensor variable or array_like, real
+        data : (..., 2 len(pattern.indices) - n) tensor variable or array_like, real
             By column, as a sorted SciPy csc_array with both triangles and the whole diagonal has
             them. The matrix is ``(A + A^T) / 2``, and gradients are those of each entry.
 
@@ -135,12 +139,17 @@ class SymmetricMatrix:
         """
         [data] = ops.as_floats(data)
         nnz, n = pattern.indices.shape[0], pattern.shape[0]
-        if data.type.ndim != 1 or data.type.shape[0] not in (None, 2 * nnz - n):
+        if not ends_in(data, 2 * nnz - n):
             raise ValueError(
                 f"full values have shape {data.type.shape}: the pattern, of a matrix of shape"
                 f" {pattern.shape}, has {2 * nnz - n} entries in both triangles"
             )
         return cls(pattern, ops.fold(pattern, data, 1.0, 0.5))
+
+    @property
+    def _batch(self):
+        """The leading dimensions, as symbolic numbers."""
+        return leading(self.values)
 
     def __repr__(self) -> str:
         return f"<SymmetricMatrix of shape {self.shape}, values {self.values.type}>"
@@ -171,7 +180,7 @@ class SymmetricMatrix:
 
         Parameters
         ----------
-        values : (len(pattern.indices),) tensor variable or array_like, real
+        values : (..., len(pattern.indices)) tensor variable or array_like, real
             The lower triangle, packed as the values of this matrix are.
 
         Returns
@@ -196,68 +205,74 @@ class SymmetricMatrix:
         return SymmetricMatrix(self.pattern, self.values, weak_pivots=weak_pivots)
 
     def add_diagonal(self, h: pt.TensorLike) -> "SymmetricMatrix":
-        """Add `h`, of shape () or (n,), to the diagonal.
+        """Add `h`, of shape () or (..., n), to the diagonal.
 
         Parameters
         ----------
-        h : () or (n,) tensor variable or array_like
-            What is added to each diagonal entry.
+        h : () or (..., n) tensor variable or array_like
+            What is added to each diagonal entry; (..., 1) is a number for each matrix of a batch.
 
         Returns
         -------
         SymmetricMatrix
         """
         [h, values] = ops.as_floats(h, self.values)
-        if h.type.ndim > 1 or (h.type.ndim == 1 and h.type.shape[0] not in (None, self.shape[0])):
+        if h.type.ndim and not ends_in(h, self.shape[0]) and not is_one_each(h):
             raise ValueError(
                 f"h has shape {h.type.shape}: the diagonal of a matrix of shape {self.shape} needs"
-                f" () or ({self.shape[0]},)"
+                f" () or ({self.shape[0]},), with leading dimensions for a batch"
             )
+        if h.type.ndim > 1:
+            values = values + pt.zeros_like(h[..., 0])[..., None]
         places = constant(self.pattern.indptr[:-1])
-        return self.with_values(pt.inc_subtensor(values[places], h))
+        return self.with_values(pt.inc_subtensor(values[..., places], h))
 
     # ---- products and entries ----
 
     def diagonal(self) -> pt.TensorVariable:
-        """Return the diagonal, (n,).
+        """Return the diagonal, (..., n).
 
         Returns
         -------
-        TensorVariable, (n,)
+        TensorVariable, (..., n)
         """
-        return self.values[constant(self.pattern.indptr[:-1])]
+        return self.values[..., constant(self.pattern.indptr[:-1])]
 
-    def matvec(self, x: pt.TensorLike) -> pt.TensorVariable:
-        """Return ``Q x`` for `x` of shape (n,) or (n, k).
+    def matvec(self, x: pt.TensorLike, *, x_ndim: int | None = None) -> pt.TensorVariable:
+        """Return ``Q x`` for `x` of shape (n,) or (..., n, k).
 
         Parameters
         ----------
-        x : (n,) or (n, k) tensor variable or array_like
+        x : (n,) or (..., n, k) tensor variable or array_like
             Vector, or one a column.
+        x_ndim : {None, 1, 2}, optional
+            With 1 `x` is a batch of vectors, (..., n).
 
         Returns
         -------
         TensorVariable of the shape of `x`
         """
-        return on_columns(self, x, "x", lambda x: ops.matvec(self.pattern, self.values, x))
+        return on_columns(self, x, "x", lambda x: ops.matvec(self.pattern, self.values, x), x_ndim)
 
-    def quad_form(self, x: pt.TensorLike) -> pt.TensorVariable:
+    def quad_form(self, x: pt.TensorLike, *, x_ndim: int | None = None) -> pt.TensorVariable:
         """Return ``x^T Q x``: a scalar for `x` of shape (n,), a vector (k,) for (n, k).
 
         Parameters
         ----------
-        x : (n,) or (n, k) tensor variable or array_like
+        x : (n,) or (..., n, k) tensor variable or array_like
             Vector, or one a column.
+        x_ndim : {None, 1, 2}, optional
+            With 1 `x` is a batch of vectors, (..., n).
 
         Returns
         -------
-        TensorVariable, () or (k,)
+        TensorVariable, () or (..., k), or (...) with ``x_ndim=1``
         """
-        x = as_vectors(self, x, "x")
-        columns = x if x.type.ndim == 2 else x[:, None]
+        x, is_vector = as_vectors(self, x, "x", x_ndim)
+        columns = x[..., None] if is_vector else x
         y = ops.matvec(self.pattern, self.values, columns)
         out = ops.QuadForm(self.pattern)(self.values, columns, y)
-        return out if x.type.ndim == 2 else out.squeeze(0)
+        return out.squeeze(-1) if is_vector else out
 
     def to_sparse(self) -> ps.variable.SparseVariable:
         """Return both triangles as a PyTensor sparse variable in format 'csc'.
@@ -266,22 +281,28 @@ class SymmetricMatrix:
         -------
         SparseVariable
         """
+        if self.values.type.ndim > 1:
+            raise ValueError(
+                f"a batch of matrices, with values of shape {self.values.type.shape}, has no sparse"
+                " variable: take one of them, Q.with_values(Q.values[i])"
+            )
         starts, members, _ = self.pattern._both_triangles
         data = ops.unfold(self.pattern, self.values)
         return ps.CSC(data, members, starts.astype(np.int32), np.array(self.shape, np.int32))
 
     def todense(self) -> pt.TensorVariable:
-        """Return the matrix as a dense tensor variable, (n, n).
+        """Return the matrix as a dense tensor variable, (..., n, n).
 
         Returns
         -------
-        TensorVariable, (n, n)
+        TensorVariable, (..., n, n)
         """
         starts, members, _ = self.pattern._both_triangles
         column = np.repeat(np.arange(self.shape[0]), np.diff(starts))
         data = ops.unfold(self.pattern, self.values)
-        zeros = pt.zeros(self.shape, self.dtype)
-        return pt.set_subtensor(zeros[constant(members.astype(np.int64)), constant(column)], data)
+        flat = pt.zeros((*self._batch, self.shape[0] ** 2), self.dtype)
+        places = constant(column * self.shape[0] + members)
+        return pt.set_subtensor(flat[..., places], data).reshape((*self._batch, *self.shape))
 
     # ---- what the factor gives ----
 
@@ -290,7 +311,7 @@ class SymmetricMatrix:
 
         Returns
         -------
-        TensorVariable, a scalar
+        TensorVariable, a scalar or (...)
         """
         return ops.LogDet(self.pattern)(self.values, self._factor)
 
@@ -314,20 +335,22 @@ class SymmetricMatrix:
         logdet = self.logdet()
         return pt.switch(pt.isnan(logdet), np.nan, 1.0).astype(self.dtype), logdet
 
-    def solve(self, b: pt.TensorLike) -> pt.TensorVariable:
+    def solve(self, b: pt.TensorLike, *, b_ndim: int | None = None) -> pt.TensorVariable:
         """Solve ``Q x = b``; see `sparsechol.pytensor.solve`.
 
         Parameters
         ----------
-        b : (n,) or (n, k) tensor variable or array_like
+        b : (n,) or (..., n, k) tensor variable or array_like
             Right-hand side, or one a column.
+        b_ndim : {None, 1, 2}, optional
+            With 1 `b` is a batch of vectors, (..., n).
 
         Returns
         -------
         x : TensorVariable of the shape of `b`
         """
         op = ops.Solve(self.pattern)
-        return on_columns(self, b, "b", lambda b: op(self.values, self._factor, b))
+        return on_columns(self, b, "b", lambda b: op(self.values, self._factor, b), b_ndim)
 
     def solve_triangular(
         self,
@@ -335,18 +358,21 @@ class SymmetricMatrix:
         *,
         trans: Trans = "N",
         permute: bool = True,
+        b_ndim: int | None = None,
     ) -> pt.TensorVariable:
         """Solve with the Cholesky factor L of ``P Q P^T = L L^T``, or with its transpose.
 
         Parameters
         ----------
-        b : (n,) or (n, k) tensor variable or array_like
+        b : (n,) or (..., n, k) tensor variable or array_like
         trans : {'N', 'T', 'C', 0, 1, 2}, optional
             ``L y = P b`` (default), or ``L^T P x = b``; Q is real, and 'C' is 'T'. If b is white
             noise, then x is a draw from the normal distribution with precision Q, a smooth
             function of the values of Q (a non-centered parametrization).
         permute : bool, optional
             Whether P is applied; without P all is in the order of ``Q.pattern.perm``.
+        b_ndim : {None, 1, 2}, optional
+            With 1 `b` is a batch of vectors, (..., n).
 
         Returns
         -------
@@ -361,14 +387,14 @@ class SymmetricMatrix:
         [1. 1.]
         """
         op = ops.SolveTriangular(self.pattern, is_plain(trans), permute)
-        return on_columns(self, b, "b", lambda b: op(self._factor, b))
+        return on_columns(self, b, "b", lambda b: op(self._factor, b), b_ndim)
 
     def partial_inverse(self) -> pt.TensorVariable:
         """Return entries of Q^-1; see `sparsechol.pytensor.partial_inverse`.
 
         Returns
         -------
-        TensorVariable, (len(pattern.indices),)
+        TensorVariable, (..., len(pattern.indices))
         """
         return ops.gather(self.pattern, self._panels_of_inverse)
 
@@ -377,7 +403,7 @@ class SymmetricMatrix:
 
         Returns
         -------
-        TensorVariable, (n,)
+        TensorVariable, (..., n)
         """
         return ops.diagonal(self.pattern, self._panels_of_inverse)
 
@@ -386,23 +412,24 @@ class SymmetricMatrix:
 
         Parameters
         ----------
-        x : (n,) tensor variable or array_like
-            The point.
-        mu : () or (n,) tensor variable or array_like
+        x : (..., n) tensor variable or array_like
+            The point, or a batch of points.
+        mu : () or (..., n) tensor variable or array_like
             The mean.
 
         Returns
         -------
-        TensorVariable, a scalar
+        TensorVariable, a scalar or (...)
         """
-        difference = as_vectors(self, ops.as_floats(x)[0] - mu, "x - mu")
-        if difference.type.ndim != 1:
+        x, mu = ops.as_floats(x, mu)
+        difference = x - mu
+        if not ends_in(difference, self.shape[0]):
             raise ValueError(
                 f"x and mu give a difference of shape {difference.type.shape}: ({self.shape[0]},)"
-                " is needed (for a batch use vectorize_graph)"
+                f" is needed, or (..., {self.shape[0]}) for a batch"
             )
         of_unit = self.shape[0] * log(2 * pi)
-        return 0.5 * (self.logdet() - of_unit - self.quad_form(difference))
+        return 0.5 * (self.logdet() - of_unit - self.quad_form(difference, x_ndim=1))
 
     def random(
         self,
@@ -447,20 +474,32 @@ class SymmetricMatrix:
         return self.matvec(x)
 
     def __add__(self, other: Any) -> "SymmetricMatrix":
+        if is_zero(other):
+            return self
         return combine([(1.0, self), (1.0, other)]) if is_matrix(other) else NotImplemented
 
     __radd__ = __add__
 
+    def __neg__(self) -> "SymmetricMatrix":
+        return self.with_values(-self.values)
+
     def __sub__(self, other: Any) -> "SymmetricMatrix":
+        if is_zero(other):
+            return self
         return combine([(1.0, self), (-1.0, other)]) if is_matrix(other) else NotImplemented
 
+    def __rsub__(self, other: Any) -> "SymmetricMatrix":
+        return -self + other
+
     def __mul__(self, factor: Any) -> "SymmetricMatrix":
-        if is_matrix(factor):
-            return NotImplemented
-        factor = pt.as_tensor_variable(factor)
-        return NotImplemented if factor.type.ndim else self.with_values(self.values * factor)
+        factor = as_factor(factor)
+        return factor if factor is NotImplemented else self.with_values(self.values * factor)
 
     __rmul__ = __mul__
+
+    def __truediv__(self, factor: Any) -> "SymmetricMatrix":
+        factor = as_factor(factor)
+        return factor if factor is NotImplemented else self.with_values(self.values / factor)
 
 
 def is_matrix(x: Any) -> bool:
@@ -468,21 +507,56 @@ def is_matrix(x: Any) -> bool:
     return isinstance(x, SymmetricMatrix) or issparse(x)
 
 
-def as_vectors(Q: Any, x: Any, name: str) -> pt.TensorVariable:
-    """Make a tensor variable of shape (n,) or (n, k)."""
+def is_zero(x: Any) -> bool:
+    """Say whether `x` is the number with which `sum` begins."""
+    return isinstance(x, int | float | np.number) and x == 0
+
+
+def as_factor(x: Any) -> Any:
+    """Make a scalar variable; NotImplemented of anything else."""
+    if is_matrix(x):
+        return NotImplemented
+    ops.refuse_named(x)
+    x = pt.as_tensor_variable(x)
+    return NotImplemented if x.type.ndim else x
+
+
+def ends_in(x: Any, length: int) -> bool:
+    """Say whether the last dimension may be of this length."""
+    return x.type.ndim > 0 and x.type.shape[-1] in (None, length)
+
+
+def is_one_each(x: Any) -> bool:
+    """Say whether `x` is a number for each element of a batch."""
+    return x.type.ndim > 0 and x.type.shape[-1] == 1
+
+
+def leading(x: Any) -> list:
+    """Return all dimensions but the last."""
+    return [x.shape[axis] for axis in range(x.type.ndim - 1)]
+
+
+def as_vectors(Q: Any, x: Any, name: str, ndim: int | None) -> tuple[pt.TensorVariable, bool]:
+    """Make a tensor variable of shape (..., n) or (..., n, k), and say whether it is the first."""
+    if ndim not in (None, 1, 2):
+        raise ValueError(f"{name}_ndim must be 1 or 2, not {ndim!r}")
     [x] = ops.as_floats(x)
-    if x.type.ndim not in (1, 2) or x.type.shape[0] not in (None, Q.shape[0]):
+    rank = min(x.type.ndim, 2) if ndim is None else ndim
+    if not 0 < rank <= x.type.ndim or x.type.shape[-rank] not in (None, Q.shape[0]):
+        n = Q.shape[0]
+        hint = rank == 2 and x.type.ndim > 1 and x.type.shape[-1] == n
         raise ValueError(
             f"the shapes of the matrix, {Q.shape}, and {name}, {x.type.shape}, do not fit: {name}"
-            f" is ({Q.shape[0]},) or ({Q.shape[0]}, k)"
+            f" is ({n},) or ({n}, k)" + f"; of vectors (..., {n}) with {name}_ndim=1" * hint
         )
-    return x
+    return x, rank == 1
 
 
-def on_columns(Q: Any, x: Any, name: str, apply: Callable) -> pt.TensorVariable:
-    """Apply a linear map of (n, k) arrays to `x` of shape (n,) or (n, k)."""
-    x = as_vectors(Q, x, name)
-    return apply(x) if x.type.ndim == 2 else apply(x[:, None]).squeeze(1)
+def on_columns(Q: Any, x: Any, name: str, apply: Callable, ndim: int | None) -> pt.TensorVariable:
+    """Apply a linear map of (..., n, k) arrays to `x` of shape (..., n) or (..., n, k)."""
+    meet_pymc()
+    x, is_vector = as_vectors(Q, x, name, ndim)
+    return apply(x[..., None]).squeeze(-1) if is_vector else apply(x)
 
 
 def is_plain(trans: Any) -> bool:
@@ -512,8 +586,10 @@ def combine(
     terms : sequence of (coefficient, matrix)
         A coefficient is a number, a symbolic scalar, or a vector. A vector has an element for each
         stored entry of the lower triangle of its matrix, by column. For a diagonal matrix these
-        are the entries of the diagonal. A matrix is a `SymmetricMatrix`, or an (n, n) sparse or
-        dense array, of which the lower triangle is read.
+        are the entries of the diagonal. Leading dimensions make a batch of matrices; of scalars
+        the last dimension is then one, as in ``tau[:, None]``. A matrix is a `SymmetricMatrix`, or
+        an (n, n) sparse or dense array, of which the lower triangle is read. With `pattern` it may
+        be a dense variable, `pm.Data` say.
     pattern : SymbolicFactor, optional
         An analyzed pattern that has all entries; by default the union is analyzed.
     ordering : optional
@@ -532,7 +608,7 @@ def combine(
         If the shapes differ, or a vector of coefficients has another length than its matrix has
         entries. If an array is not symmetric, or has entries above the diagonal and none below it.
     PatternMismatchError
-        If an entry is not on the given pattern.
+        If an entry is not on the given pattern; of a dense variable, when the graph runs.
 
     Examples
     --------
@@ -550,7 +626,10 @@ def combine(
         raise ValueError("combine: there are no terms")
     parts = [
         Entries.of(
-            A, f"the matrix of terms[{k}]" if len(terms) > 1 else "the matrix", check_symmetric
+            A,
+            f"the matrix of terms[{k}]" if len(terms) > 1 else "the matrix",
+            check_symmetric,
+            pattern,
         )
         for k, (_, A) in enumerate(terms)
     ]
@@ -572,10 +651,10 @@ def as_coefficient(c, part):
     """Check that a coefficient is a scalar, or a vector with an element for each entry."""
     [c] = ops.as_floats(c)
     count = part.row.shape[0]
-    if c.type.ndim > 1 or (c.type.ndim == 1 and c.type.shape[0] not in (None, count)):
+    if c.type.ndim and not ends_in(c, count) and not is_one_each(c):
         raise ValueError(
             f"combine: a coefficient of shape {c.type.shape} for a matrix of which {count} entries"
-            f" are read: () or ({count},) is needed"
+            f" are read: () or ({count},) is needed, for a batch (..., 1) or (..., {count})"
         )
     return c
 
@@ -597,10 +676,12 @@ class Entries:
     data: Any
 
     @classmethod
-    def of(cls, A, name, check_symmetric):
+    def of(cls, A, name, check_symmetric, pattern):
         """Take the lower triangle of a matrix, by column."""
         if isinstance(A, Entries):
             return A
+        if isinstance(A, Variable):
+            return cls.of_variable(A, name, pattern)
         if isinstance(A, SymmetricMatrix):
             return cls.by_column(A.shape, A.pattern.indptr, A.pattern.indices, A.values)
         arrays = compressed(A, np.float64, check_shape=check_order)
@@ -614,6 +695,32 @@ class Entries:
         return cls.by_column(L.shape, L.indptr, L.indices, L.data.astype(pytensor.config.floatX))
 
     @classmethod
+    def of_variable(cls, A, name, pattern):
+        """Take the entries of a dense variable that are on a given pattern."""
+        if isinstance(A.type, ps.SparseTensorType):
+            raise TypeError(f"combine: {name} is the sparse variable {A}: pass from_sparse(A)")
+        ops.refuse_named(A)
+        if pattern is None or A.type.ndim != 2:
+            raise TypeError(
+                f"combine: {name} is the variable {A}, {A.type}, and the places of its entries are"
+                " not known before it is computed: pass pattern=, of sparsechol.analyze (for"
+                " pm.Data of A.get_value()), or a SciPy matrix"
+            )
+        n = pattern.shape[0]
+        if any(size not in (None, n) for size in A.type.shape):
+            raise ValueError(
+                f"combine: {name} has shape {A.type.shape}, and the pattern {pattern.shape}"
+            )
+        part = cls.by_column(pattern.shape, pattern.indptr, pattern.indices, None)
+        outside = np.tri(n, dtype=bool)
+        outside[part.row, part.column] = False
+        [A] = ops.as_floats(A)
+        A = check_square_size(A, pt.eq(A.shape[0], n), pt.eq(A.shape[1], n))
+        lost = pt.any(pt.neq(A, 0) & constant(outside))
+        part.data = check_places(A, ~lost)[constant(part.row), constant(part.column)]
+        return part
+
+    @classmethod
     def by_column(cls, shape, indptr, indices, data):
         """Take what a matrix stores by column."""
         column = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
@@ -624,7 +731,8 @@ class Entries:
         # Sorted by column, the other way round they are sorted by row.
         found = EntryMap(self.column, self.row, self.shape, pattern)
         length = pattern.indices.shape[0]
-        if isinstance(self.data, np.ndarray) and coefficient.type.ndim == 0:
+        is_scalar = coefficient.type.ndim == 0 or is_one_each(coefficient)
+        if isinstance(self.data, np.ndarray) and is_scalar:
             data = np.bincount(found.place, found.weight * self.data, length)
             return coefficient * constant(data.astype(self.data.dtype))
         data = self.data if isinstance(self.data, Variable) else constant(self.data)
@@ -634,8 +742,16 @@ class Entries:
         if np.array_equal(found.place, np.arange(length)):
             return data
         data = constant(found.weight.astype(data.type.dtype)) * data
-        return pt.inc_subtensor(pt.zeros(length, data.type.dtype)[constant(found.place)], data)
+        zeros = pt.zeros((*leading(data), length), data.type.dtype)
+        return pt.inc_subtensor(zeros[..., constant(found.place)], data)
 
+
+check_square_size = CheckAndRaise(
+    ValueError, "combine: a matrix is not of the shape of the given pattern"
+)
+check_places = CheckAndRaise(
+    PatternMismatchError, "combine: a matrix has entries that are not on the given pattern"
+)
 
 LARGE = 100_000  # bytes from which on a constant is shared between compiled functions
 _large: WeakValueDictionary = WeakValueDictionary()

@@ -9,12 +9,12 @@ from .._core.numeric.handle import register
 from .._core.numeric.operations import CODES, NAMES
 from .._core.parallel.threads import thread_count
 from . import _native
-from ._ops import Kernel, QuadForm
+from ._ops import RESIZED, Kernel, QuadForm
 
-VERSION = 1  # of the code below
+VERSION = 2  # of the code below
 MESSAGES = {
     1: "sparsechol: the pattern of this compiled function is not known in this process",
-    2: "sparsechol: an operand has a shape that does not fit the pattern of the matrix",
+    2: f"sparsechol: an operand has a shape that does not fit the pattern of the matrix: {RESIZED}",
     3: "sparsechol: no memory for the workspace of an operation",
 }
 

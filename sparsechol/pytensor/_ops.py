@@ -3,7 +3,8 @@
 Each Op is one operation of `_core.numeric.operations` on one analyzed pattern. The arrays are those
 of that module: stored values `a`, flat panels `l`, vectors `x` of shape (n, k), all of them real.
 The factor is an ordinary vector. The pattern is a property of the Op and equal by content: Ops of
-equal patterns merge, and no pattern is a constant of the graph. `Blockwise` runs batches.
+equal patterns merge, and no pattern is a constant of the graph. An operand with leading dimensions
+makes a batch of an Op, which `Blockwise` runs.
 
 Two Ops are functions of A although they are computed from L. `LogDet` and `Solve` take both and
 have derivatives in A alone, which cost as much as the pattern of A. The other Ops have derivatives
@@ -22,17 +23,31 @@ from pytensor.gradient import DisconnectedType, disconnected_type
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.scalar import upcast
+from pytensor.tensor.blockwise import Blockwise
 
 from .._core.numeric.operations import ACCEPT_WEAK, CODES, CORE_RANK, LOWER, NAMES, PERMUTE
 from .._core.parallel.threads import thread_count
 
 DTYPES = ("float32", "float64")
+RESIZED = (
+    "the pattern is analyzed once, when the graph is built; for data of another size build the"
+    " graph (the PyMC model) again"
+)
 
 
 class Differentiable(Op):
     """An Op with one result, whose derivatives are `adjoints` and `tangents`."""
 
     fixed: ClassVar[tuple[int, ...]] = ()  # operands that are read and have no derivative
+    core_ranks: ClassVar[tuple[int, ...]]  # numbers of dimensions of the operands of one matrix
+
+    def __call__(self, *operands, **kwargs):
+        """Apply the Op, to each element of a batch where an operand has leading dimensions."""
+        operands = as_floats(*operands)
+        ranks = zip(operands, self.core_ranks, strict=True)
+        if any(x.type.ndim > rank for x, rank in ranks):
+            return Blockwise(self)(*operands, **kwargs)
+        return super().__call__(*operands, **kwargs)
 
     def connection_pattern(self, node):
         return [[q not in self.fixed] for q in range(len(node.inputs))]
@@ -87,6 +102,7 @@ class Kernel(Differentiable):
             return
         letters, cls.result = NAMES[cls.operation].split(">")
         cls.letters = cls.unused + letters
+        cls.core_ranks = tuple(CORE_RANK[c] for c in cls.letters)
         cores = {"x": "(n,k)", "r": "(n)", "s": "()"}
         inputs, output = ([cores.get(c, f"({c})") for c in cs] for cs in (cls.letters, cls.result))
         cls.gufunc_signature = f"{','.join(inputs)}->{output[0]}"
@@ -143,7 +159,7 @@ class Kernel(Differentiable):
             ):
                 raise ValueError(
                     f"{type(self).__name__}: an operand has shape {shape}, and the pattern, of a"
-                    f" matrix of shape {self.pattern.shape}, needs {wanted}"
+                    f" matrix of shape {self.pattern.shape}, needs {wanted}: {RESIZED}"
                 )
 
     def perform(self, node, inputs, outputs):
@@ -173,6 +189,8 @@ class Kernel(Differentiable):
 
 def as_floats(*operands):
     """Make tensor variables of one real floating point type."""
+    for x in operands:
+        refuse_named(x)
     operands = [pt.as_tensor_variable(x) for x in operands]
     dtype = upcast(*(x.type.dtype for x in operands))
     if dtype.startswith("complex"):
@@ -180,6 +198,16 @@ def as_floats(*operands):
     if dtype not in DTYPES:
         dtype = "float32" if dtype == "float16" else "float64"
     return [x.astype(dtype) for x in operands]
+
+
+def refuse_named(x):
+    """Refuse a variable with named dimensions, as `pymc.dims` makes them."""
+    dims = getattr(getattr(x, "type", None), "dims", None)
+    if dims is not None:
+        raise TypeError(
+            f"{x} has named dimensions, {dims}, and the rows of a sparse matrix have no names: pass"
+            " its values, x.transpose(...).values with the dimension of the rows last"
+        )
 
 
 # ---- maps between arrays: linear ----
@@ -436,6 +464,7 @@ class QuadForm(Differentiable):
 
     __props__ = ("pattern",)
     fixed = (2,)
+    core_ranks = (1, 2, 2)
     gufunc_signature = "(a),(n,k),(n,k)->(k)"
 
     def __init__(self, pattern):

@@ -55,3 +55,9 @@ def register():
         optdb.register(f"sparsechol_{backend}", LoadBackend(module), backend, position=0)
         if f"pytensor.link.{backend}.dispatch" in sys.modules:  # for linkers without rewrites
             import_module(module)
+
+
+def meet_pymc():
+    """Register the densities of solves with PyMC, if PyMC is imported."""
+    if "pymc.logprob.rewriting" in sys.modules:
+        import_module(f"{__package__}._pymc")

@@ -165,6 +165,7 @@ def entries_of(terms):
 
 def terms_of(A, sparsity=None):
     """Write a sparse variable as a sum of terms."""
+    ops.refuse_named(A)
     if not isinstance(A.type, ps.SparseTensorType):
         raise TypeError(
             f"a sparse matrix is needed, and the variable {A} is of type {A.type}: build one by"

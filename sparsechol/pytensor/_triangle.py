@@ -24,6 +24,7 @@ def solve_triangular(
     lower: bool = True,
     trans: Trans = 0,
     unit_diagonal: bool = False,
+    b_ndim: int | None = None,
 ) -> pt.TensorVariable:
     """Solve ``T x = b`` or ``T^T x = b`` with a sparse triangle.
 
@@ -32,13 +33,15 @@ def solve_triangular(
     T : (n, n) sparse variable, or SciPy sparse or dense array
         Only the triangle named by `lower` is read. The places of the entries of a variable must be
         known when the graph is built, as for `from_sparse`.
-    b : (n,) or (n, k) tensor variable or array_like
+    b : (n,) or (..., n, k) tensor variable or array_like
     lower : bool, optional
         Whether the triangle is the lower one (default) or the upper one.
     trans : {0, 1, 2, 'N', 'T', 'C'}, optional
         0 or 'N' solves ``T x = b``. All others solve ``T^T x = b``, since T is real.
     unit_diagonal : bool, optional
         Take the diagonal as ones and do not read it.
+    b_ndim : {None, 1, 2}, optional
+        With 1 `b` is a batch of vectors, (..., n).
 
     Returns
     -------
@@ -72,7 +75,7 @@ def solve_triangular(
     [values, b] = ops.as_floats(values, b)
     # The values are those of a lower triangle S, and T is S or, if it is upper, S^T.
     op = ops.PlainSolve(pattern, lower=transposed != pattern.lower)
-    return on_columns(pattern, b, "b", lambda b: op(values, b))
+    return on_columns(pattern, b, "b", lambda b: op(values, b), b_ndim)
 
 
 def constant_triangle(T: Any, lower: bool):

@@ -59,6 +59,29 @@ def test_sums_and_multiples():
         M + other
 
 
+def test_arithmetic():
+    """Zero and SciPy matrices are terms, too."""
+    A = sp.csc_array([[4.0, 1.0, 0.0], [1.0, 5.0, 2.0], [0.0, 2.0, 6.0]])
+    P = sc.analyze(A)
+    M, full, eye = scj.SymmetricMatrix(P, P.values(A)), A.toarray(), sp.eye_array(3, format="csc")
+    for got, wanted in (
+        (-M, -full),
+        (M / 2, full / 2),
+        (sum([M, 2 * M, eye]), 3 * full + np.eye(3)),
+        (M - 0, full),
+        (0 - M, -full),
+        (eye + M, full + np.eye(3)),
+        (eye - M, np.eye(3) - full),
+        (M - A, np.zeros((3, 3))),
+    ):
+        np.testing.assert_allclose(got.todense(), wanted)
+    for wrong in (lambda: M + 1, lambda: 1 - M, lambda: M + np.ones(3)):
+        with pytest.raises(TypeError):
+            wrong()
+    with pytest.raises(sc.PatternMismatchError):
+        M + sp.csc_array(np.ones((3, 3)))
+
+
 def test_matrices_of_different_patterns():
     M = scj.SymmetricMatrix(scj.analyze(np.eye(3)), np.ones(3))
     corner = np.eye(3)

@@ -34,6 +34,12 @@ def test_sparse_derivatives():
         assert documents.run(blocks[place:]) == 5
 
 
+def test_upstream():
+    """The patch that the page writes out gives PyTensor's dense Jacobian."""
+    with pytensor.config.change_flags(mode="FAST_COMPILE"):
+        assert documents.run(documents.blocks_of("upstream.md")) == 1
+
+
 def test_background():
     with pytensor.config.change_flags(mode="FAST_COMPILE"):
         assert documents.run(documents.blocks_of("background.md")) == 1

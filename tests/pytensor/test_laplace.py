@@ -4,6 +4,7 @@ import importlib.util
 
 import numpy as np
 import pytensor
+import pytensor.sparse as ps
 import pytensor.tensor as pt
 import pytest
 import scipy.sparse as sp
@@ -21,7 +22,7 @@ HAVE_PYMC = importlib.util.find_spec("pymc") is not None
 @pytest.fixture(autouse=True)
 def in_python():
     """What compiles fastest; loops inside of graphs, too."""
-    with pytensor.config.change_flags(mode="FAST_COMPILE"):
+    with pytensor.config.change_flags(mode="FAST_COMPILE", cxx=""):
         yield
 
 
@@ -89,6 +90,72 @@ def test_gradient_of_the_mode():
     total = (found.mode**2).sum()
     f = pytensor.function([theta], [total, pt.grad(total, theta)])
     np.testing.assert_allclose(f(THETA)[1], differences(f, THETA), rtol=1e-7)
+
+
+def small(theta, x):
+    """A density of three values that no normal density is, with two parameters."""
+    return (theta[0] * x - pt.exp(theta[1] * x)).sum() - 0.5 * theta[0] ** 2 * (
+        (x[1:] - x[:-1]) ** 2
+    ).sum()
+
+
+def second(cost, theta):
+    """The Hessian, row by row."""
+    g = pt.grad(cost, theta)
+    return g, pt.stack([pt.grad(g[k], theta) for k in range(theta.type.shape[0])])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mode",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("log_marginal", "precision")),
+    ],
+)
+def test_second_derivatives(name):
+    """Against differences of first derivatives, which are compared with those of values."""
+    theta, x = pt.vector("theta", shape=(2,)), pt.vector("x", shape=(3,))
+    found = scpt.laplace(small(theta, x), x)
+    cost = {
+        "log_marginal": found.log_marginal,
+        "mode": pt.sin(found.mode * np.arange(1, 4)).sum(),
+        "precision": pt.sin(found.precision.values).sum(),
+    }[name]
+    f = pytensor.function([theta], [cost, *second(cost, theta)])
+    at = np.array([1.5, 0.9])
+    _, gradient, hessian = f(at)
+    np.testing.assert_allclose(gradient, differences(f, at), rtol=1e-7)
+    slopes = [differences(lambda t: [f(t)[1][k]], at) for k in range(2)]  # noqa: B023
+    np.testing.assert_allclose(hessian, slopes, rtol=1e-7)
+
+
+@pytest.mark.slow
+def test_third_derivatives():
+    """Of one value, whose mode is log(y) and whose precision is y."""
+    x, y = pt.vector("x", shape=(1,)), pt.scalar("y")
+    found = scpt.laplace((y * x - pt.exp(x)).sum(), x)
+    cost, wanted = found.log_marginal, y * pt.log(y) - y + 0.5 * np.log(2 * np.pi) - 0.5 * pt.log(y)
+    for _ in range(3):
+        cost, wanted = pt.grad(cost, y), pt.grad(wanted, y)
+    np.testing.assert_allclose(cost.eval({y: 3.0}), wanted.eval({y: 3.0}), rtol=1e-7)
+
+
+@pytest.mark.slow
+def test_what_the_density_reads_in_two_ways():
+    """A parameter, and what is computed from it outside of x; a sparse variable; whole numbers."""
+    W, D = lattice(2)
+    A = sp.csc_matrix(3 * D - W)
+    theta, x, k = pt.vector("theta", shape=(2,)), pt.vector("x", shape=(4,)), pt.lscalar("k")
+    scale = pt.exp(theta[0])
+    M = ps.CSC(scale * A.data, A.indices, A.indptr, A.shape)
+    product = ps.structured_dot(M, x[:, None])[:, 0]
+    logjoint = (theta[1] * x - pt.exp(x) * scale).sum() + k * theta[0] - 0.5 * (x * product).sum()
+    found = scpt.laplace(logjoint, x, sparsity=A)
+    cost = found.log_marginal + (found.mode**2).sum()
+    g = pt.grad(cost, theta)
+    f = pytensor.function([theta, k], [cost, g])
+    at = np.array([0.2, 1.5])
+    np.testing.assert_allclose(f(at, 2)[1], differences(lambda t: f(t, 2), at), rtol=1e-7)
 
 
 def test_normal_density():

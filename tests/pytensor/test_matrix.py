@@ -16,7 +16,7 @@ import sparsechol as sc
 import sparsechol.pytensor as scpt
 from sparsechol.pytensor import _matrix
 from support.helpers import SETTINGS, random_pattern
-from support.pytensor_systems import MODES, VALUES, WEIGHTS, A, B, N, P
+from support.pytensor_systems import MODES, VALUES, WEIGHTS, A, B, N, P, run
 
 FULL = A.toarray()
 FORMATS = ["csc", "csr", "coo", "bsr", "dia", "dok", "lil"]
@@ -200,7 +200,7 @@ def test_integers_become_numbers():
     ("values", "full", "error", "message"),
     [
         (np.ones(3), False, ValueError, r"shape \(3,\): the pattern has"),
-        (np.ones((2, 3)), False, ValueError, "vectorize_graph"),
+        (np.ones((2, 3)), False, ValueError, r"\(\.\.\., 10\) for a batch"),
         (np.ones(3), True, ValueError, "both triangles"),
         (np.ones(len(VALUES)) * 1j, False, TypeError, "real"),
     ],
@@ -290,7 +290,11 @@ def test_slogdet_where_it_is_not_positive_definite():
         (lambda Q: Q.solve_triangular(np.ones(8)), r"b, \(8,\)"),
         (lambda Q: Q.solve_triangular(np.ones(7), trans="X"), "'X'"),
         (lambda Q: Q.add_diagonal(np.ones(3)), r"shape \(3,\)"),
-        (lambda Q: scpt.gmrf_logp(np.ones((7, 2)), 0.0, Q), "vectorize_graph"),
+        (lambda Q: scpt.gmrf_logp(np.ones((7, 2)), 0.0, Q), r"\(\.\.\., 7\) for a batch"),
+        (lambda Q: Q.solve(np.ones((3, 7))), "b_ndim=1"),
+        (lambda Q: Q.solve(np.ones(7), b_ndim=2), r"b, \(7,\)"),
+        (lambda Q: Q.matvec(np.ones(7), x_ndim=0), "must be 1 or 2"),
+        (lambda Q: Q.with_values(np.ones((2, 10))).to_sparse(), "take one of them"),
     ],
 )
 def test_wrong_operands(call, message):
@@ -321,6 +325,144 @@ def test_draws_of_one_matrix_for_each():
     for k in range(2):
         R = scpt.SymmetricMatrix(P, many[k])
         np.testing.assert_allclose(x[k], value(R.solve_triangular(z[k], trans="T")))
+
+
+# ---- batches ----
+
+MANY = np.stack([VALUES, 2 * VALUES, VALUES + 0.1 * P.values(sp.eye_array(N, format="csc"))])
+POINTS = np.random.default_rng(7).standard_normal((3, N))
+BLOCKS = np.random.default_rng(8).standard_normal((3, N, 2))
+BATCHED = {
+    "logdet": lambda Q, x, X: Q.logdet(),
+    "slogdet": lambda Q, x, X: Q.slogdet()[1],
+    "partial_inverse": lambda Q, x, X: Q.partial_inverse(),
+    "diag_inverse": lambda Q, x, X: Q.diag_inverse(),
+    "diagonal": lambda Q, x, X: Q.diagonal(),
+    "todense": lambda Q, x, X: Q.todense(),
+    "add_diagonal": lambda Q, x, X: Q.add_diagonal(x**2).todense(),
+    "solve": lambda Q, x, X: scpt.solve(Q, x, b_ndim=1),
+    "solve columns": lambda Q, x, X: Q.solve(X),
+    "solve_triangular": lambda Q, x, X: Q.solve_triangular(x, trans="T", b_ndim=1),
+    "matvec": lambda Q, x, X: Q.matvec(x, x_ndim=1),
+    "quad_form": lambda Q, x, X: Q.quad_form(x, x_ndim=1),
+    "quad_form columns": lambda Q, x, X: Q.quad_form(X),
+    "gmrf_logp": lambda Q, x, X: scpt.gmrf_logp(x, x[..., ::-1], Q),
+    "combine": lambda Q, x, X: scpt.combine([(x, sp.eye_array(N)), (2.0, Q)]).values,
+    "combine scalars": lambda Q, x, X: scpt.combine([(x[..., 0][..., None], A), (1, Q)]).values,
+}
+
+
+@pytest.mark.parametrize("name", BATCHED)
+def test_batches(name):
+    """As one by one: a matrix for each point, and one matrix for all points."""
+    f, of_one = BATCHED[name], lambda a: scpt.SymmetricMatrix(P, a)
+    a, x, X = pt.dvector(), pt.dvector(), pt.dmatrix()
+    single = pytensor.function([a, x, X], f(of_one(a), x, X), mode=MODE, on_unused_input="ignore")
+    b, y, Y = pt.dmatrix(), pt.dmatrix(), pt.dtensor3()
+    batch = pytensor.function([b, y, Y], f(of_one(b), y, Y), mode=MODE, on_unused_input="ignore")
+    shared = f(of_one(VALUES), pt.constant(POINTS), pt.constant(BLOCKS))
+    wanted = [single(*parts) for parts in zip(MANY, POINTS, BLOCKS, strict=True)]
+    np.testing.assert_allclose(batch(MANY, POINTS, BLOCKS), wanted, rtol=1e-12, atol=1e-13)
+    alone = np.array([single(VALUES, *parts) for parts in zip(POINTS, BLOCKS, strict=True)])
+    alone = alone if value(shared).ndim == alone.ndim else alone[0]
+    np.testing.assert_allclose(value(shared), alone, rtol=1e-12, atol=1e-13)
+
+
+def test_density_of_a_batch():
+    """Against SciPy's, with gradients against those of each element."""
+    a, x = pt.dmatrix(), pt.dmatrix()
+    logp = scpt.SymmetricMatrix(P, a).gmrf_logp(x, 1.0)
+    f = pytensor.function([a, x], [logp, *pytensor.grad(logp.sum(), [a, x])], mode=MODE)
+    got, of_a, of_x = f(MANY, POINTS)
+    dense = [value(scpt.SymmetricMatrix(P, v).todense()) for v in MANY]
+    wanted = [
+        multivariate_normal(np.ones(N), np.linalg.inv(M)).logpdf(point)
+        for M, point in zip(dense, POINTS, strict=True)
+    ]
+    np.testing.assert_allclose(got, wanted)
+    for k, (M, point) in enumerate(zip(dense, POINTS, strict=True)):
+        r = point - 1
+        slope = 0.5 * (np.linalg.inv(M) - np.outer(r, r))
+        slope = 2 * slope - np.diag(slope.diagonal())
+        column = np.repeat(np.arange(N), np.diff(P.indptr))
+        np.testing.assert_allclose(of_a[k], slope[P.indices, column], atol=1e-12)
+        np.testing.assert_allclose(of_x[k], -M @ r, atol=1e-12)
+
+
+# ---- arithmetic ----
+
+
+def test_arithmetic():
+    Q = scpt.combine([(t, A)])
+    at = {t: 3.0, u: 2.0}
+    for got, wanted in (
+        (-Q, -3 * FULL),
+        (Q / u, 1.5 * FULL),
+        (Q / 2, 1.5 * FULL),
+        (sum([Q, Q, sp.eye_array(N)]), 6 * FULL + np.eye(N)),
+        (Q - 0, 3 * FULL),
+        (0 - Q, -3 * FULL),
+        (sp.eye_array(N).tocsc() - Q, np.eye(N) - 3 * FULL),
+    ):
+        found = run([t, u], got.todense(), [at[t], at[u]], MODE)
+        np.testing.assert_allclose(found, wanted)
+    assert Q + 0 is Q
+    for wrong in (lambda: Q + 1, lambda: Q / np.ones(N), lambda: Q / Q, lambda: 1 - Q):
+        with pytest.raises(TypeError):
+            wrong()
+
+
+# ---- variables that are no sparse matrix ----
+
+
+def test_dense_variables_in_combinations():
+    """On a given pattern, which is tested when the graph runs."""
+    M = pt.dmatrix("M")
+    Q = scpt.combine([(t, M)], pattern=P)
+    f = pytensor.function([t, M], Q.todense(), mode=MODE)
+    np.testing.assert_allclose(f(2.0, FULL), 2 * FULL)
+    outside = FULL.copy()
+    i, j = np.argwhere(np.tril(FULL == 0))[0]
+    outside[i, j] = 1.0
+    with pytest.raises(sc.PatternMismatchError, match="not on the given pattern"):
+        f(2.0, outside)
+    with pytest.raises(ValueError, match="shape of the given pattern"):
+        f(2.0, np.eye(N + 1))
+    for bad, message in ((M, "pattern="), (pytensor.shared(FULL), "get_value"),
+                         (ps.csc_matrix(), "from_sparse")):  # fmt: skip
+        with pytest.raises(TypeError, match=message):
+            scpt.combine([(1.0, bad)])
+    with pytest.raises(ValueError, match="and the pattern"):
+        scpt.combine([(1.0, pt.matrix("S", shape=(3, 3)))], pattern=P)
+
+
+def test_named_dimensions_are_refused():
+    px = pytest.importorskip("pytensor.xtensor")
+    x = px.as_xtensor(pt.zeros(N), dims=("region",))
+    Q = scpt.from_sparse(A)
+    for call in (
+        lambda: Q.gmrf_logp(x),
+        lambda: Q.gmrf_logp(0.0, x),
+        lambda: Q @ x,
+        lambda: Q * x,
+        lambda: scpt.combine([(x, A)]),
+        lambda: scpt.combine([(1.0, x)], pattern=P),
+        lambda: scpt.sparse_jacobian(x, x),
+        lambda: scpt.from_sparse(x),
+    ):
+        with pytest.raises(TypeError, match="named dimensions"):
+            call()
+    assert np.isfinite(value(Q.gmrf_logp(x.values)))
+
+
+@pytest.mark.parametrize("mode", ["FAST_COMPILE", "NUMBA"])
+def test_data_of_another_size(mode):
+    b = pytensor.shared(np.ones(N), shape=(None,))
+    f = pytensor.function([], scpt.from_sparse(A).gmrf_logp(b), mode=mode)
+    f()
+    b.set_value(np.ones(N + 1))
+    with pytest.raises(ValueError, match=r"build the graph .* again"):
+        f()
 
 
 # ---- sparse variables ----

@@ -11,8 +11,14 @@ from support.pytensor_systems import kernels
 if importlib.util.find_spec("pymc") is None:
     pytest.skip("PyMC is not installed (it needs Python 3.12)", allow_module_level=True)
 
-import pymc as pm
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # PyMC's own imports warn
+    import pymc as pm
+import scipy.sparse as sp
+from scipy.stats import multivariate_normal
 
+import sparsechol as sc
+import sparsechol.pytensor as scpt
 from support.pymc_models import MODELS, D, N, W, field, of_distribution, often_indefinite, precision
 
 BATCH = 100  # draws of a chain that depend on each other
@@ -113,6 +119,100 @@ def test_density_is_that_of_the_dense_model():
     point = np.random.default_rng(0).standard_normal(N)
     wanted = pm.logp(dense, point).eval()
     np.testing.assert_allclose(model.compile_logp(x)({"x": point}), wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("shape", "rows"), [((3, N), None), (None, 3), ((3, N), 3)])
+def test_several_fields(shape, rows):
+    """Of one precision or of one for each: densities, draws and gradients."""
+    with pm.Model() as model:
+        tau = pm.Gamma("tau", 4.0, 2.0, shape=rows)
+        t = tau[:, None] if rows else tau
+        Q = scpt.combine([(t, D), (-0.4 * t, W)])
+        x = field("x", Q, shape=shape)
+        prior = pm.sample_prior_predictive(4, random_seed=1).prior
+    assert prior["x"].shape == (1, 4, 3, N)
+    points = np.random.default_rng(0).standard_normal((3, N))
+    scales = np.array([1.0, 2.0, 3.0]) if rows else np.full(3, 2.0)
+    wanted = [
+        multivariate_normal(cov=np.linalg.inv(scale * (D - 0.4 * W).toarray())).logpdf(point)
+        for scale, point in zip(scales, points, strict=True)
+    ]
+    at = {"x": points, "tau_log__": np.log(scales if rows else 2.0)}
+    np.testing.assert_allclose(model.compile_logp(x, sum=False)(at)[0], wanted)
+    assert np.isfinite(model.compile_dlogp()(at)).all()
+
+
+NOISE = {
+    "draw": (lambda Q, z: Q.solve_triangular(z, trans="T"), lambda M, L: np.linalg.inv(M)),
+    "factor": (
+        lambda Q, z: Q.solve_triangular(z, permute=False),
+        lambda M, L: np.linalg.inv(L.T @ L),
+    ),
+    "solve": (lambda Q, z: Q.solve(z), lambda M, L: np.linalg.inv(M @ M)),
+    "plain": (
+        lambda Q, z: scpt.solve_triangular(LOWER, z, trans=1),
+        lambda M, L: np.linalg.inv(LOWER.toarray() @ LOWER.toarray().T),
+    ),
+}
+LOWER = sp.csc_array(sp.tril(2.0 * D - W))
+
+
+@pytest.mark.parametrize("name", NOISE)
+def test_density_of_transformed_noise(name):
+    """PyMC derives the density of the solution from that of the right-hand side."""
+    transform, covariance = NOISE[name]
+    with pm.Model() as model:
+        Q = precision(2.0, 0.4)
+        x = pm.CustomDist(
+            "x",
+            np.ones(N),
+            Q.values,
+            dist=lambda mu, values, size: (
+                mu + transform(Q.with_values(values), pm.Normal.dist(size=N))
+            ),
+            signature="(n),(k)->(n)",
+        )
+    point = np.random.default_rng(0).standard_normal(N)
+    M, p = 2.0 * (D - 0.4 * W).toarray(), Q.pattern.perm
+    L = np.linalg.cholesky(M[np.ix_(p, p)])
+    wanted = multivariate_normal(np.ones(N), covariance(M, L)).logpdf(point)
+    np.testing.assert_allclose(model.compile_logp(x)({"x": point}), wanted)
+
+
+def test_density_of_a_batch_of_transformed_noise():
+    Q, z = precision(2.0, 0.4), pm.Normal.dist(size=(3, N))
+    points = np.random.default_rng(0).standard_normal((3, N))
+    logp = pm.logp(Q.solve_triangular(z, trans="T", b_ndim=1), points).eval()
+    S = np.linalg.inv(2.0 * (D - 0.4 * W).toarray())
+    np.testing.assert_allclose(logp, multivariate_normal(cov=S).logpdf(points))
+
+
+def test_random_matrices_have_no_derived_density():
+    Q = precision(pm.Gamma.dist(4.0, 2.0), 0.4)
+    with pytest.raises(Exception, match=r"not implemented|could not be derived"):
+        pm.logp(Q.solve_triangular(pm.Normal.dist(size=N), trans="T"), np.ones(N))
+
+
+def test_named_dimensions_are_refused():
+    pmd = pytest.importorskip("pymc.dims")
+    with pm.Model(coords={"region": range(N)}):
+        x = pmd.Normal("x", 0.0, 1.0, dims="region")
+        with pytest.raises(TypeError, match="named dimensions"):
+            precision(2.0, 0.4).gmrf_logp(x)
+        precision(2.0, 0.4).gmrf_logp(x.values)
+
+
+def test_data():
+    """A matrix of data, and data that change their size."""
+    dense = (2.0 * D - W).toarray()
+    with pm.Model():
+        M, b = pm.Data("M", dense), pm.Data("b", np.ones(N))
+        Q = scpt.combine([(1.0, M)], pattern=sc.analyze(2.0 * D - W))
+        solution = Q.solve(b)
+        np.testing.assert_allclose(solution.eval(), np.linalg.solve(dense, np.ones(N)))
+        pm.set_data({"b": np.ones(N + 1)})
+        with pytest.raises(ValueError, match=r"build the graph .* again"):
+            solution.eval()
 
 
 def test_draws():

@@ -43,7 +43,7 @@ def of_distribution():
     return model
 
 
-def field(name, Q):
+def field(name, Q, **options):
     """A Gaussian Markov random field as a random variable."""
     return pm.CustomDist(
         name,
@@ -52,6 +52,7 @@ def field(name, Q):
         logp=lambda x, mu, values: Q.with_values(values).gmrf_logp(x, mu),
         random=Q.random,
         signature="(n),(k)->(n)",
+        **options,
     )
 
 
