@@ -242,8 +242,8 @@ class Expressions:
         """Return the value of an expression that is known."""
         if node in self.constants:
             return float(self.source(node).array)
-        op = self.keys[self.operations[node][0]].op if node in self.operations else ()
-        return float(op[1]) if isinstance(op, tuple) and op[:1] == ("literal",) else None
+        op: Any = self.keys[self.operations[node][0]].op if node in self.operations else None
+        return float(op[1]) if isinstance(op, tuple) and op[0] == "literal" else None
 
     def scaled(self, entry: tuple[int, ...]) -> tuple[int, float] | None:
         """Return the operand and the factor of a product with a known number, or None."""
@@ -263,7 +263,7 @@ class Expressions:
             entry = None if node in self.places else self.operations.get(node)
             signs = self.keys[entry[0]].signs if entry else ()
             scaled = self.scaled(entry) if entry and not signs else None
-            if signs:
+            if entry and signs:
                 stack += [(x, weight * s) for x, s in zip(entry[1:], signs, strict=True)][::-1]
             elif scaled:
                 stack.append((scaled[0], weight * scaled[1]))
@@ -319,10 +319,10 @@ class Template:
 
         ``apply(number, operands)`` computes an operation.
         """
-        done, values = [], iter(values)
+        done, left = [], iter(values)
         for entry in self.form:
             if isinstance(entry, Leaf):
-                done.append(next(values))
+                done.append(next(left))
             else:
                 done.append(apply(entry[0], [done[k] for k in entry[1:]]))
         return done[-1]
@@ -611,7 +611,7 @@ def plan_jacobian(apart: Apart, n: int, inner: csc_array | None) -> csc_array:
     inner : csc_array or None
         Pattern of the Jacobian of the arrays that were not taken apart.
     """
-    blocks = [None if inner is None else Rows(inner)]
+    blocks: list[Any] = [None if inner is None else Rows(inner)]
     for level in apart.levels:
         entries = Entries((level.size, n))
         for t in level.templates:

@@ -46,6 +46,8 @@ class CompressedDerivative:
     products are made.
     """
 
+    _name = ""
+
     def __init__(
         self,
         raveled: RaveledFunction,
@@ -78,8 +80,9 @@ class CompressedDerivative:
         return self.coloring.how
 
     @property
-    def _name(self):
-        return type(self).__name__
+    def _colors(self) -> Coloring:
+        """The coloring, where there is one."""
+        return cast("Coloring", self.coloring)
 
     @cached_property
     def _place(self):
@@ -88,7 +91,7 @@ class CompressedDerivative:
         Products with columns come one by one, then those with rows. In the coloring the products
         with columns are side by side.
         """
-        place = self.coloring._recovery.place
+        place = self._colors._recovery.place
         m, k = self.shape[0], self._colors_of_columns
         i, c = np.divmod(place, max(k, 1))
         place = np.where(place < m * k, c * m + i, place)
@@ -96,9 +99,9 @@ class CompressedDerivative:
 
     @property
     def _colors_of_columns(self):
-        if self.coloring.structure == "row":
+        if self._colors.structure == "row":
             return 0
-        colors = self.coloring._both[0]
+        colors = self._colors._both[0]
         return int(colors.max(initial=-1)) + 1
 
     @cached_property
@@ -208,7 +211,8 @@ class CompressedDerivative:
         m, n = self.shape
         k = f"{self.coloring.num_colors} colors"
         k = self.how if isinstance(self.coloring, Templates) else k
-        return f"<{self._name} of shape ({m}, {n}): {self.sparsity.nnz} entries, {k}>"
+        name = self._name or type(self).__name__
+        return f"<{name} of shape ({m}, {n}): {self.sparsity.nnz} entries, {k}>"
 
 
 @jax.tree_util.register_static
@@ -232,12 +236,12 @@ class SparseJacobian(CompressedDerivative):
     @property
     def mode(self) -> str:
         """The products that are made: with columns, with rows, or both."""
-        return MODE_OF[self.coloring.structure]
+        return MODE_OF[self._colors.structure]
 
     def _products(self, args):
         vector, f = self._raveled.split(args)
         parts = []
-        both = self.coloring._both
+        both = self._colors._both
         if self.mode != "reverse":
             _, push = jax.linearize(f, vector)
             parts.append(self._mapped(push, both[0], vector.dtype))
@@ -514,7 +518,7 @@ class SparseHessian(CompressedDerivative):
     def _products(self, args):
         vector, f = self._raveled.split(args)
         _, push = jax.linearize(partial(self._raveled.gradient, *f.args), vector)
-        return self._mapped(push, self.coloring.colors, vector.dtype)
+        return self._mapped(push, self._colors.colors, vector.dtype)
 
     @cached_property
     def pattern(self) -> SymbolicFactor:

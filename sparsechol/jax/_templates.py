@@ -9,6 +9,7 @@ values.
 
 import math
 from functools import partial, reduce
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -127,6 +128,9 @@ class Program:
 
     table: Expressions
     count: int
+    ids: dict[Any, Any]
+    output: Any
+    inputs: list[Any]
 
     def __init__(self, raveled, args):
         examples = abstract(args)
@@ -161,7 +165,7 @@ class Program:
         self.examples: dict = {}
         self._operations: dict = {}
         self.scope = Scope(Detection(0), ClosedJaxpr(_empty(), []))
-        self.scope.sets = Places()
+        self.scope.sets = cast("Any", Places())
         self.scope.values.update(self.constants)
         self.scope.maker.update(self.maker)
         source = Source(Leaf(VARIABLE, str(self.inputs[0].aval.dtype)), self.inputs[0])
@@ -257,10 +261,10 @@ class Program:
         found = [self.table.apply(number, line) for line in lines.reshape(-1, count).tolist()]
         return np.array(found, np.int32).reshape(lines.shape[:-1])
 
-    def of(self, atom):
+    def of(self, atom: Any):
         """Return the expressions of an atom, which is a leaf if it has none yet."""
         if isinstance(atom, Literal):
-            return np.int32(self.known(atom.val, atom.aval.dtype))
+            return np.int32(self.known(atom.val, cast("Any", atom.aval).dtype))
         if atom not in self.ids:
             self.ids[atom] = self.leaf(atom)
         return self.ids[atom]

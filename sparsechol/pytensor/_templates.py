@@ -45,6 +45,7 @@ from ._rule_table import REGISTERED, RULES
 from ._walk import NotKnownError, Walk, has_derivatives, size
 
 SCALES = {Mul: "mul", TrueDiv: "div"}
+JOINED = 6  # vectors that are joined at a time
 LARGE = 10_000  # constants with more elements are not known one by one
 
 # Ops that move elements, and the inputs whose elements they move; None for all.
@@ -385,6 +386,14 @@ def signs_of(op, count):
 # ---- building ----
 
 
+def joined_by_few(vectors):
+    """Join vectors, few at a time: numba takes long to compile a join of many."""
+    while len(vectors) > 1:
+        groups = [vectors[k : k + JOINED] for k in range(0, len(vectors), JOINED)]
+        vectors = [pt.concatenate(group) if len(group) > 1 else group[0] for group in groups]
+    return vectors[0]
+
+
 class Builder:
     """Build the graphs of templates."""
 
@@ -515,7 +524,7 @@ class Builder:
         vectors += [pt.stack(scalars)] if scalars else []
         if not vectors:
             return pt.zeros(size, self.dtype)
-        flat = vectors[0] if len(vectors) == 1 else pt.concatenate(vectors)
+        flat = joined_by_few(vectors)
         places = np.asarray(places, np.int64)
         if len(places) == size and len(np.unique(places)) == size:
             order = np.argsort(places)
