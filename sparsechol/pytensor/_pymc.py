@@ -3,8 +3,6 @@
 With x = K^-1 z the density of x is that of z = K x, times abs(det K) for each column.
 """
 
-# pyright: reportMissingImports=false
-
 import pytensor.tensor as pt
 from pymc.logprob.abstract import MeasurableOp, _logprob, _logprob_helper
 from pymc.logprob.rewriting import measurable_ir_rewrites_db
@@ -63,7 +61,7 @@ def logprob_of_solve(op, values, *operands, **kwargs):
     [x], core, z = values, core_of(op.op), operands[-1]
     there, log_det = inverse(core, x, *operands[:-1])
     logp = _logprob_helper(z, there, **kwargs)
-    logp = pt.sum(logp, axis=tuple(range(z.type.ndim - 2, logp.type.ndim)))
+    logp = logp.sum(axis=tuple(range(z.type.ndim - 2, logp.type.ndim)))
     return logp + x.shape[-1] * log_det
 
 
