@@ -247,3 +247,15 @@ def test_mode():
     names = [variable.name for variable in model.value_vars]
     gradient = model.compile_dlogp(jacobian=False)({name: mode[name] for name in names})
     assert np.max(abs(gradient)) < 0.01
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_fit_laplace(name):
+    """Of pymc-extras: it finds a point without a gradient, and draws around it."""
+    need("pymc_extras")
+    from pymc_extras import fit_laplace
+
+    with MODELS[name]():
+        draws = fit_laplace(progressbar=False, draws=50, random_seed=1).posterior
+    assert all(np.isfinite(draws[v].values).all() for v in draws.data_vars)
+    assert draws["mu"].values.std() > 0
