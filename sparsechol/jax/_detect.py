@@ -14,6 +14,7 @@ from .._sparsity import propagate
 from .._typing import OnUnknown
 from ..coloring._pattern import symmetrized
 from . import _sparsity_rules  # noqa: F401  (registers the rules)
+from ._compat import without_folding
 from ._rule_table import RULES
 from ._typing import Pytree
 from ._walk import Detection, ReverseOnly
@@ -137,7 +138,8 @@ def detect(raveled: RaveledFunction, args, mode, on_unknown, gradient=False) -> 
     else:
         program = reverse
         direction = jax.eval_shape(lambda args: (lambda v, f: f(v))(*prepare(args)), examples)
-    jaxpr = jax.make_jaxpr(program)(examples, direction)
+    with without_folding():
+        jaxpr = jax.make_jaxpr(program)(examples, direction)
     detection = Detection(direction.size, on_unknown)
     operands: list = [None] * len(jaxpr.in_avals)
     operands[-1] = detection.sets.inputs((direction.size,))
