@@ -23,7 +23,7 @@ __all__ = [
     "Primitive",
     "ShapedArray",
     "Zero",
-    "bind_arguments",
+    "bound",
     "buffer_callback",
     "define_batching",
     "define_jvp",
@@ -79,10 +79,17 @@ def zero_like(x: jax.Array) -> ad.Zero:
     return ad.Zero(jax.typeof(x).to_tangent_aval())
 
 
-def bind_arguments(eqn: JaxprEqn) -> tuple:
+def _bind_arguments(eqn: JaxprEqn) -> tuple:
     """Return functions and parameters to bind the primitive of an equation again."""
     found = eqn.primitive.get_bind_params(eqn.params)
     return found if isinstance(found, tuple) else ((), found)
+
+
+def bound(eqn: JaxprEqn, operands: list) -> list:
+    """Return the results of an equation with other operands."""
+    functions, params = _bind_arguments(eqn)
+    out = eqn.primitive.bind(*functions, *operands, **params)
+    return list(out) if eqn.primitive.multiple_results else [out]
 
 
 def is_concrete(x: object) -> bool:

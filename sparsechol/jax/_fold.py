@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
 
-from ._partial import bound
+from ._compat import bound
 
 
 def run_eagerly(eqn: JaxprEqn, inputs: list) -> list | None:
@@ -52,7 +52,7 @@ def _run(eqn, inputs):
         return [found]
     inner = eqn.params.get("jaxpr")
     if name in ("jit", "pjit", "closed_call") and isinstance(inner, ClosedJaxpr):
-        return _run_all(inner, inputs)
+        return run_all(inner, inputs)
     out = bound(eqn, inputs)
     if name == "convert_element_type" and np.ndim(out[0]) == 0:
         _require_same(inputs[0], out[0])
@@ -109,8 +109,8 @@ def _has_subnormal(x):
         return bool(((size < jnp.finfo(x.dtype).tiny) & (size > 0)).any())
 
 
-def _run_all(closed, inputs):
-    """Return the results of a jaxpr."""
+def run_all(closed: ClosedJaxpr, inputs: list) -> list:
+    """Return the results of a jaxpr with these inputs."""
     jaxpr = closed.jaxpr
     values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*closed.consts, *inputs], strict=True))
 

@@ -23,9 +23,9 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
 from scipy.sparse import csr_array
 
 from ..._sparsity import propagate
-from .._compat import without_folding
+from .._compat import bound, without_folding
 from .._fold import attempt, run_safely
-from .._partial import KnownLoop, bound, called
+from .._partial import KnownLoop, called
 from .._rule_table import RULES
 from .._walk import UNKNOWN, VARIES, Scope, Unknown
 from .indices import clipped, index_of, positions, window_sizes
@@ -281,7 +281,7 @@ def follow_all_turns(scope, eqn, operands, loop):
     """Return the sets of the results of a loop; None if an index is not known before it runs."""
     values = [scope.lookup(atom) for atom in eqn.invars]
     part = KnownLoop(loop, [not isinstance(x, Unknown) for x in values])
-    states = run_safely(lambda x: part.run(x)[1], values) if any(part.carry) else [None] * loop.carry
+    states = run_safely(part.states, values)
     # Primitives of others may fail to be traced in any way: then the loop is not followed so.
     closed = attempt(inlined, loop.jaxpr)
     if states is None or closed is None:
@@ -353,7 +353,7 @@ class AllTurns:
         ends = np.cumsum([0, *map(math.prod, shapes)])
         inner = self.scope.detection.another(int(ends[-1]))
         numbers = np.split(inner.sets.inputs(-1), ends[1:-1])
-        numbers = [x.reshape(shape) for x, shape in zip(numbers, shapes, strict=True)]
+        numbers = [x.reshape(shape) for x, shape in zip(numbers, shapes, strict=False)]
         turns = Scope(inner, traced)
         found = turns.run(*self.inputs(numbers, known))
         spots = self.spots(turns)
@@ -388,7 +388,7 @@ class AllTurns:
         reads = len(self.body.reads)
         ids, values, given = [], [], iter(numbers[reads:])
         for q, _ in self.others:
-            order = slice(None) if q < self.loop.consts else self.order
+            order = ... if q < self.loop.consts else self.order
             ids.append(None if self.operands[q] is None else next(given)[order])
             value = known[q]
             values.append(value if isinstance(value, Unknown) else np.asarray(value)[order])
