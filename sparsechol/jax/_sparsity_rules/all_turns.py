@@ -20,7 +20,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
-from scipy.sparse import csr_array
 
 from ..._sparsity import propagate
 from .._compat import bound, without_folding
@@ -367,11 +366,14 @@ class AllTurns:
         columns = [versions.before(*pair).ravel() for pair in zip(reads, spots, strict=False)]
         columns = np.concatenate([*columns, first + np.arange(ends[-1] - ends[len(reads)])])
         found = found[len(found) - len(writes) - len(self.yields) :]
-        every = self.solve(versions, columns, inner.sets, found[: len(writes)], outer)
+        made = self.scope.sets.substitute_sets(
+            inner.sets, self.values(found), columns, *versions.older(self.total), outer, versions.count
+        )
+        every = np.concatenate([made[: versions.count], outer])
         out = list(self.operands[self.loop.consts :][: self.loop.carry])
         for k in self.body.moving:
             out[k] = every[versions.last(k)].reshape(self.shape_of[k])
-        return out + [self.yielded(inner.sets, x, columns, every) for x in found[len(writes) :]]
+        return out + self.yielded(found[len(writes) :], made[versions.count :])
 
     def entering(self, k):
         """Return the sets of a carried array before the first turn."""
@@ -407,30 +409,31 @@ class AllTurns:
             out.append(np.broadcast_to(found.reshape(len(found), -1), (self.loop.length, found[0].size)))
         return out
 
-    def solve(self, versions, columns, sets, written, outer):
-        """Return the sets of all versions, and then of all that enters."""
-        T = self.loop.length
-        sizes = [math.prod(a.value.aval.shape) for a in self.body.writes]
-        parts = [
-            no_sets((T, size)) if ids is None else ids.reshape(T, size)
-            for ids, size in zip(written, sizes, strict=True)
-        ]
-        rows, where = entries(sets, np.concatenate([no_sets((T, 0)), *parts], axis=1), columns)
-        older, own = versions.added()
-        rows, where = np.concatenate([rows, own]), np.concatenate([where, older])
-        inside = where < versions.count
-        before = boolean(rows[inside], where[inside], (versions.count, versions.count))
-        enters = boolean(rows[~inside], where[~inside] - versions.count, (versions.count, outer.size))
-        right = propagate.apply_matrix(self.scope.sets, enters, outer)
-        found = self.scope.sets.substitute(*propagate.row_lists(before), right)
-        return np.concatenate([found, outer])
+    @property
+    def total(self):
+        """The number of values that turns make: what they write, and what they yield."""
+        return self.loop.length * (self.width + sum(math.prod(x.aval.shape) for x in self.yields))
 
-    def yielded(self, sets, ids, columns, every):
+    def values(self, found):
+        """Return the sets of what turns write, turn by turn, and then of what they yield."""
+        atoms, T = [*(a.value for a in self.body.writes), *self.yields], self.loop.length
+        flat = [
+            no_sets((T, math.prod(x.aval.shape))) if ids is None else ids.reshape(T, -1)
+            for x, ids in zip(atoms, found, strict=True)
+        ]
+        count = len(self.body.writes)
+        written = np.concatenate([no_sets((T, 0)), *flat[:count]], axis=1)
+        return np.concatenate([propagate.flatten(x) for x in (written, *flat[count:])])
+
+    def yielded(self, found, made):
         """Return the sets of what turns yield, in the order of the loop's results."""
-        if ids is None:
-            return None
-        members = boolean(*entries(sets, ids, columns), (ids.size, every.size))
-        return propagate.apply_matrix(self.scope.sets, members, every).reshape(ids.shape)[self.order]
+        out, begin = [], 0
+        for atom, ids in zip(self.yields, found, strict=True):
+            shape = (self.loop.length, *atom.aval.shape)
+            end = begin + math.prod(shape)
+            out.append(None if ids is None else made[begin:end].reshape(shape)[self.order])
+            begin = end
+        return out
 
 
 class Versions:
@@ -481,17 +484,17 @@ class Versions:
         begin = self._begins[own[access.before]] if access.before < len(own) else self.width
         return self._latest(self._among_all(access, spot), self._turn + begin)
 
-    def added(self):
-        """Return older versions, and those that contain them."""
-        older, own = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    def older(self, total):
+        """Return, as starts and members, the older version that each value contains if any."""
+        out = np.full((len(self._turn), self.width), -1)
         for w, access in enumerate(self._writes):
             time = self._times(w)
             found = self._latest(self._spots[w], time)
             # Two elements of one write may go to the same place, in any order.
-            counts = (self._spots[w] >= 0) & (access.adds | (found >= time[:, :1]) & (found < time))
-            older.append(found[counts])
-            own.append(time[counts])
-        return np.concatenate(older), np.concatenate(own)
+            counts = access.adds | (found >= time[:, :1]) & (found < time)
+            out[:, self._begins[w] : self._begins[w + 1]] = np.where(counts, found, -1)
+        starts = np.minimum(np.arange(total + 1), self.count)
+        return starts, out.ravel()
 
     def last(self, k):
         """Return the last versions of all elements of a carried array."""
@@ -502,19 +505,6 @@ class Versions:
 def no_sets(shape):
     """Return the sets of values that depend on nothing."""
     return propagate.no_inputs(shape)
-
-
-def entries(sets, ids, columns):
-    """Return rows and columns of the members of sets, the columns renumbered."""
-    A = propagate.to_matrix(sets, ids)
-    rows = np.repeat(np.arange(A.shape[0]), np.diff(A.indptr))
-    where = columns[A.indices]
-    return rows[where >= 0], where[where >= 0]
-
-
-def boolean(rows, columns, shape):
-    """Return a boolean matrix with entries at these places."""
-    return csr_array((np.ones(len(rows), np.int8), (rows, columns)), shape=shape)
 
 
 def spots_of(access, shape, indices):
