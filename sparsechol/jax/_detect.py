@@ -39,6 +39,8 @@ class RaveledFunction:
         if not args or any(not -len(args) <= k < len(args) for k in numbers):
             raise ValueError(f"argnums {argnums} of a function that is given {len(args)} arguments")
         self.argnums = tuple(k % len(args) for k in numbers)
+        if len(set(self.argnums)) < len(numbers):
+            raise ValueError(f"argnums {argnums} name an argument twice")
         leaves, self.tree = jax.tree.flatten(args)
         self.shapes = [np.shape(leaf) for leaf in leaves]
         owners = [k for k, arg in enumerate(args) for _ in jax.tree.leaves(arg)]
@@ -171,8 +173,9 @@ def jacobian_pattern(
         The program to follow: products with columns or with rows of the Jacobian. 'auto' follows
         the first of them that is possible.
     on_unknown : {'dense', 'raise'}, optional
-        How to treat an operation without a sparsity rule. 'dense': its results are taken to depend
-        on all its operands, and a `SparsityWarning` names it. 'raise': NotImplementedError.
+        How to treat an operation without a sparsity rule, and a loop that is too long to be
+        followed. 'dense': its results are taken to depend on all its operands, and a
+        `SparsityWarning` names it and the line. 'raise': NotImplementedError.
 
     Returns
     -------

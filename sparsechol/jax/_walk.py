@@ -25,7 +25,6 @@ UNROLLED = 500_000  # most equations of a loop that is followed step by step
 MUTABLE = {"new_ref", "empty_ref", "get", "swap", "addupdate", "run_state", "freeze", "new_box"}
 
 
-HOLDING = ("scan", "sort")  # some results may be known where others depend on something
 HINT = "see sparsechol.jax.register_sparsity_rule"
 
 
@@ -130,7 +129,7 @@ class Scope:
                 for var, ids in zip(eqn.outvars, self.apply(eqn, operands), strict=True):
                     if ids is not None and ids.any():
                         self.ids[var] = ids
-                    elif eqn.primitive.name in HOLDING or called(eqn) is not None:
+                    elif eqn.primitive.name in PARTLY_KNOWN or called(eqn) is not None:
                         del self.values[var]  # it may be known, as the counter of a loop is
                         self.maker[var] = eqn
         return [self.of(atom) for atom in self.jaxpr.outvars]
@@ -213,8 +212,9 @@ class Scope:
             results = Scope(self.detection, inner).known(inputs)
         elif doubts:
             rest = UNKNOWN if UNKNOWN in doubts else VARIES
-            found = known_of_loop(eqn, inputs) if eqn.primitive.name == "scan" else None
-            results = [rest if x is None else x for x in found or [None] * len(eqn.outvars)]
+            find = PARTLY_KNOWN.get(eqn.primitive.name)
+            found = (find and find(eqn, inputs)) or [None] * len(eqn.outvars)
+            results = [rest if x is None else x for x in found]
         else:
             results = run_eagerly(eqn, inputs) or [UNKNOWN] * len(eqn.outvars)
         self.values.update(zip(eqn.outvars, results, strict=True))
@@ -255,3 +255,20 @@ def known_of_loop(eqn, inputs):
     """Return the results of a loop, None for one that is not known."""
     part = KnownLoop(loop_of(eqn), [not isinstance(x, Unknown) for x in inputs])
     return run_safely(part, inputs) if any(part.results) else None
+
+
+def known_of_sort(eqn, inputs):
+    """Return the results of a sort, None for one that is not known: known keys say the order."""
+    known = [k for k, x in enumerate(inputs) if not isinstance(x, Unknown)]
+    keys = eqn.params["num_keys"]
+    if not eqn.params["is_stable"] or known[:keys] != [*range(keys)]:
+        return None
+    found = run_safely(lambda x: eqn.primitive.bind(*x, **eqn.params), [inputs[k] for k in known])
+    out: list = [None] * len(inputs)
+    for k, x in zip(known, found or [None] * len(known), strict=True):
+        out[k] = x
+    return out
+
+
+# Some results of these may be known where others are not.
+PARTLY_KNOWN = {"scan": known_of_loop, "sort": known_of_sort}
