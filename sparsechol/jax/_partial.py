@@ -4,7 +4,8 @@ Calls and loops are taken apart: the counter of a loop is known, whatever else t
 """
 
 import math
-from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
@@ -32,7 +33,7 @@ class KnownPart:
         self._consts = {var: const for var, const in consts if is_concrete(const)}
         self._known = {var for var, flag in zip(self.jaxpr.invars, known, strict=True) if flag}
         self._known.update(self._consts)
-        self._steps: list[tuple[JaxprEqn, Callable]] = []
+        self._steps: list[tuple[JaxprEqn, Any]] = []
         for eqn in self.jaxpr.eqns:
             run, flags = self._part_of(eqn)
             if any(flags):
@@ -114,7 +115,9 @@ class KnownLoop:
         nc, nk = loop.consts, loop.carry
         self._loop = loop
         sizes = [loop.length * math.prod(x.aval.shape) for x in loop.jaxpr.jaxpr.invars[nc:]]
-        self.carry = [flag and size <= LARGEST for flag, size in zip(known[nc:], sizes, strict=True)]
+        self.carry = [
+            flag and size <= LARGEST for flag, size in zip(known[nc:], sizes, strict=True)
+        ]
         self.carry = self.carry[:nk]
         while True:
             self._body = KnownPart(loop.jaxpr, [*known[:nc], *self.carry, *known[nc + nk :]])
@@ -208,3 +211,18 @@ def called(eqn: JaxprEqn) -> ClosedJaxpr | Jaxpr | None:
 def shapes(atoms) -> list[tuple[int, ...]]:
     """Return the shapes of atoms."""
     return [atom.aval.shape for atom in atoms]
+
+
+def implementation(eqn: JaxprEqn) -> ClosedJaxpr | None:
+    """Return the jaxpr of a primitive that is made of others, as those of equinox and lineax are.
+
+    Such a primitive has a Python function that computes it, and derivatives of its own.
+    """
+    function = eqn.primitive.impl
+    if not getattr(function, "__module__", "").startswith("equinox."):
+        return None
+    run = partial(function, **eqn.params)
+    avals = [jax.ShapeDtypeStruct(x.aval.shape, x.aval.dtype) for x in eqn.invars]
+    with without_folding():
+        found = jax.make_jaxpr(run)(*avals)
+    return found if shapes(found.jaxpr.outvars) == shapes(eqn.outvars) else None

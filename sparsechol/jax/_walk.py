@@ -17,8 +17,8 @@ from .._exceptions import SparsityWarning
 from .._sparsity import propagate
 from .._sparsity.sets import Sets
 from ._compat import is_concrete, line_of, loop_of
-from ._fold import run_eagerly, run_safely
-from ._partial import KnownLoop, called
+from ._fold import attempt, run_eagerly, run_safely
+from ._partial import KnownLoop, called, implementation
 from ._rule_table import RULES, dense
 
 UNROLLED = 500_000  # most equations of a loop that is followed step by step
@@ -34,6 +34,10 @@ class ReverseOnly(TypeError):
 
 class Varying(Exception):
     """A rule asked for a value that changes from step to step of a loop."""
+
+
+class Doubtful(Exception):
+    """A result becomes dense in a detection on trial."""
 
 
 class Unknown:
@@ -53,16 +57,19 @@ class Detection:
         self.sets = Sets(n)
         self.on_unknown = on_unknown
         self.named: set[str] = set()
+        self.on_trial = False  # whether a dense result ends the detection
         self._used: dict = {}
 
     def another(self, n):
         """Return a detection for other inputs with the same policy."""
         other = Detection(n, self.on_unknown)
-        other.named, other._used = self.named, self._used
+        other.named, other.on_trial, other._used = self.named, self.on_trial, self._used
         return other
 
     def unknown(self, name, eqn=None, why="has no sparsity rule", hint=HINT):
         """Warn once for a line, or raise NotImplementedError, where a result becomes dense."""
+        if self.on_trial:
+            raise Doubtful
         line = line_of(eqn) if eqn is not None else ""
         text = f"the JAX primitive '{name}' {why}{f', at {line}' if line else ''}"
         if self.on_unknown == "raise":
@@ -143,7 +150,7 @@ class Scope:
         found = RULES.get(eqn.primitive.name)
         if found is not None:
             return found(self, eqn, operands)
-        inner = called(eqn)
+        inner = called(eqn) or attempt(implementation, eqn)
         if inner is not None:
             return self.call(inner, eqn.invars, operands)
         return dense(self, eqn, operands, "has no sparsity rule")
@@ -248,7 +255,7 @@ def turns(loop):
 
 def at_step(values, t):
     """Return the known inputs of one step of a loop."""
-    return [x if isinstance(x, Unknown) else np.asarray(x)[t] for x in values]
+    return [x if isinstance(x, Unknown) else x[t] for x in values]
 
 
 def known_of_loop(eqn, inputs):

@@ -62,7 +62,9 @@ def same(f, *args):
 def test_casts(source):
     for dtype in TYPES:
         if np.dtype(source) != np.dtype(dtype):
-            same(lambda x, dtype=dtype: lax.convert_element_type(x, dtype), normal(extremes(source)))
+            same(
+                lambda x, dtype=dtype: lax.convert_element_type(x, dtype), normal(extremes(source))
+            )
 
 
 ARITHMETIC = [lax.add, lax.sub, lax.mul, lax.max, lax.min]
@@ -84,7 +86,9 @@ def test_arithmetic_and_comparisons(dtype):
 def test_moves(dtype):
     x = extremes(dtype)
     same(lambda x: lax.broadcast_in_dim(x, (2, len(x)), (1,)), x)
-    same(lambda x: lax.slice(x, (1,), (len(x),), (2,)) if len(x) > 2 else lax.slice(x, (0,), (1,)), x)
+    same(
+        lambda x: lax.slice(x, (1,), (len(x),), (2,)) if len(x) > 2 else lax.slice(x, (0,), (1,)), x
+    )
     same(lambda x, y: lax.concatenate([x, y], 0), x, x[::-1].copy())
     same(lambda x: lax.reshape(x, (len(x), 1)), x)
     same(lambda x: lax.transpose(x, (1, 0)), np.stack([x, x]))

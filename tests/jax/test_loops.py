@@ -15,6 +15,8 @@ N = 8
 ORDER = jnp.array([3, 1, 4, 1, 5, 7, 2, 6])
 PAIRS = np.array([[0, 3], [5, 5], [2, 7], [6, 1]])
 
+KEY = jax.random.key(0)
+
 
 def turns(body, x, count=N - 1, start=0):
     return lax.fori_loop(start, count, body, x)
@@ -95,30 +97,30 @@ LOOPS = {
         lambda y, i: (y.at[i].set(y[i + 1] * x[i]), y[i]), x, jnp.arange(N - 1), reverse=True
     ),
     "windows": lambda x: turns(
-        lambda i, y: lax.dynamic_update_slice(
-            y, lax.dynamic_slice(y, (i,), (3,)) * x[i], (i + 2,)
-        ),
+        lambda i, y: lax.dynamic_update_slice(y, lax.dynamic_slice(y, (i,), (3,)) * x[i], (i + 2,)),
         x,
     ),
     "rows": lambda x: turns(lambda i, y: y.at[i].set(y[i - 1] ** 2), x.reshape(4, 2), 4, 1),
-    "columns": lambda x: turns(lambda i, y: y.at[:, i].add(y[:, i - 1] ** 2), x.reshape(2, 4), 4, 1),
+    "columns": lambda x: turns(
+        lambda i, y: y.at[:, i].add(y[:, i - 1] ** 2), x.reshape(2, 4), 4, 1
+    ),
     "dropped": lambda x: turns(lambda i, y: y.at[2 * i].set(x[i], mode="drop"), x),
     "filled": lambda x: turns(
         lambda i, y: y + x.at[3 * i].get(mode="fill", fill_value=0.0) * x[i], 0.0
     )[None],
     "from the end": lambda x: turns(lambda i, y: y.at[-i].set(x[-i - 1] ** 2), x),
-    "checkpoint": lambda x: turns(
-        jax.checkpoint(lambda i, s: s + jnp.sin(x[i] * x[i + 1])), 0.0
-    )[None],
+    "checkpoint": lambda x: turns(jax.checkpoint(lambda i, s: s + jnp.sin(x[i] * x[i + 1])), 0.0)[
+        None
+    ],
     "jit": lambda x: turns(jax.jit(lambda i, y: y.at[i].set(jnp.roll(y, 1)[i] * x[i])), x),
     "whole": lambda x: turns(lambda i, y: (0.5 * y).at[i].add(x[i + 1] * x[i]), x, 4),
     "constants": lambda x: turns(lambda i, y: y.at[i].set(3.0), x**2, 4),
-    "batch": lambda x: jax.vmap(
-        lambda z: turns(lambda i, y: y.at[i].set(z[i] * y[i + 1]), z, 3)
-    )(x.reshape(2, 4)),
-    "batch of indices": lambda x: jax.vmap(
-        lambda k: turns(lambda i, s: s + x[i + k] ** 2, 0.0, 3)
-    )(jnp.arange(3)),
+    "batch": lambda x: jax.vmap(lambda z: turns(lambda i, y: y.at[i].set(z[i] * y[i + 1]), z, 3))(
+        x.reshape(2, 4)
+    ),
+    "batch of indices": lambda x: jax.vmap(lambda k: turns(lambda i, s: s + x[i + k] ** 2, 0.0, 3))(
+        jnp.arange(3)
+    ),
     "two arrays": two_arrays,
     "nested": nested,
     "nested sum": nested_sum,
@@ -126,9 +128,11 @@ LOOPS = {
     "by parity": by_parity,
     "with a step": with_a_step,
     "state and index": state_and_index,
+    "random keys": lambda x: turns(
+        lambda i, y: y.at[i].set(x[jax.random.randint(jax.random.fold_in(KEY, i), (), 0, N)]), x
+    ),
     "short": lambda x: turns(lambda i, y: y.at[i].set(x[i + 1]), x, 1),
 }
-LOOSER = {"overwritten"}
 
 
 def flat(f):
@@ -174,3 +178,57 @@ def test_all_turns_at_once(name, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error", scj.SparsityWarning)
         scj.jacobian_pattern(LOOPS[name], jnp.ones(N))
+
+
+def chain(x):
+    return lax.fori_loop(0, len(x) - 1, lambda i, s: s + (x[i] * x[i + 1]) ** 2, 0.0)
+
+
+def test_long_loops():
+    n = 50_000
+    assert scj.hessian_pattern(chain, jnp.ones(n)).nnz == 3 * n - 2
+    recurrent = lambda x: turns(lambda i, y: y.at[i].set(x[i] + y[0] * x[i - 1]), x, n, 1)  # noqa: E731
+    assert scj.jacobian_pattern(recurrent, jnp.ones(n)).nnz == 3 * n - 3
+
+
+def test_a_loop_that_is_not_known_before_it_runs(monkeypatch):
+    """An index depends on the point: dense with a warning that names the line."""
+    x = jnp.ones(N)
+    f = lambda x: turns(lambda i, y: y.at[jnp.int32(y[i]) % N].set(x[i]), x)  # noqa: E731
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", scj.SparsityWarning)
+        scj.jacobian_pattern(f, x)
+    monkeypatch.setattr(loops, "is_short", lambda loop: False)
+    with pytest.warns(scj.SparsityWarning, match=r"'scan' is too long.*test_loops\.py:\d+"):
+        P = scj.jacobian_pattern(f, x)
+    assert P.nnz == N * N
+    with pytest.raises(NotImplementedError, match=r"test_loops\.py:\d+"):
+        scj.jacobian_pattern(f, x, on_unknown="raise")
+
+
+def test_unknown_operations_in_a_loop():
+    """What becomes dense in one turn does not depend on others."""
+
+    @jax.custom_jvp
+    def doubled(x):
+        like = jax.ShapeDtypeStruct(x.shape, x.dtype)
+        return jax.pure_callback(lambda x: 2 * np.asarray(x), like, x, vmap_method="sequential")
+
+    doubled.defjvp(lambda p, t: (doubled(*p), doubled(*t)))
+    f = lambda x: lax.map(lambda i: doubled(lax.dynamic_slice(x, (i,), (2,))), jnp.arange(N - 1))  # noqa: E731
+    with pytest.warns(scj.SparsityWarning, match=r"'pure_callback' has no .*test_loops\.py:\d+"):
+        P = scj.jacobian_pattern(f, jnp.ones(N))
+    assert P.nnz == 4 * (N - 1)
+
+
+def test_lineax_and_equinox():
+    lx = pytest.importorskip("lineax")
+
+    def f(x):
+        operator = lx.DiagonalLinearOperator(2 + x)
+        return lx.linear_solve(operator, x**2).value
+
+    for mode in ("forward", "reverse"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", scj.SparsityWarning)
+            assert scj.jacobian_pattern(f, jnp.ones(N), mode=mode).nnz == N

@@ -129,7 +129,9 @@ def test_substitution_of_sets(seed):
     entering, E = some(rng, sets, (3,))
     count, inner = versions + more, Sets(versions + 4)
     columns = rng.permutation([*range(versions + 3), -1]).astype(np.int64)
-    older = np.array([rng.integers(-1, min(q, versions) or 1) if q else -1 for q in range(count)])
+    older = np.array(
+        [rng.integers(-1, min(q, versions) or 1) if q else -1 for q in range(count)], int
+    )
     older = np.where(older >= np.arange(count), -1, older)
     may = (columns < np.arange(count)[:, None]) | (columns >= versions)
     table = (rng.random((count, inner.n)) < 0.4) & may
@@ -155,8 +157,8 @@ def test_later_values_are_refused():
         sets.substitute_sets(inner, ids, columns + 1, *lists, nothing, 2)
     with pytest.raises(ValueError, match="columns"):
         sets.substitute_sets(inner, ids, columns[:1], *lists, nothing, 2)
+    lists = (np.array([0, 1, 1]), lists[1])
     with pytest.raises(ValueError, match="lists"):
-        lists = (np.array([0, 1, 1]), lists[1])
         sets.substitute_sets(inner, ids, columns, *lists, nothing, 2)
 
 

@@ -26,7 +26,7 @@ from .._compat import bound, without_folding
 from .._fold import attempt, run_safely
 from .._partial import KnownLoop, called
 from .._rule_table import RULES
-from .._walk import UNKNOWN, VARIES, Scope, Unknown
+from .._walk import UNKNOWN, VARIES, Doubtful, Scope, Unknown
 from .indices import clipped, index_of, positions, window_sizes
 
 LARGEST = 100_000_000  # most elements of all turns together
@@ -254,9 +254,7 @@ def reached(jaxpr, start):
     found = set(start)
     for eqn in jaxpr.eqns:
         if any(not isinstance(atom, Literal) and atom in found for atom in eqn.invars):
-            found.update(
-                var for var in eqn.outvars if jnp.issubdtype(var.aval.dtype, jnp.inexact)
-            )
+            found.update(var for var in eqn.outvars if jnp.issubdtype(var.aval.dtype, jnp.inexact))
     return found
 
 
@@ -297,7 +295,10 @@ def follow_all_turns(scope, eqn, operands, loop):
     varies = any(x is VARIES for x in values)
     doubt = VARIES if varies else UNKNOWN
     known = [*values[:nc], *(doubt if x is None else x for x in states), *values[nc + loop.carry :]]
-    return turns.follow(traced, known)
+    try:
+        return turns.follow(traced, known)
+    except Doubtful:
+        return None
 
 
 class AllTurns:
@@ -353,6 +354,7 @@ class AllTurns:
         inner = self.scope.detection.another(int(ends[-1]))
         numbers = np.split(inner.sets.inputs(-1), ends[1:-1])
         numbers = [x.reshape(shape) for x, shape in zip(numbers, shapes, strict=False)]
+        inner.on_trial = True  # dense in all turns together: turns would depend on later ones
         turns = Scope(inner, traced)
         found = turns.run(*self.inputs(numbers, known))
         spots = self.spots(turns)
@@ -367,7 +369,12 @@ class AllTurns:
         columns = np.concatenate([*columns, first + np.arange(ends[-1] - ends[len(reads)])])
         found = found[len(found) - len(writes) - len(self.yields) :]
         made = self.scope.sets.substitute_sets(
-            inner.sets, self.values(found), columns, *versions.older(self.total), outer, versions.count
+            inner.sets,
+            self.values(found),
+            columns,
+            *versions.older(self.total),
+            outer,
+            versions.count,
         )
         every = np.concatenate([made[: versions.count], outer])
         out = list(self.operands[self.loop.consts :][: self.loop.carry])
@@ -390,10 +397,10 @@ class AllTurns:
         reads = len(self.body.reads)
         ids, values, given = [], [], iter(numbers[reads:])
         for q, _ in self.others:
-            order = ... if q < self.loop.consts else self.order
-            ids.append(None if self.operands[q] is None else next(given)[order])
-            value = known[q]
-            values.append(value if isinstance(value, Unknown) else np.asarray(value)[order])
+            fixed, value = q < self.loop.consts, known[q]
+            part = None if self.operands[q] is None else next(given)
+            ids.append(part if fixed or part is None else part[self.order])
+            values.append(value if fixed or isinstance(value, Unknown) else value[self.order])
         return [*ids, *numbers[:reads]], [*values, *[UNKNOWN] * reads]
 
     def spots(self, turns):
@@ -406,7 +413,9 @@ class AllTurns:
             if any(x is None for x in indices):
                 return None
             found = spots_of(access, shape, indices)
-            out.append(np.broadcast_to(found.reshape(len(found), -1), (self.loop.length, found[0].size)))
+            out.append(
+                np.broadcast_to(found.reshape(len(found), -1), (self.loop.length, found[0].size))
+            )
         return out
 
     @property
@@ -508,7 +517,7 @@ def no_sets(shape):
 
 
 def spots_of(access, shape, indices):
-    """Return the places in a flat array that each turn reads or writes; one row if all are alike."""
+    """Return the places in a flat array that each turn uses; one row if all are alike."""
     eqn, every = access.eqn, np.arange(math.prod(shape)).reshape(shape)
     if eqn is None:
         return every[None]

@@ -204,7 +204,9 @@ def known_order(scope, eqn, operands):
     if any(x is None for x in keys):
         return None
     places = np.broadcast_to(
-        np.expand_dims(np.arange(keys[0].shape[axis]), [k for k in range(keys[0].ndim) if k != axis]),
+        np.expand_dims(
+            np.arange(keys[0].shape[axis]), [k for k in range(keys[0].ndim) if k != axis]
+        ),
         keys[0].shape,
     )
     found = run_safely(lambda x: eqn.primitive.bind(*x, **eqn.params), [*keys, places])
