@@ -28,7 +28,7 @@ class KnownPart:
 
     def __init__(self, jaxpr: ClosedJaxpr | Jaxpr, known: list[bool]):
         closed = isinstance(jaxpr, ClosedJaxpr)
-        self.jaxpr = jaxpr.jaxpr if closed else jaxpr
+        self.jaxpr: Any = jaxpr.jaxpr if closed else jaxpr
         consts = zip(self.jaxpr.constvars, jaxpr.consts if closed else (), strict=True)
         self._consts = {var: const for var, const in consts if is_concrete(const)}
         self._known = {var for var, flag in zip(self.jaxpr.invars, known, strict=True) if flag}
@@ -163,13 +163,13 @@ class KnownLoop:
             out[k] = value
         return out
 
-    def _counted(self, operands):
+    def _counted(self, operands) -> Any:
         """Return the last carried values, and those of all turns, if all that are known count."""
         loop, nc = self._loop, self._loop.consts
         last: list = [None] * loop.carry
         states: list = [None] * loop.carry
         turns = np.arange(loop.length)[:: -1 if loop.reverse else 1]
-        for k in np.flatnonzero(self.carry):
+        for k in (k for k, flag in enumerate(self.carry) if flag):
             step, aval = self._body.step_of(nc + k, k), self._body.jaxpr.invars[nc + k].aval
             if step is None or aval.ndim or not isinstance(aval.dtype, np.dtype):
                 return None, None
@@ -222,7 +222,8 @@ def implementation(eqn: JaxprEqn) -> ClosedJaxpr | None:
     if not getattr(function, "__module__", "").startswith("equinox."):
         return None
     run = partial(function, **eqn.params)
-    avals = [jax.ShapeDtypeStruct(x.aval.shape, x.aval.dtype) for x in eqn.invars]
+    atoms: Any = eqn.invars
+    avals = [jax.ShapeDtypeStruct(x.aval.shape, x.aval.dtype) for x in atoms]
     with without_folding():
         found = jax.make_jaxpr(run)(*avals)
     return found if shapes(found.jaxpr.outvars) == shapes(eqn.outvars) else None

@@ -64,7 +64,7 @@ class Access:
 class Chain:
     """A carried array after some writes; without `carry`, zeros after some writes."""
 
-    carry: int | None
+    carry: Any
     writes: list = field(default_factory=list)
 
 
@@ -477,7 +477,8 @@ class Versions:
 
     def _times(self, w):
         """Return the number of each version that a write makes."""
-        return self._turn + np.arange(self._begins[w], self._begins[w + 1])
+        begin, end = map(int, self._begins[w : w + 2])
+        return self._turn + np.arange(begin, end)
 
     def _latest(self, spot, time):
         """Return the last version of places before a time, or where they enter; -1 for none."""
@@ -507,8 +508,8 @@ class Versions:
 
     def last(self, k):
         """Return the last versions of all elements of a carried array."""
-        q = self._carries.index(k)
-        return self._latest(np.arange(self.starts[q], self.starts[q + 1]), self.count)
+        begin, end = map(int, self.starts[self._carries.index(k) :][:2])
+        return self._latest(np.arange(begin, end), self.count)
 
 
 def no_sets(shape):
