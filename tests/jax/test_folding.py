@@ -58,6 +58,7 @@ def same(f, *args):
             np.testing.assert_array_equal(x, y)
 
 
+@pytest.mark.fast_cases("bool|uint8|float32")
 @pytest.mark.parametrize("source", TYPES)
 def test_casts(source):
     for dtype in TYPES:
@@ -71,6 +72,7 @@ ARITHMETIC = [lax.add, lax.sub, lax.mul, lax.max, lax.min]
 COMPARISONS = [lax.eq, lax.ne, lax.lt, lax.le, lax.gt, lax.ge]
 
 
+@pytest.mark.fast_cases("bool|uint8|float32")
 @pytest.mark.parametrize("dtype", TYPES)
 def test_arithmetic_and_comparisons(dtype):
     x = normal(extremes(dtype))
@@ -82,6 +84,7 @@ def test_arithmetic_and_comparisons(dtype):
     same(lax.bitwise_not if dtype not in FLOATS else lax.neg, x)
 
 
+@pytest.mark.fast_cases("bool|uint8|float32")
 @pytest.mark.parametrize("dtype", TYPES)
 def test_moves(dtype):
     x = extremes(dtype)
@@ -131,6 +134,7 @@ def test_a_cast_that_fits_is_known():
     assert np.flatnonzero(scj.jacobian_pattern(f, jnp.ones(8)).toarray()).tolist() == [5]
 
 
+@pytest.mark.fast_cases("uint64")
 @pytest.mark.parametrize("dtype", ["uint16", "uint64", "int16"])
 @pytest.mark.parametrize("most", [False, True])
 def test_starts_of_any_type(dtype, most):

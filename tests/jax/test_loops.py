@@ -171,6 +171,7 @@ def test_nothing_is_missed_and_no_more_found(name, monkeypatch):
         np.testing.assert_array_equal(P, by_step)
 
 
+@pytest.mark.fast_cases(r"^(sum|table|windows|batch|with a step|swapped|random keys)$")
 @pytest.mark.parametrize("name", LOOPS)
 def test_all_turns_at_once(name, monkeypatch):
     """No loop is followed turn by turn."""
