@@ -60,7 +60,7 @@ class Access:
     value: Any
 
 
-@dataclass
+@dataclass(eq=False)
 class Chain:
     """A carried array after some writes; without `carry`, zeros after some writes."""
 
