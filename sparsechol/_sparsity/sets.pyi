@@ -15,6 +15,16 @@ class Sets:
     def substitute(
         self, starts: np.ndarray, members: np.ndarray, ids: np.ndarray
     ) -> np.ndarray: ...
+    def substitute_sets(
+        self,
+        inner: Sets,
+        ids: np.ndarray,
+        columns: np.ndarray,
+        starts: np.ndarray,
+        members: np.ndarray,
+        entering: np.ndarray,
+        versions: int,
+    ) -> np.ndarray: ...
     def repeat(
         self,
         starts: np.ndarray,

@@ -323,6 +323,79 @@ cdef class Sets:
             raise MemoryError
         return np.array(state[:c]), np.asarray(out)
 
+    def substitute_sets(self, Sets inner, const int32_t[::1] ids, const int64_t[::1] columns,
+                        const int64_t[::1] starts, const int64_t[::1] members,
+                        const int32_t[::1] entering, int64_t versions):
+        """Return the sets of values that depend on older ones, and on sets that enter.
+
+        The value q is the union of ``ids[q]``, a set of another detection, and of
+        ``members[starts[q]:starts[q + 1]]``. Both stand for values by number: ``columns`` has the
+        numbers of the inputs of the other detection. Numbers below ``versions`` are values before
+        q; those above are ``entering``; negative ones stand for nothing.
+
+        Unions of the other detection are made once, when the first value needs them.
+        """
+        cdef int64_t count = ids.shape[0], q, k, top, most = versions + entering.shape[0]
+        cdef int32_t node, last, part
+        cdef bint failed = False, strange = False
+        if columns.shape[0] != inner.n or starts.shape[0] != count + 1 or versions > count:
+            raise ValueError("columns for all inputs and rows for all values are needed")
+        inner.check(ids)
+        self.check(entering)
+        if (np.diff(starts) < 0).any() or starts[0] != 0 or starts[count] > members.shape[0]:
+            raise ValueError("these are no lists of values")
+        for part_of in (np.asarray(columns), np.asarray(members)):
+            if part_of.max(initial=-1) >= most:
+                raise ValueError("there is no such value")
+        cdef int32_t[::1] out = np.empty(count, np.int32)
+        cdef int32_t[::1] made = np.full(inner.count, -1, np.int32)  # sets of the other detection
+        cdef int32_t[::1] stack = np.empty(inner.count + 1, np.int32)
+        made[0] = 0
+        with nogil:
+            for q in range(count):
+                stack[0] = ids[q]
+                top = 1
+                while top and not failed and not strange:
+                    node = stack[top - 1]
+                    if made[node] >= 0:
+                        top -= 1
+                    elif inner.left[node] == 0:
+                        k = columns[node - 1]
+                        strange |= q <= k < versions
+                        if not strange:
+                            made[node] = 0 if k < 0 else (
+                                out[k] if k < versions else entering[k - versions])
+                    elif made[inner.left[node]] < 0:
+                        stack[top] = inner.left[node]
+                        top += 1
+                    elif made[inner.right[node]] < 0:
+                        stack[top] = inner.right[node]
+                        top += 1
+                    else:
+                        part = self.pair(made[inner.left[node]], made[inner.right[node]])
+                        failed |= part == NO_MEMORY
+                        made[node] = part
+                if failed or strange:
+                    break
+                last = made[ids[q]]
+                for top in range(starts[q], starts[q + 1]):
+                    k = members[top]
+                    strange |= q <= k < versions
+                    if k < 0 or strange:
+                        continue
+                    last = self.pair(last, out[k] if k < versions else entering[k - versions])
+                    if last == NO_MEMORY:
+                        failed = True
+                        break
+                if failed or strange:
+                    break
+                out[q] = last
+        if failed:
+            raise MemoryError
+        if strange:
+            raise ValueError("a value depends on a later one")
+        return np.asarray(out)
+
     # ---- listing the members ----
 
     def rows(self, const int32_t[::1] ids):

@@ -1,6 +1,10 @@
 """Collect everything that differs between versions of JAX, or is not quite public in them."""
 
-from collections.abc import Callable
+import os
+import sysconfig
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +23,7 @@ __all__ = [
     "Primitive",
     "ShapedArray",
     "Zero",
-    "bind_arguments",
+    "bound",
     "buffer_callback",
     "define_batching",
     "define_jvp",
@@ -29,8 +33,10 @@ __all__ = [
     "is_concrete",
     "is_linear",
     "kept_alive",
+    "line_of",
     "loop_of",
     "lower_function",
+    "without_folding",
     "zero_like",
 ]
 
@@ -73,15 +79,75 @@ def zero_like(x: jax.Array) -> ad.Zero:
     return ad.Zero(jax.typeof(x).to_tangent_aval())
 
 
-def bind_arguments(eqn: JaxprEqn) -> tuple:
+def _bind_arguments(eqn: JaxprEqn) -> tuple:
     """Return functions and parameters to bind the primitive of an equation again."""
     found = eqn.primitive.get_bind_params(eqn.params)
     return found if isinstance(found, tuple) else ((), found)
 
 
+def bound(eqn: JaxprEqn, operands: list) -> list:
+    """Return the results of an equation with other operands."""
+    functions, params = _bind_arguments(eqn)
+    out = eqn.primitive.bind(*functions, *operands, **params)
+    return list(out) if eqn.primitive.multiple_results else [out]
+
+
 def is_concrete(x: object) -> bool:
     """Tell whether this is a value, and not a tracer of a transformation."""
     return not isinstance(x, Tracer)
+
+
+# ---- tracing ----
+
+try:
+    from jax._src.interpreters.partial_eval import const_fold_rules
+except ImportError:  # not public: then constants are folded as JAX does it
+    const_fold_rules = {}
+_lock = threading.Lock()
+_folding: dict = {"off": 0, "rule": None}
+
+
+@contextmanager
+def without_folding() -> Iterator[None]:
+    """Keep casts of constants in the jaxprs that are traced here.
+
+    JAX folds them with NumPy when it traces, and computes them with XLA when it does not. Numbers
+    that do not fit the new type differ then, and the sparsity must hold for both.
+    """
+    cast = next((p for p in list(const_fold_rules) if p.name == "convert_element_type"), None)
+    with _lock:
+        if cast is not None and not _folding["off"]:
+            _folding["rule"] = (cast, const_fold_rules.pop(cast))
+        _folding["off"] += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _folding["off"] -= 1
+            if not _folding["off"] and _folding["rule"] is not None:
+                key, rule = _folding["rule"]
+                const_fold_rules[key], _folding["rule"] = rule, None
+
+
+_INSIDE = (
+    os.path.dirname(jax.__file__) + os.sep,
+    os.path.dirname(os.path.dirname(__file__)) + os.sep,
+)
+_STANDARD = sysconfig.get_paths()["stdlib"] + os.sep
+
+
+def line_of(eqn: JaxprEqn) -> str:
+    """Return the line of the user's program that an equation comes from, '' if not known."""
+    traceback = getattr(eqn.source_info, "traceback", None)
+    for frame in getattr(traceback, "frames", ()):
+        name = frame.file_name
+        standard = name.startswith(_STANDARD) and "site-packages" not in name
+        if not standard and not name.startswith(_INSIDE) and not name.startswith("<"):
+            return f"{name}:{frame.line_num}"
+    return ""
+
+
+# ---- loops ----
 
 
 @dataclass

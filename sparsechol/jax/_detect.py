@@ -14,6 +14,7 @@ from .._sparsity import propagate
 from .._typing import OnUnknown
 from ..coloring._pattern import symmetrized
 from . import _sparsity_rules  # noqa: F401  (registers the rules)
+from ._compat import without_folding
 from ._rule_table import RULES
 from ._typing import Pytree
 from ._walk import Detection, ReverseOnly
@@ -38,6 +39,8 @@ class RaveledFunction:
         if not args or any(not -len(args) <= k < len(args) for k in numbers):
             raise ValueError(f"argnums {argnums} of a function that is given {len(args)} arguments")
         self.argnums = tuple(k % len(args) for k in numbers)
+        if len(set(self.argnums)) < len(numbers):
+            raise ValueError(f"argnums {argnums} name an argument twice")
         leaves, self.tree = jax.tree.flatten(args)
         self.shapes = [np.shape(leaf) for leaf in leaves]
         owners = [k for k, arg in enumerate(args) for _ in jax.tree.leaves(arg)]
@@ -137,7 +140,8 @@ def detect(raveled: RaveledFunction, args, mode, on_unknown, gradient=False) -> 
     else:
         program = reverse
         direction = jax.eval_shape(lambda args: (lambda v, f: f(v))(*prepare(args)), examples)
-    jaxpr = jax.make_jaxpr(program)(examples, direction)
+    with without_folding():
+        jaxpr = jax.make_jaxpr(program)(examples, direction)
     detection = Detection(direction.size, on_unknown)
     operands: list = [None] * len(jaxpr.in_avals)
     operands[-1] = detection.sets.inputs((direction.size,))
@@ -169,8 +173,9 @@ def jacobian_pattern(
         The program to follow: products with columns or with rows of the Jacobian. 'auto' follows
         the first of them that is possible.
     on_unknown : {'dense', 'raise'}, optional
-        How to treat an operation without a sparsity rule. 'dense': its results are taken to depend
-        on all its operands, and a `SparsityWarning` names it. 'raise': NotImplementedError.
+        How to treat an operation without a sparsity rule, and a loop that is too long to be
+        followed. 'dense': its results are taken to depend on all its operands, and a
+        `SparsityWarning` names it and the line. 'raise': NotImplementedError.
 
     Returns
     -------

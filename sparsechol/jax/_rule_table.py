@@ -37,7 +37,8 @@ def or_empty(atom, ids):
     return propagate.no_inputs(atom.aval.shape) if ids is None else ids
 
 
-def dense(scope, eqn, operands):
-    """Let each element of each result depend on all elements of all operands."""
+def dense(scope, eqn, operands, why="has no sparsity rule for such operands"):
+    """Let each element of each result depend on all elements of all operands, with a warning."""
+    scope.detection.unknown(eqn.primitive.name, eqn, why)
     found = present(operands)
     return [propagate.union_all(scope.sets, found, var.aval.shape) for var in eqn.outvars]

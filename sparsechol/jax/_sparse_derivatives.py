@@ -186,9 +186,9 @@ class CompressedDerivative:
         A = self.sparsity
         rows, columns = coordinates(A)
         if self.format == "csc":
-            return csc_array((np.array(values), A.indices, A.indptr), shape=A.shape)
+            return csc_array((on_host(values), A.indices, A.indptr), shape=A.shape)
         if self.format == "coo":
-            return coo_array((np.array(values), (rows, columns)), shape=A.shape)
+            return coo_array((on_host(values), (rows, columns)), shape=A.shape)
         if self.format == "dense":
             return jnp.zeros(A.shape, values.dtype).at[rows, columns].set(values)
         rows, columns = rows[self._by_row], columns[self._by_row]
@@ -203,7 +203,7 @@ class CompressedDerivative:
         starts = np.searchsorted(rows, np.arange(A.shape[0] + 1)).astype(np.int32)
         columns = columns.astype(np.int32)
         if self.format == "csr":
-            return csr_array((np.array(values), columns, starts), shape=A.shape)
+            return csr_array((on_host(values), columns, starts), shape=A.shape)
         arrays = cast("tuple[jax.Array, jax.Array, jax.Array]", (values, columns, starts))
         return BCSR(arrays, shape=A.shape, indices_sorted=True, unique_indices=True)
 
@@ -213,6 +213,11 @@ class CompressedDerivative:
         k = self.how if isinstance(self.coloring, Templates) else k
         name = self._name or type(self).__name__
         return f"<{name} of shape ({m}, {n}): {self.sparsity.nnz} entries, {k}>"
+
+
+def on_host(values: jax.Array) -> np.ndarray:
+    """Return values for a SciPy array; SciPy has no numbers of 16 bits."""
+    return np.array(values, np.float32 if values.dtype.itemsize < 4 else None)
 
 
 @jax.tree_util.register_static
@@ -382,6 +387,7 @@ def sparse_jacobian(
         Most products to be made at the same time; by default all.
     format : {'csc', 'csr', 'coo', 'bcoo', 'bcsr', 'dense'}, optional
         Format of the matrix: an array of SciPy, of `jax.experimental.sparse`, or a dense one.
+        SciPy has no numbers of 16 bits: those of float16 and bfloat16 are made float32.
     on_unknown : {'dense', 'raise'}, optional
         See `jacobian_pattern`.
 

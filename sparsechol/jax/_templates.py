@@ -33,7 +33,7 @@ from .._sparsity.templates import (
     twice_differentiable,
 )
 from ..coloring._modes import LEAST, do_templates_pay
-from ._compat import bind_arguments
+from ._compat import bound
 from ._detect import abstract, hessian_pattern, jacobian_pattern
 from ._rule_table import RULES
 from ._walk import Detection, Scope, Varying, called
@@ -319,13 +319,6 @@ class Program:
 def _empty():
     """Return a program without equations."""
     return jax.make_jaxpr(lambda: ())().jaxpr
-
-
-def bound(eqn, inputs):
-    """Run an equation on other inputs."""
-    functions, params = bind_arguments(eqn)
-    out = eqn.primitive.bind(*functions, *inputs, **params)
-    return out if eqn.primitive.multiple_results else [out]
 
 
 def is_scalar_operation(eqn):

@@ -16,12 +16,16 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from .._exceptions import SparsityWarning
 from .._sparsity import propagate
 from .._sparsity.sets import Sets
-from ._compat import is_concrete, loop_of
-from ._fold import run_eagerly
+from ._compat import is_concrete, line_of, loop_of
+from ._fold import attempt, run_eagerly, run_safely
+from ._partial import KnownLoop, called, implementation
 from ._rule_table import RULES, dense
 
 UNROLLED = 500_000  # most equations of a loop that is followed step by step
 MUTABLE = {"new_ref", "empty_ref", "get", "swap", "addupdate", "run_state", "freeze", "new_box"}
+
+
+HINT = "see sparsechol.jax.register_sparsity_rule"
 
 
 class ReverseOnly(TypeError):
@@ -30,6 +34,10 @@ class ReverseOnly(TypeError):
 
 class Varying(Exception):
     """A rule asked for a value that changes from step to step of a loop."""
+
+
+class Doubtful(Exception):
+    """A result becomes dense in a detection on trial."""
 
 
 class Unknown:
@@ -49,22 +57,25 @@ class Detection:
         self.sets = Sets(n)
         self.on_unknown = on_unknown
         self.named: set[str] = set()
+        self.on_trial = False  # whether a dense result ends the detection
         self._used: dict = {}
 
     def another(self, n):
         """Return a detection for other inputs with the same policy."""
         other = Detection(n, self.on_unknown)
-        other.named, other._used = self.named, self._used
+        other.named, other.on_trial, other._used = self.named, self.on_trial, self._used
         return other
 
-    def unknown(self, name):
-        """Warn once, or raise NotImplementedError, because a primitive has no rule."""
-        text = f"the JAX primitive '{name}' has no sparsity rule"
-        hint = "see sparsechol.jax.register_sparsity_rule"
+    def unknown(self, name, eqn=None, why="has no sparsity rule", hint=HINT):
+        """Warn once for a line, or raise NotImplementedError, where a result becomes dense."""
+        if self.on_trial:
+            raise Doubtful
+        line = line_of(eqn) if eqn is not None else ""
+        text = f"the JAX primitive '{name}' {why}{f', at {line}' if line else ''}"
         if self.on_unknown == "raise":
             raise NotImplementedError(f"{text}: {hint}")
-        if name not in self.named:
-            self.named.add(name)
+        if text not in self.named:
+            self.named.add(text)
             warnings.warn(
                 f"{text}: its results are taken to depend on all its operands; {hint}",
                 SparsityWarning,
@@ -125,6 +136,9 @@ class Scope:
                 for var, ids in zip(eqn.outvars, self.apply(eqn, operands), strict=True):
                     if ids is not None and ids.any():
                         self.ids[var] = ids
+                    elif eqn.primitive.name in PARTLY_KNOWN or called(eqn) is not None:
+                        del self.values[var]  # it may be known, as the counter of a loop is
+                        self.maker[var] = eqn
         return [self.of(atom) for atom in self.jaxpr.outvars]
 
     def of(self, atom):
@@ -136,11 +150,10 @@ class Scope:
         found = RULES.get(eqn.primitive.name)
         if found is not None:
             return found(self, eqn, operands)
-        inner = called(eqn)
+        inner = called(eqn) or attempt(implementation, eqn)
         if inner is not None:
             return self.call(inner, eqn.invars, operands)
-        self.detection.unknown(eqn.primitive.name)
-        return dense(self, eqn, operands)
+        return dense(self, eqn, operands, "has no sparsity rule")
 
     def call(self, jaxpr, atoms, operands):
         """Return the sets of the results of a jaxpr that is called with these atoms."""
@@ -204,10 +217,11 @@ class Scope:
         inner = called(eqn) if doubts else None
         if inner is not None:
             results = Scope(self.detection, inner).known(inputs)
-        elif doubts and eqn.primitive.name == "scan" and is_short(loop_of(eqn)):
-            results = known_of_loop(self, loop_of(eqn), inputs)
         elif doubts:
-            results = [UNKNOWN if UNKNOWN in doubts else VARIES] * len(eqn.outvars)
+            rest = UNKNOWN if UNKNOWN in doubts else VARIES
+            find = PARTLY_KNOWN.get(eqn.primitive.name)
+            found = (find and find(eqn, inputs)) or [None] * len(eqn.outvars)
+            results = [rest if x is None else x for x in found]
         else:
             results = run_eagerly(eqn, inputs) or [UNKNOWN] * len(eqn.outvars)
         self.values.update(zip(eqn.outvars, results, strict=True))
@@ -226,25 +240,6 @@ def as_tuple(value):
     return value if isinstance(value, tuple | list) else (value,)
 
 
-def called(eqn):
-    """Return the jaxpr if an equation does nothing but call one, else None."""
-    for name in ("jaxpr", "call_jaxpr", "fun_jaxpr", "callee"):
-        inner = eqn.params.get(name)
-        if isinstance(inner, ClosedJaxpr | Jaxpr):
-            plain = inner.jaxpr if isinstance(inner, ClosedJaxpr) else inner
-            if (shapes(plain.invars), shapes(plain.outvars)) == (
-                shapes(eqn.invars),
-                shapes(eqn.outvars),
-            ):
-                return inner
-    return None
-
-
-def shapes(atoms):
-    """Return the shapes of atoms."""
-    return [atom.aval.shape for atom in atoms]
-
-
 # ---- values in loops ----
 
 
@@ -260,23 +255,27 @@ def turns(loop):
 
 def at_step(values, t):
     """Return the known inputs of one step of a loop."""
-    return [x if isinstance(x, Unknown) else np.asarray(x)[t] for x in values]
+    return [x if isinstance(x, Unknown) else x[t] for x in values]
 
 
-def known_of_loop(scope, loop, inputs):
-    """Return the known values of the results of a loop."""
-    nc, nk = loop.consts, loop.carry
-    state, yields = inputs[nc : nc + nk], [None] * loop.length
-    for t in turns(loop):
-        body = Scope(scope.detection, loop.jaxpr)
-        out = body.known([*inputs[:nc], *state, *at_step(inputs[nc + nk :], t)])
-        state, yields[t] = out[:nk], out[nk:]
-    return [*state, *map(stacked, zip(*yields, strict=True))]
+def known_of_loop(eqn, inputs):
+    """Return the results of a loop, None for one that is not known."""
+    part = KnownLoop(loop_of(eqn), [not isinstance(x, Unknown) for x in inputs])
+    return run_safely(part, inputs) if any(part.results) else None
 
 
-def stacked(parts):
-    """Stack parts into one array, if all of them are known."""
-    doubts = [x for x in parts if isinstance(x, Unknown)]
-    if doubts:
-        return UNKNOWN if UNKNOWN in doubts else VARIES
-    return np.stack([np.asarray(x) for x in parts])
+def known_of_sort(eqn, inputs):
+    """Return the results of a sort, None for one that is not known: known keys say the order."""
+    known = [k for k, x in enumerate(inputs) if not isinstance(x, Unknown)]
+    keys = eqn.params["num_keys"]
+    if not eqn.params["is_stable"] or known[:keys] != [*range(keys)]:
+        return None
+    found = run_safely(lambda x: eqn.primitive.bind(*x, **eqn.params), [inputs[k] for k in known])
+    out: list = [None] * len(inputs)
+    for k, x in zip(known, found or [None] * len(known), strict=True):
+        out[k] = x
+    return out
+
+
+# Some results of these may be known where others are not.
+PARTLY_KNOWN = {"scan": known_of_loop, "sort": known_of_sort}

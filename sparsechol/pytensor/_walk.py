@@ -367,8 +367,26 @@ def can_be_computed(op):
     return not isinstance(op, RandomVariable)
 
 
+def is_cast(op):
+    return isinstance(op, Elemwise) and isinstance(op.scalar_op, Cast)
+
+
+def fits(x, dtype):
+    """Say whether each backend casts a value to the same whole numbers."""
+    x = np.asarray(x)
+    if dtype.kind not in "iu" or x.dtype.kind != "f":
+        return True
+    limits = np.iinfo(dtype)
+    return bool(((x > float(limits.min) - 1) & (x < float(limits.max) + 1)).all())
+
+
 def computed(node, inputs):
-    """Compute the outputs of a node in Python; None where the node cannot be run."""
+    """Compute the outputs of a node in Python; None where the node cannot be run.
+
+    Casts of numbers that do not fit differ between PyTensor's backends: they are not known.
+    """
+    if is_cast(node.op) and not fits(inputs[node.inputs[0]], np.dtype(node.outputs[0].type.dtype)):
+        return [None]
     storage = {y: [value] for y, value in inputs.items()}
     storage.update((y, [None]) for y in node.outputs)
     try:

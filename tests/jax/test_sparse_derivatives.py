@@ -424,6 +424,22 @@ def test_patterns_that_do_not_fit():
 # ---- operations without a rule ----
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("format", ["csc", "csr", "coo", "bcoo", "dense"])
+def test_numbers_of_16_bits(dtype, format):
+    x = jnp.arange(1.0, 5.0, dtype=dtype)
+    A = scj.sparse_jacobian(lambda x: x[1:] * x[:-1], x, format=format)(x)
+    assert A.dtype == ("float32" if format in ("csc", "csr", "coo") else dtype)
+    assert str(A)
+    dense = np.asarray(A if format == "dense" else A.todense()).astype(float)
+    assert np.array_equal(dense, [[2, 1, 0, 0], [0, 3, 2, 0], [0, 0, 4, 3]])
+
+
+def test_an_argument_is_differentiated_once():
+    with pytest.raises(ValueError, match="twice"):
+        scj.jacobian_pattern(lambda x, y: x * y, jnp.ones(2), jnp.ones(2), argnums=(0, -2))
+
+
 def test_unknown_operations():
     @jax.custom_jvp
     def solved(x):

@@ -60,3 +60,13 @@ def test_hessian(name):
 def test_there_are_enough():
     assert len(JACOBIANS) >= 160
     assert len(HESSIANS) >= 20
+
+
+@pytest.mark.parametrize("value", [1e10, -1e10, np.nan, np.inf, 5.7, -0.5])
+@pytest.mark.parametrize("dtype", ["int32", "uint8"])
+def test_casts_that_do_not_fit_are_not_known(value, dtype):
+    """Backends differ in them."""
+    x = pt.vector("x", shape=(8,))
+    i = pt.clip(pt.cast(pt.constant(np.float64(value)), dtype), 0, 7)
+    P = jacobian_pattern(x[i][None], x)
+    assert P.nnz == (1 if value in (5.7, -0.5) else 8)

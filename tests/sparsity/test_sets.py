@@ -121,6 +121,47 @@ def test_substitution(case):
     assert np.array_equal(dense(sets, solved), wanted)
 
 
+@given(st.integers(0, 2**32 - 1))
+def test_substitution_of_sets(seed):
+    """Values that depend on older ones, through the sets of another detection."""
+    rng = np.random.default_rng(seed)
+    sets, versions, more = Sets(5), int(rng.integers(0, 8)), int(rng.integers(0, 3))
+    entering, E = some(rng, sets, (3,))
+    count, inner = versions + more, Sets(versions + 4)
+    columns = rng.permutation([*range(versions + 3), -1]).astype(np.int64)
+    older = np.array(
+        [rng.integers(-1, min(q, versions) or 1) if q else -1 for q in range(count)], int
+    )
+    older = np.where(older >= np.arange(count), -1, older)
+    may = (columns < np.arange(count)[:, None]) | (columns >= versions)
+    table = (rng.random((count, inner.n)) < 0.4) & may
+    ids = propagate.apply_matrix(inner, csr_array(table), inner.inputs(-1))
+    found = sets.substitute_sets(
+        inner, ids, columns, np.arange(count + 1), older, entering, versions
+    )
+    wanted = np.zeros((count, sets.n), bool)
+    for q in range(count):
+        for k in [*columns[table[q]], older[q]]:
+            if k >= 0:
+                wanted[q] |= wanted[k] if k < versions else E[k - versions]
+    assert np.array_equal(dense(sets, found), wanted)
+
+
+def test_later_values_are_refused():
+    sets, inner, nothing = Sets(2), Sets(2), np.zeros(0, np.int32)
+    lists = (np.zeros(3, np.int64), np.zeros(0, np.int64))
+    ids, columns = inner.inputs(-1), np.arange(2)
+    with pytest.raises(ValueError, match="later"):
+        sets.substitute_sets(inner, ids[::-1].copy(), columns, *lists, nothing, 2)
+    with pytest.raises(ValueError, match="no such value"):
+        sets.substitute_sets(inner, ids, columns + 1, *lists, nothing, 2)
+    with pytest.raises(ValueError, match="columns"):
+        sets.substitute_sets(inner, ids, columns[:1], *lists, nothing, 2)
+    lists = (np.array([0, 1, 1]), lists[1])
+    with pytest.raises(ValueError, match="lists"):
+        sets.substitute_sets(inner, ids, columns, *lists, nothing, 2)
+
+
 def test_rows_with_the_same_members_share_their_unions():
     sets = Sets(64)
     ids = propagate.apply_matrix(sets, np.ones((500, 64)), sets.inputs((64,)))

@@ -166,6 +166,16 @@ INDICES = {
     "min": (lambda x: x.at[jnp.array([1, 2])].min(x[4:6]), None),
     "power": (lambda x: x.at[2].power(2), 8),
     "segment sum": (lambda x: jax.ops.segment_sum(x, jnp.array([0, 0, 1, 1, 2, 2, 0, 1]), 3), 8),
+    "random permutation": (lambda x: jax.random.permutation(jax.random.key(0), x), 8),
+    "random choice": (lambda x: x[jax.random.randint(jax.random.key(1), (3,), 0, 8)], 3),
+    "order of constants": (
+        lambda x: lax.sort_key_val(jnp.array([3, 1, 2, 5, 4, 0, 7, 6]), x)[1],
+        8,
+    ),
+    "rows in the order of constants": (
+        lambda x: lax.sort((jnp.array([[3, 1, 2, 5], [3.5, 0, 2, 1]]), matrix(x)), num_keys=1)[1],
+        8,
+    ),
     "one hot": (lambda x: jax.nn.one_hot(jnp.array([1, 3]), 8) @ x, 2),
 }
 
@@ -265,6 +275,13 @@ WINDOWS = {
             x.reshape(1, 1, 2, 4), jnp.ones((3, 1, 2, 2)), (1, 2), "SAME"
         ),
         36,
+    ),
+    "groups of the batch": (
+        lambda x: lax.conv_general_dilated(
+            x.reshape(4, 1, 2), jnp.asarray(KERNEL[..., 0]), (1,), "VALID", batch_group_count=2,
+            dimension_numbers=("NCH", "OIH", "NCH"),
+        ),
+        16,
     ),
     "groups and dilation": (
         lambda x: lax.conv_general_dilated(

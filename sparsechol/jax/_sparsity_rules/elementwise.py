@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..._sparsity import propagate
+from .._fold import run_safely
 from .._rule_table import or_empty, out_shape, present, rule
 
 ELEMENTWISE = """
@@ -186,9 +187,30 @@ def cumulative(scope, eqn, operands):
 @rule("sort")
 def sort(scope, eqn, operands):
     axis = eqn.params["dimension"]
+    order = known_order(scope, eqn, operands)
+    if order is not None:
+        return [None if ids is None else np.take_along_axis(ids, order, axis) for ids in operands]
     keys = present(operands[: eqn.params["num_keys"]])
     together = [propagate.union(scope.sets, *present([ids, *keys])) for ids in operands]
     return [propagate.broadcast_union(scope.sets, ids, [axis]) for ids in together]
+
+
+def known_order(scope, eqn, operands):
+    """Return the order of a stable sort if its keys are known, else None."""
+    count, axis = eqn.params["num_keys"], eqn.params["dimension"]
+    if not eqn.params["is_stable"] or any(ids is not None for ids in operands[:count]):
+        return None
+    keys = [scope.value(atom) for atom in eqn.invars[:count]]
+    if any(x is None for x in keys):
+        return None
+    places = np.broadcast_to(
+        np.expand_dims(
+            np.arange(keys[0].shape[axis]), [k for k in range(keys[0].ndim) if k != axis]
+        ),
+        keys[0].shape,
+    )
+    found = run_safely(lambda x: eqn.primitive.bind(*x, **eqn.params), [*keys, places])
+    return None if found is None else np.asarray(found[-1])
 
 
 @rule("top_k")

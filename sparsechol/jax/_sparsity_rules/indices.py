@@ -9,12 +9,25 @@ from ..._sparsity import propagate
 from .._rule_table import or_empty, rule
 
 
+def index_of(scope, atom, shape):
+    """Return the value of an index into an array of a shape if it is known, else None.
+
+    XLA reads large unsigned numbers as negative ones, and clips badly where a size does not fit the
+    type: these are taken for not known.
+    """
+    value, kind = scope.value(atom), np.dtype(atom.aval.dtype)
+    most = np.iinfo(f"i{kind.itemsize}").max
+    if value is None or max(shape, default=0) > most or (value > most).any():
+        return None
+    return value.astype(np.int64)
+
+
 def starts_of(scope, atoms, shape, sizes):
     """Return where a slice begins, None along an axis where the start is not known."""
     out: list = []
     for atom, total, size in zip(atoms, shape, sizes, strict=True):
-        value = 0 if total == size else scope.value(atom)
-        out.append(None if value is None else int(np.clip(value, 0, total - size)))
+        value = 0 if total == size else index_of(scope, atom, shape)
+        out.append(None if value is None else min(max(int(value), 0), total - size))
     return out
 
 
@@ -92,7 +105,7 @@ def gather(scope, eqn, operands):
     if ids is None:
         return [None]
     d = p["dimension_numbers"]
-    indices, clip = scope.value(eqn.invars[1]), clipped(p["mode"])
+    indices, clip = index_of(scope, eqn.invars[1], ids.shape), clipped(p["mode"])
     if indices is None:
         # Any position along the axes that are indexed.
         ids = propagate.broadcast_union(scope.sets, ids, d.start_index_map)
@@ -107,6 +120,16 @@ def gather(scope, eqn, operands):
     return [propagate.take(ids, places)]
 
 
+def window_sizes(d, shape, updates):
+    """Return the size along each axis of what a scatter writes at each index."""
+    batch = getattr(d, "operand_batching_dims", ())
+    sizes, window = [1] * len(shape), iter(d.update_window_dims)
+    for axis in range(len(shape)):
+        if axis not in d.inserted_window_dims and axis not in batch:
+            sizes[axis] = updates[next(window)]
+    return sizes
+
+
 @rule("scatter", "scatter-add", "scatter_add", "scatter-sub", "scatter_sub", "scatter_mul",
       "scatter_min", "scatter_max", "scatter-mul", "scatter-min", "scatter-max")  # fmt: skip
 def scatter(scope, eqn, operands):
@@ -115,12 +138,9 @@ def scatter(scope, eqn, operands):
     if not old.size:
         return [None]
     d, shape = p["dimension_numbers"], old.shape
-    indices = scope.value(eqn.invars[1])
+    indices = index_of(scope, eqn.invars[1], shape)
     batch = getattr(d, "operand_batching_dims", ())
-    sizes, window = [1] * len(shape), iter(d.update_window_dims)
-    for axis in range(len(shape)):
-        if axis not in d.inserted_window_dims and axis not in batch:
-            sizes[axis] = new.shape[next(window)]
+    sizes = window_sizes(d, shape, new.shape)
     known = indices is not None
     places = positions(
         shape, indices if known else np.zeros(eqn.invars[1].aval.shape, int), sizes,

@@ -8,6 +8,7 @@ from scipy.sparse import csr_array
 
 from ..._sparsity import propagate
 from .._compat import loop_of
+from .._partial import shapes
 from .._rule_table import dense, present, rule
 from .._walk import (
     UNKNOWN,
@@ -17,9 +18,9 @@ from .._walk import (
     Varying,
     at_step,
     is_short,
-    shapes,
     turns,
 )
+from .all_turns import follow_all_turns
 
 REPEATED = 200_000_000  # most entries of matrices that are applied in a loop
 
@@ -153,8 +154,13 @@ def scan(scope, eqn, operands):
     try:
         return repeated(scope, eqn, operands, loop, VARIES)
     except Varying:
-        if is_short(loop):
-            return unrolled(scope, eqn, operands, loop)
+        found = follow_all_turns(scope, eqn, operands, loop)
+    if found is not None:
+        return found
+    if is_short(loop):
+        return unrolled(scope, eqn, operands, loop)
+    why = "is too long to be followed step by step, and an index changes from step to step"
+    scope.detection.unknown("scan", eqn, why, "write it without the loop, as slices of arrays")
     return repeated(scope, eqn, operands, loop, UNKNOWN)
 
 

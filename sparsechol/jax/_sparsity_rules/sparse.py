@@ -10,6 +10,8 @@ from ..._sparsity import propagate
 from .._rule_table import dense, out_shape, rule
 from .products import as_matrix
 
+UNKNOWN_PLACES = "has a batch, or indices that are not known"
+
 
 def bcoo_matrix(indices, shape, contract, count) -> tuple[Any, Any, np.ndarray]:
     """Return rows (free axes), columns (axes that are summed over) and numbers of entries."""
@@ -51,7 +53,7 @@ def bcoo_dot_general(scope, eqn, operands):
     (contract, contract_rhs), (batch, _) = eqn.params["dimension_numbers"]
     indices, shape = scope.value(eqn.invars[1]), eqn.params["lhs_spinfo"].shape
     if indices is None or batch or indices.ndim != 2 or indices.shape[1] != len(shape):
-        return dense(scope, eqn, operands)
+        return dense(scope, eqn, operands, UNKNOWN_PLACES)
     found = bcoo_matrix(indices, shape, contract, len(indices))
     return sparse_product(scope, eqn, *found, data, rhs, contract_rhs)
 
@@ -63,7 +65,7 @@ def bcsr_dot_general(scope, eqn, operands):
     columns, starts = scope.value(eqn.invars[1]), scope.value(eqn.invars[2])
     shape = eqn.params["lhs_spinfo"].shape
     if columns is None or starts is None or batch or columns.ndim != 1 or len(shape) != 2:
-        return dense(scope, eqn, operands)
+        return dense(scope, eqn, operands, UNKNOWN_PLACES)
     rows = np.repeat(np.arange(shape[0]), np.diff(starts))
     indices = np.stack([rows, columns[: len(rows)]], axis=1)
     found = bcoo_matrix(indices, shape, contract, len(indices))
@@ -74,7 +76,7 @@ def bcsr_dot_general(scope, eqn, operands):
 def bcoo_todense(scope, eqn, operands):
     indices, shape = scope.value(eqn.invars[1]), out_shape(eqn)
     if indices is None or indices.ndim != 2 or indices.shape[1] != len(shape):
-        return dense(scope, eqn, operands)
+        return dense(scope, eqn, operands, UNKNOWN_PLACES)
     rows, _, number = bcoo_matrix(indices, shape, (), len(indices))
     size = math.prod(shape)
     members = csr_array((np.ones(len(rows), np.int8), (rows, number)), (size, operands[0].size))
@@ -96,7 +98,7 @@ def bcoo_dot_general_sampled(scope, eqn, operands):
     ]
     size = [shape[axis] for shape, axes in zip(shapes, free, strict=True) for axis in axes]
     if indices is None or batch or indices.ndim != 2 or indices.shape[1] != len(size):
-        return dense(scope, eqn, operands)
+        return dense(scope, eqn, operands, UNKNOWN_PLACES)
     inside = (indices < np.array(size)).all(axis=1)
     indices = np.where(inside[:, None], indices, 0)
     columns = np.split(indices, [len(free[0])], axis=1)
@@ -118,7 +120,7 @@ def bcoo_extract(scope, eqn, operands):
     indices, dense_operand = scope.value(eqn.invars[0]), operands[1]
     shape = eqn.invars[1].aval.shape
     if indices is None or indices.ndim != 2 or indices.shape[1] != len(shape):
-        return dense(scope, eqn, operands)
+        return dense(scope, eqn, operands, UNKNOWN_PLACES)
     inside = (indices < np.array(shape)).all(axis=1)
     places = np.ravel_multi_index(tuple(np.where(inside[:, None], indices, 0).T), shape)
     return [propagate.take(dense_operand, np.where(inside, places, -1))]

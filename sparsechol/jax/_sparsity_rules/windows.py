@@ -44,8 +44,7 @@ def places_of(shape, out, window, strides, padding, base, dilation):
 def convolution(scope, eqn, operands):
     p = eqn.params
     spec, groups = p["dimension_numbers"], p["feature_group_count"]
-    if p["batch_group_count"] != 1:
-        return dense(scope, eqn, operands)
+    batches = p["batch_group_count"]
     image, kernel = operands
     shape_in = [eqn.invars[0].aval.shape[axis] for axis in spec.lhs_spec]
     shape_of_kernel = [eqn.invars[1].aval.shape[axis] for axis in spec.rhs_spec]
@@ -62,7 +61,9 @@ def convolution(scope, eqn, operands):
         covered = covered.reshape(shape_in[0], groups, -1, *covered.shape[2:])
         # (batch, groups, channels, places, window): what each group sees.
         each = propagate.union_along(scope.sets, covered, (2, *last))
-        terms.append(np.repeat(each, features // groups, axis=1))
+        if batches > 1:  # the features of a group see its part of the batch
+            each = each.reshape(batches, -1, *each.shape[2:]).swapaxes(0, 1)
+        terms.append(np.repeat(each, features // each.shape[1], axis=1))
     if kernel is not None:
         inside = np.ones(1, bool)
         for covered in places:
