@@ -57,6 +57,9 @@ class CholeskyBatch(FactorBase):
     ) -> "CholeskyBatch":
         """Factor as many other matrices of the same pattern in place.
 
+        If a matrix is not positive definite, or Ctrl-C stops the call, the batch raises LinAlgError
+        from then on, until it is refactorized.
+
         Parameters
         ----------
         values : (len(self), len(pattern.indices)) array_like
