@@ -185,10 +185,11 @@ def sparse_hessian(
     values, coloring = found or problem.hessian(sparsity)
     if format == "symmetric":
         pattern = analyze(csc_array(coloring.sparsity, dtype=np.float64), ordering=ordering)
-        flat = pt.concatenate([values, pt.zeros(1, values.type.dtype)])
-        places = np.arange(coloring.sparsity.nnz)
-        places = packed(coloring, places, pattern, coloring.sparsity.nnz)
-        return SymmetricMatrix(pattern, checked(taken(flat, places), wrt, problem.columns))
+        zero = coloring.sparsity.nnz
+        places = packed(coloring, np.arange(zero), pattern, zero)
+        if (places == zero).any():
+            values = pt.concatenate([values, pt.zeros(1, values.type.dtype)])
+        return SymmetricMatrix(pattern, checked(taken(values, places), wrt, problem.columns))
     return formatted(checked(values, wrt, problem.columns), coloring, format)
 
 
