@@ -133,10 +133,15 @@ def _tree(A: MatrixLike, lower: bool):
     return tree_in_order(indptr, indices, np.arange(arrays.shape[0], dtype=np.int32))
 
 
-def triangle_of(arrays: Compressed, lower: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lower pattern by column, with the whole diagonal, of a square matrix."""
+def triangle_of(
+    arrays: Compressed, lower: bool, values: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lower pattern by column, with the whole diagonal, of a square matrix.
+
+    Without `values` stored zeros are entries like any other, where triangles are compared.
+    """
     check_order(arrays.shape)
-    check_triangle(arrays, lower, values=False)
+    check_triangle(arrays, lower, values=values)
     starts = np.asarray(arrays.indptr, dtype=np.int64)
     return lower_pattern(starts, arrays.indices, (arrays.format == "csc") == lower)
 

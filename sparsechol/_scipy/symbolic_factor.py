@@ -371,7 +371,7 @@ def analyze_for(
     threads: int | None,
 ) -> SymbolicFactor:
     """Analyze a matrix that has been read, for many factorizations (`reuse`) or for one."""
-    indptr, indices = triangle_of(arrays, lower)
+    indptr, indices = triangle_of(arrays, lower, values=not reuse)
     if check_symmetric:
         require_symmetric(arrays)
     return analyze_pattern(indptr, indices, ordering, reuse, thread_count(threads))

@@ -63,7 +63,7 @@ def check_triangle(
 
 def refuse_empty_triangle(read, other, lower, values=True, name="the matrix", remedy=None) -> None:
     """Raise ValueError for what `triangles` returned."""
-    if other > read and (values or read == 0):
+    if (other == 2 > read) if values else (other > read == 0):
         side, mirror = ("lower", "upper") if lower else ("upper", "lower")
         raise ValueError(
             f"{name} has entries in its {mirror} triangle, but none off the diagonal in the {side}"
@@ -181,9 +181,10 @@ def _entries(A, row, column) -> np.ndarray:
 
 
 def sides(arrays: Compressed) -> tuple[bool, bool]:
-    """Return whether there are entries on each side of the diagonal."""
+    """Return whether there are nonzeros on each side of the diagonal."""
     major = np.repeat(np.arange(len(arrays.indptr) - 1), np.diff(arrays.indptr))
-    return bool((arrays.indices > major).any()), bool((arrays.indices < major).any())
+    side = np.sign(arrays.indices - major)[arrays.data != 0]
+    return bool((side > 0).any()), bool((side < 0).any())
 
 
 @contextmanager

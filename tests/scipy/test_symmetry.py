@@ -305,3 +305,21 @@ def test_failed_factorizations_mention_asymmetry():
                 function(M)
     with pytest.raises(sc.NotPositiveDefiniteError, match=r"1 is -3$"):
         S.factorize([1.0, 2.0, 1.0])
+
+
+@pytest.mark.parametrize("lower", [True, False])
+def test_stored_zeros_are_no_values(lower):
+    """Zeros that the other triangle stores neither hide the one that is read nor speak against it."""
+    ends, places = ([0, 2, 4], [0, 1, 0, 1])
+    A = sp.csc_array((np.array([4.0, 1.0, 0.0, 3.0]), places, ends), shape=(2, 2))
+    A = A if lower else sp.csc_array(A.T)
+    H = np.array([[4.0, 1.0], [1.0, 3.0]])
+    np.testing.assert_allclose(sc.solve(A, np.ones(2), lower=lower), np.linalg.solve(H, np.ones(2)))
+    assert sc.logdet(A, lower=lower) == pytest.approx(np.log(11))
+    ends, places = ([0, 1, 3], [0, 0, 1])
+    D = sp.csc_array((np.array([4.0, 0.0, 3.0]), places, ends), shape=(2, 2))
+    D = D if lower else sp.csc_array(D.T)
+    np.testing.assert_allclose(sc.solve(D, np.ones(2), lower=lower), [1 / 4, 1 / 3])
+    np.testing.assert_allclose(sc.solve_triangular(D, np.ones(2), lower=lower), [1 / 4, 1 / 3])
+    with pytest.raises(ValueError, match="none off the diagonal"):
+        sc.analyze(D, lower=lower)
