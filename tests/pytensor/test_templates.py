@@ -264,7 +264,7 @@ def test_formats_and_static_shapes(name, mode):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:Cannot cache compiled function")  # numba, of what it keeps itself
+@pytest.mark.filterwarnings("ignore:Cannot cache compiled function")  # a warning of numba
 @pytest.mark.parametrize("mode", ["CVM", "NUMBA", "JAX"])
 def test_backends(mode):
     values, _ = sparse_jacobian(JOINS["mixed"](), x, mode="templates", format="values")

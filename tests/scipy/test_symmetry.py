@@ -309,7 +309,7 @@ def test_failed_factorizations_mention_asymmetry():
 
 @pytest.mark.parametrize("lower", [True, False])
 def test_stored_zeros_are_no_values(lower):
-    """Zeros that the other triangle stores neither hide the one that is read nor speak against it."""
+    """Zeros stored in the other triangle neither hide the one that is read nor contradict it."""
     ends, places = ([0, 2, 4], [0, 1, 0, 1])
     A = sp.csc_array((np.array([4.0, 1.0, 0.0, 3.0]), places, ends), shape=(2, 2))
     A = A if lower else sp.csc_array(A.T)
