@@ -264,7 +264,8 @@ def test_formats_and_static_shapes(name, mode):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:Cannot cache compiled function")  # a warning of numba
+# Numba said once that it cannot keep the program on disk, why is not known. Values count here.
+@pytest.mark.filterwarnings("ignore:Cannot cache compiled function")
 @pytest.mark.parametrize("mode", ["CVM", "NUMBA", "JAX"])
 def test_backends(mode):
     values, _ = sparse_jacobian(JOINS["mixed"](), x, mode="templates", format="values")

@@ -10,7 +10,10 @@ import scipy.sparse as sp
 
 import sparsechol as sc
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer")
+# The signal of these tests comes from an interval timer, which Windows does not have.
+pytestmark = pytest.mark.skipif(
+    not hasattr(signal, "setitimer"), reason="Windows has no interval timer to send the signal"
+)
 
 DELAY = 0.1  # seconds until the signal
 LATE = 1.5  # seconds after it: generous for slow machines
