@@ -290,6 +290,8 @@ def _refuse_dense_rows(plan: CongruencePlan, entries: int) -> None:
             " formula)"
         )
     squares = int(plan.square_start[-1])
+    if entries >= 2**31 or squares >= 2**31:
+        raise OverflowError(f"{entries} entries are beyond the 32-bit places of a congruence")
     if squares > max(LARGE, SHARE * entries):
         raise ValueError(
             f"blocks of {plan.block} rows with many columns need {squares:.3g} numbers of"

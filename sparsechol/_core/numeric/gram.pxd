@@ -21,8 +21,10 @@ cdef struct Congruence:
     const int32_t *unit_columns
     const int32_t *local        # NULL: every row has all columns of its unit
     const int64_t *incidence_start
-    const int32_t *incidence_unit
+    const int32_t *incidence_at
+    const int32_t *incidence_column
     const int32_t *incidence_local
+    const int32_t *incidence_tail
     const int32_t *unit_task
     const int32_t *column_task
     const int64_t *full_start

@@ -47,7 +47,7 @@ cdef struct Job:
     const void *x
     void *out
     void *squares
-    void *rows                  # (entries) of B X, for WEIGHTS
+    void *rows                  # of rows alone: W B / 2 and W A / 2, or W A; for WEIGHTS B X
     char *vectors               # (n) zeros for each thread,
     char *panels                # and room for panels of a unit and for products
     Py_ssize_t vector_bytes
@@ -79,19 +79,20 @@ cdef bint congruence(const Congruence *g, const Pattern *p, const int64_t *indpt
     if g.squares:
         job.panel_bytes += size * (3 * g.widest * panel_rows(g) + PACK)
     job.squares = malloc(size * g.squares + 1)
-    job.rows = malloc((size * g.entries if role == WEIGHTS else 0) + 1)
+    job.rows = malloc(size * (0 if role == ROWS else g.entries if role == WEIGHTS or x == z
+                              else 2 * g.entries) + 1)
     job.vectors = <char *>calloc(threads, job.vector_bytes)
     job.panels = <char *>malloc(threads * job.panel_bytes)
     scratch = malloc(pool_scratch(<int32_t>tasks, threads) + 1)
     done = (job.squares != NULL and job.rows != NULL and job.vectors != NULL
             and job.panels != NULL and scratch != NULL)
     if done and role == FORM:
-        if g.squares:
+        if g.unit_tasks:
             pool_run(threads, <int32_t>g.unit_tasks, NULL, POOL_UP, NULL, unit_task, &job, scratch)
         pool_run(threads, <int32_t>g.column_tasks, NULL, POOL_UP, NULL, column_task, &job, scratch)
     elif done:
         pool_run(threads, <int32_t>g.column_tasks, NULL, POOL_UP, NULL, column_task, &job, scratch)
-        if g.squares or role == WEIGHTS:
+        if g.unit_tasks:
             pool_run(threads, <int32_t>g.unit_tasks, NULL, POOL_UP, NULL, unit_task, &job, scratch)
     free(job.squares)
     free(job.rows)
@@ -172,68 +173,60 @@ cdef void add_column(const Job *job, int32_t j, scalar *v) noexcept nogil:
     Unit by unit, a row with a_rj:    v[i] <- v[i] + conj(a_ri) w_r a_rj    for its columns i >= j
     """
     cdef const Congruence *g = job.g
-    cdef int64_t q, s, r
-    cdef int32_t u, l, t, c
+    cdef int64_t q
+    cdef int32_t t, tail
     cdef const int32_t *cols
     cdef const scalar *square
     cdef const scalar *a
     cdef const scalar *b
-    cdef const scalar *w = <const scalar *>job.w
-    cdef scalar of_a, of_b
+    cdef const scalar *of_b = <const scalar *>job.rows
+    cdef const scalar *of_a = of_b + g.entries
+    cdef scalar x, y
     for q in range(g.incidence_start[j], g.incidence_start[j + 1]):
-        u = g.incidence_unit[q]
-        l = g.incidence_local[q]
-        c = <int32_t>(g.column_start[u + 1] - g.column_start[u])
-        cols = g.unit_columns + g.column_start[u]
-        if g.square_start[u + 1] > g.square_start[u]:
-            square = <const scalar *>job.squares + g.square_start[u] + <Py_ssize_t>l * c
-            for t in range(l, c):
+        cols = g.unit_columns + g.incidence_column[q]
+        tail = g.incidence_tail[q]
+        if tail < 0:
+            square = <const scalar *>job.squares + g.incidence_at[q]
+            for t in range(~tail):
                 v[cols[t]] = v[cols[t]] + conjugate(square[t])
             continue
-        for s in range(g.unit_start[u], g.unit_start[u + 1]):
-            r = g.row_order[s]
-            a = <const scalar *>job.a + g.row_start[r]
-            b = <const scalar *>job.b + g.row_start[r]
-            of_b = <scalar>(b[l] * real(w[r]))
-            if job.a == job.b:
-                for t in range(l, c):
-                    v[cols[t]] = v[cols[t]] + conjugate(a[t]) * of_b
-                continue
-            of_b = of_b / 2
-            of_a = <scalar>(a[l] * real(w[r])) / 2
-            for t in range(l, c):
-                v[cols[t]] = v[cols[t]] + (conjugate(a[t]) * of_b + conjugate(b[t]) * of_a)
+        a = <const scalar *>job.a + g.incidence_at[q]
+        x = of_b[g.incidence_at[q]]
+        if job.a == job.b:
+            for t in range(tail):
+                v[cols[t]] = v[cols[t]] + conjugate(a[t]) * x
+            continue
+        b = <const scalar *>job.b + g.incidence_at[q]
+        y = of_a[g.incidence_at[q]]
+        for t in range(tail):
+            v[cols[t]] = v[cols[t]] + (conjugate(a[t]) * x + conjugate(b[t]) * y)
 
 
 cdef void read_column(const Job *job, int32_t j, const scalar *v) noexcept nogil:
     """From column j of X: column j of B X in rows alone, and X, transposed, of units with a square.
     """
     cdef const Congruence *g = job.g
-    cdef int64_t q, s, r
-    cdef int32_t u, l, t, c
+    cdef int64_t q
+    cdef int32_t t, l, c
     cdef const int32_t *cols
     cdef scalar *square
     cdef const scalar *b
-    cdef const scalar *w = <const scalar *>job.w
     cdef scalar *z = <scalar *>(job.out if job.role == ROWS else job.rows)
     cdef scalar sum
     for q in range(g.incidence_start[j], g.incidence_start[j + 1]):
-        u = g.incidence_unit[q]
         l = g.incidence_local[q]
-        c = <int32_t>(g.column_start[u + 1] - g.column_start[u])
-        cols = g.unit_columns + g.column_start[u]
-        if g.square_start[u + 1] > g.square_start[u]:
-            square = <scalar *>job.squares + g.square_start[u] + <Py_ssize_t>l * c
-            for t in range(c):
+        cols = g.unit_columns + g.incidence_column[q] - l
+        c = g.incidence_tail[q]
+        if c < 0:
+            square = <scalar *>job.squares + g.incidence_at[q] - l
+            for t in range(l + ~c):
                 square[t] = conjugate(v[cols[t]])
             continue
-        for s in range(g.unit_start[u], g.unit_start[u + 1]):
-            r = g.row_order[s]
-            b = <const scalar *>job.b + g.row_start[r]
-            sum = 0
-            for t in range(c):
-                sum = sum + b[t] * v[cols[t]]
-            z[g.row_start[r] + l] = <scalar>(sum * real(w[r])) if job.role == ROWS else sum
+        b = <const scalar *>job.b + g.incidence_at[q] - l
+        sum = 0
+        for t in range(l + c):
+            sum = sum + b[t] * v[cols[t]]
+        z[g.incidence_at[q]] = sum
 
 
 # ---- unit by unit ----
@@ -242,35 +235,51 @@ cdef void read_column(const Job *job, int32_t j, const scalar *v) noexcept nogil
 cdef void units(const Job *job, int32_t task, scalar *panels) noexcept nogil:
     """The units of a task."""
     cdef const Congruence *g = job.g
-    cdef int64_t u, c
+    cdef int64_t u, c, s
     for u in range(g.unit_task[task], g.unit_task[task + 1]):
         c = g.column_start[u + 1] - g.column_start[u]
         if g.square_start[u + 1] > g.square_start[u]:
             if pool_stopped(c * c * (g.unit_start[u + 1] - g.unit_start[u])):
                 return
             multiply_unit(job, u, panels)
-        elif job.role == WEIGHTS:
-            weigh_rows(job, u, panels)
+        elif g.block > 1:       # blocks without entries
+            s = g.unit_start[u]
+            while job.role == WEIGHTS and s < g.unit_start[u + 1]:
+                memset(<scalar *>job.out + g.row_order[s] * g.block, 0,
+                       g.block * sizeof(scalar))
+                s += 1
+        else:
+            for s in range(g.unit_start[u], g.unit_start[u + 1]):
+                weigh_row(job, g.row_order[s], panels)
 
 
-cdef void weigh_rows(const Job *job, int64_t u, const scalar *tag) noexcept nogil:
-    """The weights of rows without a square, of which B X is at hand."""
+cdef void weigh_row(const Job *job, int32_t r, const scalar *tag) noexcept nogil:
+    """A row without a square: before columns are added up, or after columns of X were read."""
     cdef const Congruence *g = job.g
     cdef const scalar *a = <const scalar *>job.a
-    cdef const scalar *z = <const scalar *>job.rows
+    cdef const scalar *b = <const scalar *>job.b
+    cdef const scalar *w = <const scalar *>job.w
+    cdef scalar *rows = <scalar *>job.rows
     cdef scalar *out = <scalar *>job.out
-    cdef int64_t s, q, k = g.block
-    cdef int32_t r
-    cdef double sum
-    for s in range(g.unit_start[u], g.unit_start[u + 1]):
-        r = g.row_order[s]
-        if k > 1:       # a block without entries
-            memset(out + r * k, 0, k * sizeof(scalar))
-            continue
-        sum = 0
+    cdef int64_t q
+    cdef double sum = 0
+    cdef scalar x
+    if job.role == WEIGHTS:
         for q in range(g.row_start[r], g.row_start[r + 1]):
-            sum += real(conjugate(a[q]) * z[q])
+            sum += real(conjugate(a[q]) * rows[q])
         out[r] = <scalar>sum
+        return
+    x = <scalar>real(w[r])
+    if job.role == ROWS:
+        for q in range(g.row_start[r], g.row_start[r + 1]):
+            out[q] = x * out[q]
+        return
+    if job.a != job.b:
+        x = x / 2
+        for q in range(g.row_start[r], g.row_start[r + 1]):
+            rows[g.entries + q] = x * a[q]
+    for q in range(g.row_start[r], g.row_start[r + 1]):
+        rows[q] = x * b[q]
 
 
 cdef void multiply_unit(const Job *job, int64_t u, scalar *panels) noexcept nogil:

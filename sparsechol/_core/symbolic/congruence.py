@@ -8,9 +8,9 @@ Rows with the same columns, or with blocks of weights the k rows of a block, are
     [ x  x  x  x ]
 
 A unit of many rows gets a square, c x c for c columns, in which dense kernels add up its product. A
-row that is alone gets none, so that nothing here grows with the square of the length of a row. The
-lists `incidence` say which units have an entry in a column; a column of the product is the sum over
-them (Gustavson 1978), and no two columns write to one place.
+row that is a unit alone gets none, so that nothing here grows with the square of the length of a
+row. The lists `incidence` say which units have an entry in a column; a column of the product is the
+sum over them (Gustavson 1978), and no two columns write to one place.
 """
 
 from typing import NamedTuple
@@ -40,8 +40,10 @@ class CongruencePlan(NamedTuple):
     local : int32 ndarray
         Which of the columns of its unit each entry has; empty if every row has all of them.
     incidence_start : (n + 1,) int64 ndarray
-    incidence_unit, incidence_local : int32 ndarray
-        For each column the units that have it, and at which of their places.
+    incidence_at, incidence_column, incidence_local, incidence_tail : int32 ndarray
+        For each column the units that have it: the place of the entry of A, or of the diagonal of
+        the square; the place in `unit_columns`; how many columns of the unit come before, and how
+        many from there on, complemented where the unit has a square.
     unit_task, column_task : int32 ndarray
         Where the units and the columns of each task begin.
     """
@@ -55,8 +57,10 @@ class CongruencePlan(NamedTuple):
     unit_columns: np.ndarray
     local: np.ndarray
     incidence_start: np.ndarray
-    incidence_unit: np.ndarray
+    incidence_at: np.ndarray
+    incidence_column: np.ndarray
     incidence_local: np.ndarray
+    incidence_tail: np.ndarray
     unit_task: np.ndarray
     column_task: np.ndarray
 
@@ -87,7 +91,6 @@ def plan_congruence(indptr: np.ndarray, indices: np.ndarray, n: int, block: int)
     -------
     CongruencePlan
     """
-    m = indptr.shape[0] - 1
     starts, columns, local = _columns_of_blocks(indptr, indices, n, block)
     order, heads = _group(starts, columns, block)
     head_blocks = order[heads]
@@ -96,24 +99,30 @@ def plan_congruence(indptr: np.ndarray, indices: np.ndarray, n: int, block: int)
     column_start = _offsets(counts)
     unit_columns = columns[ranges(starts[head_blocks], counts)]
     rows = np.diff(unit_start)
-    square = (rows > 1) & ((block > 1) | (counts <= SQUARE * rows))
+    square = (rows > 1) | (block > 1)
+    square_start = _offsets(np.where(square, counts**2, 0))
+    row_start = indptr.astype(np.int64)
+    row_order = (order[:, None] * block + np.arange(block)).ravel().astype(np.int32)
     start, unit, place = _incidence(unit_columns, column_start, n)
-    tails = counts[unit] - place
-    work = _offsets(np.where(square[unit], 1, rows[unit]) * tails + 4)[start]
+    of_row = row_start[row_order[unit_start[unit]]] + place
+    of_square = square_start[unit] + place * (counts[unit] + 1)
+    tail = counts[unit] - place
     return CongruencePlan(
         block,
-        indptr.astype(np.int64),
-        (order[:, None] * block + np.arange(block)).ravel().astype(np.int32)[:m],
+        row_start,
+        row_order,
         unit_start,
         column_start,
-        _offsets(np.where(square, counts**2, 0)),
+        square_start,
         unit_columns.astype(np.int32),
         local,
         start,
-        unit.astype(np.int32),
+        np.where(square[unit], of_square, of_row).astype(np.int32),
+        (column_start[unit] + place).astype(np.int32),
         place.astype(np.int32),
+        np.where(square[unit], ~tail, tail).astype(np.int32),
         _pieces(_offsets(rows * counts**2 + 4)),
-        _pieces(work),
+        _pieces(_offsets(tail + 4)[start]),
     )
 
 
@@ -181,9 +190,11 @@ def _group(starts, columns, block):
     same[np.repeat(later, length)[differs]] = False
     heads = np.flatnonzero(~same)
     size = np.diff(np.append(heads, order.size))
-    chunk = max(CHUNK // block, 1)
+    alone = (block == 1) & (counts[order[heads]] > SQUARE * size)
+    chunk = np.where(alone, 1, max(CHUNK // block, 1))
     pieces = -(-size // chunk)
-    return order, ranges(np.zeros_like(heads), pieces) * chunk + np.repeat(heads, pieces)
+    within = ranges(np.zeros_like(heads), pieces)
+    return order, within * np.repeat(chunk, pieces) + np.repeat(heads, pieces)
 
 
 def _incidence(unit_columns, column_start, n):
