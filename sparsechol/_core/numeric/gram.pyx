@@ -30,7 +30,12 @@ from sparsechol._core.parallel.pool cimport (
 from sparsechol._core.symbolic.structure cimport Pattern
 
 
+cdef extern from "memory.h" nogil:
+    void prefetch(const void *place)
+
+
 cdef enum:
+    AHEAD = 8                   # rows that are fetched before their turn
     PANEL_ROWS = 64             # about the rows of a unit that are multiplied at once
 
 
@@ -77,7 +82,7 @@ cdef bint congruence(const Congruence *g, const Pattern *p, const int64_t *indpt
     job.vector_bytes = size * p.n + 64
     job.panel_bytes = 64
     if g.squares:
-        job.panel_bytes += size * (3 * g.widest * panel_rows(g) + PACK)
+        job.panel_bytes += size * (3 * g.widest * panel_rows(g) + PACK + g.block * g.block)
     job.squares = malloc(size * g.squares + 1)
     job.rows = malloc(size * (0 if role == ROWS else g.entries if role == WEIGHTS or x == z
                               else 2 * g.entries) + 1)
@@ -182,7 +187,13 @@ cdef void add_column(const Job *job, int32_t j, scalar *v) noexcept nogil:
     cdef const scalar *of_b = <const scalar *>job.rows
     cdef const scalar *of_a = of_b + g.entries
     cdef scalar x, y
+    cdef int64_t later, end = g.incidence_start[g.column_task[g.column_tasks]]
     for q in range(g.incidence_start[j], g.incidence_start[j + 1]):
+        later = q + AHEAD
+        if later < end and g.incidence_tail[later] > 0:
+            prefetch(g.unit_columns + g.incidence_column[later])
+            prefetch(<const scalar *>job.a + g.incidence_at[later])
+            prefetch(of_b + g.incidence_at[later])
         cols = g.unit_columns + g.incidence_column[q]
         tail = g.incidence_tail[q]
         if tail < 0:
@@ -310,19 +321,20 @@ cdef void multiply_unit(const Job *job, int64_t u, scalar *panels) noexcept nogi
             a = b
             if job.a != job.b:
                 a = load(job, u, s, h, <const scalar *>job.a, third)
-            weigh(job, s, h, c, -1.0 if job.a == job.b else -0.5, b, second)
+            weigh(job, s, h, c, -1.0 if job.a == job.b else -0.5, b, second,
+                  &crew)
             multiply(CONJ_TRANS, True, c, c, h, a, c, <const scalar *>second, c, begun, square, c,
                      &crew)
             begun = True
             if job.a != job.b:
-                weigh(job, s, h, c, -0.5, a, second)
+                weigh(job, s, h, c, -0.5, a, second, &crew)
                 multiply(CONJ_TRANS, True, c, c, h, b, c, <const scalar *>second, c, begun, square,
                          c, &crew)
         else:
             multiply(AS_IS, False, c, h, c, <const scalar *>square, c, b, c, False, second, c,
                      &crew)
             if job.role == ROWS:
-                weigh(job, s, h, c, -1.0, <const scalar *>second, third)
+                weigh(job, s, h, c, -1.0, <const scalar *>second, third, &crew)
                 store(job, u, s, h, <const scalar *>third)
             else:
                 a = load(job, u, s, h, <const scalar *>job.a, third)
@@ -368,31 +380,29 @@ cdef void store(const Job *job, int64_t u, int64_t s, int h, const scalar *panel
 
 
 cdef void weigh(const Job *job, int64_t s, int h, int c, double factor, const scalar *b,
-                scalar *out) noexcept nogil:
+                scalar *out, const Crew *crew) noexcept nogil:
     """out <- factor W B for columns of a panel that are rows of whole blocks."""
     cdef const Congruence *g = job.g
     cdef const scalar *w = <const scalar *>job.w
-    cdef Py_ssize_t k = g.block, i, j, t, first
+    cdef Py_ssize_t k = g.block, i, j, l, t, first
     cdef const scalar *of_block
-    cdef const scalar *source
-    cdef scalar *target
+    cdef scalar *half = <scalar *>crew.packs + PACK
     cdef scalar x
-    for i in range(h):
-        target = out + i * c
-        if k == 1:
+    if k == 1:
+        for i in range(h):
             x = <scalar>(real(w[g.row_order[s + i]]) * factor)
             for t in range(c):
-                target[t] = x * b[i * c + t]
-            continue
-        first = i // k * k
+                out[i * c + t] = x * b[i * c + t]
+        return
+    for i in range(h // k):
+        first = i * k
         of_block = w + <Py_ssize_t>g.row_order[s + first] * k
-        memset(target, 0, c * sizeof(scalar))
-        for j in range(k):
-            x = <scalar>((of_block[(i - first) * k + j]
-                          + conjugate(of_block[j * k + i - first])) * (factor / 2))
-            source = b + (first + j) * c
-            for t in range(c):
-                target[t] = target[t] + x * source[t]
+        for l in range(k):
+            for j in range(k):
+                x = of_block[l * k + j] + conjugate(of_block[j * k + l])
+                half[l * k + j] = <scalar>(x * (-factor / 2))
+        multiply(AS_IS, False, c, <int>k, <int>k, b + first * c, c, <const scalar *>half, <int>k,
+                 False, out + first * c, c, crew)
 
 
 cdef void weigh_panel(const Job *job, int64_t s, int h, int c, const scalar *a,
