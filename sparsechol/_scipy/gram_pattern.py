@@ -154,22 +154,36 @@ class GramPattern:
         rows = by_row(arrays)
         if self._same(rows):
             return rows.data
-        n = max(self.shape[1], 1)
-        own, given = (_keys(x.indptr, x.indices, n) for x in (self, rows))
-        place = np.searchsorted(own, given)
-        stray = (np.append(own, -1)[place] != given) & (rows.data != 0)
-        if stray.any():
-            row, column = divmod(int(given[stray][0]), n)
-            raise PatternMismatchError(
-                f"entry ({row}, {column}) of A is outside the analyzed pattern: call gram with a"
-                " pattern that has it",
-                row,
-                column,
-            )
-        inside = np.append(own, -1)[place] == given
-        values = np.zeros(own.shape[0], rows.data.dtype)
-        values[place[inside]] = rows.data[inside]
+        row = np.repeat(np.arange(self.shape[0]), np.diff(rows.indptr))
+        given = rows.data != 0
+        values = np.zeros(self.indices.shape[0], rows.data.dtype)
+        values[self._places(row[given], rows.indices[given])] = rows.data[given]
         return values
+
+    def _places(self, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+        """Find entries among those of A; what is not inside A at all is at the end."""
+        m, n = self.shape
+        own = np.append(_keys(self.indptr, self.indices, n), m * np.int64(n))
+        inside = (row < m) & (column < n)
+        wanted = np.where(inside, row * np.int64(n) + column, own[-1])
+        place = np.searchsorted(own, wanted)
+        stray = own[place] != wanted
+        if stray.any():
+            i, j = int(row[stray][0]), int(column[stray][0])
+            raise PatternMismatchError(
+                f"entry ({i}, {j}) of A is outside the analyzed pattern: call gram with a pattern"
+                " that has it",
+                i,
+                j,
+            )
+        return place
+
+    @cached_property
+    def _by_column_places(self) -> np.ndarray:
+        """Where each entry by row is among those by column."""
+        places = np.empty(self.indices.shape[0], np.int64)
+        places[np.argsort(self.indices, kind="stable")] = np.arange(places.shape[0])
+        return places
 
     def _same(self, arrays: Compressed) -> bool:
         return np.array_equal(arrays.indptr, self.indptr) and np.array_equal(
