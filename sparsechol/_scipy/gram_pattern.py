@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 
 from .._core.numeric.handle import PatternHandle, handle_of
 from .._core.parallel.threads import thread_count
-from .._core.symbolic.congruence import CongruencePlan, plan_congruence
+from .._core.symbolic.congruence import CongruencePlan, plan_congruence, ranges
 from .._exceptions import PatternMismatchError
 from .._typing import MatrixLike, OrderingLike
 from .elimination import triangle_of
@@ -295,13 +295,16 @@ def _refuse_dense_rows(plan: CongruencePlan, entries: int) -> None:
     limit = max(LARGE, SHARE * entries)
     long = np.flatnonzero(counts * (counts + 1) // 2 > limit)
     if long.size:
-        rows = np.sort(plan.row_order[plan.unit_start[long]])
+        start, rows_of = plan.unit_start[long], np.diff(plan.unit_start)[long]
+        rows = plan.row_order[ranges(start, rows_of)]
+        length, least = np.diff(plan.row_start)[rows], np.repeat(counts[long], rows_of)
+        rows = np.sort(rows[length * plan.block >= least])
         shown = ", ".join(map(str, rows[:5])) + (", ..." if rows.size > 5 else "")
+        count = int(counts[long].max())
         raise ValueError(
-            f"row {shown} of A has {counts[long[0]]} entries, which make a dense block of"
-            f" {counts[long[0]] * (counts[long[0]] + 1) // 2:.3g} entries in the product: leave"
-            " such rows out of A, and treat them as a change of low rank of the factor (Woodbury's"
-            " formula)"
+            f"row{'s' * (rows.size > 1)} {shown} of A: {count} columns in one row make a dense"
+            f" block of {count * (count + 1) // 2:.3g} entries in the product: leave such rows out"
+            " of A, and treat them as a change of low rank (Woodbury's formula)"
         )
     squares = int(plan.square_start[-1])
     if entries >= 2**31 or squares >= 2**31:
