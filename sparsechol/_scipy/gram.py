@@ -1,12 +1,12 @@
 """A^H W A + B with a fixed pattern, for SciPy users."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 
-from .._core.numeric.operations import CODES
+from .._core.numeric.operations import CODES, NAMES
 from .._core.numeric.packing import first_nonfinite
 from .._core.parallel.threads import thread_count
 from .._typing import MatrixLike, OrderingLike
@@ -71,7 +71,7 @@ class Gram(GramPattern):
         arrays = {"a": self._entries_of(a), "w": self._weights(w)}
         if b is not None:
             arrays["b"] = self._values_of_b(b)
-        out = self._run("gram", ("a", "w", "a"), arrays, out, threads, None)
+        out = self._run("gram", ("a", "w", "a"), arrays, out, threads)
         if b is not None:
             out[..., self._places_of_b] += arrays["b"]
         return out
@@ -117,10 +117,10 @@ class Gram(GramPattern):
         terms = []
         if da is not None:
             arrays = {"a": a, "w": w, "da": self._entries_of(da)}
-            terms.append(2 * self._run("gram", ("a", "w", "da"), arrays, None, threads, None))
+            terms.append(2 * self._run("gram", ("a", "w", "da"), arrays, None, threads))
         if dw is not None:
             arrays = {"a": a, "w": self._weights(dw)}
-            terms.append(self._run("gram", ("a", "w", "a"), arrays, None, threads, None))
+            terms.append(self._run("gram", ("a", "w", "a"), arrays, None, threads))
         if db is not None:
             db = self._values_of_b(db)
             full = np.zeros((*db.shape[:-1], self.pattern.indices.size), db.dtype)
@@ -170,26 +170,22 @@ class Gram(GramPattern):
         x = _numbers(x, "x")
         self._check_length("x", x.shape)
         arrays = {"a": self._entries_of(a), "w": self._weights(w), "x": x}
-        of_a = 2 * self._run("gram_rows", ("w", "a", "x"), arrays, None, threads, None)
-        of_w = self._run("gram_weights", ("a", "a", "x"), arrays, None, threads, None)
-        if self.block == 1:
-            of_w = of_w.real
-        else:
-            of_w = of_w.reshape(*of_w.shape[:-1], *self.weight_shape)
+        of_a = 2 * self._run("gram_rows", ("w", "a", "x"), arrays, None, threads)
+        of_w: Any = self._run("gram_weights", ("a", "a", "x"), arrays, None, threads)
+        of_w = of_w.reshape(*of_w.shape[:-1], *self.weight_shape)
+        of_w = of_w.real if self.block == 1 else of_w
         return of_a, of_w, None if self._of_b is None else x[..., self._places_of_b]
 
     def _entries_of(self, a: Any) -> np.ndarray:
         """Return the entries of A from themselves or from A."""
-        a = self.entries(a) if issparse(a) else _numbers(a, "a")
+        a = self.entries(cast("Any", a)) if issparse(a) else _numbers(a, "a")
         self._check_length("a", a.shape)
         return self._finite(a, "a")
 
     def _weights(self, w: Any) -> np.ndarray:
         """Return w, flat: (..., m k)."""
         if w is None:
-            k = self.block
-            ones = np.ones(self.shape[0], np.float32)
-            return ones if k == 1 else np.tile(np.eye(k, dtype=np.float32), ones.size // k).ravel()
+            return self._unit_weights().ravel()
         w = _numbers(w, "w")
         self._check_length("w", w.shape)
         self._finite(w, "w")
@@ -205,7 +201,11 @@ class Gram(GramPattern):
         other = np.swapaxes(w, -1, -2).conj()
         if (w == other).all():
             return
-        bound = 1e3 * np.finfo(scalar_dtype(w.dtype)).eps * np.abs(w).max(axis=(-1, -2))
+        bound = (
+            1e3
+            * float(np.finfo(cast("Any", scalar_dtype(w.dtype))).eps)
+            * np.abs(w).max(axis=(-1, -2))
+        )
         wrong = np.abs(w - other).max(axis=(-1, -2)) > bound
         if wrong.any():
             place = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
@@ -214,7 +214,7 @@ class Gram(GramPattern):
     def _values_of_b(self, b: Any) -> np.ndarray:
         """Return the packed values of B from themselves or from B."""
         if issparse(b) and self._of_b is not None:
-            return self._of_b.values(b)
+            return self._of_b.values(cast("Any", b))
         b = _numbers(b, "b")
         self._check_length("b", b.shape)
         return self._finite(b, "b")
@@ -235,12 +235,11 @@ class Gram(GramPattern):
             )
         return values
 
-    def _run(self, operation, names, arrays, out, threads, dtype) -> np.ndarray:
+    def _run(self, operation, names, arrays, out, threads) -> np.ndarray:
         """Carry out an operation on a batch; all arrays count for its shape and type."""
         dtype = scalar_dtype(*(x.dtype for x in arrays.values()))
         lead = np.broadcast_shapes(*(x.shape[:-1] for x in arrays.values()))
-        length = self._handle.length("a" if operation == "gram" else {"gram_rows": "g"}.get(operation, "w"))
-        shape = (*lead, length)
+        shape = (*lead, self._handle.length(NAMES[operation].split(">")[1]))
         if out is None:
             out = np.empty(shape, dtype)
         elif (
@@ -252,12 +251,10 @@ class Gram(GramPattern):
         ):
             raise ValueError(f"out must be a writable C-contiguous array of {dtype}, {shape}")
         ready = {
-            name: np.ascontiguousarray(x, dtype).reshape(
-                *(1,) * (len(lead) + 1 - x.ndim), *x.shape
-            )
+            name: np.ascontiguousarray(x, dtype).reshape(*(1,) * (len(lead) + 1 - x.ndim), *x.shape)
             for name, x in arrays.items()
         }
-        if any(np.may_share_memory(out, ready[name]) for name in names):
+        if any(np.may_share_memory(out, x) for x in ready.values()):
             raise ValueError("out must not share memory with an operand")
         operands = tuple(ready[name] for name in names)
         self._handle.perform(CODES[operation], operands, out, thread_count(threads))

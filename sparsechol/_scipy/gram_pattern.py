@@ -112,13 +112,27 @@ class GramPattern:
         P, B = self.pattern, self._of_b
         if P.indices.size == B.indices.size:
             return slice(None)
-        return np.searchsorted(_keys(P.indptr, P.indices), _keys(B.indptr, B.indices))
+        return np.searchsorted(*(_keys(x.indptr, x.indices, self.shape[1]) for x in (P, B)))
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
         """Shape of w: (m,), or (m / k, k, k) for blocks of k rows."""
         m, k = self.shape[0], self.block
         return (m,) if k == 1 else (m // k, k, k)
+
+    def _unit_weights(self, dtype=np.float32) -> np.ndarray:
+        """Return the weights of W = I."""
+        if self.block == 1:
+            return np.ones(self.weight_shape, dtype)
+        return np.tile(np.eye(self.block, dtype=dtype), (self.weight_shape[0], 1, 1))
+
+    def _check_pattern_of_b(self, P: PackedPattern) -> None:
+        """Raise ValueError unless a pattern is that of B."""
+        B = self._of_b
+        if B is not None and not (
+            np.array_equal(B.indptr, P.indptr) and np.array_equal(B.indices, P.indices)
+        ):
+            raise ValueError("B has another pattern than the one that gram was called with")
 
     def entries(self, A: MatrixLike) -> np.ndarray:
         """Return the values of A in the order of the stored entries.
@@ -211,7 +225,9 @@ class GramPattern:
                 "b": "the packed values of B: its lower triangle by column, with the diagonal",
                 "x": "packed values of the product",
             }[name]
-            raise ValueError(f"{name} has shape {shape}: (..., {str(core)[1:-1]}) is needed: {what}")
+            raise ValueError(
+                f"{name} has shape {shape}: (..., {str(core)[1:-1]}) is needed: {what}"
+            )
 
 
 class TrianglePattern(PackedPattern):
@@ -234,10 +250,9 @@ def by_row(arrays: Compressed) -> Compressed:
     return Compressed("csr", rows.indptr, rows.indices, rows.data, arrays.shape)
 
 
-def _keys(indptr: np.ndarray, indices: np.ndarray, length: int | None = None) -> np.ndarray:
+def _keys(indptr: np.ndarray, indices: np.ndarray, length: int) -> np.ndarray:
     """Return one number for each entry, ascending."""
     count = indptr.shape[0] - 1
-    length = count if length is None else length
     return np.repeat(np.arange(count) * np.int64(length), np.diff(indptr)) + indices
 
 

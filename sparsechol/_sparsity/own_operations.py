@@ -333,7 +333,9 @@ def gathered(target, terms):
         table = pairs(layout.pattern)
         out = [propagate.no_inputs(shape)]
         for ids, columns in zip(operands, terms, strict=True):
-            for to, column in all_pairs(target, columns) if ids is not None else ():
+            if ids is None:
+                continue
+            for to, column in all_pairs(target, columns):
                 ones = np.ones(table[to].shape[0], np.int8)
                 members = csr_array((ones, (table[to], table[column])), (shape[0], len(ids)))
                 out.append(propagate.apply_matrix(sets, members, ids))

@@ -1,6 +1,6 @@
 """A^H W A + B with a fixed pattern."""
 
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ class Gram(GramPattern):
         self,
         a: Any,
         w: ArrayLike | None = None,
-        b: "ArrayLike | SymmetricMatrix | None" = None,
+        b: ArrayLike | SymmetricMatrix | None = None,
     ) -> SymmetricMatrix:
         """Return ``A^H W A + B``.
 
@@ -98,10 +98,10 @@ class Gram(GramPattern):
         self._check_length("a", values.shape)
         return values[self._by_column_places]
 
-    def _entries_of(self, a):
+    def _entries_of(self, a: Any) -> Any:
         """Return the entries of A from themselves or from A."""
         if issparse(a):
-            return self.entries(a)
+            return self.entries(cast("Any", a))
         if not isinstance(a, (BCOO, BCSR)):
             return a
         row, column = coordinates(a)
@@ -115,8 +115,7 @@ class Gram(GramPattern):
     def _weights(self, w, dtype):
         """Return w, flat."""
         if w is None:
-            k, m = self.block, self.shape[0]
-            return jnp.ones(m, dtype) if k == 1 else jnp.tile(jnp.eye(k, dtype=dtype).ravel(), m // k)
+            return jnp.asarray(self._unit_weights(dtype).ravel())
         w = as_values(w)
         self._check_length("w", w.shape)
         if w.ndim != len(self.weight_shape):
@@ -125,18 +124,13 @@ class Gram(GramPattern):
             raise TypeError("w is complex: the weights of a diagonal W are real")
         return w.ravel()
 
-    def _values_of_b(self, b):
+    def _values_of_b(self, b: Any) -> jax.Array:
         """Return the packed values of B."""
         if isinstance(b, SymmetricMatrix):
-            of_b = self._of_b
-            if of_b is not None and not (
-                np.array_equal(of_b.indptr, b.pattern.indptr)
-                and np.array_equal(of_b.indices, b.pattern.indices)
-            ):
-                raise ValueError("B has another pattern than the one that gram was called with")
+            self._check_pattern_of_b(b.pattern)
             b = b.values
         elif issparse(b) and self._of_b is not None:
-            b = self._of_b.values(b)
+            b = self._of_b.values(cast("Any", b))
         b = as_values(b)
         self._check_length("b", b.shape)
         return b
@@ -176,7 +170,7 @@ def coordinates(A: BCOO | BCSR) -> tuple[np.ndarray, np.ndarray]:
 
 
 def gram(
-    A: "MatrixLike | SparseJacobian",
+    A: MatrixLike | SparseJacobian,
     B: Any = None,
     *,
     block: int = 1,
@@ -228,7 +222,7 @@ def gram(
         row, column = coordinates(A)
         inside = (row < A.shape[0]) & (column < A.shape[1])
         ones = np.ones(int(inside.sum()), np.float32)
-        A = coo_array((ones, (row[inside], column[inside])), shape=A.shape)
+        A = coo_array((ones, (row[inside], column[inside])), shape=cast("Any", A.shape))
     elif not is_concrete(A):
         raise TypeError(MADE_OUTSIDE)
     elif isinstance(A, jax.Array):

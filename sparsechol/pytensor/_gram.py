@@ -1,15 +1,14 @@
 """A^T W A + B with a fixed pattern."""
 
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
 import pytensor.tensor as pt
 from scipy.sparse import issparse
 
 from .._scipy.gram_pattern import GramPattern, analyze_gram
 from .._typing import MatrixLike, OrderingLike
 from . import _ops as ops
-from ._matrix import SymmetricMatrix, constant
+from ._matrix import SymmetricMatrix, constant, leading
 
 
 class Gram(GramPattern):
@@ -18,8 +17,8 @@ class Gram(GramPattern):
     def values(
         self,
         a: Any,
-        w: pt.TensorLike | None = None,
-        b: "pt.TensorLike | SymmetricMatrix | None" = None,
+        w: Any = None,
+        b: Any = None,
     ) -> SymmetricMatrix:
         """Return ``A^T W A + B``.
 
@@ -54,29 +53,26 @@ class Gram(GramPattern):
         >>> G.values([1.0, 2.0, 3.0], w=[1.0, 10.0]).values.eval()
         array([ 1.,  2., 94.])
         """
-        a = self.entries(a) if issparse(a) else a
-        if w is None:
-            k, m = self.block, self.shape[0]
-            w = np.ones(m, np.float32) if k == 1 else np.tile(np.eye(k, dtype=np.float32), (m // k, 1, 1))
+        a = self.entries(cast("Any", a)) if issparse(a) else a
+        w = self._unit_weights() if w is None else w
         if isinstance(b, SymmetricMatrix):
-            self._check_same(b)
+            self._check_pattern_of_b(b.pattern)
             b = b.values
         elif issparse(b) and self._of_b is not None:
-            b = self._of_b.values(b)
-        names = ("a", "w") if b is None else ("a", "w", "b")
+            b = self._of_b.values(cast("Any", b))
         given = (a, w) if b is None else (a, w, b)
-        a, w, *rest = ops.as_floats(*given)
-        for name, x in zip(names, (a, w, *rest), strict=True):
+        a, w, *rest = operands = cast("Any", ops.as_floats(*given))
+        for name, x in zip("awb", operands, strict=False):
             self._check_static(name, x.type.shape)
         if self.block > 1:
-            lead = [w.shape[i] for i in range(w.type.ndim - 3)]
-            w = w.reshape((*lead, self.shape[0] * self.block))
+            w = w.flatten(w.type.ndim - 2)
         out = ops.GramForm(self)(a, w, a)
         for x in rest:
-            full = pt.zeros((*(x.shape[i] for i in range(x.type.ndim - 1)), self.pattern.indices.size))
             places = self._places_of_b
-            places = places if isinstance(places, slice) else constant(places)
-            out = out + pt.set_subtensor(full.astype(x.dtype)[..., places], x)
+            if not isinstance(places, slice):
+                full = pt.zeros((*leading(x), self.pattern.indices.size), x.dtype)
+                x = pt.set_subtensor(full[..., constant(places)], x)
+            out = out + x
         return SymmetricMatrix(self.pattern, out)
 
     def from_columns(self, values: pt.TensorLike) -> pt.TensorVariable:
@@ -112,15 +108,6 @@ class Gram(GramPattern):
             known = tuple(c if s is None else s for s, c in zip(tail, core, strict=True))
             shape = (*(1 if s is None else s for s in shape[: len(shape) - len(core)]), *known)
         self._check_length(name, shape)
-
-    def _check_same(self, b):
-        """Raise ValueError unless a matrix has the pattern of B."""
-        of_b = self._of_b
-        if of_b is not None and not (
-            np.array_equal(of_b.indptr, b.pattern.indptr)
-            and np.array_equal(of_b.indices, b.pattern.indices)
-        ):
-            raise ValueError("B has another pattern than the one that gram was called with")
 
 
 def gram(

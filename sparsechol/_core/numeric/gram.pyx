@@ -218,24 +218,24 @@ cdef void read_column(const Job *job, int32_t j, const scalar *v) noexcept nogil
     """
     cdef const Congruence *g = job.g
     cdef int64_t q
-    cdef int32_t t, l, c
+    cdef int32_t t, before, tail
     cdef const int32_t *cols
     cdef scalar *square
     cdef const scalar *b
     cdef scalar *z = <scalar *>(job.out if job.role == ROWS else job.rows)
     cdef scalar sum
     for q in range(g.incidence_start[j], g.incidence_start[j + 1]):
-        l = g.incidence_local[q]
-        cols = g.unit_columns + g.incidence_column[q] - l
-        c = g.incidence_tail[q]
-        if c < 0:
-            square = <scalar *>job.squares + g.incidence_at[q] - l
-            for t in range(l + ~c):
+        before = g.incidence_local[q]
+        cols = g.unit_columns + g.incidence_column[q] - before
+        tail = g.incidence_tail[q]
+        if tail < 0:
+            square = <scalar *>job.squares + g.incidence_at[q] - before
+            for t in range(before + ~tail):
                 square[t] = conjugate(v[cols[t]])
             continue
-        b = <const scalar *>job.b + g.incidence_at[q] - l
+        b = <const scalar *>job.b + g.incidence_at[q] - before
         sum = 0
-        for t in range(l + c):
+        for t in range(before + tail):
             sum = sum + b[t] * v[cols[t]]
         z[g.incidence_at[q]] = sum
 
@@ -348,14 +348,18 @@ cdef const scalar *load(const Job *job, int64_t u, int64_t s, int h, const scala
     cdef const Congruence *g = job.g
     cdef Py_ssize_t c = g.column_start[u + 1] - g.column_start[u]
     cdef int64_t r = g.row_order[s], last = g.row_order[s + h - 1], q
-    cdef int i
+    cdef Py_ssize_t i, t
     if (g.local == NULL and last - r == h - 1
             and g.row_start[last + 1] - g.row_start[r] == h * c):
         return a + g.row_start[r]
     for i in range(h):
+        if s + i + AHEAD < g.rows:
+            prefetch(a + g.row_start[g.row_order[s + i + AHEAD]])
         r = g.row_order[s + i]
-        if g.row_start[r + 1] - g.row_start[r] == c:
-            memcpy(panel + i * c, a + g.row_start[r], c * sizeof(scalar))
+        q = g.row_start[r]
+        if g.row_start[r + 1] - q == c:
+            for t in range(c):
+                panel[i * c + t] = a[q + t]
             continue
         memset(panel + i * c, 0, c * sizeof(scalar))
         for q in range(g.row_start[r], g.row_start[r + 1]):
@@ -384,7 +388,7 @@ cdef void weigh(const Job *job, int64_t s, int h, int c, double factor, const sc
     """out <- factor W B for columns of a panel that are rows of whole blocks."""
     cdef const Congruence *g = job.g
     cdef const scalar *w = <const scalar *>job.w
-    cdef Py_ssize_t k = g.block, i, j, l, t, first
+    cdef Py_ssize_t k = g.block, i, j, t, row, first
     cdef const scalar *of_block
     cdef scalar *half = <scalar *>crew.packs + PACK
     cdef scalar x
@@ -397,10 +401,10 @@ cdef void weigh(const Job *job, int64_t s, int h, int c, double factor, const sc
     for i in range(h // k):
         first = i * k
         of_block = w + <Py_ssize_t>g.row_order[s + first] * k
-        for l in range(k):
+        for row in range(k):
             for j in range(k):
-                x = of_block[l * k + j] + conjugate(of_block[j * k + l])
-                half[l * k + j] = <scalar>(x * (-factor / 2))
+                x = of_block[row * k + j] + conjugate(of_block[j * k + row])
+                half[row * k + j] = <scalar>(x * (-factor / 2))
         multiply(AS_IS, False, c, <int>k, <int>k, b + first * c, c, <const scalar *>half, <int>k,
                  False, out + first * c, c, crew)
 

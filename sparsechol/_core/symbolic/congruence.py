@@ -18,7 +18,9 @@ from typing import NamedTuple
 import numpy as np
 
 CHUNK = 4096  # most rows of a unit, so that threads can share long ones
-SQUARE = 4  # most columns for each row of a unit with a square: it takes 4 times its entries at most
+SQUARE = (
+    4  # most columns for each row of a unit with a square: it takes 4 times its entries at most
+)
 TASKS = 64  # most pieces of the work, as many for any number of threads
 PIECE = 50_000  # multiplications that are worth a piece
 
