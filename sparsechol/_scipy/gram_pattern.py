@@ -94,9 +94,9 @@ class GramPattern:
     def memory(self) -> int:
         """Bytes of the maps.
 
-        About 20 for an entry of A that shares its columns with no other row, 4 where many rows have
-        the same columns, and 24 for each packed value; nothing that grows with the square of the
-        length of a row.
+        In rows with columns that few others have, 20 for an entry and about 36 for the row; 12 for
+        a row that many others are like; and 24 for each packed value. Nothing grows with the square
+        of the length of a row.
         """
         return self._plan.nbytes + 24 * self.pattern.indices.size
 
@@ -112,7 +112,8 @@ class GramPattern:
         P, B = self.pattern, self._of_b
         if P.indices.size == B.indices.size:
             return slice(None)
-        return np.searchsorted(*(_keys(x.indptr, x.indices, self.shape[1]) for x in (P, B)))
+        whole, part = (_keys(x.indptr, x.indices, self.shape[1]) for x in (P, B))
+        return np.searchsorted(whole, part)
 
     @property
     def weight_shape(self) -> tuple[int, ...]:

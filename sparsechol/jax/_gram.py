@@ -131,7 +131,7 @@ class Gram(GramPattern):
             b = b.values
         elif issparse(b) and self._of_b is not None:
             b = self._of_b.values(cast("Any", b))
-        b = as_values(b)
+        b = as_values(cast("Any", b))
         self._check_length("b", b.shape)
         return b
 

@@ -3,6 +3,7 @@
 from typing import Any, cast
 
 import pytensor.tensor as pt
+from pytensor.tensor.variable import TensorVariable
 from scipy.sparse import issparse
 
 from .._scipy.gram_pattern import GramPattern, analyze_gram
@@ -66,7 +67,7 @@ class Gram(GramPattern):
             self._check_static(name, x.type.shape)
         if self.block > 1:
             w = w.flatten(w.type.ndim - 2)
-        out = ops.GramForm(self)(a, w, a)
+        out = cast("Any", ops.GramForm(self)(a, w, a))
         for x in rest:
             places = self._places_of_b
             if not isinstance(places, slice):
@@ -75,7 +76,7 @@ class Gram(GramPattern):
             out = out + x
         return SymmetricMatrix(self.pattern, out)
 
-    def from_columns(self, values: pt.TensorLike) -> pt.TensorVariable:
+    def from_columns(self, values: pt.TensorLike) -> TensorVariable:
         """Bring the entries of A from the order by column to the order by row.
 
         Parameters
