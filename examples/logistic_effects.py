@@ -1,9 +1,9 @@
 """Logistic regression with crossed random effects: iteratively reweighted least squares on `gram`.
 
 Answers y, 0 or 1, of students to questions: the log odds are ``A b``, A = [X Z_1 Z_2] and
-b = (beta, u_1, u_2). The effects of factor k are normal with standard deviation s_k. For given s the
-mode of b is found by Newton's method, which for these models is iteratively reweighted least squares
-(McCullagh and Nelder 1989). Each iteration factors
+b = (beta, u_1, u_2). The effects of factor k are normal with standard deviation s_k. For given s
+the mode of b is found by Newton's method, which for these models is iteratively reweighted least
+squares (McCullagh and Nelder 1989). Each iteration factors
 
     H = A^T W A + diag(0, I / s_1^2, I / s_2^2),    W = diag(p (1 - p)),    p = 1 / (1 + exp(-A b)),
 
@@ -102,7 +102,8 @@ def main(levels=(800, 60), answers=20_000):
     b, F = likelihood.mode(found.x)
     logdet, covariance = likelihood.of_fixed_effects(found.x)
     gap = abs(logdet + np.linalg.slogdet(covariance)[1])
-    print(f"{likelihood.factorizations} factorizations; two forms of the Schur complement: {gap:.0e}")
+    count = likelihood.factorizations
+    print(f"{count} factorizations; two forms of the Schur complement: {gap:.0e}")
     deviations = zip(("students", "questions"), np.exp(found.x), DEVIATIONS, strict=True)
     for name, estimate, true in deviations:
         print(f"deviation of {name:9} {estimate:6.3f}            (true: {true})")
