@@ -155,14 +155,16 @@ def found(f):
         )
 
 
-@pytest.mark.fast_cases(r"^(sum|one after the other|tables|reverse|nested|two arrays|by parity)$")
+@pytest.mark.fast_cases(r"^(sum|tables|reverse|nested)$")
 @pytest.mark.parametrize("name", LOOPS)
 def test_nothing_is_missed_and_no_more_found(name, monkeypatch):
     f = LOOPS[name]
     at_once = found(f)
-    J = np.any([np.asarray(jax.jacfwd(flat(f))(x)) != 0 for x in points()], axis=0)
+    jacobian = jax.jit(jax.jacfwd(flat(f)))
+    J = np.any([np.asarray(jacobian(x)) != 0 for x in points()], axis=0)
     squares = lambda x: jnp.sum(flat(f)(x) ** 2)  # noqa: E731
-    H = np.any([np.asarray(jax.hessian(squares)(x)) != 0 for x in points()], axis=0)
+    hessian = jax.jit(jax.hessian(squares))
+    H = np.any([np.asarray(hessian(x)) != 0 for x in points()], axis=0)
     for P, nonzero in zip(at_once, (J, J, H), strict=True):
         missed = nonzero & (P == 0)
         assert not missed.any(), np.argwhere(missed)

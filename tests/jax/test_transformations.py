@@ -109,7 +109,9 @@ def compiled(transformation, f):
     return jax.jit(lambda a, da: TRANSFORMATIONS[transformation](f, a, da))
 
 
-@pytest.mark.fast_cases(r"ffi-.*-jit grad|ffi-(logdet|solve)-(vmap|hvp)")
+@pytest.mark.fast_cases(
+    r"ffi-(logdet|solve|partial_inverse|solve_triangular|sample)-jit grad|ffi-(logdet-vmap|solve-hvp)"
+)
 @pytest.mark.parametrize("transformation", TRANSFORMATIONS)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_real(backend, name, transformation):
@@ -160,7 +162,7 @@ COMPLEX_FUNCTIONS = {
 }
 
 
-@pytest.mark.fast_cases(r".*-jit grad")
+@pytest.mark.fast_cases(r"(L|solve|partial_inverse|solve_triangular transposed|product)-jit grad")
 @pytest.mark.parametrize("transformation", ["jvp", "jit grad", "vmap grad", "hvp", "fourth"])
 @pytest.mark.parametrize("name", COMPLEX_FUNCTIONS)
 def test_complex(name, transformation):

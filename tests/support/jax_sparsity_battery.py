@@ -25,8 +25,8 @@ IMAGE = rng.standard_normal((2, 2, 5, 5))
 TRIANGLES = rng.standard_normal((2, 4, 4)) * np.tri(4)
 WEIGHTS = [rng.standard_normal((6, 8)), rng.standard_normal((3, 6))]
 UP = rng.standard_normal((3, 2, 2))
-BY_ENTRY = BCOO.fromdense(jnp.asarray(SPARSE))
-BY_ROW = BCSR.fromdense(jnp.asarray(SPARSE))
+BY_ENTRY = BCOO.from_scipy_sparse(sp.coo_array(SPARSE))
+BY_ROW = BCSR.from_scipy_sparse(sp.csr_array(SPARSE))
 TABLE = jnp.array([[0, 0], [1, 2], [2, 2], [3, 1], [3, 3], [4, 4], [5, 5], [9, 9]])
 BLOCKS = sp.block_diag(
     [sp.diags_array([1.0, 3.0, 1.0], offsets=[-1, 0, 1], shape=(k, k)) for k in (3, 5)]
