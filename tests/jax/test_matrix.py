@@ -312,9 +312,7 @@ def test_patterns_of_jax_matrices():
     assert scj.analyze(bcsr(SYSTEM.A), ordering="natural") == scj.analyze(
         SYSTEM.A, ordering="natural"
     )
-    assert scj.analyze(bcoo(SYSTEM.A), ordering=np.arange(7)).perm.tolist() == list(
-        range(7)
-    )
+    assert scj.analyze(bcoo(SYSTEM.A), ordering=np.arange(7)).perm.tolist() == list(range(7))
 
 
 def test_one_sided_entries_are_refused():

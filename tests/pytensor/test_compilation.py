@@ -20,12 +20,14 @@ from sparsechol._core.numeric.handle import registered
 from support.pytensor_systems import FUNCTIONS, MODES, VALUES, A, B, N, P, kernels, matrix, measure
 
 a, t = pt.dvector("a"), pt.dscalar("t")
+# All rewrites and no compiler.
+REWRITTEN = pytensor.compile.mode.Mode(linker="py", optimizer="fast_run")
 
 
 # ---- factorizations ----
 
 
-@pytest.mark.fast_cases(r"FAST_COMPILE|NUMBA|JAX")
+@pytest.mark.fast_cases(r"FAST_COMPILE|NUMBA")
 @pytest.mark.parametrize("mode", MODES)
 def test_one_factorization(mode):
     """Of logdet, solve and partial_inverse of one Q, built twice, with all gradients."""
@@ -75,7 +77,7 @@ def test_ops_merge_by_content():
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_shapes_without_the_values(name):
     x = FUNCTIONS[name](a)
-    shape = pytensor.function([a], x.shape, on_unused_input="ignore")
+    shape = pytensor.function([a], x.shape, mode=REWRITTEN, on_unused_input="ignore")
     assert kernels(shape) == {}
     assert tuple(shape(VALUES)) == x.eval({a: VALUES}, mode="FAST_COMPILE").shape == x.type.shape
 
@@ -84,7 +86,7 @@ def test_unknown_number_of_vectors():
     b = pt.dmatrix("b")
     x = scpt.solve(matrix(a), b)
     assert x.type.shape == (N, None)
-    shape = pytensor.function([a, b], x.shape, on_unused_input="ignore")
+    shape = pytensor.function([a, b], x.shape, mode=REWRITTEN, on_unused_input="ignore")
     assert kernels(shape) == {}
     assert tuple(shape(VALUES, np.ones((N, 5)))) == (N, 5)
 
@@ -99,6 +101,7 @@ def test_debug_mode():
     np.testing.assert_allclose(gradient, wanted[1])
 
 
+@pytest.mark.fast_cases(r"NUMBA")
 @pytest.mark.parametrize("mode", [None, "NUMBA"])
 def test_no_object_mode_and_no_warning(mode):
     Q = scpt.combine([(t, A)])
@@ -109,6 +112,7 @@ def test_no_object_mode_and_no_warning(mode):
         pytensor.function([t], outputs, mode=mode)(2.0)
 
 
+@pytest.mark.slow
 def test_threads_at_once():
     """The same compiled functions, from several threads, outside of the interpreter's lock."""
     S = sc.analyze(

@@ -105,13 +105,8 @@ def second(cost, theta):
     return g, pt.stack([pt.grad(g[k], theta) for k in range(theta.type.shape[0])])
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "mode",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("log_marginal", "precision")),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mode", "log_marginal", "precision"])
 def test_second_derivatives(name):
     """Against differences of first derivatives, which are compared with those of values."""
     theta, x = pt.vector("theta", shape=(2,)), pt.vector("x", shape=(3,))

@@ -122,6 +122,9 @@ JOINS = {
 }
 
 
+@pytest.mark.fast_cases(
+    "stack|matrix|index|writes.*|leaves|row sums|scalar|twice|element of .*|a product"
+)
 @pytest.mark.parametrize("name", JOINS)
 def test_joins(name):
     check(JOINS[name]())

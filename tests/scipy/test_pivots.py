@@ -237,7 +237,7 @@ LAPACK_KINDS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("count", [200, pytest.param(4_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [50, pytest.param(4_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", LAPACK_KINDS)
 def test_verdict_and_values_beside_lapack(kind, dtype, count):
