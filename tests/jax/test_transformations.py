@@ -1,5 +1,6 @@
 """Every function under every transformation, by every lowering, against dense JAX."""
 
+import itertools
 from functools import cache
 
 import jax
@@ -109,11 +110,20 @@ def compiled(transformation, f):
     return jax.jit(lambda a, da: TRANSFORMATIONS[transformation](f, a, da))
 
 
-@pytest.mark.fast_cases(
-    r"ffi-(logdet|solve|partial_inverse|solve_triangular|sample)-jit grad|ffi-(logdet-vmap|solve-hvp)"
+# All lowerings are called by the same rules: the slower ones take one case of each kind of call.
+CASES = [("ffi", name, transformation) for name in FUNCTIONS for transformation in TRANSFORMATIONS]
+CASES += itertools.product(
+    ["buffer", "callback"],
+    FUNCTIONS,
+    ["eval", "jit grad", "vmap", "vmap grad", "hvp", "grad scan", "fourth"],
 )
-@pytest.mark.parametrize("transformation", TRANSFORMATIONS)
-@pytest.mark.parametrize("name", FUNCTIONS)
+
+
+@pytest.mark.fast_cases(
+    r"ffi-(logdet|solve|partial_inverse|solve_triangular|sample)-jit grad",
+    r"ffi-(logdet-vmap|solve-hvp)",
+)
+@pytest.mark.parametrize(("backend", "name", "transformation"), CASES, indirect=["backend"])
 def test_real(backend, name, transformation):
     sparse, _ = FUNCTIONS[name]
     at = (SYSTEM.a, SYSTEM.da)

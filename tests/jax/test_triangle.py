@@ -12,7 +12,10 @@ import sparsechol as sc
 import sparsechol.jax as scj
 from support.jax_systems import differ
 
-CASES = list(itertools.product((True, False), (float, complex), "NTC"))
+# All lowerings are called by the same rules: the slower ones take fewer cases.
+CASES = [("ffi", *case) for case in itertools.product((True, False), (float, complex), "NTC")]
+CASES += itertools.product(["buffer", "callback"], (True,), (float, complex), "NC")
+CASES += itertools.product(["buffer", "callback"], (False,), (complex,), "T")
 
 
 def draw(lower, dtype, n=7):
@@ -31,7 +34,7 @@ def op(T, trans):
 
 
 @pytest.mark.fast_cases(r"ffi-True-float-N")
-@pytest.mark.parametrize(("lower", "dtype", "trans"), CASES)
+@pytest.mark.parametrize(("backend", "lower", "dtype", "trans"), CASES, indirect=["backend"])
 def test_against_dense(backend, lower, dtype, trans):
     T, b, dt = draw(lower, dtype)
     pattern = scj.analyze_triangle(sp.csr_array(T), lower=lower)
