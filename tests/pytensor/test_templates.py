@@ -79,7 +79,7 @@ def test_systems_of_the_literature(name):
     check(expr, z, point, complex_steps(system, point))
 
 
-@pytest.mark.fast_cases("[01]")
+@pytest.mark.fast_cases("1")
 @pytest.mark.parametrize("seed", range(8))
 def test_random_systems(seed):
     rng = np.random.default_rng(seed)
