@@ -16,6 +16,7 @@ from ._factor import Factor, cholesky
 from ._functions import diag_inverse, logdet, partial_inverse, slogdet, solve
 from ._gaussian import gmrf_logpdf, gmrf_sample, marginal_variances
 from ._laplace import Laplace, laplace
+from ._least_squares import LeastSquares, least_squares
 from ._matrix import SymmetricMatrix
 from ._newton import Minimum, newton
 from ._sparse import analyze, from_sparse, to_bcoo
@@ -25,6 +26,7 @@ from ._triangle import TriangularMatrix, TriangularPattern, analyze_triangle, so
 __all__ = [
     "Factor",
     "Laplace",
+    "LeastSquares",
     "Minimum",
     "SparseHessian",
     "SparseJacobian",
@@ -43,6 +45,7 @@ __all__ = [
     "hessian_pattern",
     "jacobian_pattern",
     "laplace",
+    "least_squares",
     "logdet",
     "marginal_variances",
     "newton",
