@@ -2,8 +2,8 @@
 
 A pose of SE(2) is (x, y, angle), one of SE(3) a place and a unit quaternion (x, y, z, i, j, k, w).
 An edge (i, j) measures pose j as seen from pose i, with an information matrix. The residual of an
-edge is that of g2o: the difference of places, and that of angles or twice the vector part of the
-quaternion of the difference, times the root of the information.
+edge is that of GTSAM's ``BetweenFactor``: the logarithm of the pose of j as seen from where it is
+measured to be, times the root of the information.
 """
 
 import gzip
@@ -117,9 +117,15 @@ def problem(graph):
 def error_se2(jnp, a, b, measured):
     cos, sin = jnp.cos(a[:, 2]), jnp.sin(a[:, 2])
     x, y = b[:, 0] - a[:, 0], b[:, 1] - a[:, 1]
+    x, y = cos * x + sin * y - measured[:, 0], cos * y - sin * x - measured[:, 1]
+    cos, sin = jnp.cos(measured[:, 2]), jnp.sin(measured[:, 2])
     angle = b[:, 2] - a[:, 2] - measured[:, 2]
     angle = angle - 2 * np.pi * jnp.round(angle / (2 * np.pi))
-    return cos * x + sin * y - measured[:, 0], cos * y - sin * x - measured[:, 1], angle
+    x, y = cos * x + sin * y, cos * y - sin * x
+    small = jnp.abs(angle) < 1e-4
+    half = jnp.where(small, 1, angle) / 2
+    a = jnp.where(small, 1 - angle**2 / 12, half / jnp.tan(half))
+    return a * x + angle / 2 * y, a * y - angle / 2 * x, angle
 
 
 def move_se2(jnp, x, d):
@@ -127,11 +133,27 @@ def move_se2(jnp, x, d):
 
 
 def error_se3(jnp, a, b, measured):
-    back = conjugate(a[:, 3:].T)
-    place = rotated(jnp, back, (b[:, :3] - a[:, :3]).T)
-    difference = times(conjugate(measured[:, 3:].T), times(back, b[:, 3:].T))
-    sign = jnp.where(difference[3] < 0, -2.0, 2.0)
-    return *(place[k] - measured[:, k] for k in range(3)), *(sign * difference[k] for k in range(3))
+    back, undone = conjugate(a[:, 3:].T), conjugate(measured[:, 3:].T)
+    place = rotated(back, (b[:, :3] - a[:, :3]).T)
+    place = rotated(undone, [place[k] - measured[:, k] for k in range(3)])
+    return logarithm(jnp, place, times(undone, times(back, b[:, 3:].T)))
+
+
+def logarithm(jnp, place, q):
+    """Return the six numbers whose exponential is a motion: those of the place come first."""
+    sign = jnp.where(q[3] < 0, -1.0, 1.0)
+    x, y, z, w = (sign * part for part in q)
+    square = x * x + y * y + z * z
+    small = square < 1e-10
+    size = jnp.sqrt(jnp.where(small, 1, square))
+    angle = 2 * jnp.arctan2(size, w)
+    scale = jnp.where(small, 2 / w, angle / size)
+    turn = [scale * x, scale * y, scale * z]
+    c = (1 - angle / (2 * jnp.tan(angle / 2))) / angle**2
+    c = jnp.where(small, 1 / 12, c)
+    once = cross(turn, place)
+    twice = cross(turn, once)
+    return *(place[k] - 0.5 * once[k] + c * twice[k] for k in range(3)), *turn
 
 
 def move_se3(jnp, x, d):
@@ -160,10 +182,16 @@ def times(p, q):
     ]
 
 
-def rotated(jnp, q, v):
+def cross(a, b):
+    return [
+        a[1] * b[2] - a[2] * b[1],
+        a[2] * b[0] - a[0] * b[2],
+        a[0] * b[1] - a[1] * b[0],
+    ]
+
+
+def rotated(q, v):
     """Return vectors turned by unit quaternions."""
-    x, y, z = v
-    once = [q[1] * z - q[2] * y, q[2] * x - q[0] * z, q[0] * y - q[1] * x]
-    a, b, c = (once[k] + q[3] * v[k] for k in range(3))
-    twice = [q[1] * c - q[2] * b, q[2] * a - q[0] * c, q[0] * b - q[1] * a]
+    once = cross(q, v)
+    twice = cross(q, [once[k] + q[3] * v[k] for k in range(3)])
     return [v[k] + 2 * twice[k] for k in range(3)]

@@ -353,8 +353,9 @@ class Problem:
             return ravel_pytree(residual(self.unravel(moved(x, d)), *args))[0]
 
         self._moved, of_moved = jax.closure_convert(moved, x, self.zero)
-        self._residuals, consts = jax.closure_convert(residuals, self.zero, x, *args)
-        r = jax.eval_shape(residuals, self.zero, x, *args)
+        residuals, consts = jax.closure_convert(residuals, self.zero, x, *args)
+        self._residuals = jax.jit(residuals)
+        r = jax.eval_shape(self._residuals, self.zero, x, *args, *consts)
         self._rho, of_rho = jax.closure_convert(rho, r)
         self.args = ((*args, *consts), tuple(of_moved), tuple(of_rho))
         self._jacobian = sparse_jacobian(self._residuals, self.zero, x, *self.args[0])
@@ -494,10 +495,8 @@ def _iterate(problem, method, start, args, tolerances, maxiter) -> State:
         return state.fresh | ((state.status == RUNNING) & (state.count < maxiter))
 
     cost = problem.cost(problem.zero, start, args)
-    nothing = jax.tree.map(
-        lambda s: jnp.zeros(s.shape, s.dtype),
-        jax.eval_shape(partial(_model, problem), start, cost, np.zeros_like(problem.zero), args),
-    )
+    P, none = problem.gram.pattern, jnp.asarray(problem.zero)
+    nothing = Model(cost, none, SymmetricMatrix(P, jnp.zeros(len(P.indices), none.dtype)), none)
     count = jnp.zeros((), int)
     first = State(
         start,

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from ._factor import cholesky
 from ._matrix import SymmetricMatrix
 
-DAMPING = 1e-4  # of the first step, in units of the scale
+DAMPING = 1e-8  # of the first step, in units of the scale: nearly Gauss and Newton
 LARGEST_DAMPING = 1e30
 SMALLEST_SCALE = 1e-12  # of a parameter, relative to the largest
 
@@ -88,10 +88,10 @@ def _damped_step(model, _, control):
 
 
 def _next_damping(model, control, step, gain):
-    """Divide by at most 3 after a good step; multiply by ever more after bad ones."""
+    """Divide by at most 10 after a good step; multiply by ever more after bad ones."""
     damping, growth = control
     good = gain > 0  # NaN is not
-    less = damping * jnp.maximum(1 / 3, 1 - (2 * gain - 1) ** 3)
+    less = damping * jnp.maximum(0.1, 1 - (2 * gain - 1) ** 3)
     more = jnp.minimum(damping * growth, LARGEST_DAMPING)
     return jnp.where(good, less, more), jnp.where(good, 2, 2 * growth)
 
