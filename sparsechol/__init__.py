@@ -7,6 +7,7 @@ from ._scipy.cholesky_batch import CholeskyBatch
 from ._scipy.cholesky_factor import CholeskyFactor
 from ._scipy.elimination import column_counts, elimination_tree, postorder
 from ._scipy.functions import cholesky, logdet, partial_inverse, solve
+from ._scipy.gram import Gram, gram
 from ._scipy.symbolic_factor import Memory, SymbolicFactor, analyze
 from ._scipy.triangle import solve_triangular
 from ._version import __version__ as __version__
@@ -15,6 +16,7 @@ from .coloring._differences import approx_hessian, approx_jacobian
 __all__ = [
     "CholeskyBatch",
     "CholeskyFactor",
+    "Gram",
     "Memory",
     "NotPositiveDefiniteError",
     "Ordering",
@@ -29,6 +31,7 @@ __all__ = [
     "column_counts",
     "derivatives",
     "elimination_tree",
+    "gram",
     "logdet",
     "models",
     "partial_inverse",

@@ -1,4 +1,5 @@
-/* Advice to the system about large arrays that are about to be written for the first time. */
+/* Advice about memory: to the system about large arrays that are about to be written for the first
+ * time, to the processor about a place that is about to be read. */
 
 #ifndef SPARSECHOL_MEMORY_H
 #define SPARSECHOL_MEMORY_H
@@ -30,5 +31,14 @@ static inline void prefer_large_pages(void *start, size_t bytes)
     (void)bytes;
 }
 #endif
+
+static inline void prefetch(const void *place)
+{
+#if defined(__GNUC__)
+    __builtin_prefetch(place);
+#else
+    (void)place;
+#endif
+}
 
 #endif

@@ -7,11 +7,13 @@ the elimination tree or by components.
 """
 
 from functools import partial
+from itertools import product as all_pairs
 
 import numpy as np
 from scipy.sparse import csc_array, csr_array
 
 from .._core.numeric.operations import CODES, CORE_RANK, NAMES
+from .._core.symbolic.congruence import ranges
 from . import propagate
 from .sets import Sets
 
@@ -295,6 +297,53 @@ def with_csc_triangle(apply):
     return rule
 
 
+# ---- congruences of rectangular matrices ----
+
+
+FIRST, SECOND, VALUE, WEIGHT, OTHER = range(5)  # columns of the table of pairs
+
+
+def pairs(pattern):
+    """Return all pairs (p, q) of entries of A in one block of rows, and what they meet in.
+
+    That is the packed value at their columns, and the weight between their rows.
+    """
+    k = pattern.block
+    row = np.repeat(np.arange(pattern.shape[0]), np.diff(pattern.indptr))
+    start = pattern.indptr[::k][row // k]
+    count = np.append(pattern.indptr[::k], pattern.indptr[-1])[1:][row // k] - start
+    p = np.repeat(np.arange(row.shape[0]), count)
+    q = ranges(start, count)
+    i, j = pattern.indices[p], pattern.indices[q]
+    P, n = pattern.pattern, np.int64(max(pattern.shape[1], 1))
+    keys = np.repeat(np.arange(P.shape[0]), np.diff(P.indptr)) * n + P.indices
+    value = np.searchsorted(keys, np.minimum(i, j) * n + np.maximum(i, j))
+    weight = row[p] * k + row[q] % k
+    return p, q, value, weight, row[q] * k + row[p] % k
+
+
+def gathered(target, terms):
+    """Return the rule that unites, for each target, the sets of sources of its pairs.
+
+    `target` and `terms` name columns of the table of `pairs`: those of the result, and those of
+    each operand.
+    """
+
+    def rule(layout, sets, *operands, shape):
+        table = pairs(layout.pattern)
+        out = [propagate.no_inputs(shape)]
+        for ids, columns in zip(operands, terms, strict=True):
+            if ids is None:
+                continue
+            for to, column in all_pairs(target, columns):
+                ones = np.ones(table[to].shape[0], np.int8)
+                members = csr_array((ones, (table[to], table[column])), (shape[0], len(ids)))
+                out.append(propagate.apply_matrix(sets, members, ids))
+        return propagate.union(sets, *out, shape=shape)
+
+    return rule
+
+
 # ---- by component ----
 
 
@@ -395,4 +444,7 @@ RULES = {
     "csc_triangle_solve": with_csc_triangle(solve_triangle),
     "csc_triangle_product": with_csc_triangle(times_triangle),
     "csc_triangle_outer": csc_triangle_outer,
+    "gram": gathered((VALUE,), ((FIRST, SECOND), (WEIGHT, OTHER), (FIRST, SECOND))),
+    "gram_rows": gathered((FIRST,), ((WEIGHT, OTHER), (SECOND,), (VALUE,))),
+    "gram_weights": gathered((WEIGHT, OTHER), ((FIRST, SECOND), (FIRST, SECOND), (VALUE,))),
 }

@@ -15,6 +15,7 @@ from ._detect import hessian_pattern, jacobian_pattern, register_sparsity_rule
 from ._factor import Factor, cholesky
 from ._functions import diag_inverse, logdet, partial_inverse, slogdet, solve
 from ._gaussian import gmrf_logpdf, gmrf_sample, marginal_variances
+from ._gram import Gram, gram
 from ._laplace import Laplace, laplace
 from ._least_squares import LeastSquares, least_squares
 from ._matrix import SymmetricMatrix
@@ -25,6 +26,7 @@ from ._triangle import TriangularMatrix, TriangularPattern, analyze_triangle, so
 
 __all__ = [
     "Factor",
+    "Gram",
     "Laplace",
     "LeastSquares",
     "Minimum",
@@ -42,6 +44,7 @@ __all__ = [
     "from_sparse",
     "gmrf_logpdf",
     "gmrf_sample",
+    "gram",
     "hessian_pattern",
     "jacobian_pattern",
     "laplace",

@@ -683,3 +683,46 @@ _differentiate_logdet(
     promoted_logdet_p, partial(promoted_partial_inverse_call, diagonal=1.0, below=2.0)
 )
 _differentiate_solve(promoted_solve_p)
+
+
+# ---- congruences of rectangular matrices ----
+
+
+gram_p = _define("gram")
+gram_rows_p = _define("gram_rows")
+gram_weights_p = _define("gram_weights")
+
+
+def gram_call(pattern, a, w, b):
+    """Return the packed values of (A^H W B + B^H W A) / 2."""
+    return _bind(gram_p, pattern, a, w, b)
+
+
+def gram_rows_call(pattern, w, b, x):
+    """Return the gradient of Re <x, gram(a, w, b)> in the entries of A."""
+    return _bind(gram_rows_p, pattern, w, b, x)
+
+
+def gram_weights_call(pattern, a, b, x):
+    """Return the gradient of Re <x, gram(a, w, b)> in the weights."""
+    return _bind(gram_weights_p, pattern, a, b, x)
+
+
+_multilinear(
+    gram_p,
+    _0=lambda pattern, x, w, b: gram_rows_call(pattern, w, b, x),
+    _1=lambda pattern, x, a, b: gram_weights_call(pattern, a, b, x),
+    _2=lambda pattern, x, a, w: gram_rows_call(pattern, w, a, x),
+)
+_multilinear(
+    gram_rows_p,
+    _0=lambda pattern, a, b, x: gram_weights_call(pattern, a, b, x),
+    _1=lambda pattern, a, w, x: gram_rows_call(pattern, w, a, x),
+    _2=lambda pattern, a, w, b: gram_call(pattern, a, w, b),
+)
+_multilinear(
+    gram_weights_p,
+    _0=lambda pattern, w, b, x: gram_rows_call(pattern, w, b, x),
+    _1=lambda pattern, w, a, x: gram_rows_call(pattern, w, a, x),
+    _2=lambda pattern, w, a, b: gram_call(pattern, a, w, b),
+)

@@ -18,6 +18,7 @@ from ._check import check_pattern
 from ._detect import hessian_pattern, jacobian_pattern, positions, register_sparsity_rule
 from ._functions import diag_inverse, logdet, partial_inverse, slogdet, solve
 from ._gaussian import gmrf_logp, marginal_variances
+from ._gram import Gram, gram
 from ._laplace import Laplace, laplace
 from ._matrix import SymmetricMatrix, combine
 from ._sparse import from_sparse
@@ -26,6 +27,7 @@ from ._superlu import superlu_solve
 from ._triangle import solve_triangular
 
 __all__ = [
+    "Gram",
     "Laplace",
     "SparsityWarning",
     "SymmetricMatrix",
@@ -34,6 +36,7 @@ __all__ = [
     "diag_inverse",
     "from_sparse",
     "gmrf_logp",
+    "gram",
     "hessian_pattern",
     "jacobian_pattern",
     "laplace",

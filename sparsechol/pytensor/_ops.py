@@ -570,6 +570,39 @@ class PlainOuter(FactorOuter):
     operation, kind = "csc_triangle_outer", "plain"
 
 
+# ---- congruences of rectangular matrices: linear in each operand ----
+
+
+class GramForm(Kernel):
+    """Packed values of (A^T W B + B^T W A) / 2."""
+
+    operation = "gram"
+
+    def adjoints(self, ct, out, a, w, b):
+        P = self.pattern
+        return [GramRows(P)(w, b, ct), GramWeights(P)(a, b, ct), GramRows(P)(w, a, ct)]
+
+
+class GramRows(Kernel):
+    """Gradient of <x, GramForm(a, w, b)> in the entries of A."""
+
+    operation = "gram_rows"
+
+    def adjoints(self, ct, out, w, b, x):
+        P = self.pattern
+        return [GramWeights(P)(ct, b, x), self(w, ct, x), GramForm(P)(ct, w, b)]
+
+
+class GramWeights(Kernel):
+    """Gradient of <x, GramForm(a, w, b)> in the weights."""
+
+    operation = "gram_weights"
+
+    def adjoints(self, ct, out, a, b, x):
+        P = self.pattern
+        return [GramRows(P)(ct, b, x), GramRows(P)(ct, a, x), GramForm(P)(a, ct, b)]
+
+
 # ---- as functions ----
 
 

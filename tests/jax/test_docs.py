@@ -18,6 +18,7 @@ MODULES = [
     "_factor",
     "_functions",
     "_gaussian",
+    "_gram",
     "_laplace",
     "_matrix",
     "_newton",

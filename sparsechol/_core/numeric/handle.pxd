@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t
 
+from sparsechol._core.numeric.gram cimport Congruence
 from sparsechol._core.numeric.operations cimport View
 from sparsechol._core.symbolic.structure cimport Pattern
 
@@ -9,6 +10,7 @@ from sparsechol._core.symbolic.structure cimport Pattern
 cdef class PatternHandle:
     cdef View view
     cdef Pattern own            # of a triangle: its order and its entries
+    cdef Congruence gram        # of a rectangular matrix: its analysis
     cdef list kept
     cdef object __weakref__
 

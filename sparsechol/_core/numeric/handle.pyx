@@ -48,7 +48,8 @@ cdef enum:
 
 
 cdef class PatternHandle:
-    """What operations need of a SymbolicFactor, or of a triangle, which keeps it."""
+    """What operations need of a SymbolicFactor, of a triangle or of a congruence, which keeps it.
+    """
 
     def __init__(self, symbolic):
         cdef Structure structure
@@ -56,6 +57,10 @@ cdef class PatternHandle:
             raise ValueError("operations: a handle belongs to one pattern")
         self.kept = []
         memset(&self.view, 0, sizeof(View))
+        plan = getattr(symbolic, "_plan", None)
+        if plan is not None:
+            symbolic = symbolic.pattern
+            self.know_congruence(plan, symbolic)
         self.view.indptr = longs(self.keep(symbolic.indptr))
         structure = getattr(symbolic, "_structure", None)
         if structure is None:
@@ -76,6 +81,35 @@ cdef class PatternHandle:
         """Have it live as long as this."""
         self.kept.append(thing)
         return thing
+
+    def know_congruence(self, plan, symbolic):
+        """Have the analysis of a rectangular matrix at hand."""
+        full_start, full_rows, full_sources = symbolic._both_triangles
+        self.gram.rows = plan.row_order.shape[0]
+        self.gram.block = plan.block
+        self.gram.entries = plan.row_start[self.gram.rows]
+        self.gram.squares = plan.square_start[-1]
+        self.gram.widest = plan.widest
+        self.gram.unit_tasks = plan.unit_task.shape[0] - 1
+        self.gram.column_tasks = plan.column_task.shape[0] - 1
+        self.gram.row_start = longs(self.keep(plan.row_start))
+        self.gram.row_order = ints(self.keep(plan.row_order))
+        self.gram.unit_start = longs(self.keep(plan.unit_start))
+        self.gram.column_start = longs(self.keep(plan.column_start))
+        self.gram.square_start = longs(self.keep(plan.square_start))
+        self.gram.unit_columns = ints(self.keep(plan.unit_columns))
+        self.gram.local = ints(self.keep(plan.local))
+        self.gram.incidence_start = longs(self.keep(plan.incidence_start))
+        self.gram.incidence_at = ints(self.keep(plan.incidence_at))
+        self.gram.incidence_column = ints(self.keep(plan.incidence_column))
+        self.gram.incidence_local = ints(self.keep(plan.incidence_local))
+        self.gram.incidence_tail = ints(self.keep(plan.incidence_tail))
+        self.gram.unit_task = ints(self.keep(plan.unit_task))
+        self.gram.column_task = ints(self.keep(plan.column_task))
+        self.gram.full_start = longs(self.keep(np.asarray(full_start, np.int64)))
+        self.gram.full_rows = ints(self.keep(np.asarray(full_rows, np.int32)))
+        self.gram.full_sources = longs(self.keep(full_sources))
+        self.view.gram = &self.gram
 
     def know_factor(self, symbolic):
         """Have the entries of L at hand."""

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t
 
+from sparsechol._core.numeric.gram cimport Congruence
 from sparsechol._core.symbolic.structure cimport Pattern
 
 cdef enum:
@@ -27,6 +28,7 @@ cdef struct View:
     Py_ssize_t entry_count
     const int64_t *sources      # (full_count) of both triangles, see packing.expand; or NULL
     Py_ssize_t full_count
+    const Congruence *gram      # of a rectangular matrix; NULL: none is known
 
 
 cdef struct Operand:

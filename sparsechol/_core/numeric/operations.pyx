@@ -8,6 +8,8 @@ The signature of an operation names the arrays that it takes and gives:
     e   (nnz(L),)       its entries by column, as `CholeskyFactor.L` has them
     x   (n, k)          vectors
     r   (n,)            a real number for each row of A
+    g   (entries,)      of a rectangular matrix G, whose congruence is on the pattern, by row
+    w   (rows k,)       weights of its rows, or the k x k blocks of them
     s   ()              a real number
 
 All of them have leading dimensions of one batch, as many in each, of which some may be 1 in an
@@ -16,6 +18,7 @@ a panel nothing is read and zeros are written, except by `partial_inverse`, whos
 
 The promoted ones take values in single precision, factor them in double precision and go on in it.
 Those of a CSC triangle are for a triangle of any pattern, whose values by column are `a` then.
+Those of a congruence are for a pattern that knows G, see `gram`.
 
 A matrix that is not positive definite gets a factor of NaN, and so does all that is computed of it.
 So does one with a weak pivot, positive but within rounding of zero, unless the flag ACCEPT_WEAK is
@@ -35,6 +38,7 @@ from sparsechol._core.numeric.dense cimport (
 )
 from sparsechol._core.numeric.derivative_sweeps cimport Kind, derivative_all, derivative_space
 from sparsechol._core.numeric.factorize cimport REFUSED_ROUNDINGS, Outcome, factor_all, factor_space
+from sparsechol._core.numeric.gram cimport FORM, ROWS, WEIGHTS, congruence
 from sparsechol._core.numeric.packing cimport (
     fold, gather_panels, read_diagonal, read_places, scatter_panels, unfold, weigh_entries,
     write_diagonal, write_places,
@@ -89,10 +93,13 @@ cpdef enum Operation:
     CSC_TRIANGLE_SOLVE          # with a triangle that is no factor
     CSC_TRIANGLE_PRODUCT
     CSC_TRIANGLE_OUTER
+    GRAM                        # the Hermitian part of G^H W H
+    GRAM_ROWS                   # and its adjoints
+    GRAM_WEIGHTS
 
 
 cdef enum:
-    OPERATIONS = CSC_TRIANGLE_OUTER + 1
+    OPERATIONS = GRAM_WEIGHTS + 1
 
 
 # The signature of each, in the order of the enumeration.
@@ -129,11 +136,14 @@ NAMES = {
     "csc_triangle_solve": "ax>x",
     "csc_triangle_product": "ax>x",
     "csc_triangle_outer": "xx>a",
+    "gram": "gwg>a",
+    "gram_rows": "wga>g",
+    "gram_weights": "gga>w",
 }
 if [name.upper() for name in NAMES] != list(Operation.__members__):
     raise ImportError("operations: the enumeration and the signatures are out of step")
 CODES = {name: code for code, name in enumerate(NAMES)}
-CORE_RANK = {letter: 2 if letter == "x" else 0 if letter == "s" else 1 for letter in "adlexrs"}
+CORE_RANK = {letter: 2 if letter == "x" else 0 if letter == "s" else 1 for letter in "adlexrsgw"}
 cdef const char *signatures[OPERATIONS]
 cdef bytes spelled = b"".join(signature.encode() + b"\0" for signature in NAMES.values())
 cdef const char *next_signature = spelled
@@ -189,6 +199,10 @@ cdef Py_ssize_t length_of(const View *view, char letter) noexcept nogil:
         return view.p.size
     if letter == c"e":
         return view.entry_count if view.entries != NULL else -1
+    if letter == c"g" or letter == c"w":
+        if view.gram == NULL:
+            return -1
+        return view.gram.entries if letter == c"g" else view.gram.rows * view.gram.block
     return 1 if letter == c"s" else view.p.n
 
 
@@ -235,7 +249,8 @@ cdef const char *prepare(const View *view, const Call *call, Work *w) noexcept n
         return "no such operation"
     if <int>strlen(signature) != call.operands + 2:
         return "wrong number of operands"
-    if (view.members != NULL) != (call.operation >= CSC_TRIANGLE_SOLVE):
+    if ((view.members != NULL) != (CSC_TRIANGLE_SOLVE <= call.operation <= CSC_TRIANGLE_OUTER)
+            or (view.gram != NULL) != (call.operation >= GRAM)):
         return "this pattern is of another kind"
     w.view = view
     w.call = call
@@ -305,6 +320,8 @@ cdef enum:
 cdef int threads_for(const Work *w) noexcept nogil:
     """Threads that gain something."""
     if w.batch == 1:
+        if w.view.gram != NULL:
+            return w.call.threads
         return min(w.call.threads, useful_threads(w.view.p, w.columns))
     if w.batch * w.view.p.size < WORTH_WAKING:
         return 1
@@ -346,8 +363,8 @@ cdef const char *dispatch(const Work *w) noexcept nogil:
         done = invert(w)
     elif operation == SOLVE or operation == SOLVE_TRIANGULAR:
         done = solve_factored(w)
-    elif operation == RCOND:
-        done = estimate_conditions(w)
+    elif operation == RCOND or operation >= GRAM:
+        done = apply_with_answers(w)
     elif operation == CSC_TRIANGLE_SOLVE:
         done = solve_csc_triangle(w)
     elif PROMOTED_LOGDET <= operation <= PROMOTED_SANDWICH:
@@ -482,7 +499,7 @@ cdef bint solve_factored(const Work *w) noexcept nogil:
     return done
 
 
-cdef bint estimate_conditions(const Work *w) noexcept nogil:
+cdef bint apply_with_answers(const Work *w) noexcept nogil:
     """Matrix by matrix, with a number for each that says whether there was memory."""
     cdef Work with_room = w[0]
     cdef Py_ssize_t k
@@ -505,6 +522,17 @@ cdef bint estimate_condition(const Work *w, const scalar *l, const scalar *a,
         w.call.flags & QUICK != 0, w.threads if w.batch == 1 else 1, &rcond)
     fill(w.kind, w.result_bytes, rcond, out)
     return done
+
+
+cdef bint form_congruence(const Work *w, Py_ssize_t k) noexcept nogil:
+    """A congruence of one matrix, or an adjoint of it."""
+    cdef int operation = w.call.operation
+    return congruence(
+        w.view.gram, w.view.p, w.view.indptr, w.view.indices,
+        FORM if operation == GRAM else ROWS if operation == GRAM_ROWS else WEIGHTS, w.kind,
+        array_of(&w.operand[0], w.bytes[0], k), array_of(&w.operand[1], w.bytes[1], k),
+        array_of(&w.operand[2], w.bytes[2], k), w.call.result.data + k * w.result_bytes,
+        w.threads if w.batch == 1 else 1)
 
 
 # ---- single passes over the arrays ----
@@ -553,7 +581,9 @@ cdef void apply_item(void *context, int32_t k, pool_worker *worker) noexcept nog
 
 
 cdef void apply(const Work *w, Py_ssize_t k) noexcept nogil:
-    if w.kind == DOUBLE:
+    if w.call.operation >= GRAM:
+        w.room[k] = form_congruence(w, k)
+    elif w.kind == DOUBLE:
         apply_typed(w, k, <const double *>NULL)
     elif w.kind == FLOAT:
         apply_typed(w, k, <const float *>NULL)

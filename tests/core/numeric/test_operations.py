@@ -20,7 +20,7 @@ STRUCTURE = S._structure
 N, NNZ, SIZE = 12, len(S.indices), STRUCTURE.size
 LENGTHS = {"a": (NNZ,), "d": (2 * NNZ - N,), "l": (SIZE,), "e": (S.nnz,), "x": (N, 3), "r": (N,),
            "s": ()}  # fmt: skip
-FACTORED = [name for name in NAMES if not name.startswith(("csc_triangle", "promoted"))]
+FACTORED = [name for name in NAMES if not name.startswith(("csc_triangle", "promoted", "gram"))]
 
 
 def perform(name, operands, result, **options):
