@@ -360,7 +360,7 @@ class Problem:
         self.args = ((*args, *consts), tuple(of_moved), tuple(of_rho))
         self._jacobian = sparse_jacobian(self._residuals, self.zero, x, *self.args[0])
         self._check_columns()
-        self.gram = gram(self._jacobian.sparsity, ordering=ordering)
+        self.gram = gram(self._jacobian, ordering=ordering)
 
     def _check_columns(self):
         """Refuse parameters without residuals."""
@@ -388,7 +388,8 @@ class Problem:
         """Return ``J^T W J`` at a point, with the weights ``rho'``."""
         z = (self._residuals(self.zero, x, *args[0]) / self.f_scale) ** 2
         _, pull = jax.vjp(lambda z: self._rho(z, *args[2]), z)
-        return self.gram.matrix(self._jacobian.values(self.zero, x, *args[0]), *pull(jnp.ones_like(z)))
+        a = self._jacobian.values(self.zero, x, *args[0])
+        return self.gram.values(self.gram.from_columns(a), *pull(jnp.ones_like(z)))
 
     def hessian(self, x, args) -> SymmetricMatrix:
         """Return the Hessian of the cost in d at zero."""
