@@ -214,7 +214,7 @@ def least_squares(
     *args: Pytree,
     method: Literal["lm", "gn", "dogleg"] = "lm",
     loss: str | Callable[[jax.Array], jax.Array] = "linear",
-    f_scale: float = 1.0,
+    f_scale: float | jax.Array = 1.0,
     ftol: float | None = None,
     xtol: float | None = None,
     gtol: float | None = None,
@@ -242,8 +242,9 @@ def least_squares(
     loss : {'linear', 'soft_l1', 'huber', 'cauchy', 'arctan'} or callable, optional
         The function rho of `scipy.optimize.least_squares`, applied to the square of each residual
         over `f_scale`. A callable returns ``rho(z)`` of an array z; JAX differentiates it.
-    f_scale : float, optional
-        The size of residuals from which on a robust loss counts less.
+    f_scale : float or scalar array, optional
+        The size of residuals from which on a robust loss counts less. Where a robust loss has many
+        minima, solve with a large one first, and go on from there with smaller ones.
     ftol, xtol, gtol : float, optional
         The iteration ends where a step changes, and promises to change, the cost by at most
         ``ftol * cost``; where its length is at most ``xtol * (xtol + norm(x))``; where the gradient
@@ -326,7 +327,8 @@ class Problem:
     start : jax.Array
         The first point.
     args : tuple
-        The arguments of the residuals, and the variables of all closures.
+        Four: the arguments of the residuals, with the variables of their closure; the variables of
+        the closures of the retraction and of the loss; and `f_scale`.
     zero : ndarray
         No change.
     parameters : Parameters
@@ -334,7 +336,7 @@ class Problem:
     """
 
     def __init__(self, residual, x0, args, loss, chart, ordering):
-        (rho, self.f_scale), (retract, tangent) = loss, chart
+        (rho, f_scale), (retract, tangent) = loss, chart
         x, self.unravel = ravel_pytree(x0)
         if not jnp.issubdtype(x.dtype, jnp.floating):
             raise TypeError(f"x0 has type {x.dtype}: real floating point numbers are needed")
@@ -357,7 +359,8 @@ class Problem:
         self._residuals = jax.jit(residuals)
         r = jax.eval_shape(self._residuals, self.zero, x, *args, *consts)
         self._rho, of_rho = jax.closure_convert(rho, r)
-        self.args = ((*args, *consts), tuple(of_moved), tuple(of_rho))
+        f_scale = jnp.asarray(f_scale, x.dtype)
+        self.args = ((*args, *consts), tuple(of_moved), tuple(of_rho), f_scale)
         self._jacobian = sparse_jacobian(self._residuals, self.zero, x, *self.args[0])
         self._check_columns()
         self.gram = gram(self._jacobian, ordering=ordering)
@@ -377,8 +380,8 @@ class Problem:
 
     def cost(self, d, x, args):
         """Return the cost at a point x moved by d."""
-        z = (self._residuals(d, x, *args[0]) / self.f_scale) ** 2
-        return 0.5 * self.f_scale**2 * jnp.sum(self._rho(z, *args[2]))
+        z = (self._residuals(d, x, *args[0]) / args[3]) ** 2
+        return 0.5 * args[3] ** 2 * jnp.sum(self._rho(z, *args[2]))
 
     def gradient(self, x, args):
         """Return the gradient of the cost in d at zero."""
@@ -386,7 +389,7 @@ class Problem:
 
     def matrix(self, x, args) -> SymmetricMatrix:
         """Return ``J^T W J`` at a point, with the weights ``rho'``."""
-        z = (self._residuals(self.zero, x, *args[0]) / self.f_scale) ** 2
+        z = (self._residuals(self.zero, x, *args[0]) / args[3]) ** 2
         _, pull = jax.vjp(lambda z: self._rho(z, *args[2]), z)
         a = self._jacobian.values(self.zero, x, *args[0])
         return self.gram.values(self.gram.from_columns(a), *pull(jnp.ones_like(z)))
