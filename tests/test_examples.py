@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from scipy.optimize import approx_fprime
+from scipy.optimize import approx_fprime, minimize
+from scipy.special import expit
 from scipy.stats import multivariate_normal
 
 from support.helpers import assert_drawn, example, figure_in, matrices_folder
@@ -51,6 +52,56 @@ def test_mixed_model_runs(capsys, tmp_path):
     assert 0.9 < inside < 0.99
     assert "8000 ratings, 451 effects" in capsys.readouterr().out
     assert_drawn(figure)
+
+
+# ---- logistic regression with random effects ----
+
+
+@pytest.fixture(scope="module")
+def logistic():
+    script, levels = example("logistic_effects"), (9, 5)
+    y, A, _ = script.simulate(levels, 150, np.random.default_rng(4))
+    return y, A.toarray(), script.Likelihood(y, A, levels)
+
+
+def test_mode_of_logistic_effects(logistic):
+    """Against a solver that knows no least squares, and dense determinants."""
+    y, A, likelihood = logistic
+    theta = np.log([0.9, 0.5])
+    prior = np.append(np.zeros(3), np.repeat([0.9**-2, 0.5**-2], (9, 5)))
+
+    def energy(b):
+        return np.sum(np.logaddexp(0, A @ b) - y * (A @ b)) + prior @ b**2 / 2
+
+    found = minimize(energy, np.zeros(17), method="BFGS", options={"gtol": 1e-6})
+    b, _ = likelihood.mode(theta)
+    np.testing.assert_allclose(b, found.x, atol=1e-4)
+    p = expit(A @ b)
+    H = A.T * (p * (1 - p)) @ A + np.diag(prior)
+    wanted = 2 * energy(b) + 2 * (9 * theta[0] + 5 * theta[1]) + np.linalg.slogdet(H)[1]
+    np.testing.assert_allclose(likelihood(theta), wanted, rtol=1e-12)
+
+
+def test_fixed_effects_are_a_schur_complement(logistic):
+    _, A, likelihood = logistic
+    theta = np.log([0.9, 0.5])
+    p = expit(A @ likelihood.mode(theta)[0])
+    X, Z = A[:, :3], A[:, 3:]
+    V = np.diag(1 / (p * (1 - p))) + Z * np.repeat([0.9**2, 0.5**2], (9, 5)) @ Z.T
+    information = X.T @ np.linalg.solve(V, X)
+    logdet, covariance = likelihood.of_fixed_effects(theta)
+    np.testing.assert_allclose(logdet, np.linalg.slogdet(information)[1])
+    np.testing.assert_allclose(covariance, np.linalg.inv(information), rtol=1e-8)
+
+
+@pytest.mark.slow
+def test_logistic_effects_runs(capsys):
+    script = example("logistic_effects")
+    deviations, beta, errors, inside = script.main(levels=(300, 40), answers=8000)
+    np.testing.assert_allclose(deviations, script.DEVIATIONS, rtol=0.25)
+    assert np.all(abs(beta - script.BETA) < 4 * errors)
+    assert 0.9 < inside < 0.99
+    assert "8000 answers, 343 effects" in capsys.readouterr().out
 
 
 # ---- pose graph ----

@@ -53,7 +53,9 @@ class Gram(GramPattern):
         ------
         ValueError, TypeError
             If a shape does not fit, a value is NaN, infinite or no number, a diagonal W is complex,
-            or a block of W is not symmetric.
+            or a block of W is not symmetric. What is in `out` then is of no use.
+        OverflowError
+            If a result is beyond the largest number of its type.
         PatternMismatchError
             If a matrix has an entry outside of its analyzed pattern.
 
@@ -68,12 +70,15 @@ class Gram(GramPattern):
         array([[ 1.,  2.],
                [ 2., 94.]])
         """
-        arrays = {"a": self._entries_of(a), "w": self._weights(w)}
+        arrays = {"a": self._entries_of(a, finite=False), "w": self._weights(w)}
         if b is not None:
             arrays["b"] = self._values_of_b(b)
         out = self._run("gram", ("a", "w", "a"), arrays, out, threads)
         if b is not None:
             out[..., self._places_of_b] += arrays["b"]
+        if first_nonfinite(out.ravel()) >= 0:  # each entry of A is in the diagonal
+            self._finite(arrays["a"], "a")
+            raise OverflowError(f"an entry of the product is beyond the largest {out.dtype}")
         return out
 
     def tangent(
@@ -176,11 +181,11 @@ class Gram(GramPattern):
         of_w = of_w.real if self.block == 1 else of_w
         return of_a, of_w, None if self._of_b is None else x[..., self._places_of_b]
 
-    def _entries_of(self, a: Any) -> np.ndarray:
+    def _entries_of(self, a: Any, finite: bool = True) -> np.ndarray:
         """Return the entries of A from themselves or from A."""
         a = self.entries(cast("Any", a)) if issparse(a) else _numbers(a, "a")
         self._check_length("a", a.shape)
-        return self._finite(a, "a")
+        return self._finite(a, "a") if finite else a
 
     def _weights(self, w: Any) -> np.ndarray:
         """Return w, flat: (..., m k)."""
@@ -198,18 +203,20 @@ class Gram(GramPattern):
 
     def _check_hermitian(self, w: np.ndarray) -> None:
         """Raise ValueError for a block that is not symmetric but for rounding."""
-        other = np.swapaxes(w, -1, -2).conj()
-        if (w == other).all():
-            return
-        bound = (
-            1e3
-            * float(np.finfo(cast("Any", scalar_dtype(w.dtype))).eps)
-            * np.abs(w).max(axis=(-1, -2))
-        )
-        wrong = np.abs(w - other).max(axis=(-1, -2)) > bound
-        if wrong.any():
-            place = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
-            raise ValueError(f"block {int(place[-1])} of w is not symmetric (Hermitian)")
+        bound = 1e3 * float(np.finfo(cast("Any", scalar_dtype(w.dtype))).eps)
+        for i in range(self.block):
+            for j in range(i + 1):
+                x, y = w[..., i, j], w[..., j, i].conj()
+                if (x == y).all():
+                    continue
+                scale = np.abs(x) + np.abs(w[..., i, i]) + np.abs(w[..., j, j])
+                wrong = np.abs(x - y) > bound * scale
+                if wrong.any():
+                    place = int(np.unravel_index(int(np.argmax(wrong)), wrong.shape)[-1])
+                    raise ValueError(
+                        f"block {place} of w is not symmetric (Hermitian): its entries ({i}, {j})"
+                        f" and ({j}, {i}) differ"
+                    )
 
     def _values_of_b(self, b: Any) -> np.ndarray:
         """Return the packed values of B from themselves or from B."""

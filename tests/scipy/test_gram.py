@@ -284,5 +284,9 @@ def test_other_mistakes():
         sc.gram(A, np.ones((2, 3)))
     with pytest.raises(ValueError, match="must be a matrix"):
         sc.gram(np.ones(3))
+    with pytest.raises(OverflowError, match="largest float64"):
+        G.values([1e200, 1.0, 1.0])
+    with pytest.raises(OverflowError, match="largest float32"):
+        G.values(np.array([1e20, 1.0, 1.0], np.float32))
     assert G.values([1, 2, 3]).dtype == np.float64
     assert G.values(np.array([1, 2, 3], np.float32)).dtype == np.float32
