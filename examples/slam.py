@@ -111,7 +111,7 @@ def main(file=None, figure="slam.png", poses=2000):
     f = residuals(edges, roots)
 
     solve = jax.jit(
-        lambda x, z, f_scale: scj.least_squares(f, x, z, loss="cauchy", f_scale=f_scale)
+        lambda x, z, f_scale: scj.least_squares(f, x, z, loss="cauchy", f_scale=f_scale, maxiter=500)
     )
     begin = time.perf_counter()
     compiled = solve.lower(start[1:], measured, 1.0).compile()
