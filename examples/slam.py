@@ -111,7 +111,9 @@ def main(file=None, figure="slam.png", poses=2000):
     f = residuals(edges, roots)
 
     solve = jax.jit(
-        lambda x, z, f_scale: scj.least_squares(f, x, z, loss="cauchy", f_scale=f_scale, maxiter=500)
+        lambda x, z, f_scale: scj.least_squares(
+            f, x, z, loss="cauchy", f_scale=f_scale, maxiter=500
+        )
     )
     begin = time.perf_counter()
     compiled = solve.lower(start[1:], measured, 1.0).compile()
@@ -143,7 +145,7 @@ def main(file=None, figure="slam.png", poses=2000):
     print(f"the last x follows most the measurement ({i}, {j}): by {slope[most, 0]:.2f}")
     if figure is not None:
         draw(figure, start, np.concatenate([np.zeros((1, 3)), found.x]), errors[:, 0])
-    return f, start, measured, found, slope
+    return f, measured, found, slope
 
 
 if __name__ == "__main__":

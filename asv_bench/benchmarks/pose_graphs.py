@@ -106,7 +106,9 @@ def problem(graph):
 
     def residual(x, measured):
         seen = error(jnp, x[i], x[j], measured)
-        whitened = [sum(root[:, r, c] * seen[c] for c in range(r, len(seen))) for r in range(len(seen))]
+        whitened = [
+            sum(root[:, r, c] * seen[c] for c in range(r, len(seen))) for r in range(len(seen))
+        ]
         held = error(jnp, first, x[:1], origin(first.shape[1])[None])
         return jnp.stack(whitened, axis=1), jnp.stack(held, axis=1)
 

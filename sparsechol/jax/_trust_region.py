@@ -16,6 +16,7 @@ equations.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -23,6 +24,11 @@ import jax.numpy as jnp
 
 from ._factor import cholesky
 from ._matrix import SymmetricMatrix
+
+# Why the iteration ended; positive where it found a minimum. The first four are SciPy's.
+MAXITER, GTOL, FTOL, XTOL = 0, 1, 2, 3
+NOT_FINITE, SINGULAR = -1, -2
+RUNNING = -9
 
 DAMPING = 1e-8  # of the first step, in units of the scale: nearly Gauss and Newton
 LARGEST_DAMPING = 1e30
@@ -158,3 +164,122 @@ METHODS = {
     "gn": Method(_nothing, _newton_step, _whole_step, _nothing, descends=False),
     "dogleg": Method(_first_radius, _newton_step, _dogleg_step, _next_radius),
 }
+
+
+# ---- the iteration ----
+
+
+class State(NamedTuple):
+    """What the iteration carries.
+
+    Attributes
+    ----------
+    x : jax.Array
+        The last point that was accepted.
+    model, solved : Model, and what the method computes from it
+        Those of x, or of the point before if `fresh`.
+    control
+        What the method carries.
+    cost : jax.Array
+        The cost at x.
+    fresh : bool array
+        True if x is new.
+    status, count : int arrays
+    """
+
+    x: jax.Array
+    model: Model
+    solved: Any
+    control: Any
+    cost: jax.Array
+    fresh: jax.Array
+    status: jax.Array
+    count: jax.Array
+
+
+def _model(problem, x, cost, scale, args) -> Model:
+    """Return the quadratic model at a point."""
+    M = problem.matrix(x, args)
+    return Model(cost, problem.gradient(x, args), M, scale_of(M, scale))
+
+
+def iterate(problem, method, start, args, tolerances, maxiter) -> State:
+    """Take steps until one of the tolerances holds.
+
+    The model is computed in one place of the program, at the head of the loop: compiling it takes
+    longer than anything else. The loop ends when the model of the last point is known.
+    """
+    _, _, gtol = tolerances
+
+    def look(state):
+        """Compute the model of a new point, and see whether it is the last one."""
+        before = jnp.where(state.count > 0, state.model.scale, 0)
+        model = _model(problem, state.x, state.cost, before, args)
+        finite = jnp.isfinite(model.cost) & jnp.all(jnp.isfinite(model.matrix.values))
+        flat = jnp.max(jnp.abs(model.gradient), initial=0.0) <= gtol
+        status = jnp.where(flat & (state.status == RUNNING), GTOL, state.status)
+        return state._replace(
+            model=model,
+            solved=method.solved(model),
+            fresh=jnp.zeros_like(state.fresh),
+            status=jnp.where(finite, status, NOT_FINITE),
+        )
+
+    def turn(state):
+        state = jax.lax.cond(state.fresh, look, lambda state: state, state)
+        ended = (state.status != RUNNING) | (state.count >= maxiter)
+        attempt = partial(_attempt, problem, method, args, tolerances)
+        return jax.lax.cond(ended, lambda state: state, attempt, state)
+
+    def unfinished(state):
+        return state.fresh | ((state.status == RUNNING) & (state.count < maxiter))
+
+    cost = problem.cost(problem.zero, start, args)
+    P, none = problem.gram.pattern, jnp.asarray(problem.zero)
+    nothing = Model(cost, none, SymmetricMatrix(P, jnp.zeros(len(P.indices), none.dtype)), none)
+    count = jnp.zeros((), int)
+    first = State(
+        start,
+        nothing,
+        jax.tree.map(jnp.zeros_like, jax.eval_shape(method.solved, nothing)),
+        method.begin(cost),
+        cost,
+        jnp.ones((), bool),
+        jnp.full_like(count, RUNNING),
+        count,
+    )
+    last = jax.lax.while_loop(unfinished, turn, first)
+    return last._replace(status=jnp.where(last.status == RUNNING, MAXITER, last.status))
+
+
+def _attempt(problem, method, args, tolerances, state) -> State:
+    """Try a step: take it, or let the method learn from it."""
+    ftol, xtol, _ = tolerances
+    x, model = state.x, state.model
+    step, promise, ok = method.propose(model, state.solved, state.control)
+    there = problem.moved(x, step, args)
+    cost = problem.cost(problem.zero, there, args)
+    change, finite = model.cost - cost, jnp.isfinite(cost)
+    # Where the cost changes by rounding alone it says nothing of the step.
+    rounding = 10 * jnp.finfo(cost.dtype).eps * model.cost
+    blind = (promise <= rounding) & (jnp.abs(change) <= rounding)
+    gain = jnp.where(blind, 1, change / promise)
+    taken = ok & finite & ((gain > 0) | (not method.descends))
+
+    small = ftol * jnp.maximum(model.cost, jnp.finfo(cost.dtype).tiny)
+    short = jnp.linalg.norm(step) <= xtol * (xtol + jnp.linalg.norm(x))
+    reasons = [
+        (~ok & (not method.adapts), SINGULAR),
+        (ok & ~finite & (short | (not method.descends)), NOT_FINITE),
+        (ok & (promise <= small) & (jnp.abs(change) <= small), FTOL),
+        (ok & short, XTOL),
+    ]
+    conditions, values = zip(*reasons, strict=True)
+    return state._replace(
+        x=jnp.where(taken, there, x),
+        control=method.adapt(model, state.control, step, jnp.where(ok, gain, jnp.nan)),
+        cost=jnp.where(taken, cost, state.cost),
+        fresh=taken,
+        status=jnp.select(conditions, values, RUNNING),
+        count=state.count + 1,
+    )

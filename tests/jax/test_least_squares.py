@@ -35,7 +35,14 @@ def dense(residual, x0):
 def reference(loss, f_scale):
     f, x = dense(lambda x: decay(x, Y), X0)
     return scipy_least_squares(
-        f, x, jac=jax.jit(jax.jacfwd(f)), loss=loss, f_scale=f_scale, ftol=1e-15, xtol=1e-15, gtol=1e-12
+        f,
+        x,
+        jac=jax.jit(jax.jacfwd(f)),
+        loss=loss,
+        f_scale=f_scale,
+        ftol=1e-15,
+        xtol=1e-15,
+        gtol=1e-12,
     )
 
 
@@ -44,7 +51,7 @@ def reference(loss, f_scale):
 LOSSES = ["linear", "soft_l1", "huber", "cauchy", "arctan"]
 
 
-@pytest.mark.fast_cases("linear-lm", "huber-dogleg", "cauchy-gn")
+@pytest.mark.fast_cases("linear-lm", "cauchy-dogleg")
 @pytest.mark.parametrize("method", ["lm", "gn", "dogleg"])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_same_minimum_as_scipy(loss, method):
@@ -76,6 +83,7 @@ def test_a_loss_of_ones_own():
     np.testing.assert_allclose(ours.cost, reference("cauchy", 0.7).cost, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_retraction():
     # Rotations between which there are measurements, around a cycle that does not quite close.
     turns = Rotation.random(4, random_state=1)
@@ -84,7 +92,9 @@ def test_retraction():
     measured = (turns[i].inv() * turns[j] * noise).as_quat()
 
     def times(p, q):
-        vector = p[..., 3:] * q[..., :3] + q[..., 3:] * p[..., :3] + jnp.cross(p[..., :3], q[..., :3])
+        vector = (
+            p[..., 3:] * q[..., :3] + q[..., 3:] * p[..., :3] + jnp.cross(p[..., :3], q[..., :3])
+        )
         scalar = p[..., 3:] * q[..., 3:] - jnp.sum(p[..., :3] * q[..., :3], -1, keepdims=True)
         return jnp.concatenate([vector, scalar], -1)
 
@@ -157,7 +167,9 @@ def test_second_derivatives_and_both_modes():
 @pytest.mark.slow
 def test_closure_and_other_results():
     cost = jax.jit(lambda y: scj.least_squares(lambda x: decay(x, y), X0, **TIGHT).cost)
-    errors = jax.jit(lambda y: scj.least_squares(decay, X0, y, **TIGHT).standard_errors()["rate"][0])
+    errors = jax.jit(
+        lambda y: scj.least_squares(decay, X0, y, **TIGHT).standard_errors()["rate"][0]
+    )
     direction = RNG.standard_normal(N)
     for f in (cost, errors):
         np.testing.assert_allclose(jax.grad(f)(Y) @ direction, along(f, Y, direction), rtol=1e-6)
@@ -198,6 +210,7 @@ def test_covariances():
         found.covariance_blocks(0, 0)
 
 
+@pytest.mark.fast_cases("complex128")
 @pytest.mark.parametrize("dtype", ["float64", "complex128"])
 def test_inverse_entries(dtype):
     A = sc.models.grid_laplacian((6, 5)).astype(dtype)
@@ -217,7 +230,9 @@ def test_inverse_entries(dtype):
     ]:
         found = F.inverse_entries(rows, columns)
         np.testing.assert_allclose(found, inverse[rows, columns], rtol=1e-9, atol=1e-13)
-    f = jax.jit(lambda a: scj.cholesky(M.with_values(a)).inverse_entries([0, 3], [9, 29]).real.sum())
+    f = jax.jit(
+        lambda a: scj.cholesky(M.with_values(a)).inverse_entries([0, 3], [9, 29]).real.sum()
+    )
     direction = jnp.asarray(RNG.standard_normal(M.values.shape)).astype(dtype)
     direction = direction.at[M.pattern.indptr[:-1]].set(direction[M.pattern.indptr[:-1]].real)
     slope = jax.jvp(f, (M.values,), (direction,))[1]
@@ -228,7 +243,9 @@ def test_inverse_entries(dtype):
 
 
 def test_parameters_without_residuals():
-    with pytest.raises(ValueError, match=r"no residual depends on x\['p'\]\[0, 0\], x\['p'\]\[1, 0\]"):
+    with pytest.raises(
+        ValueError, match=r"no residual depends on x\['p'\]\[0, 0\], x\['p'\]\[1, 0\]"
+    ):
         scj.least_squares(lambda x: x["p"][:, 1], {"p": jnp.ones((2, 2)), "q": jnp.ones(0)})
 
 
@@ -238,7 +255,9 @@ def test_free_parameters():
     for method in ("gn", "dogleg"):
         with pytest.raises(sc.NotPositiveDefiniteError) as caught:
             scj.least_squares(differences, start, method=method)
-        assert "x['at'][0], x['at'][1], x['at'][2], x['at'][3] can move together" in str(caught.value)
+        assert "x['at'][0], x['at'][1], x['at'][2], x['at'][3] can move together" in str(
+            caught.value
+        )
         assert sorted(caught.value.rows) == [0, 1, 2, 3]
         inside = jax.jit(lambda x, m=method: scj.least_squares(differences, x, method=m))(start)
         assert int(inside.status) == -2
