@@ -270,7 +270,7 @@ def _implicit(problem: Problem, method, tolerances, maxiter):
         return (last.x, model.cost, model.matrix.values), (last.status, last.count)
 
     def there(x, args):
-        return problem.cost(problem.zero, x, args), problem.matrix(x, args).values
+        return problem.cost(problem.zero, x, args), problem.normal_equations(x, args)[0].values
 
     @minimize.defjvp
     def _(primals, tangents):

@@ -199,8 +199,8 @@ class State(NamedTuple):
 
 def _model(problem, x, cost, scale, args) -> Model:
     """Return the quadratic model at a point."""
-    M = problem.matrix(x, args)
-    return Model(cost, problem.gradient(x, args), M, scale_of(M, scale))
+    M, gradient = problem.normal_equations(x, args)
+    return Model(cost, gradient, M, scale_of(M, scale))
 
 
 def iterate(problem, method, start, args, tolerances, maxiter) -> State:
