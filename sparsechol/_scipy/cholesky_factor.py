@@ -3,7 +3,7 @@
 import math
 from itertools import pairwise
 from numbers import Integral
-from typing import cast, overload
+from typing import TYPE_CHECKING, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,6 +17,9 @@ from .factor_base import RHS_BLOCK, FactorBase, checked
 from .input import as_scipy, dense_rhs, row_numbers, sparse_rhs
 from .packed_values import sorted_csc
 from .symmetry import blaming_asymmetry
+
+if TYPE_CHECKING:
+    from .symbolic_factor import SymbolicFactor
 
 # A solve costs about this many times nnz(L) in units of the factorization's flops: memory bounds
 # it, and there are two substitutions.
@@ -306,19 +309,14 @@ class CholeskyFactor(FactorBase):
         >>> F.inverse_entries([0, 0], [0, 1]).round(6)
         array([ 0.666667, -0.333333])
         """
-        n, structure = self.shape[0], self.pattern._structure
+        n = self.shape[0]
         rows, columns = np.broadcast_arrays(row_numbers(rows, n), row_numbers(columns, n))
         out = np.empty(rows.size, dtype=self.dtype)
         row, column = rows.ravel(), columns.ravel()
-        position = np.empty(row.size, dtype=np.int64)
-        packing.find_entries(structure, row, column, position)
-        inside = position != packing.ABSENT
-        solves = min(np.unique(row[inside]).size, np.unique(column[inside]).size)
-        if solves * SOLVE_COST * self.nnz > self.pattern.flops:
+        position, inside = places_in_inverse(self.pattern, row, column)
+        if inside.any():
             packing.read_entries(self._inverse(threads)[0], position, out)
             checked(out[inside])
-        else:
-            inside[:] = False
         rest = np.flatnonzero(~inside)
         out[rest] = self._entries_by_solves(row[rest], column[rest], threads)
         return out.reshape(rows.shape)
@@ -425,6 +423,30 @@ class CholeskyFactor(FactorBase):
     logdet_grad = derivatives.logdet_grad
     solve_vjp = derivatives.solve_vjp
     partial_inverse_vjp = derivatives.partial_inverse_vjp
+
+
+def places_in_inverse(
+    pattern: "SymbolicFactor", row: np.ndarray, column: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Decide which entries of the inverse come from a partial inverse, and find them there.
+
+    Parameters
+    ----------
+    pattern : SymbolicFactor
+    row, column : (k,) int32 ndarray
+
+    Returns
+    -------
+    position : (k,) int64 ndarray
+        Places in flat panels, complemented where the mirror image is stored.
+    inside : (k,) bool ndarray
+        True for these entries; the others are cheaper by solves.
+    """
+    position = np.empty(row.size, dtype=np.int64)
+    packing.find_entries(pattern._structure, row, column, position)
+    inside = position != packing.ABSENT
+    solves = min(np.unique(row[inside]).size, np.unique(column[inside]).size)
+    return position, inside & (solves * SOLVE_COST * pattern.nnz > pattern.flops)
 
 
 def _hstack(pieces: list[csc_array], n: int, dtype) -> csc_array:

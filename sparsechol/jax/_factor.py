@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from .._scipy.cholesky_factor import places_in_inverse
+from .._scipy.input import row_numbers
 from .._scipy.pivots import accepts_weak
 from .._scipy.symbolic_factor import SymbolicFactor
 from .._typing import Entries, Trans, WeakPivots
@@ -244,6 +246,51 @@ class Factor:
         """
         s = primitives.partial_inverse_call(self.pattern, self._attached)
         return primitives.diagonal_call(self.pattern, s)
+
+    def inverse_entries(self, rows: ArrayLike, columns: ArrayLike) -> jax.Array:
+        """Compute any entries of A^-1, also outside every pattern.
+
+        Parameters
+        ----------
+        rows, columns : array_like of int, static
+            Broadcast against each other; negative numbers count from the end.
+
+        Returns
+        -------
+        jax.Array of the broadcast shape
+
+        Raises
+        ------
+        IndexError
+            If a row or column lies outside the matrix.
+
+        Notes
+        -----
+        See `sparsechol.CholeskyFactor.inverse_entries`: entries on the pattern of L come from one
+        partial inverse if that is cheaper than one solve for each distinct column or row.
+        """
+        P, n = self.pattern, self.shape[0]
+        rows, columns = np.broadcast_arrays(row_numbers(rows, n), row_numbers(columns, n))
+        shape, row, column = rows.shape, rows.ravel(), columns.ravel()
+        place, inside = places_in_inverse(P, row, column)
+        out = jnp.zeros(row.size, self.dtype)
+        if inside.any():
+            s = primitives.partial_inverse_call(P, self._attached)
+            found = s[np.where(place[inside] < 0, ~place[inside], place[inside])]
+            out = out.at[inside].set(jnp.where(place[inside] < 0, found.conj(), found))
+        if not inside.all():
+            out = out.at[~inside].set(self._entries_by_solves(row[~inside], column[~inside]))
+        return out.reshape(shape)
+
+    def _entries_by_solves(self, row, column):
+        """Compute entries of the inverse by one solve for each distinct column or row."""
+        flip = np.unique(row).size < np.unique(column).size
+        if flip:
+            row, column = column, row
+        distinct, which = np.unique(column, return_inverse=True)
+        unit = jnp.zeros((self.shape[0], distinct.size), self.dtype)
+        x = self.solve(unit.at[distinct, np.arange(distinct.size)].set(1))[row, which]
+        return x.conj() if flip else x
 
     @property
     def L(self) -> jax.Array:

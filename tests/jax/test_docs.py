@@ -20,6 +20,7 @@ MODULES = [
     "_gaussian",
     "_gram",
     "_laplace",
+    "_least_squares",
     "_matrix",
     "_newton",
     "_detect",
@@ -34,6 +35,10 @@ def test_document():
     blocks = documents.blocks_of("jax.md")
     assert documents.run(blocks if HAVE_LINEAX else blocks[:-2]) >= 4
     assert jax.config.jax_enable_x64
+
+
+def test_least_squares():
+    assert documents.run(documents.blocks_of("least_squares.md")) == 4
 
 
 def test_sparse_derivatives():

@@ -1,10 +1,12 @@
 """The examples in JAX, smaller, against dense algebra and what is known."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
 from scipy.interpolate import RegularGridInterpolator
-from scipy.optimize import brentq
+from scipy.optimize import brentq, least_squares
 from scipy.stats import multivariate_normal
 
 from support.helpers import assert_drawn, example, figure_in
@@ -101,3 +103,46 @@ def test_bratu_runs(capsys, tmp_path):
     assert abs(critical - script.CRITICAL) < 0.01
     assert "5 colors" in capsys.readouterr().out
     assert_drawn(figure)
+
+
+# ---- least squares ----
+
+
+def test_global_fit(capsys):
+    found, theirs, truth, error = example("curve_fitting").main(count=100)
+    np.testing.assert_allclose(found.x["common"], theirs.x, rtol=1e-5)
+    np.testing.assert_allclose(found.cost, theirs.cost, rtol=1e-9)
+    errors = np.asarray(found.standard_errors()["common"])
+    assert np.all(abs(found.x["common"] - truth["common"]) < 4 * errors)
+    assert 0.9 < error / errors[0] < 1.1
+    assert "303 unknowns" in capsys.readouterr().out
+
+
+def test_bundle_adjustment():
+    found, truth, ours, theirs = example("bundle_adjustment").main(cameras=12, points=100)
+    np.testing.assert_allclose(ours.cost, theirs.cost, rtol=1e-7)
+    errors = found.standard_errors()["points"]
+    assert np.all(abs(found.x["points"] - truth["points"]) < 6 * errors)
+
+
+def test_slam(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "examples")
+    script, figure = example("slam"), figure_in(tmp_path)
+    f, measured, found, slope = script.main(figure=figure, poses=150)
+    assert_drawn(figure)
+    assert bool(found.converged)
+
+    residuals = jax.jit(lambda x: f(x.reshape(-1, 3), measured).ravel())
+    x = np.asarray(found.x).ravel()
+    theirs = least_squares(residuals, x, jac=jax.jit(jax.jacfwd(residuals)), loss="cauchy")
+    np.testing.assert_allclose(found.cost, theirs.cost, rtol=1e-6)
+    # Move the measurement that moves the last x most.
+    direction = np.zeros(measured.shape)
+    direction[abs(slope[:, 0]).argmax(), 0] = 1e-4
+    solve = jax.jit(
+        lambda z: script.scj.least_squares(
+            f, found.x, z, loss="cauchy", ftol=0, xtol=1e-12, maxiter=500
+        ).x[-1, 0]
+    )
+    wanted = (solve(measured + direction) - solve(measured - direction)) / 2
+    np.testing.assert_allclose(np.sum(slope * direction), wanted, rtol=1e-3)
