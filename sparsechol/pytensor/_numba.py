@@ -8,7 +8,7 @@ from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_and_
 from .._core.numeric.handle import register
 from .._core.numeric.operations import CODES, NAMES
 from .._core.parallel.threads import thread_count
-from . import _native
+from . import _native, _numba_loops  # noqa: F401
 from ._ops import RESIZED, Kernel, QuadForm
 
 VERSION = 2  # of the code below

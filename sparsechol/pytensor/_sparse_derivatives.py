@@ -16,7 +16,6 @@ from scipy.sparse import csc_array
 
 from .._scipy.symbolic_factor import analyze
 from .._sparsity.templates import (
-    hessian_values,
     jacobian_values,
     plan_hessian,
     plan_jacobian,
@@ -237,7 +236,10 @@ class Problem:
             values, coloring = rest.by_colors(None, "auto")
             below = inner, values
         sparsity = plan_jacobian(apart, self.shape[1], coloring and coloring.sparsity)
-        return jacobian_values(apart, builder, below), described(apart, sparsity, coloring)
+        how = described(apart, sparsity, coloring)
+        if len(apart.levels) == 1 and inner is None:
+            return builder.entries(apart.levels[0], builder.firsts), how
+        return jacobian_values(apart, builder, below), how
 
     def hessian_by_templates(self):
         """Compute the entries of the Hessian by templates, and say how; None if colors are."""
@@ -254,7 +256,11 @@ class Problem:
             problem = Problem(rest, self.wrt, self.givens, self.chunk_size, self.on_unknown)
             values, coloring = problem.hessian(None)
         sparsity = plan_hessian(apart, self.shape[1], coloring and coloring.sparsity)
-        return hessian_values(apart, builder, values), described(apart, sparsity, coloring)
+        entries = builder.entries(apart.levels[0], builder.seconds_of_both)
+        if values is not None:
+            places = apart.levels[0].entry[-coloring.sparsity.nnz :]
+            entries = pt.inc_subtensor(entries[constant(places)], values)
+        return entries, described(apart, sparsity, coloring)
 
     def builder(self, apart):
         """Make what builds the graphs of templates."""

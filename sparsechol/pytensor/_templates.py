@@ -15,7 +15,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytensor.tensor.basic as tb
 import pytensor.tensor.subtensor as sub
-from pytensor.graph.basic import Constant
+from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import toposort
 from pytensor.scalar import Add, Mul, Neg, Pow, Sub, TrueDiv
 from pytensor.tensor.elemwise import DimShuffle, Elemwise
@@ -39,13 +39,14 @@ from .._sparsity.templates import (
 )
 from ..coloring._modes import LEAST, do_templates_pay
 from ._detect import jacobian_pattern, shape_of, sources_of
-from ._graphs import dependents
+from ._graphs import dependents, rebuilt
+from ._loops import Entries, Loop, Slot, full, sums
 from ._matrix import constant
 from ._rule_table import REGISTERED, RULES
 from ._walk import NotKnownError, Walk, has_derivatives, size
 
 SCALES = {Mul: "mul", TrueDiv: "div"}
-JOINED = 6  # vectors that are joined at a time
+ROOM = 300  # operations of templates of one member in one loop
 LARGE = 10_000  # constants with more elements are not known one by one
 
 # Ops that move elements, and the inputs whose elements they move; None for all.
@@ -386,20 +387,13 @@ def signs_of(op, count):
 # ---- building ----
 
 
-def joined_by_few(vectors):
-    """Join vectors, few at a time: numba takes long to compile a join of many."""
-    while len(vectors) > 1:
-        groups = [vectors[k : k + JOINED] for k in range(0, len(vectors), JOINED)]
-        vectors = [pt.concatenate(group) if len(group) > 1 else group[0] for group in groups]
-    return vectors[0]
-
-
 class Builder:
     """Build the graphs of templates."""
 
     def __init__(self, apart, z, dtype, on_unknown):
         self.apart, self.table, self.z, self.dtype = apart, apart.table, z, dtype
         self.on_unknown = on_unknown
+        self._bodies: dict = {}
 
     def apply(self, number, operands):
         """Apply an operation to variables."""
@@ -410,10 +404,16 @@ class Builder:
         found = op(*operands, return_list=True) if isinstance(op, Elemwise) else [op(*operands)]
         return found[k]
 
+    def body(self, template):
+        """Return a scalar for each slot of a template, and the expression of these."""
+        if template not in self._bodies:
+            slots = [pt.scalar(dtype=leaf.dtype) for leaf in template.slots]
+            self._bodies[template] = slots, template.evaluate(slots, self.apply)
+        return self._bodies[template]
+
     def find_live(self, template):
         """Find the slots in which a template has a derivative."""
-        slots = [pt.scalar(dtype=leaf.dtype) for leaf in template.slots]
-        body = template.evaluate(slots, self.apply)
+        slots, body = self.body(template)
         moving = template.moving
         if not moving or not has_derivatives(body):
             return []
@@ -423,12 +423,12 @@ class Builder:
 
     def find_pairs(self, template):
         """Find the pairs of slots in which a template has a second derivative."""
-        slots = [pt.scalar(dtype=leaf.dtype) for leaf in template.slots]
-        body, moving = template.evaluate(slots, self.apply), template.moving
+        slots, body = self.body(template)
+        moving = template.moving
         wrt = [slots[k] for k in moving]
         if not moving or not has_derivatives(body):
             return []
-        g = pt.stack(pytensor.grad(body, wrt, disconnected_inputs="ignore"))
+        g = pt.stack(gradient(body, wrt))
         pattern = jacobian_pattern(g, wrt, on_unknown=self.on_unknown)
         i, j = (pattern + pattern.T).tocoo().coords
         found = sorted(zip(i.tolist(), j.tolist(), strict=True))
@@ -469,64 +469,151 @@ class Builder:
             return vector if len(places) == 1 else pt.broadcast_to(vector, (len(places),))
         return vector[constant(np.asarray(places, np.int64))]
 
+    # ---- derivatives of templates ----
+
+    def firsts(self, template):
+        """Return the derivatives in live slots, as expressions of the slots."""
+        slots, body = self.body(template)
+        return gradient(body, [slots[k] for k in template.live])
+
+    def seconds(self, template):
+        """Return the derivatives in pairs of slots, as expressions of the slots."""
+        slots, body = self.body(template)
+        first = sorted({k for k, _ in template.pairs})
+        found = {}
+        for k, g in zip(first, gradient(body, [slots[k] for k in first]), strict=True):
+            second = [q for p, q in template.pairs if p == k]
+            for q, h in zip(second, gradient(g, [slots[q] for q in second]), strict=True):
+                found[k, q] = h
+        return [found[pair] for pair in template.pairs]
+
+    def seconds_of_both(self, template):
+        """Return the derivatives in pairs of slots; if the slots differ, for both triangles."""
+        found = zip(template.pairs, self.seconds(template), strict=True)
+        return [h for (k, q), h in found for _ in range(1 + (k != q))]
+
+    def at(self, template, slots, expressions):
+        """Compute expressions of the slots for the values of slots."""
+        values = dict(zip(self.body(template)[0], slots, strict=True))
+        return [self.full(x, template) for x in rebuilt(expressions, values)]
+
     def derivatives(self, template, slots):
         """Build the value of a template, and its derivatives in live slots."""
-        body = template.evaluate(slots, self.apply)
-        live = [slots[k] for k in template.live]
-        found = self.gradient(body, live)
-        return self.full(body, template), [self.full(g, template) for g in found]
-
-    def second_derivatives(self, template, slots):
-        """Build the derivatives in pairs of slots."""
-        body = template.evaluate(slots, self.apply)
-        firsts = sorted({k for k, _ in template.pairs})
-        found = {}
-        for k, g in zip(firsts, self.gradient(body, [slots[k] for k in firsts]), strict=True):
-            seconds = [q for p, q in template.pairs if p == k]
-            for q, h in zip(seconds, self.gradient(g, [slots[q] for q in seconds]), strict=True):
-                found[k, q] = h
-        return [self.full(found[pair], template) for pair in template.pairs]
-
-    def gradient(self, body, variables):
-        """Differentiate element by element."""
-        if not variables:
-            return []
-        return pytensor.grad(
-            body.sum(), variables, disconnected_inputs="ignore", return_disconnected="zero"
-        )
+        _, body = self.body(template)
+        value, *found = self.at(template, slots, [body, *self.firsts(template)])
+        return value, found
 
     def value(self, template, slots):
         """Build the value of a template."""
-        return self.full(template.evaluate(slots, self.apply), template)
+        [value] = self.at(template, slots, [self.body(template)[1]])
+        return value
 
     def full(self, x, template):
         """Return a vector with an element for each member, or a scalar if there is one."""
-        x, weights = x.astype(self.dtype), template.weights.astype(self.dtype)
-        if (weights == -1).all():
-            x = -x
-        elif (weights != 1).any():
-            same = (weights == weights[0]).all()
-            x = x * (pt.constant(weights[0]) if same else constant(weights))
-        if x.type.ndim or len(weights) == 1:
-            return x
-        return pt.broadcast_to(x, (len(weights),))
+        x, weight = x.astype(self.dtype), self.weight(template)
+        return full(x if weight is None else x * weight, len(template))
+
+    def weight(self, template):
+        """Return what all members are multiplied by, or None."""
+        weights = template.weights.astype(self.dtype)
+        if (weights == 1).all():
+            return None
+        return pt.constant(weights[0]) if (weights == weights[0]).all() else constant(weights)
 
     def sums(self, parts, places, size):
         """Sum the elements of vectors that go to the same place."""
-        vectors, scalars = [], []
-        for x in parts:
-            if x.type.ndim == 0:
-                scalars.append(x)
-                continue
-            vectors += [pt.stack(scalars)] if scalars else []
-            scalars = []
-            vectors.append(x)
-        vectors += [pt.stack(scalars)] if scalars else []
-        if not vectors:
-            return pt.zeros(size, self.dtype)
-        flat = joined_by_few(vectors)
-        places = np.asarray(places, np.int64)
-        if len(places) == size and len(np.unique(places)) == size:
-            order = np.argsort(places)
-            return flat if (order == np.arange(size)).all() else flat[constant(order)]
-        return pt.inc_subtensor(pt.zeros(size, self.dtype)[constant(places)], flat)
+        return sums(parts, [constant(np.asarray(places, np.int64))], size, self.dtype)
+
+    # ---- entries ----
+
+    def entries(self, level, results_of):
+        """Build the entries of a level in loops.
+
+        ``results_of(template)`` returns the expressions that go to the entries, in their order.
+        """
+        loops, places = Gatherer(self), level.entry
+        for template in level.templates:
+            results, count = results_of(template), len(template)
+            found = [places[k * count : (k + 1) * count] for k in range(len(results))]
+            places = places[len(results) * count :]
+            if results:
+                loops.add(template, results, found)
+        return Entries(loops.loops, level.pattern.nnz, self.dtype).of(loops.vectors)
+
+
+class Gatherer:
+    """Make loops of templates, and collect what they read.
+
+    Attributes
+    ----------
+    loops : list of Loop
+        Templates of one member are a part of one loop, as long as it is small.
+    vectors : list of variables
+        What the loops read.
+    """
+
+    def __init__(self, builder):
+        self.builder = builder
+        self.loops, self.vectors = [], []
+        self._numbers: dict = {}
+        self._room, self._shared, self._few = 0, {}, None
+
+    def add(self, template, results, places):
+        """Add a template whose results go to some places."""
+        count = len(template)
+        slots, _ = self.builder.body(template)
+        sources = [self.source(template, k) for k in range(len(slots))]
+        weight = self.builder.weight(template)
+        known = {x: s for x, s in zip(slots, sources, strict=True) if isinstance(s, Variable)}
+        read = {x: s for x, s in zip(slots, sources, strict=True) if x not in known}
+        results = [x.astype(self.builder.dtype) for x in results]
+        if weight is not None and weight.type.ndim:
+            factor = pt.scalar(dtype=self.builder.dtype)
+            read[factor] = self.number(weight), np.arange(count)
+            weight = factor
+        results = [x if weight is None else x * weight for x in results]
+        if count > 1:
+            slots = [Slot(x, *source) for x, source in read.items()]
+            self.loops.append(Loop(count, slots, rebuilt(results, known), places))
+            return
+        self._room -= len(template.form)
+        if self._room < 0:
+            self._room, self._shared, self._few = ROOM, {}, Loop(1, [], [], [])
+            self.loops.append(self._few)
+        loop = self._few
+        for x, (number, positions) in read.items():
+            key = number, None if positions is None else int(positions[0])
+            if key not in self._shared:
+                self._shared[key] = x
+                loop.slots.append(Slot(x, number, positions))
+            known[x] = self._shared[key]
+        loop.results.extend(rebuilt(results, known))
+        loop.places.extend(places)
+
+    def source(self, template, k):
+        """Return what a slot reads: a number and positions, or a constant."""
+        leaf, builder = template.slots[k], self.builder
+        if leaf.kind == VARIABLE:
+            vector = self.number(builder.z.astype(leaf.dtype), leaf.dtype)
+            return vector, builder.apart.positions(template, k)
+        x = builder.slot(template, k, ())
+        if isinstance(x, Constant) and x.type.ndim == 0:
+            return x
+        return self.number(x), np.arange(len(template)) if x.type.ndim else None
+
+    def number(self, x, key=None):
+        """Return the number of a vector or scalar among all that is read."""
+        key = x if key is None else key
+        number = self._numbers.setdefault(key, len(self.vectors))
+        if number == len(self.vectors):
+            self.vectors.append(x)
+        return number
+
+
+def gradient(body, variables):
+    """Differentiate an expression of scalars."""
+    if not variables:
+        return []
+    return pytensor.grad(
+        body, variables, disconnected_inputs="ignore", return_disconnected="zero"
+    )  # fmt: skip

@@ -276,6 +276,40 @@ def test_backends(mode):
     np.testing.assert_allclose(got, wanted, rtol=1e-12)
 
 
+def varied(x, p, a):
+    """Equations of many kinds: often and once, with parameters of all members and of each."""
+    often = [p[k % 4] * x[k] ** 2 - pt.exp(a * x[k - 1]) + 0.5 * k * x[k - 2] for k in range(N)]
+    rare = [pt.sin(x[0] * a) / x[1], x[2] * x[3] + 2.5, 3.0 * x[4] - p[0], pt.log1p(x[0]) ** 3]
+    long = sum((-1.0) ** k * 1.5 * x[k] ** 3 for k in range(2, N)) + x[0] * x[1]
+    return [*often, *rare, long, 2 * long]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Cannot cache compiled function")
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_loops_of_numba(dtype):
+    """Loops are compiled; for other backends they are written out as a graph of vectors."""
+    z, p, a = pt.vector("z", dtype=dtype, shape=(N,)), pt.vector("p", dtype=dtype), pt.scalar("a")
+    a = a.astype(dtype)
+    expr = pt.stack(varied(z, p, a)).astype(dtype)
+    values, how = sparse_jacobian(expr, z, mode="templates", format="values")
+    hessian, _ = sparse_hessian(expr.sum(), z, format="values")
+    inputs = [z, p, a]
+    at = [POINT.astype(dtype), np.arange(1, 5, dtype=dtype), np.asarray(0.7, dtype)]
+    f = pytensor.function(inputs, [values, hessian], mode="NUMBA")
+    kinds = [type(node.op).__name__ for node in f.maker.fgraph.toposort()]
+    assert kinds.count("Loops") == 2
+    rtol = 1e-12 if dtype == "float64" else 2e-5
+    for got, wanted in zip(f(*at), run(inputs, [values, hessian], at), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=rtol)
+    wanted = dense(expr, z)
+    np.testing.assert_allclose(
+        matrix(f(*at)[0], how), run(inputs, wanted, at), rtol=rtol, atol=rtol / 100
+    )
+    with pytest.raises(ValueError, match="shorter"):
+        f(at[0], at[1][:3], at[2])
+
+
 def test_lists_of_equations_and_named_variables():
     names = "abcd"
     v = [pt.scalar(name) for name in names]
