@@ -16,7 +16,6 @@ from scipy.sparse import csc_array
 
 from .._scipy.symbolic_factor import analyze
 from .._sparsity.templates import (
-    jacobian_values,
     plan_hessian,
     plan_jacobian,
     rest_value,
@@ -236,10 +235,7 @@ class Problem:
             values, coloring = rest.by_colors(None, "auto")
             below = inner, values
         sparsity = plan_jacobian(apart, self.shape[1], coloring and coloring.sparsity)
-        how = described(apart, sparsity, coloring)
-        if len(apart.levels) == 1 and inner is None:
-            return builder.entries(apart.levels[0], builder.firsts), how
-        return jacobian_values(apart, builder, below), how
+        return builder.jacobian(below), described(apart, sparsity, coloring)
 
     def hessian_by_templates(self):
         """Compute the entries of the Hessian by templates, and say how; None if colors are."""
@@ -256,11 +252,7 @@ class Problem:
             problem = Problem(rest, self.wrt, self.givens, self.chunk_size, self.on_unknown)
             values, coloring = problem.hessian(None)
         sparsity = plan_hessian(apart, self.shape[1], coloring and coloring.sparsity)
-        entries = builder.entries(apart.levels[0], builder.seconds_of_both)
-        if values is not None:
-            places = apart.levels[0].entry[-coloring.sparsity.nnz :]
-            entries = pt.inc_subtensor(entries[constant(places)], values)
-        return entries, described(apart, sparsity, coloring)
+        return builder.hessian(values), described(apart, sparsity, coloring)
 
     def builder(self, apart):
         """Make what builds the graphs of templates."""

@@ -492,24 +492,10 @@ class Builder:
         found = zip(template.pairs, self.seconds(template), strict=True)
         return [h for (k, q), h in found for _ in range(1 + (k != q))]
 
-    def at(self, template, slots, expressions):
-        """Compute expressions of the slots for the values of slots."""
-        values = dict(zip(self.body(template)[0], slots, strict=True))
-        return [self.full(x, template) for x in rebuilt(expressions, values)]
-
-    def derivatives(self, template, slots):
-        """Build the value of a template, and its derivatives in live slots."""
-        _, body = self.body(template)
-        value, *found = self.at(template, slots, [body, *self.firsts(template)])
-        return value, found
-
     def value(self, template, slots):
-        """Build the value of a template."""
-        [value] = self.at(template, slots, [self.body(template)[1]])
-        return value
-
-    def full(self, x, template):
-        """Return a vector with an element for each member, or a scalar if there is one."""
+        """Build the value of a template for the values of its slots."""
+        operands, body = self.body(template)
+        [x] = rebuilt([body], dict(zip(operands, slots, strict=True)))
         x, weight = x.astype(self.dtype), self.weight(template)
         return full(x if weight is None else x * weight, len(template))
 
@@ -526,23 +512,76 @@ class Builder:
 
     # ---- entries ----
 
-    def entries(self, level, results_of):
-        """Build the entries of a level in loops.
+    def jacobian(self, inner):
+        """Build the entries of the last level, after `plan_jacobian`.
 
-        ``results_of(template)`` returns the expressions that go to the entries, in their order.
+        `inner` is a pair of the values, and of the entries of the Jacobian, of the arrays that were
+        not taken apart, or None.
         """
-        loops, places = Gatherer(self), level.entry
-        for template in level.templates:
-            results, count = results_of(template), len(template)
-            found = [places[k * count : (k + 1) * count] for k in range(len(results))]
-            places = places[len(results) * count :]
-            if results:
-                loops.add(template, results, found)
-        return Entries(loops.loops, level.pattern.nnz, self.dtype).of(loops.vectors)
+        values, jacobians = [inner[0] if inner else None], [inner[1] if inner else None]
+        for level in self.apart.levels:
+            last = level is self.apart.levels[-1]
+            value, entries = self.level(level, values, jacobians, last)
+            values.append(value)
+            jacobians.append(entries)
+        return jacobians[-1]
+
+    def level(self, level, values, jacobians, last):
+        """Build the values of the rows of a level, unless it is the last, and its entries.
+
+        All of it is one vector. By the chain rule derivatives in what another block has computed,
+        times entries of that block, are added to the entries:
+
+            entries | values | derivatives in other blocks
+               +---------<--------- times entries of these
+        """
+        nnz = level.pattern.nnz
+        size = nnz if last else nnz + level.size
+        loops, left, chains = Gatherer(self, values), level.entry, {}
+        for t in level.templates:
+            results, places = self.firsts(t), []
+            for k in t.live:
+                member, _, below = level.chains.get((t, k), (np.arange(len(t)), None, None))
+                place, left = left[: len(member)], left[len(member) :]
+                if below is not None:
+                    parts = chains.setdefault(t.slots[k].block, [])
+                    parts.append((place, size + member, below))
+                    place = np.arange(size, size + len(t))
+                    size += len(t)
+                places.append(place)
+            if not last:
+                results, places = [*results, self.body(t)[1]], [*places, nnz + t.rows]
+            loops.add(t, results, places)
+        found = entries = loops.entries(size)
+        for block, parts in chains.items():
+            place, derivative, below = (np.concatenate(part) for part in zip(*parts, strict=True))
+            products = self.take(found, derivative) * self.take(jacobians[block], below)
+            products = products.astype(self.dtype)
+            entries = pt.inc_subtensor(self.take(entries, place), products)
+        value = None if last else found[nnz : nnz + level.size]
+        return value, entries if size == nnz else entries[:nnz]
+
+    def hessian(self, rest):
+        """Build the entries of the Hessian, after `plan_hessian`; `rest` is added to the last."""
+        [level] = self.apart.levels
+        loops, left = Gatherer(self, ()), level.entry
+        for t in level.templates:
+            results, count = self.seconds_of_both(t), len(t)
+            places = [left[k * count : (k + 1) * count] for k in range(len(results))]
+            left = left[len(results) * count :]
+            loops.add(t, results, places)
+        entries = loops.entries(level.pattern.nnz)
+        return entries if rest is None else pt.inc_subtensor(entries[constant(left)], rest)
 
 
 class Gatherer:
     """Make loops of templates, and collect what they read.
+
+    Parameters
+    ----------
+    builder : Builder
+    blocks : list of variables
+        Values of the blocks of inner expressions.
 
     Attributes
     ----------
@@ -552,14 +591,16 @@ class Gatherer:
         What the loops read.
     """
 
-    def __init__(self, builder):
-        self.builder = builder
+    def __init__(self, builder, blocks):
+        self.builder, self.blocks = builder, blocks
         self.loops, self.vectors = [], []
         self._numbers: dict = {}
         self._room, self._shared, self._few = 0, {}, None
 
     def add(self, template, results, places):
         """Add a template whose results go to some places."""
+        if not results:
+            return
         count = len(template)
         slots, _ = self.builder.body(template)
         sources = [self.source(template, k) for k in range(len(slots))]
@@ -590,12 +631,17 @@ class Gatherer:
         loop.results.extend(rebuilt(results, known))
         loop.places.extend(places)
 
+    def entries(self, size):
+        """Build the vector to which all results are added."""
+        return Entries(self.loops, size, self.builder.dtype).of(self.vectors)
+
     def source(self, template, k):
         """Return what a slot reads: a number and positions, or a constant."""
         leaf, builder = template.slots[k], self.builder
-        if leaf.kind == VARIABLE:
-            vector = self.number(builder.z.astype(leaf.dtype), leaf.dtype)
-            return vector, builder.apart.positions(template, k)
+        if leaf.kind in (VARIABLE, INNER):
+            x = builder.z if leaf.kind == VARIABLE else self.blocks[leaf.block]
+            number = self.number(x.astype(leaf.dtype), (leaf.kind, leaf.block, leaf.dtype))
+            return number, builder.apart.positions(template, k)
         x = builder.slot(template, k, ())
         if isinstance(x, Constant) and x.type.ndim == 0:
             return x
