@@ -7,7 +7,13 @@ import pytest
 
 from sparsechol.coloring import Coloring, Templates
 from sparsechol.jax import hessian_pattern, jacobian_pattern, sparse_hessian, sparse_jacobian
-from support.equation_systems import SYSTEMS, random_system, three_forms
+from support.equation_systems import (
+    SYSTEMS,
+    random_system,
+    separable_hessian,
+    separable_terms,
+    three_forms,
+)
 from support.jax_systems import x64
 
 N = 12
@@ -293,3 +299,14 @@ def test_hessians_of_sums(name):
         assert not ((H.sparsity.toarray() != 0) & (hessian_pattern(f, x).toarray() == 0)).any()
     if name == "sum":
         assert H(x.astype(np.float32)).dtype == np.float32
+
+
+def test_hessian_of_a_partially_separable_cost():
+    """Values and pattern: no entry that is not one."""
+    terms, n = 150, 40
+    point = np.random.default_rng(0).uniform(0.2, 1.2, n)
+    H = sparse_hessian(lambda x: jnp.stack(separable_terms(jnp, list(x), terms)).sum(), point)
+    assert H.coloring.equations == (terms // 5,) * 5
+    wanted = separable_hessian(point, terms)
+    np.testing.assert_allclose(H(point).toarray(), wanted, rtol=1e-12, atol=1e-13)
+    np.testing.assert_array_equal(H.sparsity.toarray() != 0, wanted != 0)

@@ -17,7 +17,13 @@ from sparsechol.pytensor import (
     sparse_hessian,
     sparse_jacobian,
 )
-from support.equation_systems import SYSTEMS, random_system, three_forms
+from support.equation_systems import (
+    SYSTEMS,
+    random_system,
+    separable_hessian,
+    separable_terms,
+    three_forms,
+)
 from support.pytensor_sparsity_battery import PYTHON
 
 N = 12
@@ -425,6 +431,20 @@ def test_hessians_of_sums(name):
         np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-10)
         wider = hessian_pattern(cost, x).toarray()
         assert not ((how.sparsity.toarray() != 0) & (wider == 0)).any()
+
+
+def test_hessian_of_a_partially_separable_cost():
+    """Values and pattern: no entry that is not one."""
+    terms, n = 150, 40
+    z = pt.vector("z", shape=(n,))
+    cost = pt.stack(separable_terms(pt, [z[k] for k in range(n)], terms)).sum()
+    values, how = sparse_hessian(cost, z, format="values")
+    assert how.equations == (terms // 5,) * 5
+    point = np.random.default_rng(0).uniform(0.2, 1.2, n)
+    wanted = separable_hessian(point, terms)
+    got = matrix(run([z], values, [point], PLAIN), how)
+    np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=1e-13)
+    np.testing.assert_array_equal(how.sparsity.toarray() != 0, wanted != 0)
 
 
 def test_positions():

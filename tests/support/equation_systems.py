@@ -178,3 +178,50 @@ def random_system(m, v, rng, rows=12):
                 terms.append(terms[k] - terms[q])
         found.append(terms[-1])
     return found
+
+
+def separable_terms(m, v, n):
+    """Terms of five forms, of three unknowns each, whose sum is a partially separable cost."""
+    places, weights = separable_data(n, len(v))
+    found = []
+    for i, ((p, q, r), w) in enumerate(zip(places.tolist(), weights.tolist(), strict=True)):
+        a, b, c = v[p], v[q], v[r]
+        forms = (
+            lambda a, b, c, w: w * (a - b) ** 2,
+            lambda a, b, c, w: m.exp(w * a * c),
+            lambda a, b, c, w: w * m.log(1 + a**2 + b**2),
+            lambda a, b, c, w: w * a * m.sin(b - c),
+            lambda a, b, c, w: (a * b - w * c) ** 4,
+        )
+        found.append(forms[i % 5](a, b, c, w))
+    return found
+
+
+def separable_data(n, unknowns):
+    """Return the unknowns of each term, and its weight."""
+    rng = np.random.default_rng(n)
+    places = np.array([rng.choice(unknowns, 3, replace=False) for _ in range(n)])
+    return places, rng.uniform(0.5, 1.5, n)
+
+
+def separable_hessian(point, n):
+    """The Hessian of the sum of `separable_terms`, from second derivatives by hand."""
+    places, w = separable_data(n, len(point))
+    a, b, c = point[places].T
+    s, r, e = 1 + a**2 + b**2, a * b - w * c, np.exp(w * a * c)
+    zero = 0 * w
+    blocks = np.array([  # for each form: aa, ab, ac, bb, bc, cc
+        (2 * w, -2 * w, zero, 2 * w, zero, zero),
+        ((w * c) ** 2 * e, zero, (w + w**2 * a * c) * e, zero, zero, (w * a) ** 2 * e),
+        (w * (2 / s - 4 * a**2 / s**2), -4 * w * a * b / s**2, zero,
+         w * (2 / s - 4 * b**2 / s**2), zero, zero),
+        (zero, w * np.cos(b - c), -w * np.cos(b - c),
+         -w * a * np.sin(b - c), w * a * np.sin(b - c), -w * a * np.sin(b - c)),
+        (12 * r**2 * b**2, 12 * r**2 * a * b + 4 * r**3, -12 * r**2 * b * w,
+         12 * r**2 * a**2, -12 * r**2 * a * w, 12 * r**2 * w**2),
+    ])  # fmt: skip
+    H = np.zeros((len(point), len(point)))
+    for i in range(n):
+        aa, ab, ac, bb, bc, cc = blocks[i % 5, :, i]
+        H[np.ix_(places[i], places[i])] += [[aa, ab, ac], [ab, bb, bc], [ac, bc, cc]]
+    return H
