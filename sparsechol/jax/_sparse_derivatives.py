@@ -11,7 +11,7 @@ from jax.experimental.sparse import BCOO, BCSR
 from scipy.sparse import coo_array, csc_array, csr_array
 
 from .._scipy.symbolic_factor import SymbolicFactor, analyze
-from .._sparsity.templates import (
+from .._sparsity.template_derivatives import (
     hessian_values,
     jacobian_values,
     plan_hessian,

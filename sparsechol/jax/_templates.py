@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from .._sparsity.templates import (
+from .._sparsity.expressions import (
     CONSTANT,
     FIXED,
     INNER,
@@ -28,9 +28,13 @@ from .._sparsity.templates import (
     Operation,
     Places,
     Source,
+)
+from .._sparsity.template_derivatives import (
     rest_value,
-    take_apart,
     twice_differentiable,
+)
+from .._sparsity.templates import (
+    take_apart,
 )
 from ..coloring._modes import LEAST, do_templates_pay
 from ._compat import bound

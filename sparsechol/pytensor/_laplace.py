@@ -84,6 +84,9 @@ def laplace(
     theorem, at the cost of a solve each, and the loop is not differentiated. `logjoint` has to be
     differentiable twice more often than the result.
 
+    PyTensor does not convert loops that end early to JAX: there, `sparsechol.jax.laplace` is what
+    runs.
+
     Examples
     --------
     For a normal density the approximation is exact:

@@ -33,7 +33,10 @@ from ._graphs import rebuilt
 from ._matrix import constant
 
 JOINED = 6  # vectors that are joined at a time
-REWRITES = {"include": ("canonicalize", "stabilize", "specialize"), "exclude": ("BlasOpt", "cxx_only")}
+REWRITES = {
+    "include": ("canonicalize", "stabilize", "specialize"),
+    "exclude": ("BlasOpt", "cxx_only"),
+}
 PLAIN = Mode(linker="py", optimizer=None)
 
 

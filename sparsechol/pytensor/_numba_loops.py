@@ -1,13 +1,13 @@
 """The Op `Loops` in numba: one function for each loop, written out as source text.
 
-    def loop(at, n, index, out, x0, x1):            for one template
-        for i in range(n):
-            v0 = x0[index[at]]                      a gather for each slot
-            v1 = x1[index[at + 1]]
-            v2 = f0(v0, v1)                         an operation for each node
-            out[index[at + 2]] += v2                a scatter for each result
-            at += 3
-        return at
+def loop(at, n, index, out, x0, x1):            for one template
+    for i in range(n):
+        v0 = x0[index[at]]                      a gather for each slot
+        v1 = x1[index[at + 1]]
+        v2 = f0(v0, v1)                         an operation for each node
+        out[index[at + 2]] += v2                a scatter for each result
+        at += 3
+    return at
 """
 
 from hashlib import sha256

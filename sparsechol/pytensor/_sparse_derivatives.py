@@ -15,7 +15,7 @@ from pytensor.scalar import upcast
 from scipy.sparse import csc_array
 
 from .._scipy.symbolic_factor import analyze
-from .._sparsity.templates import (
+from .._sparsity.template_derivatives import (
     plan_hessian,
     plan_jacobian,
     rest_value,

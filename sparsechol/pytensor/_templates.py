@@ -23,7 +23,7 @@ from pytensor.tensor.math import Sum
 from pytensor.tensor.reshape import JoinDims, SplitDims
 from pytensor.tensor.shape import Reshape, SpecifyShape
 
-from .._sparsity.templates import (
+from .._sparsity.expressions import (
     CONSTANT,
     FIXED,
     INNER,
@@ -35,6 +35,8 @@ from .._sparsity.templates import (
     Operation,
     Places,
     Source,
+)
+from .._sparsity.templates import (
     take_apart,
 )
 from ..coloring._modes import LEAST, do_templates_pay
