@@ -337,6 +337,32 @@ def nested_laplace(rows=100):
 # ---- benchmarks ----
 
 
+def scalar_equations(n):
+    """A function that builds and compiles the sparse Jacobian, and returns what evaluates it."""
+    import pytensor
+    import pytensor.tensor as pt
+
+    import sparsechol.pytensor as scpt
+
+    x = pt.dvector("x", shape=(n,))
+    forms = (
+        lambda a, b, c: 1.5 * a**2 - pt.exp(-b) + c,
+        lambda a, b, c: pt.log(1 + b**2) * a - 0.7 * c,
+        lambda a, b, c: pt.tanh(a * b) + c**3,
+    )
+    expr = pt.stack([forms[i % 3](x[i], x[i - 1], x[(7 * i + 3) % n]) for i in range(n)])
+    point = np.random.default_rng(0).uniform(0.5, 1.5, n)
+
+    def build():
+        values, _ = scpt.sparse_jacobian(expr, x, format="values")
+        function = pytensor.function([x], values)
+        function.trust_input = True
+        function(point)
+        return lambda: function(point)
+
+    return build
+
+
 class ValueAndGradient:
     params = (problems.NAMES,)
     param_names = ("problem",)
@@ -418,6 +444,27 @@ class Autoregression:
         self.run, self.compile_seconds = autoregression(adjacency(graph), model, solver)
 
     def time_value_and_gradient(self, graph, model, solver):
+        self.run()
+
+
+class ScalarEquations:
+    """A system of three forms that a Python loop writes, one scalar after the other."""
+
+    params = (300, 3000)
+    param_names = ("equations",)
+    timeout = 600
+
+    def setup(self, n):
+        start_pytensor()
+        self.build = scalar_equations(n)
+        self.run = self.build()
+
+    def track_build(self, n):
+        return min(repeat(self.build, number=1, repeat=2))
+
+    track_build.unit = "seconds"
+
+    def time_jacobian(self, n):
         self.run()
 
 
