@@ -63,10 +63,9 @@ class Source:
         self.keys.append(f"{name} {value.dtype} {value.tobytes().hex()}")
         return name
 
-    def loop(self, name, loop, inputs, add):
+    def loop(self, name, loop, add):
         """Write a loop."""
-        vectors = [f"x{k}" for k in range(inputs)]
-        lines = [f"def {name}({', '.join(['at', 'n', 'index', 'out', *vectors])}):"]
+        lines = [f"def {name}({', '.join(['at', 'n', 'index', 'out', *read_by(loop)])}):"]
         lines.append("    for i in range(n):")
         names, width = {}, 0
 
@@ -95,21 +94,27 @@ class Source:
         return "\n".join([*lines, "    return at", ""])
 
 
-def main(loops, vectors, scalars, add):
+def read_by(loop):
+    """Name the inputs that a loop reads."""
+    return [f"x{k}" for k in sorted({slot.number for slot in loop.slots})]
+
+
+def main(loops, inputs, add):
     """Write the function that runs all loops."""
-    names = [f"x{k}" for k in range(vectors)]
+    count = len(loops)
+    names = [f"x{k}" for k in range(len(inputs))]
     lines = [f"def entries({', '.join(['index', 'counts', *names])}):"]
-    lines += [
-        f"    if x{k}.size < counts[{loops + k}]:\n        raise ValueError(short)"
-        for k in range(vectors)
-        if k not in scalars
-    ]
-    lines.append(f"    out = np.{'zeros' if add else 'empty'}(counts[{loops + vectors}], dtype)")
+    for k, x in enumerate(inputs):
+        if x.type.ndim:
+            lines.append(f"    if x{k}.size < counts[{count + k}]:")
+            lines.append("        raise ValueError(short)")
+    lines.append(
+        f"    out = np.{'zeros' if add else 'empty'}(counts[{count + len(inputs)}], dtype)"
+    )
     lines.append("    at = 0")
-    lines += [
-        f"    at = loop{k}({', '.join(['at', f'counts[{k}]', 'index', 'out', *names])})"
-        for k in range(loops)
-    ]
+    for k, loop in enumerate(loops):
+        operands = ["at", f"counts[{k}]", "index", "out", *read_by(loop)]
+        lines.append(f"    at = loop{k}({', '.join(operands)})")
     return "\n".join([*lines, "    return out", ""])
 
 
@@ -118,15 +123,12 @@ SHORT = "sparsechol: an array is shorter than it was when the sparsity of the de
 
 @register_funcify_and_cache_key(Loops)
 def numba_funcify_loops(op, node, **kwargs):
-    source, texts, functions = Source(), [], {}
-    inputs = node.inputs[2:]
-    for k, loop in enumerate(op.loops):
-        texts.append(source.loop(f"loop{k}", loop, len(inputs), op.add))
+    source, functions = Source(), {}
+    texts = [source.loop(f"loop{k}", loop, op.add) for k, loop in enumerate(op.loops)]
     for k, text in enumerate(texts):
         function = compile_numba_function_src(text, f"loop{k}", dict(source.names))
         functions[f"loop{k}"] = numba_njit(function)
-    scalars = {k for k, x in enumerate(inputs) if x.type.ndim == 0}
-    text = main(len(texts), len(inputs), scalars, op.add)
+    text = main(op.loops, node.inputs[2:], op.add)
     names = {**functions, "np": np, "dtype": np.dtype(op.dtype), "short": SHORT}
     function = numba_njit(compile_numba_function_src(text, "entries", names))
     if None in source.keys:

@@ -1,5 +1,7 @@
 """Scalar equations by template: values, patterns, what one template is, and when it is chosen."""
 
+import pickle
+
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
@@ -7,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 from pytensor.compile.mode import Mode
 from pytensor.gradient import disconnected_grad
-from pytensor.graph.replace import clone_replace
+from pytensor.graph.replace import clone_replace, vectorize_graph
 
 from sparsechol.coloring import Coloring, Templates
 from sparsechol.pytensor import (
@@ -313,6 +315,28 @@ def test_loops_of_numba(dtype):
     np.testing.assert_allclose(
         matrix(f(*at)[0], how), run(inputs, wanted, at, PLAIN), rtol=rtol, atol=rtol / 100
     )
+
+
+@pytest.mark.parametrize(
+    "mode", ["FAST_COMPILE", pytest.param("NUMBA", marks=pytest.mark.slow)]
+)  # fmt: skip
+def test_in_a_loop_and_for_batches(mode):
+    """A graph with templates in a scan, stacked, copied and pickled."""
+    values, how = sparse_jacobian(pt.stack(S), x, mode="templates", format="values")
+    total = (values**2).sum()
+
+    def step(y, *others):
+        return y + 0.1 * clone_replace(total, {x: y})
+
+    last = pytensor.scan(step, outputs_info=[x], n_steps=2, return_updates=False)[-1]
+    ys = pt.matrix("ys", shape=(2, N))
+    stacked = vectorize_graph(values, {x: ys})
+    _, last, stacked, z, ys = pickle.loads(pickle.dumps((how, last, stacked, x, ys)))
+    found, both = pytensor.function([z, ys], [last, stacked], mode=mode)(POINT, [POINT, POINT + 1])
+    at = lambda y: run([x], values, [y])  # noqa: E731
+    y = POINT + 0.1 * (at(POINT) ** 2).sum()
+    np.testing.assert_allclose(found, y + 0.1 * (at(y) ** 2).sum(), rtol=1e-12)
+    np.testing.assert_allclose(both, [at(POINT), at(POINT + 1)], rtol=1e-12)
 
 
 @pytest.mark.slow
