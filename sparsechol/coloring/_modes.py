@@ -23,7 +23,7 @@ STRUCTURES: dict[str, Structure] = {
 REVERSE = 1.5  # cost of a reverse product, in forward products
 BUDGET = 0.5  # seconds for each search for a coloring
 NODE = 4  # cost of a node of the graph in a program of products, in operations of templates
-LEAST = 100  # nodes of scalar equations that are worth the trouble
+LEAST = 100  # nodes of scalar equations that are worth templates beside products
 
 
 def cost(coloring: Coloring) -> float:
@@ -39,11 +39,12 @@ def cost(coloring: Coloring) -> float:
     return 1 + columns + REVERSE * (1 + rows)
 
 
-def do_templates_pay(work: int, nodes: int) -> bool:
+def do_templates_pay(work: int, nodes: int, products: bool) -> bool:
     """Tell whether scalar equations are cheaper by templates than by products, to build and to run.
 
-    A product runs through every node of the graph, a template through one of each kind. Templates
-    of one equation are the gradient of that equation.
+    A product runs through every node of the graph, forward or reverse, a template through one of
+    each kind. Templates of one equation are the gradient of that equation. The number of colors
+    counts little: few elements are computed for each node of a scalar equation.
 
     Parameters
     ----------
@@ -51,8 +52,10 @@ def do_templates_pay(work: int, nodes: int) -> bool:
         Operations of the templates and their derivatives; see `_sparsity.templates.work`.
     nodes : int
         Nodes of the graph that templates replace.
+    products : bool
+        Whether arrays that are no scalar equations need products in any case.
     """
-    return nodes >= LEAST and work <= NODE * nodes
+    return work <= NODE * nodes and (nodes >= LEAST or not products)
 
 
 def least_cost_of_others(A: csc_array) -> float:

@@ -36,7 +36,7 @@ from .._sparsity.template_derivatives import (
 from .._sparsity.templates import (
     take_apart,
 )
-from ..coloring._modes import LEAST, do_templates_pay
+from ..coloring._modes import do_templates_pay
 from ._compat import bound
 from ._detect import abstract, hessian_pattern, jacobian_pattern
 from ._rule_table import RULES
@@ -509,13 +509,15 @@ def mapped(function, slots, count):
 def equations(raveled, args, on_unknown, forced=False):
     """Take a function apart into templates; return None if colors are cheaper."""
     program = Program(raveled, args)
-    if not forced and program.scalars < LEAST // 2:
+    if not forced and not program.scalars:
         return None
     rows = program.read()
     apart = take_apart(program.table, rows)
     if forced and apart is None:
         raise ValueError("the equations share too much to be taken apart: take another mode")
-    if apart is None or not (forced or do_templates_pay(apart.work, program.count)):
+    if apart is None:
+        return None
+    if not (forced or do_templates_pay(apart.work, program.count, bool(apart.inner))):
         return None
     found = TemplateProgram(program, apart, on_unknown)
     found.find_live()
@@ -525,13 +527,14 @@ def equations(raveled, args, on_unknown, forced=False):
 def terms(raveled, args, on_unknown, forced=False):
     """Take a function that returns a number apart into terms; None if colors are cheaper."""
     program = Program(raveled, args)
-    if not forced and (program.scalars < LEAST // 2 or math.prod(program.output.aval.shape) != 1):
+    if not forced and (not program.scalars or math.prod(program.output.aval.shape) != 1):
         return None
     rows = program.read()
     apart = take_apart(program.table, rows, split=True)
     if apart is None or len(apart.levels) > 1:
         return None
-    if not (forced or do_templates_pay(apart.work_of_seconds, program.count)):
+    products = not all(map(twice_differentiable, apart.templates))
+    if not (forced or do_templates_pay(apart.work_of_seconds, program.count, products)):
         return None
     found = TemplateProgram(program, apart, on_unknown)
     found.find_pairs()

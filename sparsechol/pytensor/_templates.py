@@ -36,10 +36,9 @@ from .._sparsity.expressions import (
     Places,
     Source,
 )
-from .._sparsity.templates import (
-    take_apart,
-)
-from ..coloring._modes import LEAST, do_templates_pay
+from .._sparsity.template_derivatives import twice_differentiable
+from .._sparsity.templates import take_apart
+from ..coloring._modes import do_templates_pay
 from ._detect import jacobian_pattern, shape_of, sources_of
 from ._graphs import dependents, rebuilt
 from ._loops import Entries, Loop, Slot, full, sums
@@ -114,24 +113,27 @@ def equations(expr, wrt, givens, forced=False):
     With `forced` they never are.
     """
     reader = Reader(expr, wrt, givens)
-    if not (forced or reader.scalars >= LEAST // 2):
+    if not (forced or reader.scalars):
         return None
     apart = reader.apart(expr, forced)
     if forced and apart is None:
         raise ValueError("the equations share too much to be taken apart: take another mode")
-    pays = apart is not None and do_templates_pay(apart.work, reader.count)
+    if apart is None:
+        return None
+    pays = do_templates_pay(apart.work, reader.count, bool(apart.inner))
     return apart if forced or pays else None
 
 
 def terms(cost, wrt, givens):
     """Take a scalar apart into templates of the terms of a sum; None if colors are cheaper."""
     reader = Reader(cost, wrt, givens)
-    if reader.scalars < LEAST // 2:
+    if not reader.scalars:
         return None
     apart = reader.apart(cost, split=True)
     if apart is None or len(apart.levels) > 1:
         return None
-    return apart if do_templates_pay(apart.work_of_seconds, reader.count) else None
+    products = not all(map(twice_differentiable, apart.templates))
+    return apart if do_templates_pay(apart.work_of_seconds, reader.count, products) else None
 
 
 class Reader:

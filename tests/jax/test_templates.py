@@ -310,3 +310,16 @@ def test_hessian_of_a_partially_separable_cost():
     wanted = separable_hessian(point, terms)
     np.testing.assert_allclose(H(point).toarray(), wanted, rtol=1e-12, atol=1e-13)
     np.testing.assert_array_equal(H.sparsity.toarray() != 0, wanted != 0)
+
+
+def test_few_equations_are_templates_unless_products_are_needed_anyway():
+    def few(x):
+        return three_forms(jnp, list(x), N)[:5]
+
+    J = sparse_jacobian(lambda x: jnp.stack(few(x)), POINT)
+    assert isinstance(J.coloring, Templates)
+    J = sparse_jacobian(lambda x: jnp.concatenate([jnp.stack(few(x)), x[1:] * x[:-1]]), POINT)
+    assert isinstance(J.coloring, Coloring)
+    assert isinstance(sparse_hessian(lambda x: sum(few(x)), POINT).coloring, Templates)
+    H = sparse_hessian(lambda x: sum(few(x)) + jnp.sum(x[1:] ** 2 * x[:-1]), POINT)
+    assert isinstance(H.coloring, Coloring)

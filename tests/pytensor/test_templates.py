@@ -377,6 +377,15 @@ def test_what_is_vectorized_keeps_its_colors():
         assert how.how == "2 products with columns"
 
 
+def test_few_equations_are_templates_unless_products_are_needed_anyway():
+    few = three_forms(pt, [x[k] for k in range(N)], N)[:5]
+    for beside, kind in (([], Templates), ([x[1:] * x[:-1]], Coloring)):
+        expr = pt.concatenate([pt.stack(few), *beside])
+        assert isinstance(sparse_jacobian(expr, x, format="values")[1], kind)
+    for beside, kind in ((0, Templates), ((x[1:] ** 2 * x[:-1]).sum(), Coloring)):
+        assert isinstance(sparse_hessian(sum(few) + beside, x, format="values")[1], kind)
+
+
 def test_how():
     n = 40
     z = pt.vector("z", shape=(n,))
