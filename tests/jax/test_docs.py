@@ -38,7 +38,9 @@ def test_document():
 
 
 def test_least_squares():
-    assert documents.run(documents.blocks_of("least_squares.md")) == 4
+    blocks = documents.blocks_of("least_squares.md")
+    [place] = [k for k, (_, text) in enumerate(blocks) if "import sparsechol.pytensor" in text]
+    assert documents.run(blocks[:place]) == 4
 
 
 def test_sparse_derivatives():
