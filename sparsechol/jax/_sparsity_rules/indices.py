@@ -3,10 +3,14 @@
 import math
 
 import numpy as np
+from jax.extend.core import Literal
 from scipy.sparse import csr_array
 
 from ..._sparsity import propagate
-from .._rule_table import or_empty, rule
+from .._bounds import bounds
+from .._rule_table import or_empty, out_shape, rule
+
+CHOICES = 64  # most values of an index that is not known that are tried one by one
 
 
 def index_of(scope, atom, shape):
@@ -22,13 +26,92 @@ def index_of(scope, atom, shape):
     return value.astype(np.int64)
 
 
+def ranges_of(scope, atom, shape):
+    """Return the least and the largest value of an index, elements along the last axis one by one.
+
+    Elements without bounds are None.
+    """
+    value = index_of(scope, atom, shape)
+    found = (value, value) if value is not None else bounds(scope, atom)
+    eqn = None if isinstance(atom, Literal) else scope.maker.get(atom)
+    last = len(atom.aval.shape) - 1
+    if found is not None:
+        most = np.iinfo(f"i{np.dtype(atom.aval.dtype).itemsize}").max
+        fits = max(shape, default=0) <= most and (found[1] <= most).all()
+        return [
+            tuple(x[..., k] for x in found) if fits else None for k in range(atom.aval.shape[-1])
+        ]
+    if eqn is not None and eqn.primitive.name == "concatenate" and eqn.params["dimension"] == last:
+        return [column for part in eqn.invars for column in ranges_of(scope, part, shape)]
+    return [None] * atom.aval.shape[-1]
+
+
+class Places:
+    """All that an index may be.
+
+    Parameters
+    ----------
+    ranges : list
+        Least and largest index, or None, for each axis that is indexed.
+    room : list of int
+        The largest index that is within the array, for each of these axes.
+    lead : tuple of int
+        Shape of the least and of the largest index of an axis.
+
+    Attributes
+    ----------
+    moving : list of int
+        Numbers of the axes along which the index may be any.
+    every : list of ndarray
+        Values that the index may have, (..., axes); along moving axes they are 0.
+    """
+
+    def __init__(self, ranges, room, lead):
+        self._lead = lead
+        ends = [
+            (0, 0) if not last else None if found is None else np.clip(found, -1, last + 1)
+            for found, last in zip(ranges, room, strict=True)
+        ]
+        self.counts = [
+            0 if pair is None else int(np.subtract(pair[1], pair[0]).max(initial=0)) + 1
+            for pair in ends
+        ]
+        for k, last in enumerate(room):  # no more than the axis has
+            self.counts[k] = 0 if self.counts[k] > last > 0 else self.counts[k]
+        while math.prod(filter(None, self.counts)) > CHOICES:
+            self.counts[int(np.argmax(self.counts))] = 0
+        self.moving = [k for k, count in enumerate(self.counts) if not count]
+        self.every = [
+            self._chosen(ends, steps)
+            for steps in np.ndindex(*(max(count, 1) for count in self.counts))
+        ]
+
+    def _chosen(self, ends, steps):
+        columns = [
+            np.zeros(self._lead, np.int64)
+            if not count
+            else np.broadcast_to(np.minimum(np.add(pair[0], step), pair[1]), self._lead)
+            for pair, step, count in zip(ends, steps, self.counts, strict=True)
+        ]
+        return np.stack(columns, -1) if columns else np.zeros((*self._lead, 0), np.int64)
+
+
 def starts_of(scope, atoms, shape, sizes):
-    """Return where a slice begins, None along an axis where the start is not known."""
-    out: list = []
-    for atom, total, size in zip(atoms, shape, sizes, strict=True):
-        value = 0 if total == size else index_of(scope, atom, shape)
-        out.append(None if value is None else min(max(int(value), 0), total - size))
-    return out
+    """Return the places where a slice may begin."""
+    found: list = []
+    for atom in atoms:
+        value = index_of(scope, atom, shape)
+        found.append((value, value) if value is not None else bounds(scope, atom))
+    room = [total - size for total, size in zip(shape, sizes, strict=True)]
+    return Places(found, room, ())
+
+
+def pieces_of(starts, shape, sizes):
+    """Return slices that begin at each place, within the array; whole axes where it is any."""
+    last = np.subtract(shape, sizes)
+    for start in starts.every:
+        begin = np.clip(start, 0, last)
+        yield tuple(map(slice, begin, begin + sizes))
 
 
 @rule("dynamic_slice")
@@ -37,29 +120,37 @@ def dynamic_slice(scope, eqn, operands):
     if ids is None:
         return [None]
     starts = starts_of(scope, eqn.invars[1:], ids.shape, sizes)
-    moving = [axis for axis, start in enumerate(starts) if start is None]
-    if moving:
-        ids = propagate.broadcast_union(scope.sets, ids, moving)
-    pieces = (slice(s or 0, (s or 0) + size) for s, size in zip(starts, sizes, strict=True))
-    return [ids[tuple(pieces)]]
+    if starts.moving:
+        ids = propagate.broadcast_union(scope.sets, ids, starts.moving)
+    every = [ids[piece] for piece in pieces_of(starts, ids.shape, sizes)]
+    return [propagate.union(scope.sets, *every, shape=tuple(sizes)) if every[1:] else every[0]]
 
 
 @rule("dynamic_update_slice")
 def dynamic_update_slice(scope, eqn, operands):
     old, new = map(or_empty, eqn.invars[:2], operands[:2])
     starts = starts_of(scope, eqn.invars[2:], old.shape, new.shape)
-    moving = [axis for axis, start in enumerate(starts) if start is None]
-    places = tuple(
-        slice(None) if s is None else slice(s, s + size)
-        for s, size in zip(starts, new.shape, strict=True)
-    )
+    every = list(pieces_of(starts, old.shape, new.shape))
     out = old.copy()
-    if moving:
-        new = propagate.union_along(scope.sets, new, moving, keepdims=True)
-        out[places] = propagate.union(scope.sets, out[places], new)
+    if starts.moving:
+        new = propagate.union_along(scope.sets, new, starts.moving, keepdims=True)
+        every = [
+            tuple(slice(None) if k in starts.moving else part for k, part in enumerate(piece))
+            for piece in every
+        ]
     else:
-        out[places] = new
+        out[overwritten(old.shape, every)] = 0
+    for piece in every:
+        out[piece] = propagate.union(scope.sets, out[piece], new)
     return [out]
+
+
+def overwritten(shape, every):
+    """Return which elements of an array all pieces have."""
+    count = np.zeros(shape, np.int32)
+    for piece in every:
+        count[piece] += 1
+    return count == len(every)
 
 
 # ---- gather and scatter ----
@@ -99,25 +190,34 @@ def positions(shape, indices, sizes, *, offset, collapsed, index_map, batch, ind
     return np.moveaxis(out, range(len(batch_shape), out.ndim), offset)
 
 
+def places_of(scope, atom, shape, sizes, index_map):
+    """Return all that the index of a gather or scatter may be."""
+    room = [shape[axis] - sizes[axis] for axis in index_map]
+    return Places(ranges_of(scope, atom, shape), room, atom.aval.shape[:-1])
+
+
 @rule("gather")
 def gather(scope, eqn, operands):
     ids, p = operands[0], eqn.params
     if ids is None:
         return [None]
     d = p["dimension_numbers"]
-    indices, clip = index_of(scope, eqn.invars[1], ids.shape), clipped(p["mode"])
-    if indices is None:
-        # Any position along the axes that are indexed.
-        ids = propagate.broadcast_union(scope.sets, ids, d.start_index_map)
-        indices, clip = np.zeros(eqn.invars[1].aval.shape, int), True
     if not ids.size:
         return [None]
-    places = positions(
-        ids.shape, indices, p["slice_sizes"], offset=d.offset_dims,
-        collapsed=d.collapsed_slice_dims, index_map=d.start_index_map,
-        batch=d.operand_batching_dims, index_batch=d.start_indices_batching_dims, clip=clip,
-    )  # fmt: skip
-    return [propagate.take(ids, places)]
+    found = places_of(scope, eqn.invars[1], ids.shape, p["slice_sizes"], d.start_index_map)
+    moving = [d.start_index_map[k] for k in found.moving]
+    if moving:
+        ids = propagate.broadcast_union(scope.sets, ids, moving)
+    every = [
+        propagate.take(ids, positions(
+            ids.shape, indices, p["slice_sizes"], offset=d.offset_dims,
+            collapsed=d.collapsed_slice_dims, index_map=d.start_index_map,
+            batch=d.operand_batching_dims, index_batch=d.start_indices_batching_dims,
+            clip=clipped(p["mode"]),
+        ))
+        for indices in found.every
+    ]  # fmt: skip
+    return [propagate.union(scope.sets, *every, shape=out_shape(eqn)) if every[1:] else every[0]]
 
 
 def window_sizes(d, shape, updates):
@@ -138,28 +238,30 @@ def scatter(scope, eqn, operands):
     if not old.size:
         return [None]
     d, shape = p["dimension_numbers"], old.shape
-    indices = index_of(scope, eqn.invars[1], shape)
-    batch = getattr(d, "operand_batching_dims", ())
+    batch, index_map = getattr(d, "operand_batching_dims", ()), d.scatter_dims_to_operand_dims
     sizes = window_sizes(d, shape, new.shape)
-    known = indices is not None
-    places = positions(
-        shape, indices if known else np.zeros(eqn.invars[1].aval.shape, int), sizes,
-        offset=d.update_window_dims, collapsed=d.inserted_window_dims,
-        index_map=d.scatter_dims_to_operand_dims, batch=batch,
-        index_batch=getattr(d, "scatter_indices_batching_dims", ()),
-        clip=clipped(p["mode"]) or not known,
-    )  # fmt: skip
-    target, source = propagate.flatten(places), propagate.flatten(new)
-    target, source = target[target >= 0].astype(np.int64), source[target >= 0]
-    if known and eqn.primitive.name == "scatter":
+    found = places_of(scope, eqn.invars[1], shape, sizes, index_map)
+    every = [
+        positions(
+            shape, indices, sizes, offset=d.update_window_dims, collapsed=d.inserted_window_dims,
+            index_map=index_map, batch=batch,
+            index_batch=getattr(d, "scatter_indices_batching_dims", ()), clip=clipped(p["mode"]),
+        )
+        for indices in found.every
+    ]  # fmt: skip
+    target = np.concatenate([propagate.flatten(places) for places in every]).astype(np.int64)
+    source = np.tile(propagate.flatten(new), len(every))
+    target, source = target[target >= 0], source[target >= 0]
+    if not found.moving and eqn.primitive.name == "scatter":
         # The last value written to a position replaces everything there.
+        every = [np.unique(places[places >= 0]) for places in every]
         old = propagate.flatten(old).copy()
-        old[target] = 0
+        old[overwritten(old.shape, every)] = 0
     members = csr_array(
         (np.ones(len(target), np.int8), (target, np.arange(len(target)))),
         shape=(math.prod(shape), len(target)),
     )
     added = propagate.apply_matrix(scope.sets, members, source).reshape(shape)
-    if not known:
-        added = propagate.broadcast_union(scope.sets, added, d.scatter_dims_to_operand_dims)
+    if found.moving:
+        added = propagate.broadcast_union(scope.sets, added, [index_map[k] for k in found.moving])
     return [propagate.union(scope.sets, old.reshape(shape), added)]
