@@ -57,6 +57,8 @@ class Places:
         The largest index that is within the array, for each of these axes.
     lead : tuple of int
         Shape of the least and of the largest index of an axis.
+    clip : bool
+        Whether an index out of bounds is clipped; otherwise it is dropped.
 
     Attributes
     ----------
@@ -66,12 +68,9 @@ class Places:
         Values that the index may have, (..., axes); along moving axes they are 0.
     """
 
-    def __init__(self, ranges, room, lead):
+    def __init__(self, ranges, room, lead, clip):
         self._lead = lead
-        ends = [
-            (0, 0) if not last else None if found is None else np.clip(found, -1, last + 1)
-            for found, last in zip(ranges, room, strict=True)
-        ]
+        ends = [self._within(*pair, clip) for pair in zip(ranges, room, strict=True)]
         self.counts = [
             0 if pair is None else int(np.subtract(pair[1], pair[0]).max(initial=0)) + 1
             for pair in ends
@@ -85,6 +84,13 @@ class Places:
             self._chosen(ends, steps)
             for steps in np.ndindex(*(max(count, 1) for count in self.counts))
         ]
+
+    @staticmethod
+    def _within(found, last, clip):
+        """Return bounds of an index that leave the array by one at most."""
+        if not last and (clip or found is None):
+            return (0, 0) if clip else (-1, 0)
+        return None if found is None else np.clip(found, -1, last + 1)
 
     def _chosen(self, ends, steps):
         columns = [
@@ -103,7 +109,7 @@ def starts_of(scope, atoms, shape, sizes):
         value = index_of(scope, atom, shape)
         found.append((value, value) if value is not None else bounds(scope, atom))
     room = [total - size for total, size in zip(shape, sizes, strict=True)]
-    return Places(found, room, ())
+    return Places(found, room, (), True)
 
 
 def pieces_of(starts, shape, sizes):
@@ -190,10 +196,10 @@ def positions(shape, indices, sizes, *, offset, collapsed, index_map, batch, ind
     return np.moveaxis(out, range(len(batch_shape), out.ndim), offset)
 
 
-def places_of(scope, atom, shape, sizes, index_map):
+def places_of(scope, atom, shape, sizes, index_map, clip):
     """Return all that the index of a gather or scatter may be."""
     room = [shape[axis] - sizes[axis] for axis in index_map]
-    return Places(ranges_of(scope, atom, shape), room, atom.aval.shape[:-1])
+    return Places(ranges_of(scope, atom, shape), room, atom.aval.shape[:-1], clip)
 
 
 @rule("gather")
@@ -204,16 +210,16 @@ def gather(scope, eqn, operands):
     d = p["dimension_numbers"]
     if not ids.size:
         return [None]
-    found = places_of(scope, eqn.invars[1], ids.shape, p["slice_sizes"], d.start_index_map)
+    sizes, clip = p["slice_sizes"], clipped(p["mode"])
+    found = places_of(scope, eqn.invars[1], ids.shape, sizes, d.start_index_map, clip)
     moving = [d.start_index_map[k] for k in found.moving]
     if moving:
         ids = propagate.broadcast_union(scope.sets, ids, moving)
     every = [
         propagate.take(ids, positions(
-            ids.shape, indices, p["slice_sizes"], offset=d.offset_dims,
+            ids.shape, indices, sizes, offset=d.offset_dims,
             collapsed=d.collapsed_slice_dims, index_map=d.start_index_map,
-            batch=d.operand_batching_dims, index_batch=d.start_indices_batching_dims,
-            clip=clipped(p["mode"]),
+            batch=d.operand_batching_dims, index_batch=d.start_indices_batching_dims, clip=clip,
         ))
         for indices in found.every
     ]  # fmt: skip
@@ -239,13 +245,13 @@ def scatter(scope, eqn, operands):
         return [None]
     d, shape = p["dimension_numbers"], old.shape
     batch, index_map = getattr(d, "operand_batching_dims", ()), d.scatter_dims_to_operand_dims
-    sizes = window_sizes(d, shape, new.shape)
-    found = places_of(scope, eqn.invars[1], shape, sizes, index_map)
+    sizes, clip = window_sizes(d, shape, new.shape), clipped(p["mode"])
+    found = places_of(scope, eqn.invars[1], shape, sizes, index_map, clip)
     every = [
         positions(
             shape, indices, sizes, offset=d.update_window_dims, collapsed=d.inserted_window_dims,
             index_map=index_map, batch=batch,
-            index_batch=getattr(d, "scatter_indices_batching_dims", ()), clip=clipped(p["mode"]),
+            index_batch=getattr(d, "scatter_indices_batching_dims", ()), clip=clip,
         )
         for indices in found.every
     ]  # fmt: skip
