@@ -60,12 +60,14 @@ class Detection:
         self.on_unknown = on_unknown
         self.named: set[str] = set()
         self.on_trial = False  # whether a dense result ends the detection
+        self.flat = False  # whether a loop must be followed in all turns at once
         self._used: dict = {}
 
     def another(self, n):
         """Return a detection for other inputs with the same policy."""
         other = Detection(n, self.on_unknown)
         other.named, other.on_trial, other._used = self.named, self.on_trial, self._used
+        other.flat = self.flat
         return other
 
     def unknown(self, name, eqn=None, why="has no sparsity rule", hint=HINT):

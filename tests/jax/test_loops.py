@@ -1,5 +1,6 @@
 """Loops that index by their counter: exact patterns, however many turns they make."""
 
+import math
 import warnings
 
 import jax
@@ -9,7 +10,9 @@ import pytest
 from jax import lax
 
 import sparsechol.jax as scj
+from sparsechol.jax._compat import loop_of
 from sparsechol.jax._sparsity_rules import loops
+from sparsechol.jax._sparsity_rules.nested import Nest
 
 N = 8
 ORDER = jnp.array([3, 1, 4, 1, 5, 7, 2, 6])
@@ -40,6 +43,51 @@ def nested(x):
 def nested_sum(x):
     inner = lambda i: lambda j, s: s + x[i] * x[i + j] ** 2  # noqa: E731
     return turns(lambda i, s: lax.fori_loop(0, 2, inner(i), s), 0.0, N - 2)[None]
+
+
+def grid(x):
+    """Carry an array through both loops."""
+    y = x.reshape(2, 4)
+    inner = lambda i: lambda j, s: s.at[i, j].set(y[i, j] * y[1 - i, j - 1])  # noqa: E731
+    return turns(lambda i, s: lax.fori_loop(1, 4, inner(i), s), jnp.zeros((2, 4)), 2)
+
+
+def grid_and_sums(x):
+    def outer(i, c):
+        def inner(j, c):
+            s, a = c
+            a = a + x[2 * i + j]
+            return s.at[i, j].set(a * s[i - 1, j]), a
+
+        s, a = lax.fori_loop(0, 2, inner, (c[0], 0.0))
+        return s, c[1].at[i].set(a)
+
+    return lax.fori_loop(0, 4, outer, (x.reshape(4, 2), jnp.zeros(4)))
+
+
+def grid_with_results(x):
+    y = x.reshape(2, 4)
+
+    def outer(s, i):
+        def inner(s, j):
+            v = s[i, j - 1] * y[i, j]
+            return s.at[i, j].set(v), v + y[1 - i, 3 - j]
+
+        return lax.scan(inner, s, jnp.arange(4), reverse=True)
+
+    return lax.scan(outer, y, jnp.arange(2), reverse=True)
+
+
+def three_loops(x):
+    y = x.reshape(2, 4)
+
+    def innermost(i, j):
+        return lambda k, s: s.at[i, j].add(s[i, j - 1] * y[(i + k) % 2, j])
+
+    def inner(i):
+        return lambda j, s: lax.fori_loop(0, 2, innermost(i, j), s)
+
+    return lax.fori_loop(0, 2, lambda i, s: lax.fori_loop(1, 4, inner(i), s), y)
 
 
 def swapped(x):
@@ -124,6 +172,10 @@ LOOPS = {
     "two arrays": two_arrays,
     "nested": nested,
     "nested sum": nested_sum,
+    "grid": grid,
+    "grid and sums": grid_and_sums,
+    "grid with results": grid_with_results,
+    "three loops": three_loops,
     "swapped": swapped,
     "by parity": by_parity,
     "with a step": with_a_step,
@@ -155,7 +207,7 @@ def found(f):
         )
 
 
-@pytest.mark.fast_cases(r"^(sum|tables|reverse|nested)$")
+@pytest.mark.fast_cases(r"^(sum|tables|reverse|nested|grid and sums)$")
 @pytest.mark.parametrize("name", LOOPS)
 def test_nothing_is_missed_and_no_more_found(name, monkeypatch):
     f = LOOPS[name]
@@ -183,6 +235,35 @@ def test_all_turns_at_once(name, monkeypatch):
         scj.jacobian_pattern(LOOPS[name], jnp.ones(N))
 
 
+@pytest.mark.parametrize("f", [grid, grid_and_sums, grid_with_results])
+def test_two_loops_as_one(f):
+    """The program that is followed in place of a loop in a loop computes the same."""
+    x = points()[0]
+    [eqn] = [e for e in jax.make_jaxpr(f)(x).eqns if e.primitive.name == "scan"]
+    nest = Nest(loop_of(eqn))
+    assert nest.shared
+    rng = np.random.default_rng(4)
+    operands = [
+        jnp.asarray(rng.uniform(0.5, 1.5, a.aval.shape))
+        if a.aval.dtype.kind == "f"
+        else jnp.arange(math.prod(a.aval.shape)).reshape(a.aval.shape)
+        for a in eqn.invars
+    ]
+    for y, wanted in zip(nest(*operands), eqn.primitive.bind(*operands, **eqn.params), strict=True):
+        np.testing.assert_allclose(y, wanted, rtol=1e-14)
+
+
+def test_the_counter_after_a_loop():
+    """A loop that only carries has the shapes of its body, and is more than one turn."""
+
+    def f(x):
+        turn = lambda c, _: ((c[0] + 1, c[1] * x[0]), None)  # noqa: E731
+        return x[lax.scan(turn, (0, 1.0), None, length=5)[0][0]]
+
+    P = scj.jacobian_pattern(f, jnp.ones(N), mode="forward")
+    np.testing.assert_array_equal(P.toarray(), np.eye(1, N, 5))
+
+
 def chain(x):
     return lax.fori_loop(0, len(x) - 1, lambda i, s: s + (x[i] * x[i + 1]) ** 2, 0.0)
 
@@ -192,6 +273,19 @@ def test_long_loops():
     assert scj.hessian_pattern(chain, jnp.ones(n)).nnz == 3 * n - 2
     recurrent = lambda x: turns(lambda i, y: y.at[i].set(x[i] + y[0] * x[i - 1]), x, n, 1)  # noqa: E731
     assert scj.jacobian_pattern(recurrent, jnp.ones(n)).nnz == 3 * n - 3
+
+
+def test_long_loops_in_loops():
+    m = 100
+
+    def f(x):
+        y = x.reshape(m, m)
+        inner = lambda i: lambda j, s: s.at[i, j].set(y[i, j] * y[i - 1, j] * y[i, j - 1])  # noqa: E731
+        outer = lambda i, s: lax.fori_loop(1, m, inner(i), s)  # noqa: E731
+        return lax.fori_loop(1, m, outer, jnp.zeros((m, m)))
+
+    for mode in ("forward", "reverse"):
+        assert scj.jacobian_pattern(f, jnp.ones(m * m), mode=mode).nnz == 3 * (m - 1) ** 2
 
 
 def test_a_loop_that_is_not_known_before_it_runs(monkeypatch):

@@ -13,6 +13,7 @@ from .._rule_table import dense, present, rule
 from .._walk import (
     UNKNOWN,
     VARIES,
+    Doubtful,
     ReverseOnly,
     Scope,
     Varying,
@@ -21,6 +22,7 @@ from .._walk import (
     turns,
 )
 from .all_turns import follow_all_turns
+from .nested import follow_nested
 
 REPEATED = 200_000_000  # most entries of matrices that are applied in a loop
 
@@ -154,9 +156,13 @@ def scan(scope, eqn, operands):
     try:
         return repeated(scope, eqn, operands, loop, VARIES)
     except Varying:
+        found = follow_nested(scope, eqn, operands, loop)
+    if found is None:
         found = follow_all_turns(scope, eqn, operands, loop)
     if found is not None:
         return found
+    if scope.detection.flat:
+        raise Doubtful
     if is_short(loop):
         return unrolled(scope, eqn, operands, loop)
     why = "is too long to be followed step by step, and an index changes from step to step"
