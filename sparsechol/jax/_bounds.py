@@ -72,15 +72,16 @@ def _limits(atom):
 def _found(scope, atom, memory, depth):
     eqn = scope.maker.get(atom)
     if eqn is None:
-        ask = scope.asked.get(atom)
-        return ask(depth=depth) if ask is not None else None
+        asked = scope.asked.get(atom)
+        return bounds(*asked, depth=depth) if asked is not None else None
     name, ask = eqn.primitive.name, partial(bounds, scope, memory=memory, depth=depth)
     inner = called(eqn)
     choice = _choice(eqn, inner)
     if choice:
         return _chosen(scope, *choice, memory, depth)
     if inner is not None:
-        return scope.bounds_of_result(eqn, inner, eqn.outvars.index(atom), depth)
+        body = scope.inside(inner, eqn.invars)
+        return bounds(body, body.jaxpr.outvars[eqn.outvars.index(atom)], depth=depth)
     if name in ("argmax", "argmin"):
         [axis] = eqn.params["axes"]
         return 0, eqn.invars[0].aval.shape[axis] - 1

@@ -9,7 +9,6 @@ known.
 
 import warnings
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
@@ -17,7 +16,6 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from .._exceptions import SparsityWarning
 from .._sparsity import propagate
 from .._sparsity.sets import Sets
-from ._bounds import bounds
 from ._compat import is_concrete, line_of, loop_of
 from ._fold import attempt, run_eagerly, run_safely
 from ._partial import KnownLoop, called, implementation
@@ -119,7 +117,8 @@ class Scope:
         self.ids: dict = {}
         self.maker: dict = {}  # the equation that makes a variable without sets
         self.bounds: dict = {}  # of whole numbers, see _bounds
-        self.asked: dict = {}  # functions that find the bounds of operands
+        self.zeros: dict = {}  # of values that depend on the point, see _zeros
+        self.asked: dict = {}  # the scope and the atom that an operand comes from
         # Arrays, Unknown, or a function that returns one of them.
         self.values: dict = {
             var: const if is_concrete(const) else UNKNOWN
@@ -166,10 +165,14 @@ class Scope:
         return self._inner(jaxpr, atoms).run(operands, self.later(atoms))
 
     def _inner(self, jaxpr, atoms):
-        """Return the scope of a jaxpr that is called with these atoms."""
         inner = Scope(self.detection, jaxpr)
-        asked = (partial(bounds, self, atom) for atom in atoms)
-        inner.asked = dict(zip(inner.jaxpr.invars, asked, strict=True))
+        inner.asked = {var: (self, x) for var, x in zip(inner.jaxpr.invars, atoms, strict=True)}
+        return inner
+
+    def inside(self, jaxpr, atoms):
+        """Return the scope of a jaxpr that is called with atoms that depend on nothing."""
+        inner = self._inner(jaxpr, atoms)
+        inner.run([None] * len(atoms), self.later(atoms))
         return inner
 
     def later(self, atoms) -> list[Callable]:
@@ -177,12 +180,6 @@ class Scope:
         return [lambda atom=atom: self.lookup(atom) for atom in atoms]
 
     # ---- values ----
-
-    def bounds_of_result(self, eqn, inner, k, depth):
-        """Return the bounds of a result of a call whose operands depend on nothing."""
-        scope = self._inner(inner, eqn.invars)
-        scope.run([None] * len(eqn.invars), self.later(eqn.invars))
-        return bounds(scope, scope.jaxpr.outvars[k], depth=depth)
 
     def known(self, values):
         """Return the values of the results, where no operand depends on anything."""

@@ -5,6 +5,7 @@ import numpy as np
 from ..._sparsity import propagate
 from .._fold import run_safely
 from .._rule_table import or_empty, out_shape, present, rule
+from .._zeros import zeros
 
 ELEMENTWISE = """
     neg add sub rem max min pow integer_pow exp exp2 log log1p expm1 sin cos tan asin acos
@@ -18,15 +19,6 @@ WITHOUT_DERIVATIVE = """
     population_count clz shift_left shift_right_logical shift_right_arithmetic stop_gradient
     argmax argmin iota
 """
-
-
-def zeros_of(scope, atom):
-    """Return where a factor is known to be zero, or None if it is nowhere.
-
-    No loop is followed step by step for these zeros.
-    """
-    value = scope.value(atom, within_loops=False)
-    return None if value is None or value.all() else value == 0
 
 
 # ---- element by element ----
@@ -60,9 +52,9 @@ def multiply(scope, eqn, operands):
     shape = out_shape(eqn)
     out = propagate.union(scope.sets, *present(operands), shape=shape)
     for atom, ids in zip(eqn.invars, operands, strict=True):
-        zeros = zeros_of(scope, atom) if ids is None else None
-        if zeros is not None:
-            out = propagate.keep_where(out, ~zeros)
+        mask = zeros(scope, atom) if ids is None else None
+        if mask is not None:
+            out = propagate.keep_where(out, ~mask)
     return [out]
 
 

@@ -9,6 +9,7 @@ from scipy.sparse import csr_array
 from ..._sparsity import propagate
 from .._bounds import bounds
 from .._rule_table import or_empty, out_shape, rule
+from .._zeros import rule as zero_rule
 
 CHOICES = 64  # most values of an index that is not known that are tried one by one
 
@@ -271,3 +272,59 @@ def scatter(scope, eqn, operands):
     if found.moving:
         added = propagate.broadcast_union(scope.sets, added, [index_map[k] for k in found.moving])
     return [propagate.union(scope.sets, old.reshape(shape), added)]
+
+
+# ---- zeros ----
+
+
+@zero_rule("dynamic_slice")
+def zeros_of_slice(scope, eqn, mask, *_):
+    shape, sizes = eqn.invars[0].aval.shape, eqn.params["slice_sizes"]
+    starts = starts_of(scope, eqn.invars[1:], shape, sizes)
+    every = [mask[piece] for piece in pieces_of(starts, shape, sizes)] if mask is not None else []
+    return np.logical_and.reduce(every) if every and not starts.moving else None
+
+
+@zero_rule("dynamic_update_slice")
+def zeros_of_update(scope, eqn, old, new, *_):
+    shape, sizes = (x.aval.shape for x in eqn.invars[:2])
+    every = list(pieces_of(starts_of(scope, eqn.invars[2:], shape, sizes), shape, sizes))
+    if len(every) > 1 or starts_of(scope, eqn.invars[2:], shape, sizes).moving:
+        return None
+    out = np.zeros(shape, bool) if old is None else old.copy()
+    out[every[0]] = False if new is None else new
+    return out
+
+
+@zero_rule("gather")
+def zeros_of_gather(scope, eqn, mask, _):
+    d, p = eqn.params["dimension_numbers"], eqn.params
+    shape = eqn.invars[0].aval.shape
+    indices = index_of(scope, eqn.invars[1], shape)
+    if mask is None or indices is None:
+        return None
+    places = positions(
+        shape, indices, p["slice_sizes"], offset=d.offset_dims, collapsed=d.collapsed_slice_dims,
+        index_map=d.start_index_map, batch=d.operand_batching_dims,
+        index_batch=d.start_indices_batching_dims, clip=clipped(p["mode"]),
+    )  # fmt: skip
+    filled = p["fill_value"] is not None and p["fill_value"] == 0
+    return np.where(places < 0, filled, mask.ravel()[np.maximum(places, 0)])
+
+
+@zero_rule("scatter", "scatter-add", "scatter_add", "scatter-sub", "scatter_sub")
+def zeros_of_scatter(scope, eqn, old, _, new):
+    d, p, shape = eqn.params["dimension_numbers"], eqn.params, eqn.invars[0].aval.shape
+    indices = index_of(scope, eqn.invars[1], shape)
+    if old is None or indices is None:
+        return None
+    sizes = window_sizes(d, shape, eqn.invars[2].aval.shape)
+    places = positions(
+        shape, indices, sizes, offset=d.update_window_dims, collapsed=d.inserted_window_dims,
+        index_map=d.scatter_dims_to_operand_dims, batch=getattr(d, "operand_batching_dims", ()),
+        index_batch=getattr(d, "scatter_indices_batching_dims", ()), clip=clipped(p["mode"]),
+    )  # fmt: skip
+    out = old.copy().ravel()
+    changed = places if new is None else places[~new]
+    out[changed[changed >= 0]] = False
+    return out.reshape(shape)

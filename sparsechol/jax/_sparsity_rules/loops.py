@@ -48,6 +48,18 @@ def joined(sets, operands):
 class JaxprPattern:
     """The dependence of a jaxpr's results on its operands, as a boolean matrix.
 
+    Parameters
+    ----------
+    scope : Scope
+        Where the jaxpr is called.
+    jaxpr : Jaxpr or ClosedJaxpr
+    dependent : list of int
+        The operands to follow.
+    values : list
+        Values of the operands, see `Scope`.
+    atoms : list
+        The first operands in the scope of the call, of which more than values may be known.
+
     Attributes
     ----------
     inputs, outputs : list of int
@@ -56,7 +68,7 @@ class JaxprPattern:
         The dependence of their elements: results by operands.
     """
 
-    def __init__(self, scope, jaxpr, dependent, values):
+    def __init__(self, scope, jaxpr, dependent, values, atoms):
         plain = jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr
         self.shapes_in, self.shapes_out = shapes(plain.invars), shapes(plain.outvars)
         self.inputs = dependent
@@ -67,7 +79,9 @@ class JaxprPattern:
         for q, k in enumerate(dependent):
             part = numbers[self.starts_in[q] : self.starts_in[q + 1]]
             operands[k] = part.reshape(self.shapes_in[k])
-        found = Scope(inner, jaxpr).run(operands, values)
+        body = Scope(inner, jaxpr)
+        body.asked = {var: (scope, x) for var, x in zip(plain.invars, atoms, strict=False)}
+        found = body.run(operands, values)
         self.outputs = [k for k, ids in enumerate(found) if ids is not None]
         self.starts_out = ends([self.shapes_out[k] for k in self.outputs])
         parts = [propagate.flatten(found[k]) for k in self.outputs]
@@ -112,7 +126,7 @@ def while_(scope, eqn, operands):
     given = [k for k, ids in enumerate(fixed) if ids is not None]
     while True:
         dependent = [*given, *(consts + k for k in sorted(moving))]
-        local = JaxprPattern(scope, p["body_jaxpr"], dependent, values)
+        local = JaxprPattern(scope, p["body_jaxpr"], dependent, values, atoms[:consts])
         if moving.issuperset(local.outputs):
             break
         moving.update(local.outputs)
@@ -180,7 +194,7 @@ def repeated(scope, eqn, operands, loop, unknown):
     coming = [nc + nk + k for k, ids in enumerate(steps) if ids is not None]
     while True:
         dependent = [*given, *(nc + k for k in sorted(moving)), *coming]
-        local = JaxprPattern(scope, loop.jaxpr, dependent, values)
+        local = JaxprPattern(scope, loop.jaxpr, dependent, values, eqn.invars[:nc])
         more = {k for k in local.outputs if k < nk}
         if moving >= more:
             break
@@ -237,10 +251,10 @@ def custom_linear_solve(scope, eqn, operands):
     consts, right = operands[:count], operands[count:]
     if any(ids is not None for ids in consts) or len(eqn.outvars) != len(right):
         return dense(scope, eqn, operands)
-    known = scope.later(eqn.invars[: lengths.matvec])
+    atoms = eqn.invars[: lengths.matvec]
     n = len(right)
     every = [lengths.matvec + k for k in range(n)]
-    local = JaxprPattern(scope, jaxprs.matvec, every, known + [UNKNOWN] * n)
+    local = JaxprPattern(scope, jaxprs.matvec, every, scope.later(atoms) + [UNKNOWN] * n, atoms)
     labels = propagate.connected_components(local.block(range(n), every))
     sizes = [var.aval.shape for var in eqn.outvars]
     flat = propagate.union_by_label(scope.sets, labels, gathered(right, range(n), sizes))

@@ -4,9 +4,11 @@ import math
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from ..._sparsity import propagate
 from .._rule_table import or_empty, out_shape, present, rule
-from .elementwise import zeros_of
+from .._zeros import zeros
 
 
 def as_matrix(x, batch, first, second) -> Any:
@@ -23,8 +25,8 @@ def dot_general(scope, eqn, operands):
     (contract_a, contract_b), (batch_a, batch_b) = eqn.params["dimension_numbers"]
     atoms, shape = eqn.invars, out_shape(eqn)
     a, b = operands
-    zeros = [
-        zeros_of(scope, atom) if ids is None else None
+    masks = [
+        zeros(scope, atom) if ids is None else None
         for atom, ids in zip(atoms, operands, strict=True)
     ]
     free_a, free_b = (
@@ -37,8 +39,8 @@ def dot_general(scope, eqn, operands):
         scope.sets,
         as_matrix(a, batch_a, free_a, contract_a),
         as_matrix(b, batch_b, contract_b, free_b),
-        as_matrix(zeros[0], batch_a, free_a, contract_a),
-        as_matrix(zeros[1], batch_b, contract_b, free_b),
+        as_matrix(masks[0], batch_a, free_a, contract_a),
+        as_matrix(masks[1], batch_b, contract_b, free_b),
     )
     sizes_a, sizes_b = atoms[0].aval.shape, atoms[1].aval.shape
     core = (
@@ -65,9 +67,30 @@ def triangular_solve(scope, eqn, operands):
     forward = p["lower"] != bool(p["transpose_a"])
     if not p["left_side"]:
         forward = not forward
+    mask = zeros(scope, eqn.invars[0])
+    if mask is not None and (np.tril(mask) if p["lower"] else np.triu(mask)).any():
+        return [substituted(scope, mask, b, p, forward)]
     return [
         propagate.cumulative_union(scope.sets, b, -2 if p["left_side"] else -1, reverse=not forward)
     ]
+
+
+def substituted(scope, mask, b, p, forward):
+    """Substitute through the entries of triangles that are not zero at every point."""
+    turn = slice(None, None, 1 if forward else -1)
+    A = np.tril(~mask) if p["lower"] else np.triu(~mask)
+    if bool(p["transpose_a"]) == p["left_side"]:
+        A = A.swapaxes(-1, -2)
+    A = np.tril(A[..., turn, turn], -1)
+    lines = (b if p["left_side"] else b.swapaxes(-1, -2))[..., turn, :]
+    out = np.empty(lines.shape, np.int32)
+    for place in np.ndindex(*b.shape[:-2]):
+        starts, members = propagate.row_lists(A[place])
+        for k in range(lines.shape[-1]):
+            column = propagate.flatten(lines[(*place, slice(None), k)])
+            out[(*place, slice(None), k)] = scope.sets.substitute(starts, members, column)
+    out = out[..., turn, :]
+    return out if p["left_side"] else out.swapaxes(-1, -2)
 
 
 @rule("tridiagonal_solve")
