@@ -11,7 +11,7 @@ Montoison, A., Dalle, G., Gebremedhin, A. (2025). Revisiting sparse matrix color
 import numpy as np
 
 from ._acyclic import elimination
-from ._decompression import edges_of, recoverable, two_sided
+from ._decompression import edges_of, is_alone, recoverable, two_sided
 from ._graphs import Columns
 from ._pattern import coordinates, count
 
@@ -83,29 +83,59 @@ def renumbered(colors):
 def drop_direct(A, columns, rows):
     """Leave out colors whose entries all are found from the other side, small classes first."""
     i, j = coordinates(A)
-    by_column, by_row = recoverable(A, columns, rows)
     kc, kr = count(columns), count(rows)
     # The colors of rows are numbered behind those of columns; the last number is for no color.
     of_column = np.where(columns[j] >= 0, columns[j], kc + kr)
     of_row = np.where(rows[i] >= 0, kc + rows[i], kc + kr)
-    needed = np.zeros(kc + kr + 1, bool)
-    needed[of_column[~by_row]] = True
-    needed[of_row[~by_column]] = True
-    sizes = np.bincount(np.concatenate([of_column, of_row]), minlength=kc + kr + 1)
-    dropped = np.zeros(kc + kr + 1, bool)
-    # The color on the other side of each entry, sorted by the color on this side.
-    mine = np.concatenate([of_column, of_row])
-    others = np.concatenate([of_row, of_column])[np.argsort(mine, kind="stable")]
-    ends = np.cumsum(sizes)
-    for k in np.argsort(sizes[: kc + kr], kind="stable"):
-        if not needed[k]:
-            dropped[k] = True
-            needed[others[ends[k] - sizes[k] : ends[k]]] = True
-    dropped[-1] = True
+    dropped = unneeded(of_column, of_row, *recoverable(A, columns, rows), kc + kr)
     return (
         np.where(dropped[columns], -1, columns),  # dropped[-1] is the last
         np.where(dropped[np.where(rows >= 0, kc + rows, -1)], -1, rows),
     )
+
+
+def drop_symmetric(A, colors):
+    """Leave out colors of a star coloring whose entries are found as their mirror images."""
+    i, j = coordinates(A)
+    k = count(colors)
+    alone = is_alone(i * k + colors[j], A.shape[0] * k)
+    mirrored = np.empty_like(alone)
+    mirrored[np.lexsort((j, i))] = alone
+    dropped = unneeded(colors[j], colors[i], alone, mirrored & (i != j), k)
+    return renumbered(np.where(dropped[colors], -1, colors))
+
+
+def unneeded(one, other, by_one, by_other, total):
+    """Return which of some colors can be left out, small classes first.
+
+    Parameters
+    ----------
+    one, other : (nnz,) ndarrays of int
+        The two colors of each entry; `total` where there is none.
+    by_one, by_other : (nnz,) ndarrays of bool
+        Whether the entry is found from each of them.
+    total : int
+        Number of colors.
+
+    Returns
+    -------
+    (total + 1,) ndarray of bool
+    """
+    needed = np.zeros(total + 1, bool)
+    needed[one[~by_other]] = True
+    needed[other[~by_one]] = True
+    mine = np.concatenate([one, other])
+    sizes = np.bincount(mine, minlength=total + 1)
+    dropped = np.zeros(total + 1, bool)
+    # The other color of each entry, sorted by this one.
+    others = np.concatenate([other, one])[np.argsort(mine, kind="stable")]
+    ends = np.cumsum(sizes)
+    for k in np.argsort(sizes[:total], kind="stable"):
+        if not needed[k]:
+            dropped[k] = True
+            needed[others[ends[k] - sizes[k] : ends[k]]] = True
+    dropped[-1] = True
+    return dropped
 
 
 def drop_substituted(A, columns, rows):

@@ -92,12 +92,14 @@ def of_symmetric(A, colors):
     """Return the decompression of ``J @ S`` for a symmetric J with a star coloring.
 
     An entry is read where no other entry of its row has the color of its column. An entry and its
-    mirror image are read from one place: from that of the lower entry, if both would do.
+    mirror image are read from one place: from that of the lower entry, if both would do. Columns
+    of color -1 are in no product.
     """
     i, j = coordinates(A)
     k = count(colors)
     here, there = i * k + colors[j], j * k + colors[i]
-    alone = is_alone(here, A.shape[0] * k)
+    alone = colors[j] >= 0
+    alone[alone] = is_alone(here[alone], A.shape[0] * k)
     # The mirror image of entry q by column is entry q by row.
     alone_there = np.empty_like(alone)
     alone_there[np.lexsort((j, i))] = alone

@@ -191,6 +191,8 @@ def adjacency(A, method):
     edges = csc_array((np.ones(int(off.sum()), np.int8), (i[off], j[off])), A.shape)
     graph = Vertices(edges, method)
     unknown = A.nnz - edges.nnz // 2
+    if method == "direct" and len(i) - int(off.sum()) < A.shape[0]:
+        graph.lower_bound = min(1, graph.n)  # one column may find all its mirror images
     # Each product has n elements.
     graph.lower_bound = max(graph.lower_bound, -(-unknown // max(A.shape[0], 1)))
     return graph

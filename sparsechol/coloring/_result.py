@@ -35,8 +35,8 @@ class Coloring:
         How entries are found from the products.
     colors : ndarray of int32, or a pair of them
         Colors of the columns, (n,), or of the rows, (m,) for structure 'row'. For structure
-        'bidirectional' the colors of the columns and those of the rows; a column or row of color -1
-        is in no product.
+        'bidirectional' the colors of the columns and those of the rows. A column or row of color -1
+        is in no product: for structure 'bidirectional', and for 'symmetric' with method 'direct'.
     num_colors : int
         Number of products; for structure 'bidirectional' of both kinds together.
     lower_bound : int
@@ -263,12 +263,17 @@ class Coloring:
         for colors, size in zip(self._both, self._sizes, strict=True):
             if colors.shape != (size,) or (size and colors.min() < -1):
                 raise ValueError(f"there must be a color for each of {size} vertices")
-        if self.structure != "bidirectional" and A.nnz and self._both[0].min(initial=0) < 0:
+        may_lack = self.structure == "bidirectional" or self._is_star
+        if not may_lack and A.nnz and self._both[0].min(initial=0) < 0:
             raise ValueError("a column or row has no color")
         missing = self._undetermined(i, j)
         if missing.any():
             q = np.argmax(missing)
             raise ValueError(f"the entry ({i[q]}, {j[q]}) is not determined by the products")
+
+    @property
+    def _is_star(self):
+        return self.structure == "symmetric" and self.method == "direct"
 
     @property
     def _sizes(self):
@@ -285,7 +290,8 @@ class Coloring:
         if self.structure == "column":
             return ~alone(i, self.colors[j])
         if self.structure == "symmetric":
-            return ~(alone(i, self.colors[j]) | alone(j, self.colors[i]))
+            here, there = self.colors[j], self.colors[i]
+            return ~((here >= 0) & alone(i, here) | (there >= 0) & alone(j, there))
         columns, rows = self.colors
         by_column = (columns[j] >= 0) & alone(i, columns[j])
         return ~(by_column | ((rows[i] >= 0) & alone(rows[i], j)))

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from .._scipy.input import unmasked
 from .._typing import MatrixLike, Method, Order, Structure
-from ._bidirectional import by_density, without_unneeded
+from ._bidirectional import by_density, drop_symmetric, without_unneeded
 from ._graphs import GRAPHS, ORDERS, Columns
 from ._pattern import entries_of
 from ._result import Coloring
@@ -146,6 +146,9 @@ class Search:
         if isinstance(order, str):
             order = self.graph.order(order, self.rng)
         colors = self.graph.greedy(order, self.max_colors(), **options)
+        if colors is not None and self.structure == "symmetric" and self.method == "direct":
+            lacking = self.A.nnz and not self.A.diagonal().all()
+            return drop_symmetric(self.A, colors) if lacking else colors
         if self.structure != "bidirectional" or colors is None:
             return colors
         n = self.A.shape[1]

@@ -43,7 +43,7 @@ class PackedMatrix:
         """Type of the values."""
         return self.values.dtype
 
-    __array_ufunc__ = None  # NumPy then leaves the product of a number and a matrix to __rmul__
+    __array_ufunc__ = None  # NumPy then leaves products from the left to __rmul__, __rmatmul__
 
     def checked(self) -> jax.Array:
         """Return the values, or raise ValueError if they are not those of one matrix.
@@ -92,7 +92,8 @@ class SymmetricMatrix(PackedMatrix):
     Notes
     -----
     Matrices of one pattern can be added, subtracted and scaled; a SciPy sparse matrix with entries
-    on the pattern can be a term. ``M @ x`` is differentiable any number of times, in M and in x.
+    on the pattern can be a term. ``M @ x`` and ``x @ M`` are differentiable any number of times, in M
+    and in x.
 
     Examples
     --------
@@ -169,6 +170,35 @@ class SymmetricMatrix(PackedMatrix):
         kind = jnp.result_type(values, x)
         columns = _columns(x.astype(kind))
         return primitives.product_call(self.pattern, values.astype(kind), columns).reshape(x.shape)
+
+    def __rmatmul__(self, x: ArrayLike) -> jax.Array:
+        """Return x A for x of shape (n,) or (k, n)."""
+        x = jnp.asarray(x)
+        if x.ndim not in (1, 2) or x.shape[-1] != self.shape[0]:
+            raise ValueError(
+                f"the shapes of x, {x.shape}, and the matrix, {self.shape}, do not fit: x is"
+                f" ({self.shape[0]},) or (k, {self.shape[0]})"
+            )
+        return (self.T @ x.T).T
+
+    @property
+    def T(self) -> "SymmetricMatrix":
+        """The transpose: the matrix itself, or the conjugate of a Hermitian one."""
+        return self.with_values(jnp.conj(self.values)) if self.dtype.kind == "c" else self
+
+    def astype(self, dtype: DTypeLike) -> "SymmetricMatrix":
+        """Return the matrix with values of another type.
+
+        Parameters
+        ----------
+        dtype : dtype
+            float32, float64, complex64 or complex128.
+
+        Returns
+        -------
+        SymmetricMatrix
+        """
+        return self.with_values(self.values.astype(dtype))
 
     def __add__(self, other: Any) -> "SymmetricMatrix":
         values = self._values_of(other)

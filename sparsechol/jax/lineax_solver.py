@@ -50,8 +50,32 @@ class SPDLinearOperator(lineax.AbstractLinearOperator):
         return self.in_structure()
 
 
+def matrix_of(operator: lineax.AbstractLinearOperator) -> SymmetricMatrix:
+    """Return the matrix of an operator: one of `SPDLinearOperator`, scaled, or a sum of them."""
+    if isinstance(operator, SPDLinearOperator):
+        return operator.matrix
+    if isinstance(operator, lineax.TaggedLinearOperator):
+        return matrix_of(operator.operator)
+    if isinstance(operator, lineax.NegLinearOperator):
+        return -matrix_of(operator.operator)
+    if isinstance(operator, lineax.MulLinearOperator):
+        return real(operator.scalar) * matrix_of(operator.operator)
+    if isinstance(operator, lineax.DivLinearOperator):
+        return matrix_of(operator.operator) / real(operator.scalar)
+    if isinstance(operator, lineax.AddLinearOperator):
+        return matrix_of(operator.operator1) + matrix_of(operator.operator2)
+    raise ValueError(f"this solver takes an SPDLinearOperator, not {type(operator).__name__}")
+
+
+def real(factor):
+    """Return a factor of a matrix, which must be real for the product to be Hermitian."""
+    if jnp.iscomplexobj(factor):
+        raise ValueError("a complex multiple of a Hermitian matrix is not Hermitian")
+    return factor
+
+
 class Cholesky(lineax.AbstractLinearSolver):
-    """Sparse Cholesky factorization of an `SPDLinearOperator`.
+    """Sparse Cholesky factorization of an `SPDLinearOperator`, a multiple, or a sum of them.
 
     The state is a `Factor`: call ``solver.init(operator, {})`` once and pass ``state=`` for any
     number of right-hand sides. lineax differentiates through the operator. If the matrix is not
@@ -60,13 +84,7 @@ class Cholesky(lineax.AbstractLinearSolver):
 
     def init(self, operator: lineax.AbstractLinearOperator, options: dict[str, Any]) -> Factor:
         del options
-        while isinstance(operator, lineax.TaggedLinearOperator):
-            operator = operator.operator
-        if not isinstance(operator, SPDLinearOperator):
-            raise ValueError(
-                f"this solver takes an SPDLinearOperator, not {type(operator).__name__}"
-            )
-        return cholesky(operator.matrix)
+        return cholesky(matrix_of(operator))
 
     def compute(
         self, state: Factor, vector: jax.Array, options: dict[str, Any]

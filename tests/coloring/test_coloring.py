@@ -116,12 +116,30 @@ def test_greedy_colors_of_columns(shape, density, seed):
     ("method", "valid"), [("direct", reference.is_star), ("substitution", reference.is_acyclic)]
 )
 def test_greedy_colors_of_symmetric_matrices(method, valid, n, density, seed):
-    """The smallest color that the definition allows."""
+    """The smallest color that the definition allows; a whole diagonal needs all colors."""
     A = pattern((n, n), density, seed, True)
+    np.fill_diagonal(A, 1)
     adjacent = (A != 0) & ~np.eye(n, dtype=bool)
     order = np.random.default_rng(seed).permutation(n)
     C = color(A, "symmetric", method=method, order=order)
     np.testing.assert_array_equal(C.colors, reference.smallest_valid(adjacent, order, valid))
+
+
+RING = np.roll(np.eye(4, dtype=bool), 1, 1) | np.roll(np.eye(4, dtype=bool), -1, 1)
+STAR = np.eye(6, dtype=bool)[0] | np.eye(6, dtype=bool)[:, :1]
+
+
+@pytest.mark.parametrize(
+    ("A", "colors"), [(RING, 2), (STAR, 1), (STAR & ~np.eye(6, dtype=bool), 1), (STAR | np.eye(6, dtype=bool), 2)]
+)
+def test_columns_whose_entries_are_found_in_others(A, colors):
+    """Without a diagonal entry a column need not be in any product."""
+    M = with_values(A, symmetric=True)
+    C = color(A, "symmetric")
+    assert error_of(C, M) == 0
+    assert reference.determines(C, M)
+    assert C.num_colors == colors
+    assert (np.asarray(C.colors) < 0).any() or A.diagonal().all()
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,23 @@ def test_operator_is_that_of_its_matrix(system):
         assert not getattr(lineax, question)(A)
 
 
+def test_multiples_and_sums(system):
+    A, b = operator(system), system.b[:, 0]
+    for op, factor in (
+        (2 * A, 2),
+        (A / 4, 0.25),
+        (A + 2 * A, 3),
+        (-(-A), 1),
+        (3 * A - A, 2),
+    ):
+        tagged = lineax.TaggedLinearOperator(op, lineax.positive_semidefinite_tag)
+        for given in (op, tagged):
+            x = lineax.linear_solve(given, b, Cholesky()).value
+            np.testing.assert_allclose(factor * system.A @ x, b, atol=1e-12)
+    with pytest.raises(ValueError, match="complex multiple"):
+        Cholesky().init(1j * A, {})
+
+
 def test_well_posed(system):
     A, b, solver = operator(system), system.b[:, 0], Cholesky()
     state = solver.init(A, {})

@@ -84,11 +84,26 @@ def test_arithmetic():
         (M - A, np.zeros((3, 3))),
     ):
         np.testing.assert_allclose(got.todense(), wanted)
+    x = np.array([[1.0, 2.0, 3.0], [0.5, 0.0, -1.0]])
+    for left in (x, jnp.asarray(x), x[0]):
+        np.testing.assert_allclose(left @ M, left @ full)
+    assert M.T is M
+    assert M.astype(np.float32).dtype == np.float32
     for wrong in (lambda: M + 1, lambda: 1 - M, lambda: M + np.ones(3)):
         with pytest.raises(TypeError):
             wrong()
     with pytest.raises(sc.PatternMismatchError):
         M + sp.csc_array(np.ones((3, 3)))
+
+
+def test_transposed_hermitian_matrix():
+    A = np.array([[4.0, 1.0 - 2j], [1.0 + 2j, 5.0]])
+    P = sc.analyze(A)
+    M, x = scj.SymmetricMatrix(P, P.values(A)), np.array([1.0, 2j])
+    np.testing.assert_allclose(M.T.todense(), A.T)
+    np.testing.assert_allclose(x @ M, x @ A)
+    with pytest.raises(ValueError, match=r"x, \(3,\), and the matrix, \(2, 2\), do not fit"):
+        np.ones(3) @ M
 
 
 def test_matrices_of_different_patterns():
