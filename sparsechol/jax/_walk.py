@@ -153,8 +153,9 @@ class Scope:
     def apply(self, eqn, operands):
         """Return the sets of the results of an equation."""
         found = RULES.get(eqn.primitive.name)
-        if found is not None:
-            return found(self, eqn, operands)
+        out = NotImplemented if found is None else found(self, eqn, operands)
+        if out is not NotImplemented:
+            return out
         inner = called(eqn) or attempt(implementation, eqn)
         if inner is not None:
             return self.call(inner, eqn.invars, operands)

@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 from ..._sparsity import propagate
 from .._compat import loop_of
 from .._partial import shapes
-from .._rule_table import dense, present, rule
+from .._rule_table import present, rule
 from .._walk import (
     UNKNOWN,
     VARIES,
@@ -242,23 +242,6 @@ def unrolled(scope, eqn, operands, loop):
         nothing = propagate.no_inputs(var.aval.shape[1:])
         joined.append(np.stack([nothing if ids is None else ids for ids in parts]))
     return [*carry, *joined]
-
-
-@rule("custom_linear_solve")
-def custom_linear_solve(scope, eqn, operands):
-    lengths, jaxprs = eqn.params["const_lengths"], eqn.params["jaxprs"]
-    count = sum(lengths)
-    consts, right = operands[:count], operands[count:]
-    if any(ids is not None for ids in consts) or len(eqn.outvars) != len(right):
-        return dense(scope, eqn, operands)
-    atoms = eqn.invars[: lengths.matvec]
-    n = len(right)
-    every = [lengths.matvec + k for k in range(n)]
-    local = JaxprPattern(scope, jaxprs.matvec, every, scope.later(atoms) + [UNKNOWN] * n, atoms)
-    labels = propagate.connected_components(local.block(range(n), every))
-    sizes = [var.aval.shape for var in eqn.outvars]
-    flat = propagate.union_by_label(scope.sets, labels, gathered(right, range(n), sizes))
-    return spread(flat, range(n), sizes)
 
 
 @rule("custom_lin")
