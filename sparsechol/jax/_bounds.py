@@ -35,7 +35,7 @@ def bounds(scope, atom, memory=None, depth=0) -> Interval | None:
         How many operations have been followed.
     """
     memory = scope.bounds if memory is None else memory
-    if not isinstance(atom, Literal) and atom in memory:
+    if _is_var(atom) and atom in memory:
         return memory[atom]
     if atom.aval.dtype.kind not in "biu" or depth > DEEP:
         return None
@@ -51,7 +51,7 @@ def bounds(scope, atom, memory=None, depth=0) -> Interval | None:
     return found
 
 
-def _fitting(atom, low, high) -> Interval | None:
+def _fitting(atom, low, high) -> Any:
     """Return bounds with the shape of an atom, None if a number may not fit its type."""
     least, most = _limits(atom)
     low, high = np.asarray(low), np.asarray(high)
@@ -69,7 +69,7 @@ def _limits(atom):
     return max(int(info.min), -MOST), min(int(info.max), MOST)
 
 
-def _found(scope, atom, memory, depth):
+def _found(scope, atom, memory, depth) -> Any:
     eqn = scope.maker.get(atom)
     if eqn is None:
         asked = scope.asked.get(atom)
@@ -93,7 +93,7 @@ def _found(scope, atom, memory, depth):
         return None
     if name in ("and", "or", "not") and atom.aval.dtype.kind != "b":
         return None
-    operands = [ask(x) for x in eqn.invars]
+    operands: list[Any] = [ask(x) for x in eqn.invars]
     if name == "rem" and operands[0] is None:  # bounded by the divisor
         operands[0] = _limits(eqn.invars[0]) if atom.aval.dtype.kind in "iu" else None
     if any(x is None for x in operands):
@@ -171,7 +171,7 @@ def _chosen(scope, which, *rest):
         supposed = memory
         if everywhere and possible.any():
             supposed = _supposed(scope, which, bool(truth), depth)
-            again = ask(which, _first_causes(scope, supposed))
+            again: Any = ask(which, _first_causes(scope, supposed))
             possible &= (again[0] <= truth) & (truth <= again[1])
         found = ask(case, supposed) if possible.any() else None
         if found is None and possible.any():
@@ -191,14 +191,13 @@ def _first_causes(scope, supposed):
     return {
         x: found
         for x, found in supposed.items()
-        if made[x] is None
-        or not any(y in supposed for y in made[x].invars if not isinstance(y, Literal))
+        if made[x] is None or not any(y in supposed for y in made[x].invars if _is_var(y))
     }
 
 
 def _supposed(scope, atom, truth, depth) -> dict[Any, Interval]:
     """Return the bounds of variables where a condition is true, or where it is false."""
-    eqn = None if isinstance(atom, Literal) else scope.maker.get(atom)
+    eqn = scope.maker.get(atom) if _is_var(atom) else None
     if eqn is None or depth > DEEP:
         return {}
     name, suppose = eqn.primitive.name, partial(_supposed, scope, depth=depth + 1)
@@ -218,7 +217,7 @@ def _supposed(scope, atom, truth, depth) -> dict[Any, Interval]:
         return _equal(suppose, (a, b), ends, truth == (name == "eq"))
     out: dict = {}
     for x, own, other, sign in ((a, *ends, name), (b, *ends[::-1], MIRRORED[name])):
-        if isinstance(x, Literal) or x.aval.shape != atom.aval.shape or other is None:
+        if not _is_var(x) or x.aval.shape != atom.aval.shape or other is None:
             continue
         limits = _limits(x) if own is None else own
         found = _common(limits, COMPARED[sign if truth else OPPOSITE[sign]](*other, *limits))
@@ -234,7 +233,7 @@ def _of_sign(scope, atom, found, depth):
     if eqn is None or eqn.primitive.name != "sign":
         return {}
     own = bounds(scope, eqn.invars[0], depth=depth)
-    if own is None or isinstance(eqn.invars[0], Literal):
+    if own is None or not _is_var(eqn.invars[0]):
         return {}
     low = np.where(found[0] < 0, -MOST, found[0])
     high = np.where(found[1] > 0, MOST, found[1])

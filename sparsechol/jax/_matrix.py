@@ -92,8 +92,8 @@ class SymmetricMatrix(PackedMatrix):
     Notes
     -----
     Matrices of one pattern can be added, subtracted and scaled; a SciPy sparse matrix with entries
-    on the pattern can be a term. ``M @ x`` and ``x @ M`` are differentiable any number of times, in M
-    and in x.
+    on the pattern can be a term. Products, ``M @ x`` and ``x @ M``, are differentiable any number
+    of times, in M and in x.
 
     Examples
     --------

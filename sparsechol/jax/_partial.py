@@ -136,7 +136,7 @@ class KnownLoop:
     def __call__(self, operands: list) -> list:
         """Return the results, None for one that is not known."""
         traced = not all(map(is_concrete, operands))  # within another loop
-        last, states = (None, None) if traced else self._counted(operands)
+        last, states = ([], None) if traced else self._counted(operands)
         if states is None:
             return self._run(operands)[0]
         nc, nk = self._loop.consts, self._loop.carry

@@ -1,8 +1,9 @@
 """Keep the sparsity rules of JAX's primitives by name.
 
 A rule is called as ``rule(scope, eqn, operands)``, with an array of sets or None for each operand,
-and returns one or None for each result; NotImplemented where it does not apply. ``scope.value(atom)`` is the array that an operand is known
-to be, or None. Most rules are in `_sparsity_rules`.
+and returns one or None for each result; NotImplemented where it does not apply.
+``scope.value(atom)`` is the array that an operand is known to be, or None. Most rules are in
+`_sparsity_rules`.
 """
 
 from collections.abc import Callable

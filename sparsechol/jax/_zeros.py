@@ -1,9 +1,11 @@
 """Find where values that depend on the point are zero at every point.
 
-A matrix that is made by `jnp.diag`, `jnp.pad` or ``jnp.zeros(...).at[...]`` has zeros wherever it is
-evaluated. Products with it, and solves, need not depend on what these zeros are multiplied by.
-Only zeros are followed, and only through operations that keep some.
+A matrix that is made by `jnp.diag`, `jnp.pad` or ``jnp.zeros(...).at[...]`` has zeros wherever it
+is evaluated. Products with it, and solves, do not depend on what these zeros are multiplied by.
+Zeros are followed through operations that keep some of them.
 """
+
+from typing import Any
 
 import numpy as np
 from jax.extend.core import Literal
@@ -17,7 +19,7 @@ KEPT = """
     neg abs sign sqrt cbrt square sin tan asin atan sinh tanh asinh atanh erf expm1 log1p floor ceil
     round real imag conj copy convert_element_type reduce_precision stop_gradient
     optimization_barrier
-""".split()
+"""
 
 
 def zeros(scope, atom) -> np.ndarray | None:
@@ -60,9 +62,7 @@ def _found(scope, var, eqn):
         return zeros(body, body.jaxpr.outvars[eqn.outvars.index(var)])
     if eqn.primitive.name not in RULES:
         return None
-    found = [
-        _constant(x.val) if isinstance(x, Literal) else scope.zeros[x] for x in eqn.invars
-    ]
+    found = [_constant(x.val) if isinstance(x, Literal) else scope.zeros[x] for x in eqn.invars]
     out = RULES[eqn.primitive.name](scope, eqn, *found) if some(found) else None
     if out is None or not out.any():
         return None
@@ -131,13 +131,14 @@ def product(scope, eqn, a, b):
     letters = iter(range(a.ndim + b.ndim))
     of_a = [next(letters) for _ in range(a.ndim)]
     of_b = [next(letters) for _ in range(b.ndim)]
-    for k, q in (*zip(contract_a, contract_b), *zip(batch_a, batch_b)):
+    for k, q in zip((*contract_a, *batch_a), (*contract_b, *batch_b), strict=True):
         of_b[q] = of_a[k]
     free_a = [of_a[k] for k in range(a.ndim) if k not in (*contract_a, *batch_a)]
     free_b = [of_b[k] for k in range(b.ndim) if k not in (*contract_b, *batch_b)]
     result = [*(of_a[k] for k in batch_a), *free_a, *free_b]
     ones = [(~x).astype(np.float32) for x in (a, b)]
-    return np.einsum(ones[0], of_a, ones[1], of_b, result, optimize=True) == 0
+    einsum: Any = np.einsum
+    return einsum(ones[0], of_a, ones[1], of_b, result, optimize=True) == 0
 
 
 def summed(scope, eqn, mask):
@@ -167,7 +168,7 @@ def factor(scope, eqn, mask):
 
 RULES = {
     **dict.fromkeys(MOVES, moved),
-    **dict.fromkeys(KEPT, lambda scope, eqn, mask: mask),
+    **dict.fromkeys(KEPT.split(), lambda scope, eqn, mask: mask),
     "select_n": chosen,
     "pad": padded,
     "rev": lambda scope, eqn, mask: np.flip(mask, eqn.params["dimensions"]),

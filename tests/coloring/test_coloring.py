@@ -126,11 +126,12 @@ def test_greedy_colors_of_symmetric_matrices(method, valid, n, density, seed):
 
 
 RING = np.roll(np.eye(4, dtype=bool), 1, 1) | np.roll(np.eye(4, dtype=bool), -1, 1)
+DIAGONAL = np.eye(6, dtype=bool)
 STAR = np.eye(6, dtype=bool)[0] | np.eye(6, dtype=bool)[:, :1]
 
 
 @pytest.mark.parametrize(
-    ("A", "colors"), [(RING, 2), (STAR, 1), (STAR & ~np.eye(6, dtype=bool), 1), (STAR | np.eye(6, dtype=bool), 2)]
+    ("A", "colors"), [(RING, 2), (STAR, 1), (STAR & ~DIAGONAL, 1), (STAR | DIAGONAL, 2)]
 )
 def test_columns_whose_entries_are_found_in_others(A, colors):
     """Without a diagonal entry a column need not be in any product."""

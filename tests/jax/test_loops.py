@@ -329,3 +329,33 @@ def test_lineax_and_equinox():
         with warnings.catch_warnings():
             warnings.simplefilter("error", scj.SparsityWarning)
             assert scj.jacobian_pattern(f, jnp.ones(N), mode=mode).nnz == N
+
+
+@pytest.mark.slow
+def test_optimistix():
+    """Implicit derivatives solve with operators that are functions."""
+    optx = pytest.importorskip("optimistix")
+
+    def f(x):
+        solver = optx.Newton(1e-6, 1e-6)
+        return optx.root_find(lambda y, a: y**2 - a, solver, jnp.ones(N), x).value
+
+    for mode in ("forward", "reverse"):
+        np.testing.assert_array_equal(
+            scj.jacobian_pattern(f, jnp.ones(N), mode=mode).toarray(), np.eye(N)
+        )
+
+
+@pytest.mark.slow
+def test_diffrax():
+    dfx = pytest.importorskip("diffrax")
+
+    def f(x, adjoint):
+        term = dfx.ODETerm(lambda t, y, a: -(y**2))
+        return dfx.diffeqsolve(
+            term, dfx.Tsit5(), 0.0, 1.0, 0.1, x, max_steps=16, adjoint=adjoint
+        ).ys[0]
+
+    for adjoint in (dfx.RecursiveCheckpointAdjoint(), dfx.DirectAdjoint(), dfx.ForwardMode()):
+        P = scj.jacobian_pattern(lambda x, a=adjoint: f(x, a), jnp.ones(N))
+        np.testing.assert_array_equal(P.toarray(), np.eye(N))

@@ -107,6 +107,16 @@ def remembered(x):
     return lax.scan(lambda c, v: ((c[1], v), c[0] * 2), (x[0], x[1]), x[2:])[1]
 
 
+def tridiagonal(x):
+    return jnp.diag(x) + jnp.diag(x[1:], 1) + jnp.diag(x[:-1] ** 2, -1)
+
+
+def two_blocks(x):
+    """Return a symmetric positive definite matrix with blocks of 2 rows."""
+    blocks = x.reshape(2, 2, 2)
+    return jsp.linalg.block_diag(*(b @ b.T + jnp.eye(2) for b in blocks))
+
+
 MOVES = {
     "identity": (lambda x: x, 8),
     "reshape": (lambda x: x.reshape(4, 2).T, 8),
@@ -178,6 +188,52 @@ INDICES = {
     ),
     "one hot": (lambda x: jax.nn.one_hot(jnp.array([1, 3]), 8) @ x, 2),
 }
+
+BOUNDED = {
+    "position of a maximum": (lambda x: x[jnp.argmax(x[:2])][None], 2),
+    "remainder": (lambda x: x[jnp.int32(3 * x[0]) % 3][None], 3),
+    "quotient": (lambda x: x[jnp.int32(9 * x[0]) % 6 // 2][None], 3),
+    "clipped": (lambda x: x[jnp.clip(jnp.int32(x[0]), 2, 4)][None], 3),
+    "table": (lambda x: x[jnp.array([4, 5, 6])[jnp.argmax(x[:3])]][None], 3),
+    "from the end": (lambda x: x[jnp.argmax(x[:2]) - 2][None], 2),
+    "square": (lambda x: x[(jnp.argmax(x[:3]) - 1) ** 2][None], 2),
+    "cases": (lambda x: x[jnp.where(x[0] > 0, jnp.argmax(x[:2]), 2)][None], 3),
+    "element of a row": (lambda x: matrix(x)[jnp.argmax(x[:2]), 1][None], 2),
+    "any row": (lambda x: x.reshape(4, 2)[jnp.int32(x[0])], 8),
+    "several": (lambda x: x[jnp.arange(4) + jnp.argmax(x[:3])], 12),
+    "slice": (lambda x: lax.dynamic_slice(x, (jnp.argmax(x[:3]),), (2,)), 6),
+    "set": (lambda x: x.at[jnp.argmax(x[:2])].set(x[7]), 10),
+    "set a row": (lambda x: x.reshape(4, 2).at[jnp.argmax(x[:2])].set(x[6:]), 12),
+    "update": (lambda x: lax.dynamic_update_slice(x, x[6:] * 2, (jnp.argmax(x[:2]),)), 11),
+    "set or drop": (
+        lambda x: x.reshape(1, 8).at[jnp.int32(x[1])].set(x[2], mode="drop"), 15,
+    ),
+    "number that wraps": (
+        lambda x: x[jnp.argmax(x[:3]).astype(jnp.uint8) - jnp.uint8(1)][None], 8,
+    ),
+}  # fmt: skip
+
+ZEROS = {
+    "tridiagonal": (lambda x: tridiagonal(x) @ x, 22),
+    "twice tridiagonal": (lambda x: (tridiagonal(x) @ tridiagonal(x)) @ x, 34),
+    "rows of tridiagonal": (lambda x: tridiagonal(x)[jnp.array([1, 3])] @ x, 6),
+    "padded": (lambda x: jnp.pad(jnp.diag(x[1:]), ((0, 1), (1, 0))) @ x, 7),
+    "set": (lambda x: jnp.zeros((8, 8)).at[jnp.arange(8), jnp.arange(8)].set(x) @ x[::-1], 16),
+    "triangle": (lambda x: jnp.tril(jnp.outer(x, x)) @ x, 36),
+    "blocks": (
+        lambda x: jnp.block([[jnp.outer(x[:4], x[:4]), jnp.zeros((4, 4))],
+                             [jnp.zeros((4, 4)), jnp.outer(x[4:], x[4:])]]) @ x,
+        32,
+    ),
+    "two cases": (lambda x: jnp.where(x[0] > 0, jnp.diag(x), jnp.diag(2 * x)) @ x, 8),
+    "in a batch": (lambda x: jax.vmap(lambda r: tridiagonal(r) @ r)(matrix(x)), 20),
+    "in a loop": (lambda x: lax.fori_loop(0, 2, lambda i, u: tridiagonal(x) @ u, x), 34),
+    "solve": (lambda x: jnp.linalg.solve(two_blocks(x), x[:4]), 20),
+    "cholesky": (lambda x: jnp.linalg.cholesky(two_blocks(x)), 20),
+    "solve by cholesky": (
+        lambda x: jsp.linalg.cho_solve((jnp.linalg.cholesky(two_blocks(x)), True), x[4:]), 24,
+    ),
+}  # fmt: skip
 
 ELEMENTS = {
     "polynomial": (lambda x: x**3 - 2 * x + 1, 8),
@@ -444,6 +500,8 @@ ALGEBRA = {
 FAMILIES = {
     "moves": MOVES,
     "indices": INDICES,
+    "bounded": BOUNDED,
+    "zeros": ZEROS,
     "elements": ELEMENTS,
     "sums": SUMS,
     "products": PRODUCTS,

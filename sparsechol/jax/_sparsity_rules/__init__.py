@@ -2,4 +2,13 @@
 
 from . import elementwise, indices, loops, own_operations, products, solves, sparse, windows
 
-__all__ = ["elementwise", "indices", "loops", "own_operations", "products", "solves", "sparse", "windows"]
+__all__ = [
+    "elementwise",
+    "indices",
+    "loops",
+    "own_operations",
+    "products",
+    "solves",
+    "sparse",
+    "windows",
+]

@@ -1,9 +1,9 @@
 """Sparsity rules of slices, gathers and scatters, with indices that are known or may be any."""
 
 import math
+from typing import Any
 
 import numpy as np
-from jax.extend.core import Literal
 from scipy.sparse import csr_array
 
 from ..._sparsity import propagate
@@ -27,14 +27,13 @@ def index_of(scope, atom, shape):
     return value.astype(np.int64)
 
 
-def ranges_of(scope, atom, shape):
+def ranges_of(scope, atom: Any, shape) -> list:
     """Return the least and the largest value of an index, elements along the last axis one by one.
 
     Elements without bounds are None.
     """
     value = index_of(scope, atom, shape)
     found = (value, value) if value is not None else bounds(scope, atom)
-    eqn = None if isinstance(atom, Literal) else scope.maker.get(atom)
     last = len(atom.aval.shape) - 1
     if found is not None:
         most = np.iinfo(f"i{np.dtype(atom.aval.dtype).itemsize}").max
@@ -42,6 +41,7 @@ def ranges_of(scope, atom, shape):
         return [
             tuple(x[..., k] for x in found) if fits else None for k in range(atom.aval.shape[-1])
         ]
+    eqn = scope.maker.get(atom)  # a literal is known
     if eqn is not None and eqn.primitive.name == "concatenate" and eqn.params["dimension"] == last:
         return [column for part in eqn.invars for column in ranges_of(scope, part, shape)]
     return [None] * atom.aval.shape[-1]

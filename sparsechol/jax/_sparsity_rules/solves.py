@@ -92,7 +92,5 @@ def rebuilt(treedef, static, arrays):
     """Return the arguments of a primitive of equinox with these arrays."""
     marks = [type(x) is object for x in static]
     numbers = accumulate(marks, initial=0)
-    leaves = [
-        arrays[k] if mark else x for mark, k, x in zip(marks, numbers, static, strict=False)
-    ]
+    leaves = [arrays[k] if mark else x for mark, k, x in zip(marks, numbers, static, strict=False)]
     return jax.tree.unflatten(treedef, leaves)
