@@ -231,7 +231,7 @@ ZEROS = {
     "solve": (lambda x: jnp.linalg.solve(two_blocks(x), x[:4]), 20),
     "cholesky": (lambda x: jnp.linalg.cholesky(two_blocks(x)), 20),
     "solve by cholesky": (
-        lambda x: jsp.linalg.cho_solve((jnp.linalg.cholesky(two_blocks(x)), True), x[4:]), 24,
+        lambda x: jsp.linalg.cho_solve((jnp.linalg.cholesky(two_blocks(x)), True), x[4:]), 20,
     ),
 }  # fmt: skip
 
