@@ -36,7 +36,7 @@ def patterns(name, f):
 @pytest.mark.fast_cases(
     r"algebra: our (solve|logdet|partial inverse|triangle|product|density)|control: (cond|scan)",
     r"elements: clip|indices: set by value|moves: pad|products: (bcoo|dense)|sums: (cumsum|sort)",
-    r"bounded: (quotient|set or drop)|zeros: tri",
+    r"bounded: (quotient|set or drop)|zeros: tridiagonal",
 )
 @pytest.mark.parametrize("name", BATTERY)
 def test_nothing_is_missed(name):
