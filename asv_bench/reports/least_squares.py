@@ -1,13 +1,14 @@
 """Pose graphs beside GTSAM: ``taskset -c 0 python -m asv_bench.reports.least_squares FOLDER``.
 
 FOLDER has files of g2o. Residuals, the prior of pose 0, the start and the minimum are the same. The
-time of an iteration is that of the whole solution over its number of steps; interleaved medians.
+time of an iteration is the processor time of the whole solution over its number of steps;
+interleaved medians.
 """
 
 import argparse
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 
 import jax
 import numpy as np
@@ -89,9 +90,9 @@ def main(folder):
         times = {name: [] for name in solvers}
         for _ in range(SOLUTIONS):
             for name, solve in solvers.items():
-                begin = perf_counter()
+                begin = process_time()
                 cost, steps = solve()
-                times[name].append((perf_counter() - begin, steps, cost))
+                times[name].append((process_time() - begin, steps, cost))
         found = {name: (median(t for t, *_ in rows), *rows[0][1:]) for name, rows in times.items()}
         (mine, steps, cost), (other, count, their_cost) = found["ours"], found["theirs"]
         a, b = 1000 * mine / max(steps, 1), 1000 * other / max(count, 1)
