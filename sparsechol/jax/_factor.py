@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from .._scipy.cholesky_factor import places_in_inverse
+from .._scipy.single_factor import places_in_inverse
 from .._scipy.input import row_numbers
 from .._scipy.pivots import accepts_weak
 from .._scipy.symbolic_factor import SymbolicFactor

@@ -36,7 +36,7 @@ def test_product_of_the_panels_is_the_permuted_matrix(system):
     A, _, structure, packed = system
     flat, work = arrays(structure, A.dtype)
     packed.setflags(write=False)
-    failed, _, ratio, doubt = factor(structure, packed, flat, work)
+    failed, _, ratio, doubt, _ = factor(structure, packed, flat, work)
     assert failed == -1
     assert 0 < ratio <= 1
     assert not doubt
@@ -49,7 +49,7 @@ def test_product_of_the_panels_is_the_permuted_matrix(system):
 def test_weakest_pivot_is_the_smallest_ratio_to_its_diagonal_entry(system):
     A, _, structure, packed = system
     flat, work = arrays(structure, A.dtype)
-    _, row, ratio, _ = factor(structure, packed, flat, work)
+    _, row, ratio, _, _ = factor(structure, packed, flat, work)
     perm = structure.arrays["perm"]
     L = np.linalg.cholesky(A[np.ix_(perm, perm)].astype(complex))
     kept = abs(L.diagonal()) ** 2 / A.diagonal()[perm].real
@@ -105,7 +105,7 @@ def test_failing_pivot_is_reported_by_its_original_row(system):
     row = 17
     packed[S.indptr[row]] = -3
     flat, work = arrays(structure, A.dtype)
-    failed, _, value, _ = factor(structure, packed, flat, work)
+    failed, _, value, _, _ = factor(structure, packed, flat, work)
     assert failed == row
     assert value <= -3
 
@@ -117,7 +117,7 @@ def test_a_failure_leaves_the_other_matrices_of_a_batch_alone(system, threads):
     batch[1, S.indptr[17]] = -3
     flat = np.full((3, structure.size), np.nan, A.dtype)
     work = np.full(workspace(structure, 3, threads), np.nan, A.dtype)
-    failed, _, _, _ = factorize(structure, batch, flat, work, threads)
+    failed, _, _, _, _ = factorize(structure, batch, flat, work, threads)
     np.testing.assert_array_equal(failed, [-1, 17, -1])
     for k in (0, 2):
         single, own = arrays(structure, A.dtype)
@@ -166,7 +166,7 @@ def test_dependence_reads_only_what_was_computed(dtype):
     A[70, 70] = A[71, 71] = A[70, 71] = A[71, 70] = 9
     S = sc.analyze(A)
     flat, work = arrays(S._structure, S.values(A).dtype)
-    failed, row, _, _ = factor(S._structure, S.values(A), flat, work)
+    failed, row, _, _, _ = factor(S._structure, S.values(A), flat, work)
     found = dependence(S._structure, flat, failed if failed >= 0 else row)
     expected = np.zeros(144)
     expected[[70, 71]] = 1
