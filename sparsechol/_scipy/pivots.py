@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 # digit of a solution is sure. Singular matrices that rounding makes definite have at most 0.2.
 WARNED_ROUNDINGS = 16
 
+# Growth that is nothing to look at, in any precision.
+STABLE = 1e3
+
 # Rows that a message names.
 NAMED_ROWS = 8
 
@@ -80,7 +83,7 @@ def check_pivots(
         Their factors.
     outcome : five (count,) ndarrays
         The answer of `numeric.factorize`: failed row, row of the weakest pivot, its value,
-        whether a condition estimate is worth while, and the growth of a signed factorization.
+        whether a condition estimate is worth while, and the growth if it was signed, else None.
     batch : bool
         Whether messages name the matrix by its number in a batch.
     accept : bool
@@ -95,14 +98,19 @@ def check_pivots(
         The warning that the user should get, see `warn_of_pivots`.
     """
     failed, row, value, doubt, growth = outcome
-    # Where `solve` refines, it watches the error itself.
-    refined = rule is not None and rule.regularizes
-    unstable = EPS[packed.dtype] ** (-1 if refined else -0.5)
-    if not doubt.any() and failed.max(initial=-1) < 0 and growth.max(initial=1) <= unstable:
+    if (
+        not doubt.any()
+        and failed.max(initial=-1) < 0
+        and (growth is None or growth.max(initial=1) < STABLE)
+    ):
         return None
     refused = REFUSED_ROUNDINGS * EPS[packed.dtype]
     weak = value <= refused
+    growth = np.ones(len(packed)) if growth is None else growth
     bad = (failed >= 0) | (weak & (not accept)) | ~(growth * refused < 1)
+    # Where `solve` refines, it watches the error itself.
+    watched = rule is not None and rule.regularizes
+    unstable = np.inf if watched else EPS[packed.dtype] ** -0.5
     if bad.any():
         k = int(bad.argmax())
         item = k if batch else None

@@ -18,6 +18,7 @@ from ._gaussian import gmrf_logpdf, gmrf_sample, marginal_variances
 from ._gram import Gram, gram
 from ._laplace import Laplace, laplace
 from ._least_squares import LeastSquares, least_squares
+from ._ldl import LDLFactor, ldl
 from ._matrix import SymmetricMatrix
 from ._newton import Minimum, newton
 from ._sparse import analyze, from_sparse, to_bcoo
@@ -27,6 +28,7 @@ from ._triangle import TriangularMatrix, TriangularPattern, analyze_triangle, so
 __all__ = [
     "Factor",
     "Gram",
+    "LDLFactor",
     "Laplace",
     "LeastSquares",
     "Minimum",
@@ -49,6 +51,7 @@ __all__ = [
     "jacobian_pattern",
     "laplace",
     "least_squares",
+    "ldl",
     "logdet",
     "marginal_variances",
     "newton",

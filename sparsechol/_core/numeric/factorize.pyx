@@ -350,8 +350,8 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
         The failed pivot, or the part of the diagonal entry of `row` that was left.
     doubt : (batch,) uint8
         Whether rounding may have decided the factor.
-    growth : (batch,) float64
-        max |L| |L|^H / max |A| of a signed factorization; else 1.
+    growth : (batch,) float64 or None
+        max |L| |L|^H / max |A| of a signed factorization.
     """
     cdef const Pattern *p = &structure.pattern
     cdef Py_ssize_t k, batch = a.shape[0]
@@ -370,12 +370,12 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
     row_array = np.full(batch, -1, dtype=np.int32)
     value_array = np.ones(batch)
     doubt_array = np.zeros(batch, dtype=np.uint8)
-    growth_array = np.ones(batch)
+    growth_array = np.ones(batch) if any_sign else None
     cdef int32_t[::1] failed = failed_array
     cdef int32_t[::1] row = row_array
     cdef double[::1] value = value_array
     cdef uint8_t[::1] doubt = doubt_array
-    cdef double[::1] growth = growth_array
+    cdef double[::1] growth = growth_array      # None of Cholesky
     if p.n == 0 or batch == 0:
         return failed_array, row_array, value_array, doubt_array, growth_array
     if expected is not None:
@@ -399,7 +399,8 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
         row[k] = p.perm[outcomes[k].weakest] if outcomes[k].weakest != INT32_MAX else -1
         value[k] = outcomes[k].pivot if failed[k] != -1 else outcomes[k].ratio
         doubt[k] = in_doubt(p, kind_of(&a[0, 0]), &outcomes[k])
-        growth[k] = outcomes[k].growth
+        if any_sign:
+            growth[k] = outcomes[k].growth
     free(outcomes)
     return failed_array, row_array, value_array, doubt_array, growth_array
 

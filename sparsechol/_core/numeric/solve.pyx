@@ -134,7 +134,7 @@ cdef inline void forward_front(const Pattern *p, int32_t s, const scalar *l, sca
 
 cdef inline void turn_rows(const Pattern *p, int32_t s, const scalar *l, scalar *x,
                            int k) noexcept nogil:
-    """X1 <- S X1 on the columns of one supernode."""
+    """X1 <- S X1 on the columns of one front."""
     cdef Py_ssize_t rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
     cdef int32_t j
     cdef int c
@@ -149,16 +149,20 @@ cdef inline void turn_rows(const Pattern *p, int32_t s, const scalar *l, scalar 
 cdef inline void forward_subtree(const Pattern *p, int32_t root, const scalar *l, scalar *x, int k,
                                  scalar *sums, const uint8_t *reached, bint signs) noexcept nogil:
     cdef int32_t s
+    cdef int c
     cdef Py_ssize_t at
+    cdef const scalar *column
     for s in range(p.begin[root], root + 1):
         if reached != NULL and not reached[s]:
             continue
         at = <Py_ssize_t>p.first[s] * k
         settle(k, x + at, sums + at)
-        forward_column(<int>(p.row_start[s + 1] - p.row_start[s]), k, l + p.panel[s],
+        column = l + p.panel[s]
+        forward_column(<int>(p.row_start[s + 1] - p.row_start[s]), k, column,
                        p.rows + p.row_start[s], x + at, sums)
-        if signs:
-            turn_rows(p, s, l, x, k)
+        if signs and real(column[0]) < 0:
+            for c in range(k):
+                x[at + c] = -x[at + c]
 
 
 cdef void backward(const Pattern *p, int32_t t, const scalar *l, scalar *x, int k, scalar *w,
