@@ -1,4 +1,4 @@
-"""Define LDLFactor, a factorization with pivots of both signs as a pytree, and `ldl`, which makes it."""
+"""Define LDLFactor, a signed factorization as a pytree, and `ldl`, which makes it."""
 
 import jax
 import jax.numpy as jnp

@@ -10,6 +10,7 @@ from ._ops import Kernel, QuadForm
 
 OPTIONS = {
     "cholesky": ("accept_weak",),
+    "logdet": ("signed",),
     "gather": ("diagonal", "below"),
     "scatter": ("diagonal", "below"),
     "weigh": ("diagonal", "below"),
