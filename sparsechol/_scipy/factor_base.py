@@ -222,6 +222,7 @@ class FactorBase:
             reached,
             block,
             threads,
+            self._signed,
         )
         if conjugate:
             np.conjugate(columns, out=columns)

@@ -106,11 +106,13 @@ def check_pivots(
         return None
     refused = REFUSED_ROUNDINGS * EPS[packed.dtype]
     weak = value <= refused
-    growth = np.ones(len(packed)) if growth is None else growth
-    bad = (failed >= 0) | (weak & (not accept)) | ~(growth * refused < 1)
-    # Where `solve` refines, it watches the error itself.
-    watched = rule is not None and rule.regularizes
-    unstable = np.inf if watched else EPS[packed.dtype] ** -0.5
+    bad = (failed >= 0) | (weak & (not accept))
+    doubts: list[str] = []
+    if rule is not None:
+        bad |= ~(growth * refused < 1)
+        if not rule.regularizes:  # else `solve` refines, and watches the error itself
+            unstable = np.flatnonzero(growth > EPS[packed.dtype] ** -0.5)
+            doubts += [_growth_warning(k if batch else None, growth[k]) for k in unstable]
     if bad.any():
         k = int(bad.argmax())
         item = k if batch else None
@@ -118,9 +120,6 @@ def check_pivots(
             arrays = pattern, packed[k], panels[k]
             raise _signed_error(*arrays, failed[k], row[k], value[k], growth[k], item, rule)
         raise _error(pattern, packed[k], panels[k], failed[k], row[k], value[k], item)
-    doubts = [
-        _growth_warning(k if batch else None, growth[k]) for k in np.flatnonzero(growth > unstable)
-    ]
     for k in np.flatnonzero(doubt):
         found = rcond(pattern, panels[k : k + 1], packed[k : k + 1], threads, QUICK)[0]
         if weak[k] or not found > WARNED_ROUNDINGS * EPS[packed.dtype]:

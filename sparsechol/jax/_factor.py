@@ -108,7 +108,8 @@ class FactorBase:
         x : jax.Array of the shape of `b`
         """
         a, l = self._checked(), self._l
-        return on_columns(b, self, lambda x: primitives.solve_call(self.pattern, a, l, x))
+        P, signed = self.pattern, self._signed
+        return on_columns(b, self, lambda x: primitives.solve_call(P, a, l, x, signed))
 
     def solve_triangular(
         self, b: ArrayLike, *, trans: Trans = "N", permute: bool = True

@@ -83,8 +83,7 @@ def _define(name, operation=None, unused=""):
         kind = _real(dtype) if result in "rs" else dtype
         return ShapedArray((*lead, *_core(pattern, result, columns)), kind)
 
-    def lower(rule, context, *operands, pattern, dtype, signed=False, **options):
-        # The kernels take a factor of either kind; `signed` says how it moves with A.
+    def lower(rule, context, *operands, pattern, dtype, **options):
         skip = len(unused)
         context = context.replace(avals_in=context.avals_in[skip:])
         return rule(
@@ -504,9 +503,9 @@ def logdet_call(pattern, a, l, signed=False):
     return _bind(logdet_p, pattern, a, l, signed=signed)
 
 
-def solve_call(pattern, a, l, b):
+def solve_call(pattern, a, l, b, signed=False):
     """Return A^-1 b."""
-    return _bind(solve_p, pattern, a, l, b)
+    return _bind(solve_p, pattern, a, l, b, signed=signed)
 
 
 def solve_triangular_call(pattern, l, b, lower, permute):
@@ -618,7 +617,9 @@ def _differentiate_triangle(solve, product, outer):
 define_jvp(partial_inverse_p, _partial_inverse_jvp)
 define_jvp(sandwich_p, _sandwich_jvp)
 _transposes(sandwich_p, _2=_sandwich_adjoint)
-_transposes(solve_p, _2=lambda pattern, c, a, l: solve_call(pattern, a, l, c))
+_transposes(
+    solve_p, _2=lambda pattern, c, a, l, signed: solve_call(pattern, a, l, c, signed=signed)
+)
 _differentiate_logdet(logdet_p, _logdet_gradient)
 _differentiate_solve(solve_p)
 _differentiate_triangle(solve_triangular_p, factor_product_p, factor_outer_p)

@@ -24,6 +24,8 @@ class LDLFactor(Factored):
         'float32' or 'float64'.
     """
 
+    _solve = ops.SignedSolve
+
     def __init__(self, Q: SymmetricMatrix):
         self.matrix = Q
         self.pattern = Q.pattern

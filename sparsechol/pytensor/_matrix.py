@@ -37,6 +37,7 @@ class Factored:
     pattern: SymbolicFactor
     values: pt.TensorVariable
     _factor: pt.TensorVariable  # the flat panels of L
+    _solve: type[ops.Kernel] = ops.Solve
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -76,7 +77,7 @@ class Factored:
         -------
         x : TensorVariable of the shape of `b`
         """
-        op = ops.Solve(self.pattern)
+        op = self._solve(self.pattern)
         return on_columns(self, b, "b", lambda b: op(self.values, self._factor, b), b_ndim)
 
     def solve_triangular(

@@ -25,7 +25,15 @@ from pytensor.graph.op import Op
 from pytensor.scalar import upcast
 from pytensor.tensor.blockwise import Blockwise
 
-from .._core.numeric.operations import ACCEPT_WEAK, CODES, CORE_RANK, LOWER, NAMES, PERMUTE
+from .._core.numeric.operations import (
+    ACCEPT_WEAK,
+    CODES,
+    CORE_RANK,
+    LOWER,
+    NAMES,
+    PERMUTE,
+    SIGNED,
+)
 from .._core.parallel.threads import thread_count
 
 DTYPES = ("float32", "float64")
@@ -91,6 +99,7 @@ class Kernel(Differentiable):
     __props__ = ("pattern", "lower", "permute", "diagonal", "below", "accept_weak")
 
     operation: ClassVar[str]
+    signed: ClassVar[bool] = False  # whether the factor is that of `SignedFactor`
     unused: ClassVar[str] = ""
     letters: ClassVar[str]
     result: ClassVar[str]
@@ -130,7 +139,8 @@ class Kernel(Differentiable):
 
     @property
     def flags(self):
-        return LOWER * self.lower + PERMUTE * self.permute + ACCEPT_WEAK * self.accept_weak
+        flags = LOWER * self.lower + PERMUTE * self.permute + ACCEPT_WEAK * self.accept_weak
+        return flags + SIGNED * self.signed
 
     def core_shape(self, letter, columns):
         """Return the shape of the array that a letter stands for."""
@@ -444,7 +454,6 @@ class LogDet(Kernel):
     operation = "logdet"
     unused = "a"
     fixed = (1,)
-    signed: ClassVar[bool] = False  # how JAX is to differentiate it
 
     def gradient(self, l):
         return gather(self.pattern, partial_inverse(self.pattern, l), 1.0, 2.0)
@@ -479,6 +488,12 @@ class Solve(Kernel):
         if da is not None:
             terms.append(-matvec(self.pattern, da, x))
         return [self(a, l, term) for term in terms]
+
+
+class SignedSolve(Solve):
+    """A^-1 b, from the signed factor of A."""
+
+    signed = True
 
 
 class RCond(Kernel):

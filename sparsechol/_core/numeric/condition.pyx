@@ -60,7 +60,7 @@ cdef bint reciprocal_condition(const Pattern *p, const int64_t *indptr, const in
     cdef scalar *x
     cdef System system
     cdef double size
-    cdef bint done
+    cdef bint done, signed = has_negative(p, l)
     if real(l[0]) != real(l[0]):
         result[0] = NAN
         return True
@@ -68,13 +68,14 @@ cdef bint reciprocal_condition(const Pattern *p, const int64_t *indptr, const in
     x = <scalar *>malloc(sizeof(scalar) * (n + solve_space(p, 1, threads)))
     done = root != NULL and x != NULL
     if done:
-        scale_of_rows(n, indptr, indices, a, has_negative(p, l), root)
+        scale_of_rows(n, indptr, indices, a, signed, root)
         take_roots(n, scaled, root)
         size = norm(n, indptr, indices, a, <const double *>root, root + n)
         memset(&system, 0, sizeof(system))
         system.p = p
         system.kind = kind_of(l)
         system.lower = system.upper = True
+        system.signs = signed
         system.factor = each(l)
         system.b = <char *>x
         system.strides[0] = n

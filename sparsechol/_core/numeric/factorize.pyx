@@ -24,7 +24,7 @@ Gill, P. E., Saunders, M. A., Shinnerl, J. R. (1996). On the stability of Choles
 """
 
 from libc.float cimport DBL_MANT_DIG, FLT_MANT_DIG
-from libc.math cimport fabs, ilogb, sqrt
+from libc.math cimport ilogb, sqrt
 from libc.stdint cimport INT32_MAX, int8_t, int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -53,6 +53,7 @@ cdef double WEAK_SHORT = 1 / 8.      # in single precision
 cdef enum:
     SPARE_LONG = 14                 # a factor is in doubt so many bits before it is rounding,
     SPARE_SHORT = 8                 # in single precision
+    STABLE = 1000                   # growth that is nothing to look at, in any precision
 
 
 cdef struct Results:
@@ -190,39 +191,53 @@ cdef void weigh_signed(const Pattern *p, const Results *results, Py_ssize_t matr
     """Note weak pivots and growth, for pivots of both signs.
 
     What is eliminated from a diagonal entry may cancel or add up. The rounding of pivot j is that
-    of |a_jj| + sum_k |l_jk|^2, and that of the whole factorization |L| |L|^H, whose largest entry
-    is on its diagonal. Growth is its ratio to the largest entry of A.
+    of |d_j| + sum_k |l_jk|^2 >= |a_jj|, and that of the whole factorization |L| |L|^H, whose largest
+    entry is on its diagonal. Growth is its ratio to the largest entry of A; where it is below
+    STABLE, to one that is large enough.
     """
     cdef const uint8_t *replaced = results.rule.replaced
     cdef double *sums = results.sums + matrix * (p.n + p.tallest)
     cdef double *below = sums + p.n
     cdef double largest = 0, grown = 0, least = least_normal(l)
     cdef double weak = WEAK_SHORT if scalar is float or scalar is floatcomplex else WEAK_LONG
-    cdef int32_t s, j, nc
+    cdef double bar = max(outcome.ratio, weak), pivot, size
+    cdef const int32_t *rows
+    cdef int32_t s, j, nc, rest
     cdef int64_t q, m
-    cdef double pivot, size
     memset(sums, 0, sizeof(double) * p.n)
-    for q in range(p.nnz):
-        largest = max(largest, square(a[q]))
     for s in range(p.nsuper):
         nc = p.first[s + 1] - p.first[s]
         m = p.row_start[s + 1] - p.row_start[s]
-        memset(below, 0, sizeof(double) * m)
+        rows = p.rows + p.row_start[s]
+        if nc > 1:
+            memset(below, 0, sizeof(double) * m)
         for j in range(p.first[s], p.first[s + 1]):
             pivot = square(l[0])
             grown = max(grown, sums[j] + pivot)
-            if replaced == NULL or not replaced[matrix * p.n + j]:
-                size = sums[j] + fabs(real(a[p.entry_source[p.entry_start[j]]]))
-                if pivot < max(outcome.ratio, weak) * (size + least):
-                    weigh_pivot(j, pivot, size, least, weak, outcome)
-            for q in range(1, p.first[s + 1] - j):
-                sums[j + q] += square(l[q])
-            for q in range(m):
-                below[q] += square(l[p.first[s + 1] - j + q])
+            size = sums[j] + pivot
+            if pivot < bar * (size + least) and not (
+                    replaced != NULL and replaced[matrix * p.n + j]):
+                weigh_pivot(j, pivot, size, least, weak, outcome)
+                bar = max(outcome.ratio, weak)
+            if nc == 1:
+                for q in range(m):
+                    sums[rows[q]] += square(l[1 + q])
+            else:
+                rest = p.first[s + 1] - j
+                for q in range(1, rest):
+                    sums[j + q] += square(l[q])
+                for q in range(m):
+                    below[q] += square(l[rest + q])
             l += nc + m + 1
         l -= nc
-        for q in range(m):
-            sums[p.rows[p.row_start[s] + q]] += below[q]
+        for q in range(m if nc > 1 else 0):
+            sums[rows[q]] += below[q]
+    for q in range(p.nnz):
+        size = square(a[q])
+        if size > largest:
+            largest = size
+            if grown < STABLE * sqrt(size):
+                break
     outcome.growth = grown / max(sqrt(largest), least)
 
 

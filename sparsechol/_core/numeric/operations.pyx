@@ -23,7 +23,8 @@ Those of a congruence are for a pattern that knows G, see `gram`.
 A matrix that is not positive definite gets a factor of NaN, and so does all that is computed of it.
 So does one with a weak pivot, positive but within rounding of zero, unless the flag ACCEPT_WEAK is
 set. LDL takes pivots of both signs, and `turn` gives the columns of its second operand the signs of
-the pivots of the first. All other operations take a factor of either kind.
+the pivots of the first. All other operations take a factor of either kind; SOLVE has the flag
+SIGNED for that of LDL.
 """
 
 from libc.float cimport DBL_EPSILON, FLT_EPSILON
@@ -492,6 +493,7 @@ cdef bint solve_factored(const Work *w) noexcept nogil:
     system.block = block
     if w.call.operation == SOLVE:
         system.lower = system.upper = True
+        system.signs = w.call.flags & SIGNED != 0
         system.inward = system.outward = w.view.order
     else:
         system.lower = lower_of(w)

@@ -7,7 +7,7 @@ side by side and every step is a product from the right.
         [ L11      ]        forward     X1^T <- X1^T L11^-T,  X2^T <- X2^T - X1^T L21^T
         [ L21  L22 ]        backward    X1^T <- (X1^T - X2^T L21) L11^-1
 
-Between the two X1 <- S X1, where S = sign(diag L): nothing, unless the factor is signed.
+Between the two X1 <- S X1, where S = sign(diag L), if the factor is signed.
 The backward step is with L^T. The adjoint of a complex factor is reached by conjugating X before
 and after: L^-H x = conj(L^-T conj(x)).
 
@@ -382,7 +382,7 @@ cdef void solve_block(const System *job, int32_t item, int thread,
     if job.lower:
         for t in range(p.parallel_plan.tasks):
             forward(p, t, panels, <scalar *>block.x, block.k, <scalar *>block.sums,
-                    <scalar *>block.shared, <scalar *>block.w, job.reached, job.upper, &block.crew)
+                    <scalar *>block.shared, <scalar *>block.w, job.reached, job.signs, &block.crew)
     turn(job, &block, tag)
     if job.upper:
         for t in range(p.parallel_plan.tasks - 1, -1, -1):
@@ -396,7 +396,7 @@ cdef void forward_task(const System *job, int32_t t, int thread,
     cdef Block block = block_of(job, <int>job.columns, 0)
     cdef Block own = block_of(job, <int>job.columns, thread)
     forward(job.p, t, <const scalar *>job.factor.data, <scalar *>block.x, block.k,
-            <scalar *>own.sums, <scalar *>block.shared, <scalar *>own.w, job.reached, job.upper,
+            <scalar *>own.sums, <scalar *>block.shared, <scalar *>own.w, job.reached, job.signs,
             &own.crew)
 
 
@@ -516,7 +516,7 @@ def workspace(Structure structure, int block, int threads):
 
 def solve(Structure structure, const scalar[:, ::1] l, scalar[:, :, :] b, scalar[::1] work,
           bint lower, bint upper, const int32_t[::1] inward, const int32_t[::1] outward,
-          const uint8_t[::1] reached, int block, int threads):
+          const uint8_t[::1] reached, int block, int threads, bint signs=False):
     """Overwrite b with the solution of L x = b, L^H x = b, or both one after the other.
 
     Parameters
@@ -530,6 +530,7 @@ def solve(Structure structure, const scalar[:, ::1] l, scalar[:, :, :] b, scalar
     reached : (nsuper,) whether b has nonzeros in the subtree of each supernode; NO_REACH: it may.
     block : right-hand sides taken at once.
     threads : most threads to work at once.
+    signs : whether, between both, to multiply by the signs of the diagonal of L.
     """
     cdef const Pattern *p = &structure.pattern
     cdef Py_ssize_t n = p.n, batch = l.shape[0]
@@ -547,6 +548,7 @@ def solve(Structure structure, const scalar[:, ::1] l, scalar[:, :, :] b, scalar
     job.kind = kind_of(&l[0, 0])
     job.lower = lower
     job.upper = upper
+    job.signs = signs and lower and upper
     job.factor = each(&l[0, 0])
     job.b = <char *>&b[0, 0, 0]
     job.strides[0] = b.strides[0] // <Py_ssize_t>sizeof(scalar)
