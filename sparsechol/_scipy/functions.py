@@ -127,7 +127,9 @@ def ldl(
     A : (n, n) sparse array or matrix of any format, or dense array
         As for `cholesky`.
     signs : (n,) array_like of 1 and -1, optional
-        The sign that the pivot of each row must have, in the numbering of A.
+        The sign that the pivot of each row must have, in the numbering of A. With them an
+        ill-conditioned matrix, as they are near the end of an interior-point method, is nothing to
+        warn of, unless a pivot is rounding.
     ordering, lower, check_symmetric : optional
         As for `cholesky`.
     regularize : float or (eps, delta), optional

@@ -98,13 +98,15 @@ def check_pivots(
         The warning that the user should get, see `warn_of_pivots`.
     """
     failed, row, value, doubt, growth = outcome
+    refused = REFUSED_ROUNDINGS * EPS[packed.dtype]
+    if rule is not None and rule.signs is not None:
+        doubt = value <= refused  # quasi-definite, as the user says, however ill-conditioned
     if (
         not doubt.any()
         and failed.max(initial=-1) < 0
         and (growth is None or growth.max(initial=1) < STABLE)
     ):
         return None
-    refused = REFUSED_ROUNDINGS * EPS[packed.dtype]
     weak = value <= refused
     bad = (failed >= 0) | (weak & (not accept))
     doubts: list[str] = []

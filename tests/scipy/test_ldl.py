@@ -273,6 +273,15 @@ def test_a_pivot_that_is_rounding_is_refused_or_warned_of():
         sc.ldl(A, ordering=[0, 1, 3, 4, 2], weak_pivots="accept")
 
 
+def test_an_ill_conditioned_matrix_is_warned_of_unless_signs_are_given():
+    A = np.array([[1.0, 1, 0], [1, 1 + 20 * eps(float), 0], [0, 0, -1]])
+    with pytest.warns(LinAlgWarning, match="ill-conditioned matrix.*rows 0, 1 are"):
+        sc.ldl(A)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert sc.ldl(A, signs=[1, 1, -1]).inertia == (2, 1)
+
+
 def test_unstable_pivots_are_told():
     A = np.array([[1e-9, 1.0], [1.0, 1.0]])
     with pytest.warns(LinAlgWarning, match="2e.09 times as large as the matrix"):
