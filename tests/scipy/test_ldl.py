@@ -1,8 +1,10 @@
 """The signed factorization against dense eigenvalues, dense solves and mpmath."""
 
+import os
 import pickle
 import warnings
 from itertools import pairwise
+from pathlib import Path
 
 import mpmath
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.io import mmread
 from scipy.linalg import LinAlgWarning
 
 import sparsechol as sc
@@ -243,6 +246,24 @@ def test_condition_number_is_estimated():
     scaled = np.linalg.cond(A / d / d[:, None], 1)
     assert 1 / scaled * (1 - 1e-9) <= F.rcond < 4 / scaled
     assert np.isscalar(F.rcond)
+
+
+# Quasi-definite matrices NAME.mtx.gz, whose last rows have the negative pivots.
+KKT = os.environ.get("SPARSECHOL_KKT")
+REAL = sorted(Path(KKT).glob("*.mtx.gz")) if KKT else []
+
+
+@pytest.mark.parametrize("path", REAL, ids=lambda path: path.name)
+def test_real_matrices(path):
+    A = sp.csc_array(mmread(path))
+    signs = np.sign(A.diagonal())
+    F = sc.ldl(A, signs=signs)
+    assert F.inertia == ((signs > 0).sum(), (signs < 0).sum())
+    b = A @ np.cos(np.arange(A.shape[0]))
+    x = F.solve(b, refine=10)
+    size = abs(A).sum(axis=0).max() * abs(x).max() + abs(b).max()
+    residual = b.astype(np.longdouble) - A.astype(np.longdouble) @ x.astype(np.longdouble)
+    assert abs(residual).max() <= 1e-15 * size
 
 
 # ---- what is refused, or warned of ----

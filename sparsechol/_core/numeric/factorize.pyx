@@ -191,9 +191,9 @@ cdef void weigh_signed(const Pattern *p, const Results *results, Py_ssize_t matr
     """Note weak pivots and growth, for pivots of both signs.
 
     What is eliminated from a diagonal entry may cancel or add up. The rounding of pivot j is that
-    of |d_j| + sum_k |l_jk|^2 >= |a_jj|, and that of the whole factorization |L| |L|^H, whose largest
-    entry is on its diagonal. Growth is its ratio to the largest entry of A; where it is below
-    STABLE, to one that is large enough.
+    of |d_j| + sum_k |l_jk|^2 >= |a_jj|, and that of the whole factorization |L| |L|^H, whose
+    largest entry is on its diagonal. Growth is its ratio to the largest entry of A; where it is
+    below STABLE, to one that is large enough.
     """
     cdef const uint8_t *replaced = results.rule.replaced
     cdef double *sums = results.sums + matrix * (p.n + p.tallest)
