@@ -17,8 +17,8 @@ from ._functions import diag_inverse, logdet, partial_inverse, slogdet, solve
 from ._gaussian import gmrf_logpdf, gmrf_sample, marginal_variances
 from ._gram import Gram, gram
 from ._laplace import Laplace, laplace
-from ._least_squares import LeastSquares, least_squares
 from ._ldl import LDLFactor, ldl
+from ._least_squares import LeastSquares, least_squares
 from ._matrix import SymmetricMatrix
 from ._newton import Minimum, newton
 from ._sparse import analyze, from_sparse, to_bcoo
@@ -50,8 +50,8 @@ __all__ = [
     "hessian_pattern",
     "jacobian_pattern",
     "laplace",
-    "least_squares",
     "ldl",
+    "least_squares",
     "logdet",
     "marginal_variances",
     "newton",

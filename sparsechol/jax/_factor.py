@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from .._scipy.single_factor import places_in_inverse
 from .._scipy.input import row_numbers
 from .._scipy.pivots import accepts_weak
+from .._scipy.single_factor import places_in_inverse
 from .._scipy.symbolic_factor import SymbolicFactor
 from .._typing import Entries, Trans, WeakPivots
 from . import _primitives as primitives

@@ -457,7 +457,8 @@ def _attach_abstract(a, l, *, pattern, signed):
 
 
 def _attach_jvp(primals, tangents, *, pattern, signed):
-    out = attach_call(pattern, *primals, signed)
+    a, l = primals
+    out = attach_call(pattern, a, l, signed)
     da, _ = tangents
     if not _moves(da):
         return out, zero_like(out)

@@ -42,6 +42,8 @@ def test_least_squares():
     blocks = documents.blocks_of("least_squares.md")
     [place] = [k for k, (_, text) in enumerate(blocks) if "import sparsechol.pytensor" in text]
     assert documents.run(blocks[:place]) == 4
+
+
 def test_indefinite_matrices():
     assert documents.run(documents.blocks_of("indefinite.md")) == 5
 
