@@ -105,6 +105,8 @@ def test_jax_differentiates_the_compiled_function():
     jax = pytest.importorskip("jax")
     from pytensor.link.jax.dispatch import jax_funcify
 
+    import sparsechol.pytensor._jax  # noqa: F401 - registers the Ops, as a compilation does
+
     graph = pytensor.graph.FunctionGraph([a], [measure(FUNCTIONS["logabsdet"](a))], clone=True)
     hessian = jax.hessian(lambda a: jax_funcify(graph)(a)[0])(VALUES) @ CHANGE
     assert differ(hessian, expected("logabsdet")[2]) < 1e-11
