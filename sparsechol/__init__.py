@@ -2,12 +2,19 @@
 
 from . import coloring, derivatives, models
 from ._core.ordering.choose import Ordering
-from ._exceptions import NotPositiveDefiniteError, PatternMismatchError, SparsityWarning
+from ._exceptions import (
+    NotPositiveDefiniteError,
+    PatternMismatchError,
+    PivotError,
+    SparsityWarning,
+)
 from ._scipy.cholesky_batch import CholeskyBatch
 from ._scipy.cholesky_factor import CholeskyFactor
 from ._scipy.elimination import column_counts, elimination_tree, postorder
-from ._scipy.functions import cholesky, logdet, partial_inverse, solve
+from ._scipy.functions import cholesky, ldl, logdet, partial_inverse, solve
 from ._scipy.gram import Gram, gram
+from ._scipy.ldl_batch import LDLBatch
+from ._scipy.ldl_factor import LDLFactor
 from ._scipy.symbolic_factor import Memory, SymbolicFactor, analyze
 from ._scipy.triangle import solve_triangular
 from ._version import __version__ as __version__
@@ -17,10 +24,13 @@ __all__ = [
     "CholeskyBatch",
     "CholeskyFactor",
     "Gram",
+    "LDLBatch",
+    "LDLFactor",
     "Memory",
     "NotPositiveDefiniteError",
     "Ordering",
     "PatternMismatchError",
+    "PivotError",
     "SparsityWarning",
     "SymbolicFactor",
     "analyze",
@@ -32,6 +42,7 @@ __all__ = [
     "derivatives",
     "elimination_tree",
     "gram",
+    "ldl",
     "logdet",
     "models",
     "partial_inverse",

@@ -3,8 +3,10 @@
 from numpy.linalg import LinAlgError
 
 
-class NotPositiveDefiniteError(LinAlgError):
-    """Tell that a matrix is not positive definite, or not to working precision.
+class PivotError(LinAlgError):
+    """Tell that a matrix has no factor, or none to working precision.
+
+    `ldl` raises it; where all pivots are to be positive, it is a `NotPositiveDefiniteError`.
 
     Attributes
     ----------
@@ -12,7 +14,7 @@ class NotPositiveDefiniteError(LinAlgError):
         Row and column of the matrix, in the user's numbering, at which the pivot failed. None
         where MUMPS factored the matrix: MUMPS does not tell.
     pivot : float
-        The pivot at that row; a positive one is needed. NaN where MUMPS does not tell.
+        The pivot at that row. NaN where MUMPS does not tell.
     item : int or None
         The number of the matrix in a batch.
     rows : tuple of int
@@ -36,6 +38,16 @@ class NotPositiveDefiniteError(LinAlgError):
 
     def __reduce__(self):
         return type(self), (str(self), self.row, self.pivot, self.item, self.rows)
+
+
+class NotPositiveDefiniteError(PivotError):
+    """Tell that a matrix is not positive definite, or not to working precision.
+
+    Attributes
+    ----------
+    row, pivot, item, rows
+        As for `PivotError`; a positive pivot is needed.
+    """
 
 
 class PatternMismatchError(ValueError):

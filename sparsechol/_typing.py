@@ -29,6 +29,9 @@ Product: TypeAlias = Literal["AAt", "AtA"]
 WeakPivots: TypeAlias = Literal["refuse", "accept"]
 """What becomes of a matrix with a positive pivot that is within rounding of zero."""
 
+Regularize: TypeAlias = float | tuple[float, float] | None
+"""A shift of the diagonal, or (eps, delta): pivots up to eps are replaced by delta."""
+
 Entries: TypeAlias = Literal["matrix", "factor"]
 """Entries of an inverse: those on the pattern of A, or those on the pattern of L."""
 

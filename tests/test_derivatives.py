@@ -50,9 +50,9 @@ def packed(S, Z):
 class Problem:
     def __init__(self, dtype=np.float64, n=35, kind="random", order="amd", seed=0):
         self.rng = np.random.default_rng(seed)
-        self.A = random_spd(self.rng, n, kind, dtype)
+        self.A = self.matrix(n, kind, dtype)
         self.S = sc.analyze(self.A, ordering=order)
-        self.F = self.S.factorize(self.A)
+        self.F = self.factorize(self.A)
         self.a = self.S.values(self.A)
         self.dtype = np.dtype(dtype)
         self.dA = changes(self.rng, self.S, dtype)
@@ -60,12 +60,36 @@ class Problem:
         self.b = vectors(self.rng, (n, 2), dtype)
         self.n = n
 
+    def matrix(self, n, kind, dtype):
+        return random_spd(self.rng, n, kind, dtype)
+
+    def factorize(self, A):
+        return self.S.factorize(A)
+
     def moved(self, step):
-        return self.S.factorize(self.a + step * self.dA)
+        return self.factorize(self.a + step * self.dA)
 
     def difference(self, function):
         """Central difference of a function of the factor along dA (and db)."""
         return (function(self.moved(H), H) - function(self.moved(-H), -H)) / (2 * H)
+
+
+class SignedProblem(Problem):
+    """A quasi-definite matrix: every third row and column with another sign."""
+
+    def matrix(self, n, kind, dtype):
+        A, negative = super().matrix(n, kind, dtype), np.arange(n) % 3 == 0
+        return np.where(np.logical_and.outer(negative, negative), -A, A)
+
+    def factorize(self, A):
+        return self.S.ldl(A)
+
+
+KINDS = pytest.mark.parametrize("Problem", [Problem, SignedProblem])
+
+
+def logdet(F):
+    return F.logabsdet() if isinstance(F, sc.LDLFactor) else F.logdet()
 
 
 @pytest.fixture(params=[np.float64, np.complex128])
@@ -97,12 +121,12 @@ def functions():
 
     table = {
         "logdet": (
-            lambda p, F, _: np.array(F.logdet()),
+            lambda p, F, _: np.array(logdet(F)),
             lambda p: d.logdet_jvp(p.F, p.dA),
-            lambda p, bar: (bar * p.F.logdet_grad(), 0 * p.b),
+            lambda p, bar: (bar * d.logdet_grad(p.F), 0 * p.b),
         ),
         "logdet_grad": (
-            lambda p, F, _: F.logdet_grad(),
+            lambda p, F, _: d.logdet_grad(F),
             lambda p: d.logdet_hvp(p.F, p.dA),
             lambda p, bar: (d.logdet_hvp(p.F, bar), 0 * p.b),
         ),
@@ -156,17 +180,21 @@ def like(matrix, data):
 FUNCTIONS = functions()
 
 
+@KINDS
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_tangent_is_the_difference(problem, name):
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+def test_tangent_is_the_difference(Problem, name, dtype):
+    problem = Problem(dtype)
     value, tangent, _ = FUNCTIONS[name]
     expected = problem.difference(lambda F, step: value(problem, F, step))
     found = tangent(problem)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-7 * max(1, abs(expected).max()))
 
 
+@KINDS
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_adjoint_pairs_with_the_tangent(name, dtype):
+def test_adjoint_pairs_with_the_tangent(Problem, name, dtype):
     p = Problem(dtype)
     _, tangent, adjoint = FUNCTIONS[name]
     change = np.asarray(tangent(p))

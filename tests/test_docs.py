@@ -11,3 +11,9 @@ from support import documents
 )
 def test_the_document_says_what_is_printed(page, outputs):
     assert documents.run(documents.blocks_of(page)) == outputs
+
+
+def test_indefinite_matrices():
+    blocks = documents.blocks_of("indefinite.md")
+    [place] = [k for k, (_, text) in enumerate(blocks) if "import jax\n" in text]
+    assert documents.run(blocks[:place]) == 3

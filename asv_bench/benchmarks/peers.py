@@ -101,6 +101,40 @@ class Sparsechol(Solver):
         return self._package.solve(self._lower, b, ordering=self._asked, threads=self._threads)
 
 
+class SparsecholLDL(Sparsechol):
+    """This package, with pivots of both signs."""
+
+    def factorize(self):
+        if self.factor is None:
+            signs = np.sign(self._lower.diagonal())  # those of a quasi-definite matrix
+            self.factor = self.symbolic.ldl(self._values, signs=signs, threads=self._threads)
+        else:
+            self.factor.refactorize(self._values, threads=self._threads)
+
+
+class QDLDL(Solver):
+    """QDLDL with AMD, upper triangle in CSC; ordering and first factorization are one call."""
+
+    def __init__(self, A):
+        self.order = "amd"
+        self.load(A)
+
+    def load(self, A):
+        self._upper = sp.csc_matrix(sp.triu(A))
+        self._upper.sort_indices()
+
+    def analyze(self):
+        import qdldl
+
+        self._solver = qdldl.Solver(self._upper, upper=True)
+
+    def factorize(self):
+        self._solver.update(self._upper, upper=True)
+
+    def solve(self, b):
+        return self._solver.solve(b)
+
+
 class Cholmod(Solver):
     """CHOLMOD through cvxopt, AMD by CHOLMOD itself or METIS through pymetis.
 
@@ -153,17 +187,20 @@ class Cholmod(Solver):
 class Pardiso(Solver):
     """MKL PARDISO for real SPD matrices (mtype 2) through pypardiso, upper triangle in CSR.
 
+    For indefinite ones mtype is -2.
+
     The library is called through PyPardisoSolver's pointers and not its methods: those convert
     the index arrays and copy the solution at every call, which is not PARDISO's time.
     """
 
     ANALYZE, FACTORIZE, SOLVE, RELEASE = 11, 22, 33, -1
 
-    def __init__(self, A, order="metis"):
+    def __init__(self, A, order="metis", mtype=2):
         from pypardiso import PyPardisoSolver
 
         self.order = order
-        self._mkl = PyPardisoSolver(mtype=2)
+        self._mtype = mtype
+        self._mkl = PyPardisoSolver(mtype=mtype)
         self._mkl.iparm[0] = 1  # the options are given here, all others 0
         self._mkl.iparm[1] = {"minimum degree": 0, "metis": 2}[order]
         upper = sp.csr_array(sp.triu(A))
@@ -203,7 +240,7 @@ class Pardiso(Solver):
         error = ctypes.c_int32(0)
         self._mkl._mkl_pardiso(
             _pointer(self._mkl.pt, ctypes.c_int64),
-            *(_integer(value) for value in (1, 1, 2, phase, self._n)),
+            *(_integer(value) for value in (1, 1, self._mtype, phase, self._n)),
             _pointer(self._data, ctypes.c_double),
             *(_pointer(array) for array in (self._indptr, self._indices, self._perm)),
             _integer(nrhs),
@@ -306,9 +343,13 @@ SOLVERS = {
     "splu": (SuperLU, ()),
     "scikit-sparse": (ScikitSparse, ("sksparse",)),
     "sparsechol-one-thread": (partial(Sparsechol, threads=1), ()),
+    "sparsechol-ldl": (partial(SparsecholLDL, threads=1), ()),
+    "qdldl": (QDLDL, ("qdldl",)),
+    "pardiso-indefinite": (partial(Pardiso, mtype=-2), ("pypardiso",)),
 }
 
-# Those of the asv suite.
+# Those of the asv suite, for indefinite and for definite matrices.
+INDEFINITE = ["sparsechol-ldl", "qdldl", "pardiso-indefinite"]
 NAMES = ["sparsechol", "cholmod-supernodal", "cholmod-simplicial", "pardiso", "splu"]
 
 

@@ -6,11 +6,12 @@ from numpy.typing import ArrayLike
 from .. import derivatives
 from .._typing import WeakPivots
 from .cholesky_factor import CholeskyFactor
-from .factor_base import FactorBase, checked
-from .input import dense_rhs, unmasked
+from .factor_base import CholeskyBase
+from .factor_batch import FactorBatch
+from .pivots import accepts_weak
 
 
-class CholeskyBatch(FactorBase):
+class CholeskyBatch(FactorBatch, CholeskyBase):
     """Hold the Cholesky factors of many symmetric (Hermitian) matrices of one pattern.
 
     `SymbolicFactor.factorize_batch` makes it. Each thread takes whole matrices, with a workspace of
@@ -31,19 +32,7 @@ class CholeskyBatch(FactorBase):
         Entries of each L.
     """
 
-    _is_batch = True
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, item: int) -> CholeskyFactor:
-        factor = object.__new__(CholeskyFactor)
-        own = {
-            "_panels": self._valid_panels[item][None].copy(),
-            "_values": self._values[item][None].copy(),
-        }
-        factor.__setstate__(self.__getstate__() | own)
-        return factor
+    _single = CholeskyFactor
 
     def __repr__(self) -> str:
         return f"<CholeskyBatch of {len(self)} factors of shape {self.shape}, {self.dtype}>"
@@ -79,10 +68,7 @@ class CholeskyBatch(FactorBase):
         NotPositiveDefiniteError, ValueError, TypeError
             As for `SymbolicFactor.factorize_batch`.
         """
-        packed = self.pattern._packed_batch(values, self.dtype)
-        if len(packed) != len(self):
-            raise ValueError(f"{len(packed)} matrices do not fit a batch of {len(self)}")
-        self._refactorize(packed, threads, weak_pivots)
+        self._refactorize(self._as_many(values), threads, accepts_weak(weak_pivots))
         return self
 
     def solve(self, b: ArrayLike, *, threads: int | None = None) -> np.ndarray:
@@ -112,41 +98,6 @@ class CholeskyBatch(FactorBase):
         array([[-0.5,  2. ],
                [ 3. ,  4. ]])
         """
-        b = unmasked(b, "b")
-        count, n = len(self), self.shape[0]
-        if b.ndim not in (2, 3) or b.shape[:2] != (count, n):
-            raise ValueError(
-                f"the shapes of the batch, {count} matrices of {(n, n)}, and b, {b.shape}, do not"
-                f" fit: b is ({count}, {n}) or ({count}, {n}, k)"
-            )
-        rows = b.reshape(count * n, *b.shape[2:])
-        columns, _ = dense_rhs(rows, count * n, self._vector_dtype(b.dtype.kind == "c"))
-        columns = columns.reshape(count, n, b.shape[2] if b.ndim == 3 else 1)
-        return checked(self._solve(columns, self._both_triangles(), threads)).reshape(b.shape)
-
-    def partial_inverse(self, *, threads: int | None = None) -> np.ndarray:
-        """Compute the entries of every ``A_i^-1`` on the pattern of A.
-
-        Parameters
-        ----------
-        threads : int, optional
-            Most threads to use, see `cholesky`.
-
-        Returns
-        -------
-        values : (len(self), len(pattern.indices)) ndarray
-            The lower triangles, packed as the values of the matrices are.
-
-        Examples
-        --------
-        >>> import numpy as np, sparsechol as sc
-        >>> S = sc.analyze(np.array([[2.0, 1.0], [1.0, 2.0]]))
-        >>> S.factorize_batch([[2.0, 1.0, 2.0], [1.0, 0.0, 4.0]]).partial_inverse().round(6)
-        array([[ 0.666667, -0.333333,  0.666667],
-               [ 1.      , -0.      ,  0.25    ]])
-        """
-        return checked(self._on_pattern(self._inverse(threads)))
+        return self._columnwise(b, threads)
 
     logdet_grad = derivatives.logdet_grad
-    solve_vjp = derivatives.solve_vjp
-    partial_inverse_vjp = derivatives.partial_inverse_vjp

@@ -16,6 +16,8 @@ from .pivots import accepts_weak, check_pivots, rcond, warn_of_pivots
 if TYPE_CHECKING:
     from .cholesky_batch import CholeskyBatch
     from .cholesky_factor import CholeskyFactor
+    from .factor_batch import FactorBatch
+    from .single_factor import SingleFactor
     from .symbolic_factor import SymbolicFactor
 
 KEPT = ("pattern", "dtype", "_panels", "_values")
@@ -68,15 +70,15 @@ class FactorBase:
     _panels: np.ndarray
     _values: Any  # packed values, or None while there is no valid factor
     _is_batch: ClassVar[bool]
+    _signed: ClassVar[bool] = False  # whether pivots have signs, L S L^H
+    _kept: ClassVar[tuple[str, ...]] = KEPT
+    _rows: ClassVar[tuple[str, ...]] = ("_panels", "_values")  # one of each for each matrix
 
-    def __init__(
-        self,
-        pattern: "SymbolicFactor",
-        packed: np.ndarray,
-        threads: int | None = None,
-        weak_pivots: WeakPivots = "refuse",
-    ):
-        structure, count, accept = pattern._structure, len(packed), accepts_weak(weak_pivots)
+    def _start(
+        self, pattern: "SymbolicFactor", packed: np.ndarray, threads: int | None, rule: Any
+    ) -> None:
+        """Make the panels and factor packed values; `rule` says which pivots are taken."""
+        structure, count = pattern._structure, len(packed)
         threads = useful_threads(structure, count, threads)
         panels = count * structure.size
         # One block, for which large pages are worth while.
@@ -90,25 +92,15 @@ class FactorBase:
         state = pattern, packed.dtype, block[:panels].reshape(count, structure.size), None
         self.__setstate__(dict(zip(KEPT, state, strict=True)))
         self._work = block[panels:]
-        self._factorize(packed, threads, accept)
+        self._factorize(packed, threads, rule)
 
-    def _factorize(self, packed: np.ndarray, threads: int, accept: bool) -> None:
+    def _factorize(self, packed: np.ndarray, threads: int, rule: Any) -> None:
         """Factor packed values; the factor is unusable if that fails."""
-        self._values = None
-        outcome = _factorize.factorize(
-            self.pattern._structure, packed, self._panels, self._work, threads
-        )
-        doubt = check_pivots(
-            self.pattern, packed, self._panels, outcome, self._is_batch, accept, threads
-        )
-        self._values = packed
-        warn_of_pivots(doubt)
+        raise NotImplementedError
 
-    def _refactorize(
-        self, packed: np.ndarray, threads: int | None, weak_pivots: WeakPivots
-    ) -> None:
+    def _refactorize(self, packed: np.ndarray, threads: int | None, rule: Any) -> None:
         """Factor other packed values, which take the place of the old ones."""
-        structure, count, accept = self.pattern._structure, len(packed), accepts_weak(weak_pivots)
+        structure, count = self.pattern._structure, len(packed)
         threads = useful_threads(structure, count, threads)
         length = _factorize.workspace(structure, count, threads)
         with self._lock:
@@ -117,10 +109,10 @@ class FactorBase:
             if self._work.size < length:
                 self._work = np.empty(0, dtype=self.dtype)
                 self._work = allocate(length, self.dtype, "the workspace")
-            self._factorize(packed, threads, accept)
+            self._factorize(packed, threads, rule)
 
     def __getstate__(self):
-        return {name: getattr(self, name) for name in KEPT}
+        return {name: getattr(self, name) for name in self._kept}
 
     def __setstate__(self, state):
         self.__dict__.update(state)
@@ -134,7 +126,7 @@ class FactorBase:
 
     @property
     def perm(self) -> np.ndarray:
-        """The fill-reducing permutation, ``L @ L.conj().T == A[perm][:, perm]``."""
+        """The fill-reducing permutation: L is a factor of ``A[perm][:, perm]``."""
         return self.pattern.perm
 
     @property
@@ -230,6 +222,7 @@ class FactorBase:
             reached,
             block,
             threads,
+            self._signed,
         )
         if conjugate:
             np.conjugate(columns, out=columns)
@@ -237,55 +230,11 @@ class FactorBase:
 
     # ---- determinants ----
 
-    @overload
-    def logdet(self: "CholeskyFactor") -> float: ...
-    @overload
-    def logdet(self: "CholeskyBatch") -> np.ndarray: ...
-    def logdet(self) -> Any:
-        """Compute the logarithm of the determinant of A, in float64.
-
-        Returns
-        -------
-        float, or (len(self),) float64 ndarray of a batch
-
-        Examples
-        --------
-        >>> import numpy as np, sparsechol as sc
-        >>> F = sc.cholesky(np.diag([1.0, 2.0, 3.0]))
-        >>> round(F.logdet(), 12)
-        1.791759469228
-        """
-        return self._logdet()
-
     def _logdet(self) -> Any:
-        """Compute a number for each matrix."""
+        """Compute log |det A| of each matrix."""
         out = np.empty(self._count)
         solve.logdet(self.pattern._structure, self._valid_panels, out)
         return self._scalars(out)
-
-    @overload
-    def slogdet(self: "CholeskyFactor") -> Slogdet[float]: ...
-    @overload
-    def slogdet(self: "CholeskyBatch") -> Slogdet[np.ndarray]: ...
-    def slogdet(self) -> Slogdet[Any]:
-        """Compute the sign and the logarithm of the determinant, as `numpy.linalg.slogdet` does.
-
-        Returns
-        -------
-        sign : float, or (len(self),) ndarray of a batch
-            One: the matrix is positive definite.
-        logabsdet : float, or (len(self),) ndarray of a batch
-            The same as `logdet`.
-
-        Examples
-        --------
-        >>> import numpy as np, sparsechol as sc
-        >>> sign, logabsdet = sc.cholesky(np.diag([1.0, 2.0, 3.0])).slogdet()
-        >>> sign, round(logabsdet, 12)
-        (1.0, 1.791759469228)
-        """
-        logabsdet = self._logdet()
-        return Slogdet(np.ones_like(logabsdet) if self._is_batch else 1.0, logabsdet)
 
     # ---- condition ----
 
@@ -319,9 +268,9 @@ class FactorBase:
         return self._rcond()
 
     @overload
-    def condest(self: "CholeskyFactor") -> float: ...
+    def condest(self: "SingleFactor") -> float: ...
     @overload
-    def condest(self: "CholeskyBatch") -> np.ndarray: ...
+    def condest(self: "FactorBatch") -> np.ndarray: ...
     def condest(self) -> Any:
         """Estimate the condition number of A in the 1-norm, ``|A| |A^-1|``.
 
@@ -393,6 +342,75 @@ class FactorBase:
         array([0.666667, 0.666667])
         """
         return self._result(checked(self._diagonal(self._inverse(threads))))
+
+
+class CholeskyBase(FactorBase):
+    """Factor positive definite matrices, ``P A P^T = L L^H``."""
+
+    def __init__(
+        self,
+        pattern: "SymbolicFactor",
+        packed: np.ndarray,
+        threads: int | None = None,
+        weak_pivots: WeakPivots = "refuse",
+    ):
+        self._start(pattern, packed, threads, accepts_weak(weak_pivots))
+
+    def _factorize(self, packed: np.ndarray, threads: int, rule: bool) -> None:
+        """Factor packed values; `rule` says whether weak pivots are accepted."""
+        self._values = None
+        outcome = _factorize.factorize(
+            self.pattern._structure, packed, self._panels, self._work, threads
+        )
+        doubt = check_pivots(
+            self.pattern, packed, self._panels, outcome, self._is_batch, rule, threads
+        )
+        self._values = packed
+        warn_of_pivots(doubt)
+
+    @overload
+    def logdet(self: "CholeskyFactor") -> float: ...
+    @overload
+    def logdet(self: "CholeskyBatch") -> np.ndarray: ...
+    def logdet(self) -> Any:
+        """Compute the logarithm of the determinant of A, in float64.
+
+        Returns
+        -------
+        float, or (len(self),) float64 ndarray of a batch
+
+        Examples
+        --------
+        >>> import numpy as np, sparsechol as sc
+        >>> F = sc.cholesky(np.diag([1.0, 2.0, 3.0]))
+        >>> round(F.logdet(), 12)
+        1.791759469228
+        """
+        return self._logdet()
+
+    @overload
+    def slogdet(self: "CholeskyFactor") -> Slogdet[float]: ...
+    @overload
+    def slogdet(self: "CholeskyBatch") -> Slogdet[np.ndarray]: ...
+    def slogdet(self) -> Slogdet[Any]:
+        """Compute the sign and the logarithm of the determinant, as `numpy.linalg.slogdet` does.
+
+        Returns
+        -------
+        sign : float, or (len(self),) ndarray of a batch
+            One: the matrix is positive definite.
+        logabsdet : float, or (len(self),) ndarray of a batch
+            The same as `logdet`.
+
+        Examples
+        --------
+        >>> import numpy as np, sparsechol as sc
+        >>> sign, logabsdet = sc.cholesky(np.diag([1.0, 2.0, 3.0])).slogdet()
+        >>> sign, round(logabsdet, 12)
+        (1.0, 1.791759469228)
+        """
+        logabsdet = self._logdet()
+        return Slogdet(np.ones_like(logabsdet) if self._is_batch else 1.0, logabsdet)
 
 
 def checked(array: np.ndarray) -> np.ndarray:

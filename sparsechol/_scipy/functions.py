@@ -6,9 +6,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import coo_array, csc_array
 
-from .._typing import MatrixLike, OrderingLike, SparseLike, WeakPivots
+from .._typing import MatrixLike, OrderingLike, Regularize, SparseLike, WeakPivots
 from .cholesky_factor import CholeskyFactor
 from .input import check_order, compressed
+from .ldl_factor import LDLFactor
+from .pivot_rule import pivot_rule
+from .pivots import accepts_weak
 from .symbolic_factor import analyze_for
 from .symmetry import blaming_asymmetry, check_mirrored, check_triangle
 
@@ -99,6 +102,96 @@ def cholesky(
         check_mirrored(pattern, arrays, lower, packed)
     with blaming_asymmetry(pattern, A, lower, packed):
         return CholeskyFactor(pattern, packed[None], threads, weak_pivots)
+
+
+def ldl(
+    A: MatrixLike,
+    *,
+    signs: ArrayLike | None = None,
+    ordering: OrderingLike = "auto",
+    lower: bool = True,
+    check_symmetric: bool = True,
+    regularize: Regularize = None,
+    weak_pivots: WeakPivots = "refuse",
+    threads: int | None = None,
+) -> LDLFactor:
+    """Factor a symmetric (Hermitian) matrix with pivots of both signs, ``P A P^T = L D L^H``.
+
+    For quasi-definite matrices ``[[H, G^H], [G, -C]]`` with positive definite H and C, as the KKT
+    matrices of interior-point and ADMM methods: they have this factor in every order. Other
+    matrices, as those shifted into the spectrum, mostly have one. There is no pivoting beyond the
+    ordering: growth of the entries is watched, and told.
+
+    Parameters
+    ----------
+    A : (n, n) sparse array or matrix of any format, or dense array
+        As for `cholesky`.
+    signs : (n,) array_like of 1 and -1, optional
+        The sign that the pivot of each row must have, in the numbering of A. With them an
+        ill-conditioned matrix, as they are near the end of an interior-point method, is nothing to
+        warn of, unless a pivot is rounding.
+    ordering, lower, check_symmetric : optional
+        As for `cholesky`.
+    regularize : float or (eps, delta), optional
+        A number delta: ``A + delta diag(signs)`` is factored, so that zero blocks on the diagonal
+        get pivots. A pair: a pivot that is not farther than eps on its side of zero is replaced by
+        delta on that side, as QDLDL, OSQP and Clarabel do; `LDLFactor.regularized` names the rows.
+        Either needs `signs`, and either way `LDLFactor.solve` refines its result to that of A.
+    weak_pivots : {'refuse', 'accept'}, optional
+        What becomes of a matrix with a pivot that is at most 16 rounding errors of what it is the
+        sum of. By default it is refused as singular. With 'accept' it is factored, with a warning.
+    threads : int, optional
+        Most threads to use, see `cholesky`.
+
+    Returns
+    -------
+    LDLFactor
+
+    Raises
+    ------
+    PivotError
+        If a pivot is zero, has the wrong sign, or is rounding; if pivots are so unstable that no
+        digit is right. Its attributes ``row`` and ``pivot`` say where.
+    ValueError, TypeError
+        As for `cholesky`; ValueError also if `signs` or `regularize` are not as above.
+
+    Warns
+    -----
+    scipy.linalg.LinAlgWarning
+        If the matrix is nearly singular, or the pivots are unstable: |L| |L|^H has entries more
+        than 1 / sqrt(eps) times as large as A. Of a regularized matrix `LDLFactor.solve` warns
+        where refinement did not reach a backward error of sqrt(eps).
+
+    See Also
+    --------
+    cholesky : Factor a positive definite matrix.
+
+    Notes
+    -----
+    Vanderbei (1995). The error is that of |L| |L|^H (Gill, Saunders and Shinnerl 1996).
+
+    Examples
+    --------
+    >>> import numpy as np, sparsechol as sc
+    >>> K = np.array([[4.0, 2.0], [2.0, -3.0]])
+    >>> F = sc.ldl(K, ordering="natural")
+    >>> F.L.toarray()
+    array([[ 2.,  0.],
+           [ 1., -2.]])
+    >>> F.inertia
+    Inertia(positive=1, negative=1)
+    >>> F.solve([6.0, -1.0])
+    array([1., 1.])
+    """
+    arrays = compressed(A, check_shape=check_order)
+    pattern = analyze_for(arrays, ordering, lower, False, reuse=False, threads=threads)
+    rule = pivot_rule(pattern.shape[0], signs, regularize, accepts_weak(weak_pivots))
+    packed = pattern._pack(arrays, lower, finite=True)
+    check_triangle(arrays, lower)
+    if check_symmetric:
+        check_mirrored(pattern, arrays, lower, packed)
+    with blaming_asymmetry(pattern, A, lower, packed):
+        return LDLFactor(pattern, packed[None], threads, rule)
 
 
 @overload

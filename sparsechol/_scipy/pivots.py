@@ -10,8 +10,10 @@ from scipy.linalg import LinAlgWarning
 
 from .._core.numeric.factorize import REFUSED_ROUNDINGS, dependence
 from .._core.numeric.operations import CODES, QUICK
-from .._exceptions import NotPositiveDefiniteError
+from .._core.numeric.packing import gather_diagonal
+from .._exceptions import NotPositiveDefiniteError, PivotError
 from .._typing import WeakPivots
+from .pivot_rule import PivotRule
 
 if TYPE_CHECKING:
     from .symbolic_factor import SymbolicFactor
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 # Warn of a matrix whose reciprocal condition number is at most so many rounding errors: hardly a
 # digit of a solution is sure. Singular matrices that rounding makes definite have at most 0.2.
 WARNED_ROUNDINGS = 16
+
+# Growth that is nothing to look at, in any precision.
+STABLE = 1e3
 
 # Rows that a message names.
 NAMED_ROWS = 8
@@ -58,9 +63,16 @@ def rcond(pattern: "SymbolicFactor", panels, packed, threads: int, flags: int = 
 
 
 def check_pivots(
-    pattern: "SymbolicFactor", packed, panels, outcome, batch: bool, accept: bool, threads: int
+    pattern: "SymbolicFactor",
+    packed,
+    panels,
+    outcome,
+    batch: bool,
+    accept: bool,
+    threads: int,
+    rule: PivotRule | None = None,
 ) -> str | None:
-    """Raise an error for the first matrix that is not positive definite.
+    """Raise an error for the first matrix that has no factor.
 
     Parameters
     ----------
@@ -69,35 +81,52 @@ def check_pivots(
         Packed values of the matrices.
     panels : (count, size) ndarray
         Their factors.
-    outcome : four (count,) ndarrays
-        The answer of `numeric.factorize`: failed row, row of the weakest pivot, its value, and
-        whether a condition estimate is worth while.
+    outcome : five (count,) ndarrays
+        The answer of `numeric.factorize`: failed row, row of the weakest pivot, its value,
+        whether a condition estimate is worth while, and the growth if it was signed, else None.
     batch : bool
         Whether messages name the matrix by its number in a batch.
     accept : bool
         Whether weak pivots are accepted.
     threads : int
+    rule : PivotRule, optional
+        Of a signed factorization.
 
     Returns
     -------
     str or None
         The warning that the user should get, see `warn_of_pivots`.
     """
-    failed, row, value, doubt = outcome
-    if not doubt.any() and failed.max(initial=-1) < 0:
-        return None
+    failed, row, value, doubt, growth = outcome
     refused = REFUSED_ROUNDINGS * EPS[packed.dtype]
+    if rule is not None and rule.signs is not None:
+        doubt = value <= refused  # quasi-definite, as the user says, however ill-conditioned
+    if (
+        not doubt.any()
+        and failed.max(initial=-1) < 0
+        and (growth is None or growth.max(initial=1) < STABLE)
+    ):
+        return None
     weak = value <= refused
     bad = (failed >= 0) | (weak & (not accept))
+    doubts: list[str] = []
+    if rule is not None:
+        bad |= ~(growth * refused < 1)
+        if not rule.regularizes:  # else `solve` refines, and watches the error itself
+            unstable = np.flatnonzero(growth > EPS[packed.dtype] ** -0.5)
+            doubts += [_growth_warning(k if batch else None, growth[k]) for k in unstable]
     if bad.any():
         k = int(bad.argmax())
         item = k if batch else None
+        if rule is not None:
+            arrays = pattern, packed[k], panels[k]
+            raise _signed_error(*arrays, failed[k], row[k], value[k], growth[k], item, rule)
         raise _error(pattern, packed[k], panels[k], failed[k], row[k], value[k], item)
-    doubts = []
     for k in np.flatnonzero(doubt):
         found = rcond(pattern, panels[k : k + 1], packed[k : k + 1], threads, QUICK)[0]
         if weak[k] or not found > WARNED_ROUNDINGS * EPS[packed.dtype]:
-            rows, _ = dependent_rows(pattern, packed[k], panels[k], row[k])
+            signed = rule is not None
+            rows, _ = dependent_rows(pattern, packed[k], panels[k], row[k], signed)
             name = f"matrix {k} of the batch" if batch else "matrix"
             doubts.append(_warning(name, found, rows))
     if not doubts:
@@ -131,6 +160,49 @@ def _error(pattern, packed, panels, failed, row, value, item) -> NotPositiveDefi
     return NotPositiveDefiniteError(text, at, pivot, item, rows)
 
 
+def _signed_error(pattern, packed, panels, failed, row, value, growth, item, rule) -> PivotError:
+    """Return the error for one matrix without a signed factor."""
+    name = "the matrix" if item is None else f"matrix {item} of the batch"
+    at = int(failed if failed >= 0 else row)
+    remedy = "another ordering, or signs= and regularize=, may help"
+    if failed >= 0:
+        pivot, expected = float(value), None if rule.signs is None else rule.signs[at]
+        text = f"the pivot at row and column {at} is {pivot:.6g}"
+        if expected is not None and np.isfinite(pivot):
+            side = "positive" if expected > 0 else "negative"
+            text += f", and signs= says that it is {side}"
+            remedy = "regularize=(eps, delta) replaces such pivots"
+        text = f"{name} has no signed factor in this order: {text}; {remedy}"
+        return PivotError(text, at, pivot, item)
+    if value <= REFUSED_ROUNDINGS * EPS[packed.dtype]:
+        rows, _ = dependent_rows(pattern, packed, panels, at, True)
+        diagonal = np.empty((1, pattern.shape[0]), np.finfo(packed.dtype).dtype)
+        gather_diagonal(pattern._structure, panels[None], diagonal)
+        pivot = float(diagonal[0, at] * abs(diagonal[0, at]))
+        text = (
+            f"{name} is singular to working precision: at row and column {at} elimination left the"
+            f" pivot {pivot:.3g}, which is rounding"
+        )
+        if len(rows) > 1:
+            text += f"; {_named(rows)} are linearly dependent"
+        return PivotError(text, at, pivot, item, rows)
+    return PivotError(
+        f"the pivots of {name} are unstable: what was eliminated is {growth:.2g} times as large as"
+        f" the matrix; {remedy}",
+        at if row >= 0 else None,
+        np.nan,
+        item,
+    )
+
+
+def _growth_warning(item, growth) -> str:
+    name = "the pivots" if item is None else f"the pivots of matrix {item} of the batch"
+    return (
+        f"{name} are unstable: what was eliminated is {growth:.1g} times as large as the matrix,"
+        " and so are its roundings; solve with refine=, regularize, or try another ordering"
+    )
+
+
 def _warning(name: str, found: float, rows: tuple[int, ...]) -> str:
     text = f"ill-conditioned {name}: the reciprocal condition number is about {found:.1g}"
     if len(rows) > 1:
@@ -144,10 +216,12 @@ def _named(rows) -> str:
     return f"rows {names}" + (f" and {len(rows) - NAMED_ROWS} more" if rows[NAMED_ROWS:] else "")
 
 
-def dependent_rows(pattern: "SymbolicFactor", packed, panels, row) -> tuple[tuple[int, ...], float]:
+def dependent_rows(
+    pattern: "SymbolicFactor", packed, panels, row, signed: bool = False
+) -> tuple[tuple[int, ...], float]:
     """Return the rows that add up to nothing where elimination left nothing of `row`.
 
-    Weights are those of rows scaled to a unit diagonal.
+    Weights are those of rows scaled to a unit diagonal; with pivots of both signs, as they are.
 
     Returns
     -------
@@ -160,7 +234,8 @@ def dependent_rows(pattern: "SymbolicFactor", packed, panels, row) -> tuple[tupl
     normal = float(np.finfo(packed.dtype).tiny)
     with np.errstate(all="ignore"):
         x = np.abs(dependence(pattern._structure, panels, row)).astype(float)
-        x *= np.sqrt(np.maximum(diagonal, normal))
+        if not signed:
+            x *= np.sqrt(np.maximum(diagonal, normal))
         size = float(x.sum())
         if not np.isfinite(size):
             return (int(row),), float(np.sqrt(max(diagonal[row], normal)))

@@ -99,12 +99,19 @@ class Sweeps:
         """Compute the change of L from a change of A, given as 'values' or 'panels'."""
         name = "tangent" if stored == "values" else "tangent_panels"
         out = self.F._new_panels("the derivative")
-        return self.perform(name, (self.F._valid_panels, change), out)
+        return self._turned(self.perform(name, (self.F._valid_panels, change), out))
+
+    def _turned(self, panels) -> np.ndarray:
+        """Return X S, with the signs of the pivots (see numeric.derivative_sweeps)."""
+        if not self.F._signed:
+            return panels
+        out = self.F._new_panels("the derivative")
+        return self.perform("turn", (self.F._valid_panels, panels), out)
 
     def adjoint(self, L_bar) -> np.ndarray:
         """Compute the gradient in A on the pattern of L from the gradient in L."""
         out = self.F._new_panels("the derivative")
-        return self.perform("adjoint", (self.F._valid_panels, L_bar), out)
+        return self.perform("adjoint", (self.F._valid_panels, self._turned(L_bar)), out)
 
     def sandwich(self, M, stored: str = "values") -> np.ndarray:
         """Compute A^-1 M A^-1 on the pattern of L."""

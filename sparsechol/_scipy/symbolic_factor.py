@@ -15,12 +15,16 @@ from .._core.parallel.threads import thread_count
 from .._core.symbolic.analysis import pattern_of_factor, supernodal_order, tree_in_order
 from .._core.symbolic.etree import inverse_permutation
 from .._core.symbolic.structure import Structure
-from .._typing import MatrixLike, OrderingLike, Product, WeakPivots
+from .._typing import MatrixLike, OrderingLike, Product, Regularize, WeakPivots
 from .cholesky_batch import CholeskyBatch
 from .cholesky_factor import CholeskyFactor
 from .elimination import pattern_of_product, triangle_of
 from .input import Compressed, check_order, compressed, scalar_dtype, unmasked
+from .ldl_batch import LDLBatch
+from .ldl_factor import LDLFactor
 from .packed_values import PackedPattern
+from .pivot_rule import pivot_rule
+from .pivots import accepts_weak
 from .symmetry import blaming_asymmetry, require_symmetric
 
 
@@ -222,6 +226,83 @@ class SymbolicFactor(PackedPattern):
         array([2.944439, 1.386294])
         """
         return CholeskyBatch(self, self._packed_batch(values), threads, weak_pivots)
+
+    def ldl(
+        self,
+        A: MatrixLike,
+        *,
+        signs: ArrayLike | None = None,
+        lower: bool = True,
+        regularize: Regularize = None,
+        weak_pivots: WeakPivots = "refuse",
+        threads: int | None = None,
+    ) -> LDLFactor:
+        """Factor a matrix of the analyzed pattern with pivots of both signs.
+
+        Parameters
+        ----------
+        A : (n, n) sparse or dense matrix, or (len(indices),) ndarray of packed values
+        signs, regularize, weak_pivots : optional
+            The rule for pivots, see `ldl`.
+        lower : bool, optional
+            Which triangle of a matrix is read; packed values are always the lower one.
+        threads : int, optional
+            Most threads to use, see `cholesky`.
+
+        Returns
+        -------
+        LDLFactor
+
+        Raises
+        ------
+        PivotError, PatternMismatchError, ValueError, TypeError
+            As for `ldl`.
+        """
+        rule = pivot_rule(self.shape[0], signs, regularize, accepts_weak(weak_pivots))
+        packed = self._packed(A, lower)
+        with blaming_asymmetry(self, A, lower, packed):
+            return LDLFactor(self, packed[None], threads, rule)
+
+    def ldl_batch(
+        self,
+        values: ArrayLike,
+        *,
+        signs: ArrayLike | None = None,
+        regularize: Regularize = None,
+        weak_pivots: WeakPivots = "refuse",
+        threads: int | None = None,
+    ) -> LDLBatch:
+        """Factor many matrices of the analyzed pattern at once, with pivots of both signs.
+
+        Parameters
+        ----------
+        values : (k, len(indices)) array_like
+            Packed values of each matrix (see `values`).
+        signs, regularize, weak_pivots : optional
+            The rule for pivots of all matrices, see `ldl`.
+        threads : int, optional
+            Most threads to use, see `cholesky`. Each of them takes whole matrices.
+
+        Returns
+        -------
+        LDLBatch
+
+        Raises
+        ------
+        PivotError
+            If a pivot of one of the matrices is refused; its attribute ``item`` says of which.
+        ValueError, TypeError
+            If the shape does not fit, or a value is NaN, infinite or no number.
+
+        Examples
+        --------
+        >>> import numpy as np, sparsechol as sc
+        >>> S = sc.analyze(np.array([[4.0, 1.0], [1.0, 5.0]]))
+        >>> S.ldl_batch([[4.0, 1.0, -5.0], [2.0, 0.0, 2.0]]).inertia
+        Inertia(positive=array([1, 2]), negative=array([1, 0]))
+        """
+        rule = pivot_rule(self.shape[0], signs, regularize, accepts_weak(weak_pivots))
+        return LDLBatch(self, self._packed_batch(values), threads, rule)
 
     def _packed_batch(self, values, dtype=None, count=None, finite=True) -> np.ndarray:
         """Return a fresh array of packed values, one row for each matrix."""

@@ -26,7 +26,7 @@ import numpy as np
 from scipy.sparse import csc_matrix
 
 from .._core.numeric.packing import mirrored, off_diagonal
-from .._exceptions import NotPositiveDefiniteError
+from .._exceptions import PivotError
 from .input import Compressed, as_scipy, compressed, not_finite
 from .pivots import EPS
 
@@ -191,10 +191,10 @@ def sides(arrays: Compressed) -> tuple[bool, bool]:
 def blaming_asymmetry(
     pattern: "PackedPattern", A: Any, lower: bool, packed: np.ndarray
 ) -> Iterator[None]:
-    """Let a NotPositiveDefiniteError say that the triangles of A, unchecked, differ."""
+    """Let a PivotError say that the triangles of A, unchecked, differ."""
     try:
         yield
-    except NotPositiveDefiniteError as error:
+    except PivotError as error:
         arrays = compressed(A, packed.dtype) if np.ndim(A) == 2 else None
         if arrays is None or _agrees(pattern, arrays, lower, packed):
             raise
@@ -202,6 +202,4 @@ def blaming_asymmetry(
         if reason is None:
             raise
         message = f"{error}. Only one triangle was read, and {reason}"
-        raise NotPositiveDefiniteError(
-            message, error.row, error.pivot, error.item, error.rows
-        ) from None
+        raise type(error)(message, error.row, error.pivot, error.item, error.rows) from None

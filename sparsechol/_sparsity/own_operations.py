@@ -166,6 +166,11 @@ def weigh(layout, sets, ids, *, shape):
     return scattered(places, ids[places], shape)
 
 
+def turn(layout, sets, panels, ids, *, shape):
+    """Signs are constant where they are defined."""
+    return propagate.no_inputs(shape) if ids is None else weigh(layout, sets, ids, shape=shape)
+
+
 def fold(layout, sets, ids, *, shape):
     sources = layout.places("unfold", "a")
     count = len(sources)
@@ -441,6 +446,8 @@ RULES = {
     "rcond": lambda layout, sets, *operands, shape: propagate.union_all(
         sets, [ids for ids in operands if ids is not None], shape
     ),
+    "ldl": by_column("a", True),
+    "turn": turn,
     "csc_triangle_solve": with_csc_triangle(solve_triangle),
     "csc_triangle_product": with_csc_triangle(times_triangle),
     "csc_triangle_outer": csc_triangle_outer,

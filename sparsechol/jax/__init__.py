@@ -17,6 +17,7 @@ from ._functions import diag_inverse, logdet, partial_inverse, slogdet, solve
 from ._gaussian import gmrf_logpdf, gmrf_sample, marginal_variances
 from ._gram import Gram, gram
 from ._laplace import Laplace, laplace
+from ._ldl import LDLFactor, ldl
 from ._least_squares import LeastSquares, least_squares
 from ._matrix import SymmetricMatrix
 from ._newton import Minimum, newton
@@ -27,6 +28,7 @@ from ._triangle import TriangularMatrix, TriangularPattern, analyze_triangle, so
 __all__ = [
     "Factor",
     "Gram",
+    "LDLFactor",
     "Laplace",
     "LeastSquares",
     "Minimum",
@@ -48,6 +50,7 @@ __all__ = [
     "hessian_pattern",
     "jacobian_pattern",
     "laplace",
+    "ldl",
     "least_squares",
     "logdet",
     "marginal_variances",

@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Callable
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from .._scipy.cholesky_factor import places_in_inverse
 from .._scipy.input import row_numbers
 from .._scipy.pivots import accepts_weak
+from .._scipy.single_factor import places_in_inverse
 from .._scipy.symbolic_factor import SymbolicFactor
 from .._typing import Entries, Trans, WeakPivots
 from . import _primitives as primitives
@@ -18,67 +19,10 @@ from ._compat import is_concrete
 from ._matrix import SymmetricMatrix, as_vectors
 
 
-def cholesky(
-    M: SymmetricMatrix, *, check: bool = False, weak_pivots: WeakPivots = "refuse"
-) -> "Factor":
-    """Factorize a symmetric (Hermitian) positive definite matrix.
+class FactorBase:
+    """What the factors of both kinds have in common: a pytree of the values of A and the factor."""
 
-    Parameters
-    ----------
-    M : SymmetricMatrix
-    check : bool, optional
-        Raise if `M` is not positive definite; possible outside of transformations. By default the
-        factor of such a matrix is NaN, everything computed from it is NaN, and ``Factor.ok`` is
-        False.
-    weak_pivots : {'refuse', 'accept'}, optional
-        What becomes of a matrix with a positive pivot that is at most 16 rounding errors of its
-        diagonal entry. By default it counts as not positive definite. With 'accept' it is factored;
-        ``Factor.rcond`` tells how near to singular it is.
-
-    Returns
-    -------
-    Factor
-
-    Raises
-    ------
-    NotPositiveDefiniteError
-        With ``check=True``; the error names the row and column of the matrix.
-    ValueError, TypeError
-        If the values do not fit the pattern, or ``check=True`` inside a transformation.
-
-    Examples
-    --------
-    >>> import jax.numpy as jnp, numpy as np, sparsechol.jax as scj
-    >>> P = scj.analyze(np.array([[4.0, 1.0], [1.0, 5.0]]))
-    >>> F = scj.cholesky(scj.SymmetricMatrix(P, jnp.array([4.0, 1.0, 5.0])))
-    >>> print(F.solve(jnp.array([5.0, 6.0])).round(4), F.ok)
-    [1. 1.] True
-    """
-    a, P, accept = M.checked(), M.pattern, accepts_weak(weak_pivots)
-    if check and not is_concrete(a):
-        raise ValueError(
-            "check=True needs values that are known: inside jit, grad or vmap look at Factor.ok"
-        )
-    F = Factor(P, a, primitives.cholesky_call(P, jax.lax.stop_gradient(a), accept))
-    if check and not F.ok:
-        P.factorize(np.asarray(a), weak_pivots=weak_pivots)  # raises, and says what and where
-    return F
-
-
-@jax.tree_util.register_pytree_with_keys_class
-class Factor:
-    """Cholesky factor of a `SymmetricMatrix`, ``P A P^T = L L^H``; made by `cholesky`.
-
-    It is a pytree with two leaves, the values of A and the factor; the pattern is static. Every
-    method is differentiable any number of times in the values of A (and in b), in both modes, and
-    `jax.vmap` batches it. No derivative factors a matrix again.
-
-    Attributes
-    ----------
-    pattern : SymbolicFactor
-    shape : tuple of int
-    dtype : dtype
-    """
+    _signed: ClassVar[bool]  # whether pivots have signs
 
     def __init__(self, pattern: SymbolicFactor, values: jax.Array, factor: jax.Array):
         # The factor has no derivative of its own: `_l` stops it, `attach` gives it one through A.
@@ -107,7 +51,7 @@ class Factor:
         return self._a.dtype
 
     def __repr__(self) -> str:
-        return f"<Factor of shape {self.shape}, values {jax.typeof(self._a)}>"
+        return f"<{type(self).__name__} of shape {self.shape}, values {jax.typeof(self._a)}>"
 
     @property
     def matrix(self) -> SymmetricMatrix:
@@ -116,7 +60,7 @@ class Factor:
 
     @property
     def ok(self) -> jax.Array:
-        """True where the matrix is positive definite; one boolean for each matrix of a batch."""
+        """True where the matrix has a factor; one boolean for each matrix of a batch."""
         if self.shape[0] == 0:
             return jnp.ones(self._l.shape[:-1], bool)
         return jnp.isfinite(self._l[..., 0])
@@ -140,7 +84,7 @@ class Factor:
     @property
     def _attached(self) -> jax.Array:
         """The flat panels of L, as a function of A."""
-        return primitives.attach_call(self.pattern, self._checked(), self._l)
+        return primitives.attach_call(self.pattern, self._checked(), self._l, self._signed)
 
     def _checked(self) -> jax.Array:
         """Return the values of A, or raise ValueError if this is a batch."""
@@ -164,7 +108,8 @@ class Factor:
         x : jax.Array of the shape of `b`
         """
         a, l = self._checked(), self._l
-        return on_columns(b, self, lambda x: primitives.solve_call(self.pattern, a, l, x))
+        P, signed = self.pattern, self._signed
+        return on_columns(b, self, lambda x: primitives.solve_call(P, a, l, x, signed))
 
     def solve_triangular(
         self, b: ArrayLike, *, trans: Trans = "N", permute: bool = True
@@ -195,27 +140,6 @@ class Factor:
             return jnp.conj(x) if plain else x
 
         return on_columns(b, self, apply)
-
-    def logdet(self) -> jax.Array:
-        """Return log det A, a real scalar.
-
-        Returns
-        -------
-        jax.Array, a scalar
-        """
-        return primitives.logdet_call(self.pattern, self._checked(), self._l)
-
-    def slogdet(self) -> tuple[jax.Array, jax.Array]:
-        """Return the sign of det A and log abs(det A).
-
-        Returns
-        -------
-        sign : jax.Array
-            One, of the type of A; NaN where A is not positive definite.
-        logabsdet : jax.Array
-            A real scalar.
-        """
-        return with_sign(self.logdet(), self.dtype)
 
     def partial_inverse(self, *, entries: Entries = "matrix") -> jax.Array:
         """Compute entries of A^-1 where A, or L, has entries.
@@ -297,6 +221,45 @@ class Factor:
         """Entries of L by column, in the order of ``pattern.factor_pattern()``."""
         return primitives.entries_call(self.pattern, self._attached)
 
+
+@jax.tree_util.register_pytree_with_keys_class
+class Factor(FactorBase):
+    """Cholesky factor of a `SymmetricMatrix`, ``P A P^T = L L^H``; made by `cholesky`.
+
+    It is a pytree with two leaves, the values of A and the factor; the pattern is static. Every
+    method is differentiable any number of times in the values of A (and in b), in both modes, and
+    `jax.vmap` batches it. No derivative factors a matrix again.
+
+    Attributes
+    ----------
+    pattern : SymbolicFactor
+    shape : tuple of int
+    dtype : dtype
+    """
+
+    _signed = False
+
+    def logdet(self) -> jax.Array:
+        """Return log det A, a real scalar.
+
+        Returns
+        -------
+        jax.Array, a scalar
+        """
+        return primitives.logdet_call(self.pattern, self._checked(), self._l)
+
+    def slogdet(self) -> tuple[jax.Array, jax.Array]:
+        """Return the sign of det A and log abs(det A).
+
+        Returns
+        -------
+        sign : jax.Array
+            One, of the type of A; NaN where A is not positive definite.
+        logabsdet : jax.Array
+            A real scalar.
+        """
+        return with_sign(self.logdet(), self.dtype)
+
     def sample(self, key: jax.Array, *, shape: tuple[int, ...] | int = ()) -> jax.Array:
         """Draw from the normal distribution with mean zero and precision matrix A.
 
@@ -317,6 +280,53 @@ class Factor:
         return self.solve_triangular(z.T, trans="C").T.reshape(*shape, n)
 
 
+def cholesky(
+    M: SymmetricMatrix, *, check: bool = False, weak_pivots: WeakPivots = "refuse"
+) -> Factor:
+    """Factorize a symmetric (Hermitian) positive definite matrix.
+
+    Parameters
+    ----------
+    M : SymmetricMatrix
+    check : bool, optional
+        Raise if `M` is not positive definite; possible outside of transformations. By default the
+        factor of such a matrix is NaN, everything computed from it is NaN, and ``Factor.ok`` is
+        False.
+    weak_pivots : {'refuse', 'accept'}, optional
+        What becomes of a matrix with a positive pivot that is at most 16 rounding errors of its
+        diagonal entry. By default it counts as not positive definite. With 'accept' it is factored;
+        ``Factor.rcond`` tells how near to singular it is.
+
+    Returns
+    -------
+    Factor
+
+    Raises
+    ------
+    NotPositiveDefiniteError
+        With ``check=True``; the error names the row and column of the matrix.
+    ValueError, TypeError
+        If the values do not fit the pattern, or ``check=True`` inside a transformation.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, numpy as np, sparsechol.jax as scj
+    >>> P = scj.analyze(np.array([[4.0, 1.0], [1.0, 5.0]]))
+    >>> F = scj.cholesky(scj.SymmetricMatrix(P, jnp.array([4.0, 1.0, 5.0])))
+    >>> print(F.solve(jnp.array([5.0, 6.0])).round(4), F.ok)
+    [1. 1.] True
+    """
+    a, P, accept = M.checked(), M.pattern, accepts_weak(weak_pivots)
+    if check and not is_concrete(a):
+        raise ValueError(
+            "check=True needs values that are known: inside jit, grad or vmap look at Factor.ok"
+        )
+    F = Factor(P, a, primitives.cholesky_call(P, jax.lax.stop_gradient(a), accept))
+    if check and not F.ok:
+        P.factorize(np.asarray(a), weak_pivots=weak_pivots)  # raises, and says what and where
+    return F
+
+
 def with_sign(logdet: jax.Array, dtype: np.dtype) -> tuple[jax.Array, jax.Array]:
     """Return the sign of a determinant beside its logarithm: one, or NaN where that is NaN."""
     sign = jnp.where(jnp.isnan(logdet), jnp.nan, 1.0).astype(dtype)
@@ -324,7 +334,7 @@ def with_sign(logdet: jax.Array, dtype: np.dtype) -> tuple[jax.Array, jax.Array]
 
 
 def on_columns(
-    b: ArrayLike, A: "SymmetricMatrix | Factor", apply: Callable[[jax.Array], jax.Array]
+    b: ArrayLike, A: SymmetricMatrix | FactorBase, apply: Callable[[jax.Array], jax.Array]
 ) -> jax.Array:
     """Apply a linear map of (n, k) arrays of A's type to b of shape (n,) or (n, k)."""
     b = as_vectors(b, A.shape, "b")

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from .._core.numeric.handle import register
-from .._core.numeric.operations import ACCEPT_WEAK, CODES, LOWER, PERMUTE
+from .._core.numeric.operations import ACCEPT_WEAK, CODES, LOWER, PERMUTE, SIGNED
 from .._core.parallel.threads import thread_count
 from . import _ffi
 from ._compat import buffer_callback, kept_alive, lower_function
@@ -75,9 +75,11 @@ def _warn(reason: str) -> None:
     )
 
 
-def options_of(lower=False, permute=False, diagonal=1.0, below=1.0, accept_weak=False):
+def options_of(
+    lower=False, permute=False, diagonal=1.0, below=1.0, accept_weak=False, signed=False
+):
     """Return flags and weights as `numeric.operations` takes them."""
-    flags = LOWER * lower + PERMUTE * permute + ACCEPT_WEAK * accept_weak
+    flags = LOWER * lower + PERMUTE * permute + ACCEPT_WEAK * accept_weak + SIGNED * signed
     return flags, float(diagonal), float(below)
 
 

@@ -341,6 +341,8 @@ define_transpose(place_diagonal_p, _place_diagonal_transpose)
 
 
 cholesky_p = _define("cholesky")
+ldl_p = _define("ldl")
+turn_p = _define("turn")
 tangent_p = _define("tangent")
 tangent_panels_p = _define("tangent_panels")
 adjoint_p = _define("adjoint")
@@ -351,8 +353,18 @@ def cholesky_call(pattern, a, accept_weak=False):
     return _bind(cholesky_p, pattern, a, accept_weak=accept_weak)
 
 
+def ldl_call(pattern, a):
+    """Return the flat panels of L with A = L S L^H; all of them are NaN where there is none."""
+    return _bind(ldl_p, pattern, a)
+
+
+def turn_call(pattern, l, x):
+    """Return X S on the panels, S the signs of the diagonal of L."""
+    return _bind(turn_p, pattern, l, x)
+
+
 def tangent_call(pattern, l, da):
-    """Return the change of L for a change of the stored values of A."""
+    """Return the change of L for a change of the stored values of A, without signs."""
     return _bind(tangent_p, pattern, l, da)
 
 
@@ -370,6 +382,24 @@ def _cholesky_jvp(primals, tangents, *, pattern, dtype, **options):
     [a], [da] = primals, tangents
     l = cholesky_call(pattern, a, **options)
     return l, tangent_call(pattern, l, da)
+
+
+def _ldl_jvp(primals, tangents, *, pattern, dtype):
+    [a], [da] = primals, tangents
+    l = ldl_call(pattern, a)
+    return l, _change_of_factor(pattern, l, da, signed=True)
+
+
+def _change_of_factor(pattern, l, da, signed):
+    """Return the change of a factor of either kind, see numeric.derivative_sweeps."""
+    x = tangent_call(pattern, l, da)
+    return turn_call(pattern, l, x) if signed else x
+
+
+def _turn_jvp(primals, tangents, *, pattern, dtype):
+    (l, x), (_, dx) = primals, tangents
+    out = turn_call(pattern, l, x)
+    return out, turn_call(pattern, l, dx) if _moves(dx) else zero_like(out)
 
 
 def _tangent_jvp(from_values, primals, tangents, *, pattern, dtype):
@@ -394,10 +424,13 @@ def _adjoint_jvp(primals, tangents, *, pattern, dtype):
 
 
 define_jvp(cholesky_p, _cholesky_jvp)
+define_jvp(ldl_p, _ldl_jvp)
+define_jvp(turn_p, _turn_jvp)
 define_jvp(tangent_p, partial(_tangent_jvp, True))
 define_jvp(tangent_panels_p, partial(_tangent_jvp, False))
 define_jvp(adjoint_p, _adjoint_jvp)
 _transposes(tangent_p, _1=lambda pattern, c, l: gather_call(pattern, adjoint_call(pattern, l, c)))
+_transposes(turn_p, _1=lambda pattern, c, l: turn_call(pattern, l, c))
 _transposes(tangent_panels_p, _1=lambda pattern, c, l: adjoint_call(pattern, l, c))
 _transposes(adjoint_p, _1=lambda pattern, m, l: tangent_panels_call(pattern, l, m))
 
@@ -408,29 +441,32 @@ _transposes(adjoint_p, _1=lambda pattern, m, l: tangent_panels_call(pattern, l, 
 attach_p = Primitive("sparsechol_attach")
 
 
-def attach_call(pattern, a, l):
+def attach_call(pattern, a, l, signed=False):
     """Return l, the factor of A, as a function of a."""
-    return attach_p.bind(a, l, pattern=pattern)
+    return attach_p.bind(a, l, pattern=pattern, signed=signed)
 
 
-def _attached(a, l, *, pattern):
+def _attached(a, l, *, pattern, signed):
     lead = np.broadcast_shapes(a.shape[:-1], l.shape[:-1])
     return jnp.broadcast_to(l, (*lead, l.shape[-1]))
 
 
-def _attach_abstract(a, l, *, pattern):
+def _attach_abstract(a, l, *, pattern, signed):
     lead = np.broadcast_shapes(a.shape[:-1], l.shape[:-1])
     return ShapedArray((*lead, l.shape[-1]), l.dtype)
 
 
-def _attach_jvp(primals, tangents, *, pattern):
-    out = attach_call(pattern, *primals)
+def _attach_jvp(primals, tangents, *, pattern, signed):
+    a, l = primals
+    out = attach_call(pattern, a, l, signed)
     da, _ = tangents
-    return out, tangent_call(pattern, out, da) if _moves(da) else zero_like(out)
+    if not _moves(da):
+        return out, zero_like(out)
+    return out, _change_of_factor(pattern, out, da, signed)
 
 
-def _lower_attach(context, *operands, pattern):
-    return lower_function(partial(_attached, pattern=pattern), multiple_results=False)(
+def _lower_attach(context, *operands, **parameters):
+    return lower_function(partial(_attached, **parameters), multiple_results=False)(
         context, *operands
     )
 
@@ -463,14 +499,14 @@ def sandwich_call(pattern, l, s, x):
     return _bind(sandwich_p, pattern, l, s, x)
 
 
-def logdet_call(pattern, a, l):
-    """Return log det A."""
-    return _bind(logdet_p, pattern, a, l)
+def logdet_call(pattern, a, l, signed=False):
+    """Return log |det A|."""
+    return _bind(logdet_p, pattern, a, l, signed=signed)
 
 
-def solve_call(pattern, a, l, b):
+def solve_call(pattern, a, l, b, signed=False):
     """Return A^-1 b."""
-    return _bind(solve_p, pattern, a, l, b)
+    return _bind(solve_p, pattern, a, l, b, signed=signed)
 
 
 def solve_triangular_call(pattern, l, b, lower, permute):
@@ -497,7 +533,7 @@ def _sandwich_jvp(primals, tangents, *, pattern, dtype):
     if _moves(dl):
         root = diagonal_call(pattern, l)
         change = diagonal_call(pattern, x) * diagonal_call(pattern, dl)
-        terms.append(-place_diagonal_call(pattern, 4 * change / root**3, dtype))
+        terms.append(-place_diagonal_call(pattern, 4 * change / abs(root) ** 3, dtype))
         terms.append(-inner_call(pattern, 2 * h, dl))
     if terms:
         out.append(weigh_call(pattern, adjoint_call(pattern, l, _sum(terms)), 1.0, 0.5))
@@ -507,7 +543,7 @@ def _sandwich_jvp(primals, tangents, *, pattern, dtype):
 def _sandwich_adjoint(pattern, m, l, s):
     z = tangent_panels_call(pattern, l, weigh_call(pattern, m, 1.0, 0.5))
     root = diagonal_call(pattern, l)
-    ends = place_diagonal_call(pattern, 2 * diagonal_call(pattern, z) / root**2, m.dtype)
+    ends = place_diagonal_call(pattern, 2 * diagonal_call(pattern, z) / (root * abs(root)), m.dtype)
     return ends + inner_call(pattern, 2 * s, z)
 
 
@@ -525,8 +561,8 @@ def _differentiate_logdet(primitive, gradient):
     define_jvp(primitive, jvp)
 
 
-def _logdet_gradient(pattern, a, l):
-    s = partial_inverse_call(pattern, attach_call(pattern, a, l))
+def _logdet_gradient(pattern, a, l, signed):
+    s = partial_inverse_call(pattern, attach_call(pattern, a, l, signed))
     return gather_call(pattern, s, 1.0, 2.0)
 
 
@@ -582,7 +618,9 @@ def _differentiate_triangle(solve, product, outer):
 define_jvp(partial_inverse_p, _partial_inverse_jvp)
 define_jvp(sandwich_p, _sandwich_jvp)
 _transposes(sandwich_p, _2=_sandwich_adjoint)
-_transposes(solve_p, _2=lambda pattern, c, a, l: solve_call(pattern, a, l, c))
+_transposes(
+    solve_p, _2=lambda pattern, c, a, l, signed: solve_call(pattern, a, l, c, signed=signed)
+)
 _differentiate_logdet(logdet_p, _logdet_gradient)
 _differentiate_solve(solve_p)
 _differentiate_triangle(solve_triangular_p, factor_product_p, factor_outer_p)

@@ -20,6 +20,7 @@ from ._functions import diag_inverse, logdet, partial_inverse, slogdet, solve
 from ._gaussian import gmrf_logp, marginal_variances
 from ._gram import Gram, gram
 from ._laplace import Laplace, laplace
+from ._ldl import LDLFactor, ldl
 from ._matrix import SymmetricMatrix, combine
 from ._sparse import from_sparse
 from ._sparse_derivatives import sparse_hessian, sparse_jacobian
@@ -28,6 +29,7 @@ from ._triangle import solve_triangular
 
 __all__ = [
     "Gram",
+    "LDLFactor",
     "Laplace",
     "SparsityWarning",
     "SymmetricMatrix",
@@ -40,6 +42,7 @@ __all__ = [
     "hessian_pattern",
     "jacobian_pattern",
     "laplace",
+    "ldl",
     "logdet",
     "marginal_variances",
     "partial_inverse",

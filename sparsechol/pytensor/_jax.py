@@ -10,6 +10,8 @@ from ._ops import Kernel, QuadForm
 
 OPTIONS = {
     "cholesky": ("accept_weak",),
+    "logdet": ("signed",),
+    "solve": ("signed",),
     "gather": ("diagonal", "below"),
     "scatter": ("diagonal", "below"),
     "weigh": ("diagonal", "below"),

@@ -31,7 +31,112 @@ from . import _ops as ops
 from ._rewrites import meet_pymc
 
 
-class SymmetricMatrix:
+class Factored:
+    """What a matrix and its signed factor have in common: `pattern`, `values` and a factor."""
+
+    pattern: SymbolicFactor
+    values: pt.TensorVariable
+    _factor: pt.TensorVariable  # the flat panels of L
+    _solve: type[ops.Kernel] = ops.Solve
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the matrix."""
+        return self.pattern.shape
+
+    @property
+    def dtype(self) -> str:
+        """'float32' or 'float64'."""
+        return self.values.type.dtype
+
+    @cached_property
+    def _panels_of_inverse(self):
+        return ops.partial_inverse(self.pattern, self._factor)
+
+    @property
+    def rcond(self) -> pt.TensorVariable:
+        """Reciprocal condition number in the 1-norm, after scaling to a unit diagonal; estimated.
+
+        A scalar, NaN where Q has no factor. The relative error of a solution is about
+        ``eps / rcond``: where it is at most 16 eps the SciPy face warns. It takes a few solves. It
+        has no derivative. See `sparsechol.CholeskyFactor.rcond`.
+        """
+        return ops.RCond(self.pattern)(self._factor, self.values)
+
+    def solve(self, b: pt.TensorLike, *, b_ndim: int | None = None) -> pt.TensorVariable:
+        """Solve ``Q x = b``; see `sparsechol.pytensor.solve`.
+
+        Parameters
+        ----------
+        b : (n,) or (..., n, k) tensor variable or array_like
+            Right-hand side, or one a column.
+        b_ndim : {None, 1, 2}, optional
+            With 1 `b` is a batch of vectors, (..., n).
+
+        Returns
+        -------
+        x : TensorVariable of the shape of `b`
+        """
+        op = self._solve(self.pattern)
+        return on_columns(self, b, "b", lambda b: op(self.values, self._factor, b), b_ndim)
+
+    def solve_triangular(
+        self,
+        b: pt.TensorLike,
+        *,
+        trans: Trans = "N",
+        permute: bool = True,
+        b_ndim: int | None = None,
+    ) -> pt.TensorVariable:
+        """Solve with the factor L of ``P Q P^T = L L^T``, or with its transpose.
+
+        Parameters
+        ----------
+        b : (n,) or (..., n, k) tensor variable or array_like
+        trans : {'N', 'T', 'C', 0, 1, 2}, optional
+            ``L y = P b`` (default), or ``L^T P x = b``; Q is real, and 'C' is 'T'. If b is white
+            noise, then x is a draw from the normal distribution with precision Q, a smooth
+            function of the values of Q (a non-centered parametrization).
+        permute : bool, optional
+            Whether P is applied; without P all is in the order of ``Q.pattern.perm``.
+        b_ndim : {None, 1, 2}, optional
+            With 1 `b` is a batch of vectors, (..., n).
+
+        Returns
+        -------
+        TensorVariable of the shape of `b`
+            NaN where Q has no factor. Differentiable any number of times, in Q and b.
+
+        Examples
+        --------
+        >>> import numpy as np, scipy.sparse as sp, sparsechol.pytensor as scpt
+        >>> Q = scpt.from_sparse(sp.diags_array([4.0, 25.0]))
+        >>> print(Q.solve_triangular(np.array([2.0, 5.0]), trans="T").eval().round(6))
+        [1. 1.]
+        """
+        op = ops.SolveTriangular(self.pattern, is_plain(trans), permute)
+        return on_columns(self, b, "b", lambda b: op(self._factor, b), b_ndim)
+
+    def partial_inverse(self) -> pt.TensorVariable:
+        """Return entries of Q^-1; see `sparsechol.pytensor.partial_inverse`.
+
+        Returns
+        -------
+        TensorVariable, (..., len(pattern.indices))
+        """
+        return ops.gather(self.pattern, self._panels_of_inverse)
+
+    def diag_inverse(self) -> pt.TensorVariable:
+        """Return the diagonal of Q^-1; see `sparsechol.pytensor.diag_inverse`.
+
+        Returns
+        -------
+        TensorVariable, (..., n)
+        """
+        return ops.diagonal(self.pattern, self._panels_of_inverse)
+
+
+class SymmetricMatrix(Factored):
     """Symmetric positive definite matrix: packed values on an analyzed pattern.
 
     `combine`, `from_sparse` and `SymmetricMatrix.from_full` make matrices, too.
@@ -154,24 +259,10 @@ class SymmetricMatrix:
     def __repr__(self) -> str:
         return f"<SymmetricMatrix of shape {self.shape}, values {self.values.type}>"
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Shape of the matrix."""
-        return self.pattern.shape
-
-    @property
-    def dtype(self) -> str:
-        """'float32' or 'float64'."""
-        return self.values.type.dtype
-
     @cached_property
     def _factor(self):
         """The factor L, as flat panels."""
         return ops.Factor(self.pattern, accept_weak=self._accept_weak)(self.values)
-
-    @cached_property
-    def _panels_of_inverse(self):
-        return ops.partial_inverse(self.pattern, self._factor)
 
     # ---- other matrices ----
 
@@ -315,16 +406,6 @@ class SymmetricMatrix:
         """
         return ops.LogDet(self.pattern)(self.values, self._factor)
 
-    @property
-    def rcond(self) -> pt.TensorVariable:
-        """Reciprocal condition number in the 1-norm, after scaling to a unit diagonal; estimated.
-
-        A scalar, NaN where Q is not positive definite. The relative error of a solution is about
-        ``eps / rcond``: where it is at most 16 eps the SciPy face warns. It takes a few solves. It
-        has no derivative. See `sparsechol.CholeskyFactor.rcond`.
-        """
-        return ops.RCond(self.pattern)(self._factor, self.values)
-
     def slogdet(self) -> tuple[pt.TensorVariable, pt.TensorVariable]:
         """Return sign and logarithm of det Q; see `sparsechol.pytensor.slogdet`.
 
@@ -334,78 +415,6 @@ class SymmetricMatrix:
         """
         logdet = self.logdet()
         return pt.switch(pt.isnan(logdet), np.nan, 1.0).astype(self.dtype), logdet
-
-    def solve(self, b: pt.TensorLike, *, b_ndim: int | None = None) -> pt.TensorVariable:
-        """Solve ``Q x = b``; see `sparsechol.pytensor.solve`.
-
-        Parameters
-        ----------
-        b : (n,) or (..., n, k) tensor variable or array_like
-            Right-hand side, or one a column.
-        b_ndim : {None, 1, 2}, optional
-            With 1 `b` is a batch of vectors, (..., n).
-
-        Returns
-        -------
-        x : TensorVariable of the shape of `b`
-        """
-        op = ops.Solve(self.pattern)
-        return on_columns(self, b, "b", lambda b: op(self.values, self._factor, b), b_ndim)
-
-    def solve_triangular(
-        self,
-        b: pt.TensorLike,
-        *,
-        trans: Trans = "N",
-        permute: bool = True,
-        b_ndim: int | None = None,
-    ) -> pt.TensorVariable:
-        """Solve with the Cholesky factor L of ``P Q P^T = L L^T``, or with its transpose.
-
-        Parameters
-        ----------
-        b : (n,) or (..., n, k) tensor variable or array_like
-        trans : {'N', 'T', 'C', 0, 1, 2}, optional
-            ``L y = P b`` (default), or ``L^T P x = b``; Q is real, and 'C' is 'T'. If b is white
-            noise, then x is a draw from the normal distribution with precision Q, a smooth
-            function of the values of Q (a non-centered parametrization).
-        permute : bool, optional
-            Whether P is applied; without P all is in the order of ``Q.pattern.perm``.
-        b_ndim : {None, 1, 2}, optional
-            With 1 `b` is a batch of vectors, (..., n).
-
-        Returns
-        -------
-        TensorVariable of the shape of `b`
-            NaN where Q is not positive definite. Differentiable any number of times, in Q and b.
-
-        Examples
-        --------
-        >>> import numpy as np, scipy.sparse as sp, sparsechol.pytensor as scpt
-        >>> Q = scpt.from_sparse(sp.diags_array([4.0, 25.0]))
-        >>> print(Q.solve_triangular(np.array([2.0, 5.0]), trans="T").eval().round(6))
-        [1. 1.]
-        """
-        op = ops.SolveTriangular(self.pattern, is_plain(trans), permute)
-        return on_columns(self, b, "b", lambda b: op(self._factor, b), b_ndim)
-
-    def partial_inverse(self) -> pt.TensorVariable:
-        """Return entries of Q^-1; see `sparsechol.pytensor.partial_inverse`.
-
-        Returns
-        -------
-        TensorVariable, (..., len(pattern.indices))
-        """
-        return ops.gather(self.pattern, self._panels_of_inverse)
-
-    def diag_inverse(self) -> pt.TensorVariable:
-        """Return the diagonal of Q^-1; see `sparsechol.pytensor.diag_inverse`.
-
-        Returns
-        -------
-        TensorVariable, (..., n)
-        """
-        return ops.diagonal(self.pattern, self._panels_of_inverse)
 
     def gmrf_logp(self, x: pt.TensorLike, mu: pt.TensorLike = 0.0) -> pt.TensorVariable:
         """Return the log density of N(mu, Q^-1) at `x`; see `sparsechol.pytensor.gmrf_logp`.

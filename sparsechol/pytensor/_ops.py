@@ -25,7 +25,15 @@ from pytensor.graph.op import Op
 from pytensor.scalar import upcast
 from pytensor.tensor.blockwise import Blockwise
 
-from .._core.numeric.operations import ACCEPT_WEAK, CODES, CORE_RANK, LOWER, NAMES, PERMUTE
+from .._core.numeric.operations import (
+    ACCEPT_WEAK,
+    CODES,
+    CORE_RANK,
+    LOWER,
+    NAMES,
+    PERMUTE,
+    SIGNED,
+)
 from .._core.parallel.threads import thread_count
 
 DTYPES = ("float32", "float64")
@@ -91,6 +99,7 @@ class Kernel(Differentiable):
     __props__ = ("pattern", "lower", "permute", "diagonal", "below", "accept_weak")
 
     operation: ClassVar[str]
+    signed: ClassVar[bool] = False  # whether the factor is that of `SignedFactor`
     unused: ClassVar[str] = ""
     letters: ClassVar[str]
     result: ClassVar[str]
@@ -130,7 +139,8 @@ class Kernel(Differentiable):
 
     @property
     def flags(self):
-        return LOWER * self.lower + PERMUTE * self.permute + ACCEPT_WEAK * self.accept_weak
+        flags = LOWER * self.lower + PERMUTE * self.permute + ACCEPT_WEAK * self.accept_weak
+        return flags + SIGNED * self.signed
 
     def core_shape(self, letter, columns):
         """Return the shape of the array that a letter stands for."""
@@ -333,8 +343,32 @@ class Factor(Kernel):
         return [tangent(self.pattern, l, scatter(self.pattern, da))]
 
 
+class SignedFactor(Kernel):
+    """Flat panels of L with A = L S L^T, S = sign(diag L); all NaN where there is none."""
+
+    operation = "ldl"
+
+    def adjoints(self, ct, l, a):
+        turned = turn(self.pattern, l, ct)
+        return [gather(self.pattern, adjoint(self.pattern, l, turned))]
+
+    def tangents(self, l, inputs, changes):
+        [da] = changes
+        return [turn(self.pattern, l, tangent(self.pattern, l, scatter(self.pattern, da)))]
+
+
+class Turn(Kernel):
+    """X S on the panels, S the signs of the diagonal of L."""
+
+    operation = "turn"
+    fixed = (0,)
+
+    def adjoints(self, ct, out, l, x):
+        return [turn(self.pattern, l, ct)]
+
+
 class Tangent(Kernel):
-    """Change of L that a change of A on the panels makes."""
+    """Change of L that a change of A on the panels makes, without signs."""
 
     operation = "tangent_panels"
 
@@ -391,7 +425,7 @@ class Sandwich(Kernel):
     def adjoints(self, ct, h, l, s, x):
         P = self.pattern
         of_x, z = _sandwich_adjoint(P, ct, l, s)
-        ends = 4 * diagonal(P, x) * diagonal(P, z) / diagonal(P, l) ** 3
+        ends = 4 * diagonal(P, x) * diagonal(P, z) / abs(diagonal(P, l)) ** 3
         of_l = -place_diagonal(P, ends) - inner(P, 2 * h, z)
         return [of_l, 2 * weigh(P, outer(P, z, x), 0.5, 1.0), of_x]
 
@@ -400,7 +434,7 @@ class Sandwich(Kernel):
         [l, s, x], [dl, ds, dx] = inputs, changes
         terms = [inner(P, 2 * ds, x)] if ds is not None else []
         if dl is not None:
-            ends = 4 * diagonal(P, x) * diagonal(P, dl) / diagonal(P, l) ** 3
+            ends = 4 * diagonal(P, x) * diagonal(P, dl) / abs(diagonal(P, l)) ** 3
             terms += [-place_diagonal(P, ends), -inner(P, 2 * h, dl)]
         out = [weigh(P, adjoint(P, l, total(terms)), 1.0, 0.5)] if terms else []
         return out if dx is None else [*out, sandwich(P, l, s, dx)]
@@ -409,7 +443,8 @@ class Sandwich(Kernel):
 def _sandwich_adjoint(pattern, ct, l, s):
     """Return the gradient in X, and the tangent that the gradient is made of."""
     z = tangent(pattern, l, weigh(pattern, ct, 1.0, 0.5))
-    ends = place_diagonal(pattern, 2 * diagonal(pattern, z) / diagonal(pattern, l) ** 2)
+    root = diagonal(pattern, l)
+    ends = place_diagonal(pattern, 2 * diagonal(pattern, z) / (root * abs(root)))
     return ends + inner(pattern, 2 * s, z), z
 
 
@@ -430,6 +465,12 @@ class LogDet(Kernel):
         return [(self.gradient(inputs[1]) * changes[0]).sum()]
 
 
+class LogAbsDet(LogDet):
+    """log |det A|, from its signed factor."""
+
+    signed = True
+
+
 class Solve(Kernel):
     """A^-1 b, from the factor of A."""
 
@@ -447,6 +488,12 @@ class Solve(Kernel):
         if da is not None:
             terms.append(-matvec(self.pattern, da, x))
         return [self(a, l, term) for term in terms]
+
+
+class SignedSolve(Solve):
+    """A^-1 b, from the signed factor of A."""
+
+    signed = True
 
 
 class RCond(Kernel):
@@ -656,6 +703,10 @@ def tangent(pattern, l, m):
 
 def adjoint(pattern, l, c):
     return Adjoint(pattern)(l, c)
+
+
+def turn(pattern, l, x):
+    return Turn(pattern)(l, x)
 
 
 def partial_inverse(pattern, l):

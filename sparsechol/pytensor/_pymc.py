@@ -69,7 +69,8 @@ def inverse(op, x, *matrix):
     """Return K x and log abs(det K) of a solve with K."""
     P = op.pattern
     if isinstance(op, ops.Solve):
-        return ops.matvec(P, matrix[0], x), ops.LogDet(P)(*matrix)
+        log_det = ops.LogAbsDet if op.signed else ops.LogDet
+        return ops.matvec(P, matrix[0], x), log_det(P)(*matrix)
     is_plain = isinstance(op, ops.PlainSolve)
     diagonal = matrix[0][..., P.indptr[:-1]] if is_plain else ops.diagonal(P, matrix[0])
     there = op.other("product", op.lower)(matrix[0], x)

@@ -21,6 +21,7 @@ MODULES = [
     "_gram",
     "_laplace",
     "_least_squares",
+    "_ldl",
     "_matrix",
     "_newton",
     "_detect",
@@ -41,6 +42,10 @@ def test_least_squares():
     blocks = documents.blocks_of("least_squares.md")
     [place] = [k for k, (_, text) in enumerate(blocks) if "import sparsechol.pytensor" in text]
     assert documents.run(blocks[:place]) == 4
+
+
+def test_indefinite_matrices():
+    assert documents.run(documents.blocks_of("indefinite.md")) == 5
 
 
 def test_sparse_derivatives():

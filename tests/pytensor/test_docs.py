@@ -12,7 +12,7 @@ from support import documents
 pytestmark = pytest.mark.slow
 
 MODULES = [
-    *("_check", "_detect", "_functions", "_gaussian", "_gram", "_laplace", "_matrix"),
+    *("_check", "_detect", "_functions", "_gaussian", "_gram", "_laplace", "_ldl", "_matrix"),
     *("_sparse", "_sparse_derivatives", "_superlu", "_triangle"),
 ]
 HAVE_PYMC = importlib.util.find_spec("pymc") is not None

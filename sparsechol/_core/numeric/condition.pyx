@@ -1,6 +1,6 @@
 """An estimate of the reciprocal condition number, from the factor.
 
-The matrix is scaled to a unit diagonal first,
+The matrix of a Cholesky factor is scaled to a unit diagonal first,
 
     H = D^-1/2 A D^-1/2,      D = diag A,
 
@@ -9,6 +9,8 @@ factorization depends on (Demmel 1989): rows in other units have the same H. The
 estimated by the maximum of a convex function over the unit ball, from corner to corner (Hager
 1984; Higham 1988). It starts in the corner of the weakest pivot: an average of all corners hides
 a null vector of few entries that add up to nothing. A few solves are all that it takes.
+
+Where a pivot is negative, D has the largest absolute value of each row instead.
 
 Scaling A by K A K with powers of two in K, or by a power of four, changes no bit of the result.
 
@@ -58,7 +60,7 @@ cdef bint reciprocal_condition(const Pattern *p, const int64_t *indptr, const in
     cdef scalar *x
     cdef System system
     cdef double size
-    cdef bint done
+    cdef bint done, signed = has_negative(p, l)
     if real(l[0]) != real(l[0]):
         result[0] = NAN
         return True
@@ -66,12 +68,14 @@ cdef bint reciprocal_condition(const Pattern *p, const int64_t *indptr, const in
     x = <scalar *>malloc(sizeof(scalar) * (n + solve_space(p, 1, threads)))
     done = root != NULL and x != NULL
     if done:
-        roots_of_diagonal(n, indptr, a, scaled, root)
+        scale_of_rows(n, indptr, indices, a, signed, root)
+        take_roots(n, scaled, root)
         size = norm(n, indptr, indices, a, <const double *>root, root + n)
         memset(&system, 0, sizeof(system))
         system.p = p
         system.kind = kind_of(l)
         system.lower = system.upper = True
+        system.signs = signed
         system.factor = each(l)
         system.b = <char *>x
         system.strides[0] = n
@@ -87,13 +91,40 @@ cdef bint reciprocal_condition(const Pattern *p, const int64_t *indptr, const in
     return done
 
 
-cdef void roots_of_diagonal(Py_ssize_t n, const int64_t *indptr, const scalar *a, bint scaled,
-                            double *root) noexcept nogil:
-    """root <- the square roots of the diagonal, or all the largest of them."""
+cdef bint has_negative(const Pattern *p, const scalar *l) noexcept nogil:
+    """Whether a pivot is negative."""
+    cdef int32_t s, nc
+    cdef Py_ssize_t j, rows
+    for s in range(p.nsuper):
+        nc = p.first[s + 1] - p.first[s]
+        rows = nc + p.row_start[s + 1] - p.row_start[s]
+        for j in range(nc):
+            if real(l[p.panel[s] + j * (rows + 1)]) < 0:
+                return True
+    return False
+
+
+cdef void scale_of_rows(Py_ssize_t n, const int64_t *indptr, const int32_t *indices,
+                        const scalar *a, bint largest, double *scale) noexcept nogil:
+    """scale <- the diagonal, or the largest absolute value of each row."""
+    cdef Py_ssize_t j
+    cdef int64_t q
+    cdef double size
+    for j in range(n):
+        scale[j] = max(abs(<double>real(a[indptr[j]])), least_normal(a))
+    for j in range(n if largest else 0):
+        for q in range(indptr[j] + 1, indptr[j + 1]):
+            size = modulus(a[q])
+            scale[j] = max(scale[j], size)
+            scale[indices[q]] = max(scale[indices[q]], size)
+
+
+cdef void take_roots(Py_ssize_t n, bint scaled, double *root) noexcept nogil:
+    """root <- its square roots, or all the largest of them."""
     cdef Py_ssize_t j
     cdef double largest = 0
     for j in range(n):
-        root[j] = sqrt(max(<double>real(a[indptr[j]]), least_normal(a)))
+        root[j] = sqrt(root[j])
         largest = max(largest, root[j])
     if not scaled:
         for j in range(n):
@@ -114,7 +145,7 @@ cdef double norm(Py_ssize_t n, const int64_t *indptr, const int32_t *indices, co
     cdef double size, largest = 0
     memset(sums, 0, sizeof(double) * n)
     for j in range(n):
-        sums[j] += real(a[indptr[j]]) / root[j] / root[j]
+        sums[j] += abs(<double>real(a[indptr[j]])) / root[j] / root[j]
         for q in range(indptr[j] + 1, indptr[j + 1]):
             size = modulus(a[q]) / root[j] / root[indices[q]]
             sums[j] += size
@@ -131,7 +162,7 @@ cdef Py_ssize_t weakest(const Pattern *p, const scalar *l, const double *root) n
     cdef int32_t s, j
     for s in range(p.nsuper):
         for j in range(p.first[s], p.first[s + 1]):
-            pivot = real(l[0]) / root[p.perm[j]]
+            pivot = abs(<double>real(l[0])) / root[p.perm[j]]
             if pivot < least or pivot == least and p.perm[j] < where:
                 least = pivot
                 where = p.perm[j]

@@ -7,7 +7,7 @@ An entry of a product has the same bits whatever rows and columns are computed w
 products and solves are cut into pieces for the threads of a crew.
 """
 
-from libc.stdint cimport int32_t
+from libc.stdint cimport int8_t, int32_t, uint8_t
 
 from sparsechol._core.parallel.pool cimport pool_worker
 from sparsechol._core.symbolic.structure cimport Pattern
@@ -20,6 +20,12 @@ cdef extern from "kernels.h" nogil:
         FLOAT_COMPLEX
         DOUBLE_COMPLEX
         SCALARS
+    ctypedef struct pivot_rule:
+        # Which pivots a signed factorization takes, of the columns from `expected` on.
+        const int8_t *expected      # the sign of each; NULL: any
+        double least                # a pivot that is not so far on its side of zero
+        double replacement          # becomes so large on that side; 0: it is refused
+        uint8_t *replaced           # set to 1 where a pivot was replaced
 
 
 cdef struct Crew:
@@ -84,12 +90,24 @@ cdef inline void transpose(Py_ssize_t rows, Py_ssize_t w, const scalar *t, Py_ss
         begin += 16
 
 
-cdef int factor_panel(int rows, int nc, scalar *P, int ld, const Crew *crew) noexcept nogil
+cdef inline pivot_rule shifted(const pivot_rule *rule, Py_ssize_t columns) noexcept nogil:
+    """The rule of later columns."""
+    cdef pivot_rule rest = rule[0]
+    if rest.expected != NULL:
+        rest.expected += columns
+        rest.replaced += columns
+    return rest
+
+
+cdef int factor_panel(int rows, int nc, scalar *P, int ld, const pivot_rule *rule,
+                      const Crew *crew) noexcept nogil
 cdef void solve_right(int op, int rows, int nc, const scalar *L, int ldl, scalar *X,
                       int ldx, const Crew *crew) noexcept nogil
 cdef void multiply(int op, bint lower, int m, int n, int k, const scalar *A, int lda,
                    const scalar *B, int ldb, bint beta, scalar *C, int ldc,
                    const Crew *crew) noexcept nogil
+cdef void multiply_signed(int m, int n, int k, const scalar *L, int ld, bint beta, scalar *C,
+                          int ldc, const Crew *crew) noexcept nogil
 cdef void forward_one(int nc, int m, const scalar *L, scalar *z) noexcept nogil
 cdef void backward_one(int nc, int m, const scalar *L, scalar *z) noexcept nogil
 cdef void scatter_add(int m, int begin, int end, const int32_t *place, const int32_t *runs,
@@ -103,8 +121,8 @@ cdef void outer_panel(int rows, int nc, const scalar *X, const scalar *Y, scalar
                       const Crew *crew) noexcept nogil
 cdef void adjoint_triangle(int nc, const scalar *L, scalar *Z, int ld,
                            const Crew *crew) noexcept nogil
-cdef Py_ssize_t factor_columns(const Pattern *p, int32_t root, scalar *l,
-                               scalar *update) noexcept nogil
+cdef Py_ssize_t factor_columns(const Pattern *p, int32_t root, scalar *l, scalar *update,
+                               const pivot_rule *rule) noexcept nogil
 cdef void invert_columns(const Pattern *p, int32_t root, const scalar *l, scalar *z,
                          const scalar *below, scalar *t) noexcept nogil
 cdef void tangent_columns(const Pattern *p, int32_t root, const scalar *l, scalar *x,

@@ -48,6 +48,13 @@ cdef extern from "kernels.h" nogil:
                                 void *) noexcept nogil
         void (*inner_columns)(const subtree *, const void *, const void *, void *, const void *,
                               void *) noexcept nogil
+        int (*factor_signed)(Py_ssize_t, int, void *, Py_ssize_t,
+                             const pivot_rule *) noexcept nogil
+        void (*multiply_signed)(int, int, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *,
+                                Py_ssize_t, const void *, Py_ssize_t, int, void *, Py_ssize_t,
+                                void *, const void *, Py_ssize_t) noexcept nogil
+        Py_ssize_t (*columns_signed)(const subtree *, void *, void *,
+                                     const pivot_rule *) noexcept nogil
     int (*kernels_stopped)(int64_t) noexcept nogil
     const char *kernels_best()
     int kernels_use(const char *name, const kernels **tables)
@@ -74,30 +81,54 @@ cdef inline const kernels *own(const scalar *tag) noexcept nogil:
     return tables[kind_of(tag)]
 
 
-cdef int factor_panel(int rows, int nc, scalar *P, int ld, const Crew *crew) noexcept nogil:
-    """Factor the first nc columns of a front; -1, or the column whose pivot is not positive.
+cdef int factor_panel(int rows, int nc, scalar *P, int ld, const pivot_rule *rule,
+                      const Crew *crew) noexcept nogil:
+    """Factor the first nc columns of a front; -1, or the column whose pivot is refused.
 
         [ P11  .   ]  h            L11 <- chol(P11), L21 <- P21 L11^-H
         [ P21  P22 ]  rows - h     P22 <- P22 - L21 L21^H, then the same on P22
+
+    With a rule for pivots L21 <- P21 L11^-H S and P22 <- P22 - L21 S L21^H.
     """
     cdef int h, bad
+    cdef pivot_rule rest
     if nc <= WIDTH:
-        return own(<const scalar *>P).factor(rows, nc, P, ld)
+        if rule == NULL:
+            return own(<const scalar *>P).factor(rows, nc, P, ld)
+        return own(<const scalar *>P).factor_signed(rows, nc, P, ld, rule)
     if nc <= PANEL and rows > nc:
         # The triangle first, then the rows below it in blocks that stay in cache.
-        bad = factor_panel(nc, nc, P, ld, crew)
+        bad = factor_panel(nc, nc, P, ld, rule, crew)
         if bad < 0:
             solve_rows(rows - nc, nc, <const scalar *>P, ld, P + nc, ld, crew)
+            if rule != NULL:
+                turn_columns(rows - nc, nc, <const scalar *>P, ld, P + nc)
         return bad
     h = half(nc)
-    bad = factor_panel(rows, h, P, ld, crew)
+    bad = factor_panel(rows, h, P, ld, rule, crew)
     if bad >= 0 or pool_stopped(0):
         return bad
-    P += h
-    multiply(CONJ_TRANS, True, rows - h, nc - h, h, P, ld, P, ld, True, P + <Py_ssize_t>h * ld, ld,
-             crew)
-    bad = factor_panel(rows - h, nc - h, P + <Py_ssize_t>h * ld, ld, crew)
+    if rule == NULL:
+        multiply(CONJ_TRANS, True, rows - h, nc - h, h, P + h, ld, P + h, ld, True,
+                 P + h * (<Py_ssize_t>ld + 1), ld, crew)
+    else:
+        multiply_signed(rows - h, nc - h, h, <const scalar *>P, ld, True,
+                        P + h * (<Py_ssize_t>ld + 1), ld, crew)
+        rest = shifted(rule, h)
+        rule = &rest
+    bad = factor_panel(rows - h, nc - h, P + h * (<Py_ssize_t>ld + 1), ld, rule, crew)
     return bad + h if bad >= 0 else -1
+
+
+cdef inline void turn_columns(Py_ssize_t rows, int nc, const scalar *L, Py_ssize_t ld,
+                              scalar *X) noexcept nogil:
+    """X <- X S, S the signs of the diagonal of L; both have the same leading dimension."""
+    cdef Py_ssize_t i
+    cdef int j
+    for j in range(nc):
+        if real(L[j * (ld + 1)]) < 0:
+            for i in range(rows):
+                X[i + j * ld] = -X[i + j * ld]
 
 
 cdef inline int half(int nc) noexcept nogil:
@@ -217,8 +248,42 @@ cdef void multiply(int op, bint lower, int m, int n, int k, const scalar *A, int
     job = Product(
         kind=kind_of(<const scalar *>C), op=op, lower=lower, beta=beta, m=m, n=n, k=k,
         height=piece_height(m, crew.threads), A=A, lda=lda, B=B, ldb=ldb, C=C, ldc=ldc, crew=crew,
+        diagonal=NULL, step=0,
     )
     pool_share(crew.worker, (m + job.height - 1) // job.height, multiply_piece, &job)
+
+
+cdef void multiply_signed(int m, int n, int k, const scalar *L, int ld, bint beta, scalar *C,
+                          int ldc, const Crew *crew) noexcept nogil:
+    """C <- beta C - L21 S L21'^H, lower triangle, beta 0 or 1; L21' is the first n rows of L21.
+
+        [ L11 ]  k
+        [ L21 ]  m
+    """
+    cdef const scalar *L21 = L + k
+    cdef Product job
+    if not has_negative(k, L, ld):
+        multiply(CONJ_TRANS, True, m, n, k, L21, ld, L21, ld, beta, C, ldc, crew)
+        return
+    if crew.threads == 1 or <int64_t>m * n * k < SHARED:
+        own(<const scalar *>C).multiply_signed(CONJ_TRANS, True, m, n, k, L21, ld, L21, ld, beta, C,
+                                               ldc, pack_of(crew), L, ld + 1)
+        return
+    job = Product(
+        kind=kind_of(<const scalar *>C), op=CONJ_TRANS, lower=True, beta=beta, m=m, n=n, k=k,
+        height=piece_height(m, crew.threads), A=L21, lda=ld, B=L21, ldb=ld, C=C, ldc=ldc, crew=crew,
+        diagonal=L, step=ld + 1,
+    )
+    pool_share(crew.worker, (m + job.height - 1) // job.height, multiply_piece, &job)
+
+
+cdef inline bint has_negative(int nc, const scalar *L, Py_ssize_t ld) noexcept nogil:
+    """Whether a pivot of a panel is negative."""
+    cdef int j
+    for j in range(nc):
+        if real(L[j * (ld + 1)]) < 0:
+            return True
+    return False
 
 
 cdef struct Product:
@@ -233,6 +298,8 @@ cdef struct Product:
     void *C
     int ldc
     const Crew *crew
+    const void *diagonal        # whose signs the columns of A take; NULL: as they are
+    Py_ssize_t step
 
 
 cdef void multiply_piece(void *context, int32_t piece, pool_worker *worker) noexcept nogil:
@@ -242,7 +309,6 @@ cdef void multiply_piece(void *context, int32_t piece, pool_worker *worker) noex
         [ rectangle  \\   ]
     """
     cdef const Product *job = <const Product *>context
-    cdef const kernels *table = tables[job.kind]
     cdef Py_ssize_t size = size_of(job.kind)
     cdef Py_ssize_t i = ((job.m - 1) // job.height - piece) * <Py_ssize_t>job.height
     cdef Py_ssize_t rows = min(<Py_ssize_t>job.height, job.m - i)
@@ -252,13 +318,23 @@ cdef void multiply_piece(void *context, int32_t piece, pool_worker *worker) noex
     cdef char *C = <char *>job.C + size * i
     cdef void *pack = job.crew.packs + job.crew.stride * worker.number
     if left:
-        table.multiply(job.op, False, rows, left, job.k, A, job.lda, B, job.ldb, job.beta, C,
-                       job.ldc, pack)
+        multiply_part(job, False, rows, left, A, B, C, pack)
     if left < job.n:
         # Lower products are with op(B) transposed: row j of B belongs to column j of C.
-        table.multiply(job.op, True, rows, min(rows, job.n - left), job.k, A, job.lda,
-                       B + size * left, job.ldb, job.beta, C + size * left * job.ldc, job.ldc,
+        multiply_part(job, True, rows, min(rows, job.n - left), A, B + size * left,
+                      C + size * left * job.ldc, pack)
+
+
+cdef inline void multiply_part(const Product *job, bint lower, Py_ssize_t m, Py_ssize_t n,
+                               const void *A, const void *B, void *C, void *pack) noexcept nogil:
+    """A rectangle or a triangle of C."""
+    cdef const kernels *table = tables[job.kind]
+    if job.diagonal == NULL:
+        table.multiply(job.op, lower, m, n, job.k, A, job.lda, B, job.ldb, job.beta, C, job.ldc,
                        pack)
+    else:
+        table.multiply_signed(job.op, lower, m, n, job.k, A, job.lda, B, job.ldb, job.beta, C,
+                              job.ldc, pack, job.diagonal, job.step)
 
 
 cdef inline int piece_height(int rows, int threads) noexcept nogil:
@@ -359,11 +435,14 @@ cdef inline subtree down(const Pattern *p, int32_t root) noexcept nogil:
     return r
 
 
-cdef Py_ssize_t factor_columns(const Pattern *p, int32_t root, scalar *l,
-                               scalar *update) noexcept nogil:
-    """Factor the columns of a simplicial subtree; -1, or the column whose pivot is not positive."""
+cdef Py_ssize_t factor_columns(const Pattern *p, int32_t root, scalar *l, scalar *update,
+                               const pivot_rule *rule) noexcept nogil:
+    """Factor the columns of a simplicial subtree; -1, or the column whose pivot is refused."""
     cdef subtree r = up(p, root)
-    return own(<const scalar *>l).columns(&r, l + p.panel[r.begin], update)
+    l += p.panel[r.begin]
+    if rule == NULL:
+        return own(<const scalar *>l).columns(&r, l, update)
+    return own(<const scalar *>l).columns_signed(&r, l, update, rule)
 
 
 cdef void invert_columns(const Pattern *p, int32_t root, const scalar *l, scalar *z,

@@ -20,6 +20,10 @@ stored values:
     adjoint of Y -> inner(S, Y)     Z -> inner(S, Z)
     adjoint of S -> inner(S, Y)     Z -> W outer(Z, Y) / 2
 
+A signed factor, A = L S L^H with S = sign(diag L), needs no sweep of its own: all of these hold for
+any L with a real diagonal. Only a change of A = L S L^H is dA = dL S L^H + L S dL^H, so that
+dL = tangent(L, dA) S, and its adjoint is C -> adjoint(L, C S). X of a sandwich is that dL.
+
 The update of a front in the tangent is the change of the Schur complement; in the adjoint M is the
 gradient on the rows below.
 
@@ -33,6 +37,7 @@ Vandenberghe, L., Andersen, M. S. (2015). Chordal graphs and semidefinite optimi
 Murray, I. (2016). Differentiation of the Cholesky decomposition. arXiv:1602.07527.
 """
 
+from libc.math cimport fabs
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
@@ -287,7 +292,7 @@ cdef inline void copy_lower(int w, Py_ssize_t rows, const scalar *panel, Py_ssiz
 
 
 cdef inline void add_diagonal(int32_t s, const Sweep *sweep, const scalar *tag) noexcept nogil:
-    """out_jj += x_jj / l_jj^2 in one supernode: half the change of the diagonal of 2 / L."""
+    """out_jj += x_jj / (l_jj |l_jj|): minus the change of the diagonal of S L^-1."""
     cdef const Pattern *p = sweep.ctx.p
     cdef Py_ssize_t rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
     cdef const scalar *root = <const scalar *>sweep.factor + p.panel[s]
@@ -295,7 +300,7 @@ cdef inline void add_diagonal(int32_t s, const Sweep *sweep, const scalar *tag) 
     cdef scalar *out = <scalar *>sweep.out + p.panel[s]
     cdef int32_t _
     for _ in range(p.first[s], p.first[s + 1]):
-        out[0] = out[0] + <scalar>(real(x[0]) / real(root[0]) / real(root[0]))
+        out[0] = out[0] + <scalar>(real(x[0]) / real(root[0]) / fabs(real(root[0])))
         root += rows + 1
         x += rows + 1
         out += rows + 1

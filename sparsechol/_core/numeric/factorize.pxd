@@ -1,7 +1,7 @@
 from libc.float cimport DBL_MIN, FLT_MIN
 from libc.stdint cimport int32_t, int64_t
 
-from sparsechol._core.numeric.dense cimport scalar
+from sparsechol._core.numeric.dense cimport pivot_rule, scalar
 from sparsechol._core.numeric.sweep_driver cimport Many
 from sparsechol._core.symbolic.structure cimport Pattern
 
@@ -16,14 +16,15 @@ cdef inline double least_normal(const scalar *tag) noexcept nogil:
 
 
 cdef struct Outcome:
-    int32_t failed          # permuted column whose pivot is not positive and finite, or INT32_MAX
+    int32_t failed          # permuted column whose pivot is refused, or INT32_MAX
     int32_t weakest         # permuted column that kept the least of its diagonal entry, or same
     double pivot            # the failed pivot
     double ratio            # pivot / diagonal entry of A in the weakest column
     int64_t lost            # bits that cancelled in weak columns, see `in_doubt`
+    double growth           # max |L| |L|^H / max |A| of a signed factorization
 
 
 cdef bint in_doubt(const Pattern *p, int kind, const Outcome *outcome) noexcept nogil
 cdef Py_ssize_t factor_space(const Pattern *p, Py_ssize_t batch, int threads) noexcept nogil
 cdef Outcome *factor_all(const Pattern *p, int kind, Py_ssize_t batch, Many a, void *l,
-                         void *work, int threads) noexcept nogil
+                         const pivot_rule *rule, void *work, int threads) noexcept nogil

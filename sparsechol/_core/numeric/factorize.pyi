@@ -8,6 +8,15 @@ REFUSED_ROUNDINGS: int
 
 def workspace(structure: Structure, batch: int, threads: int) -> int: ...
 def factorize(
-    structure: Structure, a: np.ndarray, l: np.ndarray, work: np.ndarray, threads: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]: ...
+    structure: Structure,
+    a: np.ndarray,
+    l: np.ndarray,
+    work: np.ndarray,
+    threads: int,
+    any_sign: bool = False,
+    expected: np.ndarray | None = None,
+    least: float = 0,
+    replacement: float = 0,
+    replaced: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]: ...
 def dependence(structure: Structure, l: np.ndarray, row: int) -> np.ndarray: ...

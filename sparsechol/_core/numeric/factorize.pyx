@@ -1,4 +1,8 @@
-"""Multifrontal Cholesky factorization.
+"""Multifrontal factorization A = L L^H, and A = L S L^H with signs S = diag(+-1).
+
+The signed factorization takes pivots of both signs, in the given order: it exists for every order
+of a quasi-definite matrix (Vanderbei 1995). The diagonal of L is negative where the pivot is. Where
+no pivot is negative, L is the Cholesky factor, bit by bit.
 
 The fronts of a task (see symbolic.plans) are visited in postorder. A front is opened (panel and
 update matrix cleared, the entries of A put in) when its first child in the task is done, so that
@@ -14,12 +18,16 @@ Duff, I. S., Reid, J. K. (1983). The multifrontal solution of indefinite sparse 
 Liu, J. W. H. (1992). The multifrontal method for sparse matrix solution: theory and practice.
     SIAM Review 34(1), 82-109.
 Higham, N. J. (2002). Accuracy and Stability of Numerical Algorithms, 2nd ed., SIAM, section 10.1.
+Vanderbei, R. J. (1995). Symmetric quasidefinite matrices. SIAM J. Optim. 5(1), 100-113.
+Gill, P. E., Saunders, M. A., Shinnerl, J. R. (1996). On the stability of Cholesky factorization for
+    symmetric quasidefinite systems. SIAM J. Matrix Anal. Appl. 17(1), 35-46.
 """
 
 from libc.float cimport DBL_MANT_DIG, FLT_MANT_DIG
-from libc.math cimport ilogb
-from libc.stdint cimport INT32_MAX, int32_t, uint8_t
+from libc.math cimport ilogb, sqrt
+from libc.stdint cimport INT32_MAX, int8_t, int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
+from libc.string cimport memset
 
 import numpy as np
 
@@ -28,7 +36,7 @@ from sparsechol._core.numeric.assembly cimport (
 )
 from sparsechol._core.numeric.dense cimport (
     CONJ_TRANS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, SCALARS, conjugate, factor_columns,
-    factor_panel, kind_of, multiply, real, scalar,
+    factor_panel, kind_of, multiply, multiply_signed, pivot_rule, real, scalar, shifted,
 )
 from sparsechol._core.numeric.sweep_driver cimport (
     FrontContext, Many, Sweep, SweepJob, each, run_sweep, step_work, sweep_job, sweep_space,
@@ -45,12 +53,15 @@ cdef double WEAK_SHORT = 1 / 8.      # in single precision
 cdef enum:
     SPARE_LONG = 14                 # a factor is in doubt so many bits before it is rounding,
     SPARE_SHORT = 8                 # in single precision
+    STABLE = 1000                   # growth that is nothing to look at, in any precision
 
 
 cdef struct Results:
     # What a factorization reports.
     Outcome *outcomes       # of each task of one matrix, or of each matrix of a batch
     pool_least *failed      # least column that has failed so far, of each matrix
+    const pivot_rule *rule  # of the signed factorization; NULL: all pivots are to be positive
+    double *sums            # of its rows: for each matrix n, and room for the tallest front
 
 
 cdef inline void merge_outcomes(Outcome *outcome, const Outcome *other) noexcept nogil:
@@ -66,11 +77,11 @@ cdef inline void merge_outcomes(Outcome *outcome, const Outcome *other) noexcept
 
 
 cdef bint factor_front(int32_t s, const FrontContext *ctx, Outcome *outcome,
-                       const scalar *tag) noexcept nogil:
-    """Factor one front; False if a pivot is not positive.
+                       const pivot_rule *rule, const scalar *tag) noexcept nogil:
+    """Factor one front; False if a pivot is refused.
 
-        [ F11  .  ]      L11 = chol(F11), L21 = F21 L11^-H
-        [ F21 F22 ]      F22 <- F22 - L21 L21^H
+        [ F11  .  ]      L11 = chol(F11), L21 = F21 L11^-H        signed:  L21 = F21 L11^-H S
+        [ F21 F22 ]      F22 <- F22 - L21 L21^H                            F22 <- F22 - L21 S L21^H
     """
     cdef const Pattern *p = ctx.p
     cdef int nc = p.first[s + 1] - p.first[s]
@@ -79,12 +90,17 @@ cdef bint factor_front(int32_t s, const FrontContext *ctx, Outcome *outcome,
     cdef const scalar *below = panel + nc
     cdef int bad
     assemble_rest(s, ctx, tag)
-    bad = factor_panel(nc + m, nc, panel, nc + m, &ctx.crew)
+    bad = factor_panel(nc + m, nc, panel, nc + m, rule, &ctx.crew)
     if bad >= 0:
         outcome.failed = p.first[s] + bad
         outcome.pivot = real(panel[bad * <Py_ssize_t>(nc + m + 1)])
         return False
-    weigh_pivots(p, s, <const scalar *>ctx.a, <const scalar *>panel, nc + m, outcome)
+    if rule == NULL:
+        weigh_pivots(p, s, <const scalar *>ctx.a, <const scalar *>panel, nc + m, outcome)
+    elif m:
+        multiply_signed(m, m, nc, <const scalar *>panel, nc + m, has_children(ctx, s),
+                        update_matrix(s, ctx, tag), m, &ctx.crew)
+        return True
     if m:
         multiply(CONJ_TRANS, True, m, m, nc, below, nc + m, below, nc + m, has_children(ctx, s),
                  update_matrix(s, ctx, tag), m, &ctx.crew)
@@ -92,19 +108,19 @@ cdef bint factor_front(int32_t s, const FrontContext *ctx, Outcome *outcome,
 
 
 cdef bint factor_subtree(int32_t root, const FrontContext *ctx, Outcome *outcome,
-                         const scalar *tag) noexcept nogil:
-    """Factor the columns of a simplicial subtree; False if a pivot is not positive."""
+                         const pivot_rule *rule, const scalar *tag) noexcept nogil:
+    """Factor the columns of a simplicial subtree; False if a pivot is refused."""
     cdef const Pattern *p = ctx.p
     cdef int32_t s, begin = p.begin[root]
     cdef scalar *panels = <scalar *>ctx.panels
     cdef Py_ssize_t bad
     open_subtree(root, ctx, tag)
-    bad = factor_columns(p, root, panels, update_matrix(root, ctx, tag))
+    bad = factor_columns(p, root, panels, update_matrix(root, ctx, tag), rule)
     if bad >= 0:
         outcome.failed = <int32_t>bad
         outcome.pivot = real(panels[p.panel[begin + bad - p.first[begin]]])
         return False
-    for s in range(begin, root + 1):
+    for s in range(begin, root + 1 if rule == NULL else begin):
         weigh_pivots(p, s, <const scalar *>ctx.a, <const scalar *>panels + p.panel[s], 1, outcome)
     return True
 
@@ -116,21 +132,31 @@ cdef void factor_task(const Sweep *sweep, int32_t t, const scalar *tag) noexcept
     cdef const Results *results = <const Results *>sweep.job.results
     cdef pool_least *failed = &results.failed[sweep.matrix]
     cdef Outcome *outcome = &results.outcomes[sweep.matrix + t]     # one of the two is 0
+    cdef const pivot_rule *rule = results.rule
+    cdef pivot_rule own
     cdef int32_t k, s
     cdef bint good
-    outcome[0] = Outcome(failed=INT32_MAX, weakest=INT32_MAX, pivot=0, ratio=1, lost=0)
+    outcome[0] = Outcome(failed=INT32_MAX, weakest=INT32_MAX, pivot=0, ratio=1, lost=0, growth=1)
     for k in range(ctx.plan.task_start[t], ctx.plan.task_start[t + 1]):
         s = ctx.plan.steps[k]
         if pool_read(failed) < p.first[s] or pool_stopped(step_work(p, s)):
             return
+        if rule != NULL:
+            own = shifted(results.rule, p.first[s if p.simplicial_root[s] == -1 else p.begin[s]])
+            if own.replaced != NULL:
+                own.replaced += sweep.matrix * p.n
+            rule = &own
         if p.simplicial_root[s] == -1:
-            good = factor_front(s, ctx, outcome, tag)
+            good = factor_front(s, ctx, outcome, rule, tag)
         else:
-            good = factor_subtree(s, ctx, outcome, tag)
+            good = factor_subtree(s, ctx, outcome, rule, tag)
         if not good:
             pool_lower(failed, outcome.failed)
             return
         extend_add_to_parent(s, ctx, tag)
+    if rule != NULL and ctx.plan.tasks == 1:
+        weigh_signed(p, results, sweep.matrix, <const scalar *>ctx.a, <const scalar *>ctx.panels,
+                     outcome)
 
 
 cdef inline void weigh_pivots(const Pattern *p, int32_t s, const scalar *a, const scalar *panel,
@@ -158,6 +184,84 @@ cdef void weigh_pivot(int32_t j, double pivot, double entry, double least, doubl
         outcome.weakest = j
     if ratio < weak:
         outcome.lost -= ilogb(ratio)
+
+
+cdef void weigh_signed(const Pattern *p, const Results *results, Py_ssize_t matrix,
+                       const scalar *a, const scalar *l, Outcome *outcome) noexcept nogil:
+    """Note weak pivots and growth, for pivots of both signs.
+
+    What is eliminated from a diagonal entry may cancel or add up. The rounding of pivot j is that
+    of |d_j| + sum_k |l_jk|^2 >= |a_jj|, and that of the whole factorization |L| |L|^H, whose
+    largest entry is on its diagonal. Growth is its ratio to the largest entry of A; where it is
+    below STABLE, to one that is large enough.
+    """
+    cdef const uint8_t *replaced = results.rule.replaced
+    cdef double *sums = results.sums + matrix * (p.n + p.tallest)
+    cdef double *below = sums + p.n
+    cdef double largest = 0, grown = 0, least = least_normal(l)
+    cdef double weak = WEAK_SHORT if scalar is float or scalar is floatcomplex else WEAK_LONG
+    cdef double bar = max(outcome.ratio, weak), pivot, size
+    cdef const int32_t *rows
+    cdef int32_t s, j, nc, rest
+    cdef int64_t q, m
+    memset(sums, 0, sizeof(double) * p.n)
+    for s in range(p.nsuper):
+        nc = p.first[s + 1] - p.first[s]
+        m = p.row_start[s + 1] - p.row_start[s]
+        rows = p.rows + p.row_start[s]
+        if nc > 1:
+            memset(below, 0, sizeof(double) * m)
+        for j in range(p.first[s], p.first[s + 1]):
+            pivot = square(l[0])
+            grown = max(grown, sums[j] + pivot)
+            size = sums[j] + pivot
+            if pivot < bar * (size + least) and not (
+                    replaced != NULL and replaced[matrix * p.n + j]):
+                weigh_pivot(j, pivot, size, least, weak, outcome)
+                bar = max(outcome.ratio, weak)
+            if nc == 1:
+                for q in range(m):
+                    sums[rows[q]] += square(l[1 + q])
+            else:
+                rest = p.first[s + 1] - j
+                for q in range(1, rest):
+                    sums[j + q] += square(l[q])
+                for q in range(m):
+                    below[q] += square(l[rest + q])
+            l += nc + m + 1
+        l -= nc
+        for q in range(m if nc > 1 else 0):
+            sums[rows[q]] += below[q]
+    for q in range(p.nnz):
+        size = square(a[q])
+        if size > largest:
+            largest = size
+            if grown < STABLE * sqrt(size):
+                break
+    outcome.growth = grown / max(sqrt(largest), least)
+
+
+cdef inline double square(scalar x) noexcept nogil:
+    """|x|^2."""
+    if scalar is floatcomplex or scalar is doublecomplex:
+        return x.real * <double>x.real + x.imag * <double>x.imag
+    else:
+        return x * <double>x
+
+
+cdef void weigh_kind(const Pattern *p, int kind, const Results *results, const void *a,
+                     const void *l) noexcept nogil:
+    """The same for one matrix that several threads have factored."""
+    if kind == DOUBLE:
+        weigh_signed(p, results, 0, <const double *>a, <const double *>l, results.outcomes)
+    elif kind == FLOAT:
+        weigh_signed(p, results, 0, <const float *>a, <const float *>l, results.outcomes)
+    elif kind == DOUBLE_COMPLEX:
+        weigh_signed(p, results, 0, <const double complex *>a, <const double complex *>l,
+                     results.outcomes)
+    else:
+        weigh_signed(p, results, 0, <const float complex *>a, <const float complex *>l,
+                     results.outcomes)
 
 
 cdef bint in_doubt(const Pattern *p, int kind, const Outcome *outcome) noexcept nogil:
@@ -188,16 +292,23 @@ cdef Py_ssize_t factor_space(const Pattern *p, Py_ssize_t batch, int threads) no
 
 
 cdef Outcome *factor_all(const Pattern *p, int kind, Py_ssize_t batch, Many a, void *l,
-                         void *work, int threads) noexcept nogil:
-    """Factor each matrix of a batch, neither of which is empty.
+                         const pivot_rule *rule, void *work, int threads) noexcept nogil:
+    """Factor each matrix of a batch, neither of which is empty; signed if there is a rule.
 
     Returns what came of each, for the caller to free; NULL if there is no memory for it.
     """
     cdef Py_ssize_t k, items = max(batch, <Py_ssize_t>plan_for(p, batch, threads).tasks)
     cdef SweepJob job = sweep_job(p, tasks, kind)
     cdef Results results
+    results.rule = rule
+    results.sums = NULL
+    if rule != NULL:
+        results.sums = <double *>malloc(sizeof(double) * batch * (p.n + p.tallest))
+        if results.sums == NULL:
+            return NULL
     results.outcomes = <Outcome *>malloc(sizeof(Outcome) * items + sizeof(pool_least) * batch)
     if results.outcomes == NULL:
+        free(results.sums)
         return NULL
     results.failed = <pool_least *>&results.outcomes[items]
     for k in range(batch):
@@ -207,11 +318,15 @@ cdef Outcome *factor_all(const Pattern *p, int kind, Py_ssize_t batch, Many a, v
     job.out = <char *>l
     job.results = &results
     if not run_sweep(&job, batch, work, threads):
+        free(results.sums)
         free(results.outcomes)
         return NULL
     if batch == 1:
         for k in range(1, items):
             merge_outcomes(&results.outcomes[0], &results.outcomes[k])
+        if rule != NULL and items > 1 and results.outcomes[0].failed == INT32_MAX:
+            weigh_kind(p, kind, &results, a.data, l)
+    free(results.sums)
     return results.outcomes
 
 
@@ -221,8 +336,9 @@ def workspace(Structure structure, Py_ssize_t batch, int threads):
 
 
 def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, scalar[::1] work,
-              int threads):
-    """Factor A = L L^H for each matrix of a batch.
+              int threads, bint any_sign=False, const int8_t[::1] expected=None,
+              double least=0, double replacement=0, uint8_t[:, ::1] replaced=None):
+    """Factor A = L L^H, or A = L S L^H if pivots may have any sign, for each matrix of a batch.
 
     Parameters
     ----------
@@ -231,11 +347,17 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
     l : (batch, structure.size) overwritten with the panels of each L.
     work : (workspace(structure, batch, threads),) workspace.
     threads : most threads to work at once: on the tasks of one matrix, or on several matrices.
+    any_sign : whether S is not the identity.
+    expected : (n,) the sign of each pivot in the order of the kernels, 1 or -1; None: any.
+    least, replacement : a pivot that is not farther than `least` on its side of zero becomes as
+        large as `replacement` on that side; 0: it fails.
+    replaced : (batch, n) set to 1 where a pivot was replaced; needed with `expected`.
 
     Returns
     -------
     failed : (batch,) int32
-        -1, or the original row at which the pivot is not positive (or not finite).
+        -1, or the original row at which the pivot is not positive (or not finite); of a signed
+        factorization, not on its side of zero.
     row : (batch,) int32
         Original row whose pivot lost most of its diagonal entry to cancellation; -1 where none
         lost anything.
@@ -243,30 +365,43 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
         The failed pivot, or the part of the diagonal entry of `row` that was left.
     doubt : (batch,) uint8
         Whether rounding may have decided the factor.
+    growth : (batch,) float64 or None
+        max |L| |L|^H / max |A| of a signed factorization.
     """
     cdef const Pattern *p = &structure.pattern
     cdef Py_ssize_t k, batch = a.shape[0]
     cdef Outcome *outcomes
     cdef pool_call call
+    cdef pivot_rule rule = pivot_rule(expected=NULL, least=least, replacement=replacement,
+                                      replaced=NULL)
     if (a.shape[1] != p.nnz or l.shape[0] != batch or l.shape[1] != p.size or threads < 1
             or work.shape[0] < workspace(structure, batch, threads)):
         raise ValueError("factorize: arrays do not belong to this structure")
+    if expected is not None:
+        if (replaced is None or expected.shape[0] != p.n or replaced.shape[0] != batch
+                or replaced.shape[1] != p.n):
+            raise ValueError("factorize: signs do not belong to this structure")
     failed_array = np.full(batch, -1, dtype=np.int32)
     row_array = np.full(batch, -1, dtype=np.int32)
     value_array = np.ones(batch)
     doubt_array = np.zeros(batch, dtype=np.uint8)
+    growth_array = np.ones(batch) if any_sign else None
     cdef int32_t[::1] failed = failed_array
     cdef int32_t[::1] row = row_array
     cdef double[::1] value = value_array
     cdef uint8_t[::1] doubt = doubt_array
+    cdef double[::1] growth = growth_array      # None of Cholesky
     if p.n == 0 or batch == 0:
-        return failed_array, row_array, value_array, doubt_array
+        return failed_array, row_array, value_array, doubt_array, growth_array
+    if expected is not None:
+        rule.expected = &expected[0]
+        rule.replaced = &replaced[0, 0]
     if batch >= 2**31 - 1:
         raise OverflowError(f"a batch of {batch} matrices is too large")
     pool_begin(&call)
     with nogil:
         outcomes = factor_all(p, kind_of(&a[0, 0]), batch, each(&a[0, 0]), &l[0, 0],
-                              &work[0], threads)
+                              &rule if any_sign else NULL, &work[0], threads)
     try:
         pool_end(&call)
     except BaseException:
@@ -279,8 +414,10 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
         row[k] = p.perm[outcomes[k].weakest] if outcomes[k].weakest != INT32_MAX else -1
         value[k] = outcomes[k].pivot if failed[k] != -1 else outcomes[k].ratio
         doubt[k] = in_doubt(p, kind_of(&a[0, 0]), &outcomes[k])
+        if any_sign:
+            growth[k] = outcomes[k].growth
     free(outcomes)
-    return failed_array, row_array, value_array, doubt_array
+    return failed_array, row_array, value_array, doubt_array, growth_array
 
 
 def dependence(Structure structure, const scalar[::1] l, int32_t row):

@@ -112,6 +112,7 @@ INLINE void store_part_s(float *p, portable_s v, ptrdiff_t n) {
 #define LETTER d
 #define REAL_LETTER d
 #define SQRT sqrt
+#define FABS fabs
 #define CONJUGATE(x) (x)
 #define REAL_PART(x) (x)
 #define COMPLEX 0
@@ -123,6 +124,7 @@ INLINE void store_part_s(float *p, portable_s v, ptrdiff_t n) {
 #define LETTER s
 #define REAL_LETTER s
 #define SQRT sqrtf
+#define FABS fabsf
 #define CONJUGATE(x) (x)
 #define REAL_PART(x) (x)
 #define COMPLEX 0
@@ -134,6 +136,7 @@ INLINE void store_part_s(float *p, portable_s v, ptrdiff_t n) {
 #define LETTER z
 #define REAL_LETTER d
 #define SQRT sqrt
+#define FABS fabs
 #define CONJUGATE(x) conj(x)
 #define REAL_PART(x) creal(x)
 #define COMPLEX 1
@@ -145,6 +148,7 @@ INLINE void store_part_s(float *p, portable_s v, ptrdiff_t n) {
 #define LETTER c
 #define REAL_LETTER s
 #define SQRT sqrtf
+#define FABS fabsf
 #define CONJUGATE(x) conjf(x)
 #define REAL_PART(x) crealf(x)
 #define COMPLEX 1

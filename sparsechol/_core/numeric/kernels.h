@@ -1,8 +1,11 @@
 /* Dense kernels of a front: one table a scalar type and instruction set.
  *
  * All matrices are column major with a leading dimension; L is lower triangular with a real
- * positive diagonal. Pointers are to the scalar type of the table. WIDTH is the most columns of L
- * that one call takes.
+ * diagonal. Pointers are to the scalar type of the table. WIDTH is the most columns of L that one
+ * call takes.
+ *
+ * The signed kernels are for A = L S L^H, S = diag(+-1): the diagonal of L is negative where that of
+ * S is. All others serve both factorizations.
  */
 #ifndef SPARSECHOL_KERNELS_H
 #define SPARSECHOL_KERNELS_H
@@ -27,6 +30,14 @@ typedef struct {
     const int32_t *target; /* where the targets of `begin` lie; of a kernel that goes from the root
                             * down, where those of the root end */
 } subtree;
+
+/* Which pivots a signed factorization takes. Columns count from `expected` and `replaced`. */
+typedef struct {
+    const int8_t *expected; /* the sign of each pivot, 1 or -1; NULL: any */
+    double least;           /* a pivot that is not so far on its side of zero ... */
+    double replacement;     /* ... becomes so large on that side; 0: it is refused */
+    uint8_t *replaced;      /* set to 1 where a pivot was replaced */
+} pivot_rule;
 
 typedef struct {
     /* [L11; L21] <- Cholesky factor of the panel P, rows x nc, nc <= WIDTH.
@@ -72,6 +83,14 @@ typedef struct {
     void (*adjoint_columns)(const subtree *r, const void *l, void *z, const void *below, void *t);
     void (*inner_columns)(const subtree *r, const void *s, const void *y, void *out,
                           const void *below, void *t);
+    /* `factor`, `multiply` and `columns` of the signed factorization. The product is with
+     * A S op(B), S the signs of the k diagonal entries `step` scalars apart. A pivot that fails is
+     * not where the rule wants it, or zero, or not finite. */
+    int (*factor_signed)(ptrdiff_t rows, int nc, void *P, ptrdiff_t ld, const pivot_rule *rule);
+    void (*multiply_signed)(int op, int lower, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *A,
+                            ptrdiff_t lda, const void *B, ptrdiff_t ldb, int beta, void *C,
+                            ptrdiff_t ldc, void *pack, const void *diagonal, ptrdiff_t step);
+    ptrdiff_t (*columns_signed)(const subtree *r, void *l, void *update, const pivot_rule *rule);
 } kernels;
 
 /* Scalar types, in the order of the tables. */

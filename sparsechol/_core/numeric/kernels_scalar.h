@@ -1,7 +1,7 @@
 /* The kernels for one scalar type; included by kernels.c once for each of the four.
  *
- * Takes SCALAR, REAL, COMPLEX, LETTER, REAL_LETTER, SQRT, CONJUGATE, REAL_PART and LANES (scalars
- * in a vector; 0 or 1 for scalar code), and undefines them at the end. A `vec` is a vector of rows
+ * Takes SCALAR, REAL, COMPLEX, LETTER, REAL_LETTER, SQRT, FABS, CONJUGATE, REAL_PART and LANES
+ * (scalars in a vector; 0 or 1 for scalar code), and undefines them at the end. A `vec` is a vector of rows
  * of one column. The complex types use the products of the real ones, which come first.
  */
 #define NAME(f) PASTE(f, LETTER)
@@ -128,28 +128,64 @@ static void NAME(solve)(int op, ptrdiff_t rows, int nc, const void *L_, ptrdiff_
         NAME(solve_by_width)(1, rows, nc, L, ldl, inverse, X, ldx);
 }
 
-/* ---- Cholesky of a panel --------------------------------------------------------------------- */
+/* ---- factor of a panel ----------------------------------------------------------------------- */
 
-/*      [ P11 ]  nc      P11 = L11 L11^H
- *      [ P21 ]          L21 = P21 L11^-H */
-static int NAME(factor)(ptrdiff_t rows, int nc, void *P_, ptrdiff_t ld) {
+/* A pivot of the signed factorization, as it is or replaced; 0 where it is refused. */
+INLINE REAL NAME(take_pivot)(const pivot_rule *rule, ptrdiff_t column, REAL pivot) {
+    if (!(FABS(pivot) < (REAL)INFINITY)) return 0;
+    if (rule->expected == NULL || rule->expected[column] * pivot > rule->least) return pivot;
+    if (rule->replacement == 0) return 0;
+    rule->replaced[column] = 1;
+    return rule->expected[column] * (REAL)rule->replacement;
+}
+
+/*      [ P11 ]  nc      P11 = L11 L11^H              signed:  P11 = L11 S L11^H
+ *      [ P21 ]          L21 = P21 L11^-H                      L21 = P21 L11^-H S
+ *
+ * `rule` is NULL for all pivots positive. A pivot that fails is left on the diagonal. */
+INLINE int NAME(factor_by)(ptrdiff_t rows, int nc, void *P_, ptrdiff_t ld,
+                           const pivot_rule *rule) {
     SCALAR *P = P_;
     REAL inverse[WIDTH];
     for (int j = 0; j < nc; j++) {
         SCALAR *pj = P + j * ld;
         REAL pivot = REAL_PART(pj[j]);
-        if (!(pivot > 0 && pivot < (REAL)INFINITY)) return j;
+        int negative = 0;
+        if (rule) {
+            pivot = NAME(take_pivot)(rule, j, pivot);
+            if (pivot == 0) return j;
+            negative = pivot < 0;
+            pivot = FABS(pivot);
+        } else if (!(pivot > 0 && pivot < (REAL)INFINITY))
+            return j;
         REAL root = SQRT(pivot);
         inverse[j] = 1 / root;
         pj[j] = root;
         for (int i = j + 1; i < nc; i++) pj[i] *= inverse[j];
+        if (negative) {
+            inverse[j] = -inverse[j];
+            pj[j] = -root;
+        }
         for (int k = j + 1; k < nc; k++) {
             SCALAR l = CONJUGATE(pj[k]);
+            if (negative) l = -l;
             for (int i = k; i < nc; i++) P[i + k * ld] -= l * pj[i];
         }
     }
     NAME(solve_by_width)(COMPLEX ? 2 : 1, rows - nc, nc, P, ld, inverse, P + nc, ld);
+    for (int j = 0; rule && j < nc; j++)
+        if (inverse[j] < 0)
+            for (ptrdiff_t i = nc; i < rows; i++) P[i + j * ld] = -P[i + j * ld];
     return -1;
+}
+
+static int NAME(factor)(ptrdiff_t rows, int nc, void *P, ptrdiff_t ld) {
+    return NAME(factor_by)(rows, nc, P, ld, NULL);
+}
+
+static int NAME(factor_signed)(ptrdiff_t rows, int nc, void *P, ptrdiff_t ld,
+                               const pivot_rule *rule) {
+    return NAME(factor_by)(rows, nc, P, ld, rule);
 }
 
 /* ---- C <- beta C - A op(B) ------------------------------------------------------------------- */
@@ -320,13 +356,32 @@ INLINE void NAME(multiply_rows)(int parts, int conjugate, int lower, ptrdiff_t o
     }
 }
 
+/* target <- source S for a block of rows, S the signs of the diagonal. */
+INLINE void NAME(turn_columns)(ptrdiff_t m, ptrdiff_t depth, const SCALAR *source, ptrdiff_t lds,
+                               const SCALAR *diagonal, ptrdiff_t step, SCALAR *target,
+                               ptrdiff_t ldt) {
+    for (ptrdiff_t p = 0; p < depth; p++, source += lds, target += ldt)
+        if (diagonal[p * step] < 0)
+            for (ptrdiff_t i = 0; i < m; i++) target[i] = -source[i];
+        else
+            memcpy(target, source, m * sizeof(SCALAR));
+}
+
 INLINE void NAME(multiply_in_place)(int parts, int conjugate, int lower, ptrdiff_t m, ptrdiff_t n,
                                     ptrdiff_t depth, const SCALAR *A, ptrdiff_t lda,
                                     const SCALAR *B, ptrdiff_t across, ptrdiff_t along, int beta,
-                                    SCALAR *C, ptrdiff_t ldc) {
-    for (ptrdiff_t i = 0; i < m; i += BLOCK_ROWS)
-        NAME(multiply_rows)(parts, conjugate, lower, i, NAME(least)(m - i, BLOCK_ROWS), n, depth,
-                            A + i, lda, B, across, along, beta, C + i, ldc);
+                                    SCALAR *C, ptrdiff_t ldc, SCALAR *pack,
+                                    const SCALAR *diagonal, ptrdiff_t step) {
+    for (ptrdiff_t i = 0; i < m; i += BLOCK_ROWS) {
+        ptrdiff_t mi = NAME(least)(m - i, BLOCK_ROWS);
+        const SCALAR *rows = A + i;
+        if (diagonal) {
+            NAME(turn_columns)(mi, depth, rows, lda, diagonal, step, pack, BLOCK_ROWS);
+            rows = pack;
+        }
+        NAME(multiply_rows)(parts, conjugate, lower, i, mi, n, depth, rows,
+                            diagonal ? BLOCK_ROWS : lda, B, across, along, beta, C + i, ldc);
+    }
 }
 
 /* ---- large products: blocks of A and op(B) are copied in the order of use ---- */
@@ -340,9 +395,10 @@ INLINE void NAME(multiply_in_place)(int parts, int conjugate, int lower, ptrdiff
  */
 #define TILE_ROWS (VECTORS * ROWS)
 
-/* Panels of A; what the last one lacks is zero. */
+/* Panels of A, or of A S; what the last one lacks is zero. */
 INLINE void NAME(pack_rows)(int parts, int conjugate, ptrdiff_t m, ptrdiff_t depth,
-                            const SCALAR *A, ptrdiff_t lda, SCALAR *packed) {
+                            const SCALAR *A, ptrdiff_t lda, SCALAR *packed,
+                            const SCALAR *diagonal, ptrdiff_t step) {
     for (ptrdiff_t i = 0; i < m; i += TILE_ROWS, packed += TILE_ROWS * depth * parts)
         for (ptrdiff_t p = 0; p < depth; p++) {
             SCALAR *target = packed + p * TILE_ROWS * parts;
@@ -353,6 +409,7 @@ INLINE void NAME(pack_rows)(int parts, int conjugate, ptrdiff_t m, ptrdiff_t dep
                 a[v] = left >= ROWS ? NAME(load)(source)
                        : left > 0   ? NAME(load_rows)(source, left)
                                     : (vec){0};
+                if (diagonal && diagonal[p * step] < 0) a[v] = -a[v];
                 NAME(store)(target + v * ROWS, a[v]);
             }
             if (parts == 1) continue;
@@ -448,16 +505,17 @@ INLINE void NAME(packed_block)(int parts, int lower, ptrdiff_t diagonal, ptrdiff
 INLINE void NAME(multiply_packed)(int parts, int conjugate, int lower, ptrdiff_t m, ptrdiff_t n,
                                   ptrdiff_t depth, const SCALAR *A, ptrdiff_t lda,
                                   const SCALAR *B, ptrdiff_t across, ptrdiff_t along, int beta,
-                                  SCALAR *C, ptrdiff_t ldc, SCALAR *pack) {
+                                  SCALAR *C, ptrdiff_t ldc, SCALAR *pack,
+                                  const SCALAR *diagonal, ptrdiff_t step) {
     SCALAR *rows = pack, *columns = pack + BLOCK_ROWS * BLOCK_DEPTH;
     for (ptrdiff_t j = 0; j < n; j += BLOCK_COLUMNS) {
-        ptrdiff_t nj = NAME(least)(n - j, BLOCK_COLUMNS), diagonal = parts * j;
+        ptrdiff_t nj = NAME(least)(n - j, BLOCK_COLUMNS), top = parts * j;
         NAME(pack_columns)(parts, nj, depth, B + j * across, across, along, columns);
-        for (ptrdiff_t i = lower ? diagonal : 0; i < m; i += BLOCK_ROWS) {
+        for (ptrdiff_t i = lower ? top : 0; i < m; i += BLOCK_ROWS) {
             ptrdiff_t mi = NAME(least)(m - i, BLOCK_ROWS);
             if (kernels_stopped((int64_t)mi * nj * depth * parts)) return;
-            NAME(pack_rows)(parts, conjugate, mi, depth, A + i, lda, rows);
-            NAME(packed_block)(parts, lower, i - diagonal, mi, nj, parts * depth, rows, columns,
+            NAME(pack_rows)(parts, conjugate, mi, depth, A + i, lda, rows, diagonal, step);
+            NAME(packed_block)(parts, lower, i - top, mi, nj, parts * depth, rows, columns,
                                beta, C + i + j * ldc, ldc);
         }
     }
@@ -468,17 +526,19 @@ INLINE void NAME(multiply_packed)(int parts, int conjugate, int lower, ptrdiff_t
 INLINE void NAME(multiply_parts)(int parts, int conjugate, int lower, ptrdiff_t m, ptrdiff_t n,
                                  ptrdiff_t k, const SCALAR *A, ptrdiff_t lda, const SCALAR *B,
                                  ptrdiff_t across, ptrdiff_t along, int beta, SCALAR *C,
-                                 ptrdiff_t ldc, SCALAR *pack) {
+                                 ptrdiff_t ldc, SCALAR *pack, const SCALAR *diagonal,
+                                 ptrdiff_t step) {
     ptrdiff_t chunk = NAME(chunk)(parts, k), p = 0;
     do {
         ptrdiff_t depth = NAME(least)(chunk, k - p);
         const SCALAR *Ap = A + p * lda, *Bp = B + p * along;
+        const SCALAR *signs = diagonal ? diagonal + p * step : NULL;
         if (PACKING_PAYS(m, parts * n, k))
             NAME(multiply_packed)(parts, conjugate, lower, m, n, depth, Ap, lda, Bp, across, along,
-                                  beta, C, ldc, pack);
+                                  beta, C, ldc, pack, signs, step);
         else
             NAME(multiply_in_place)(parts, conjugate, lower, m, n, depth, Ap, lda, Bp, across,
-                                    along, beta, C, ldc);
+                                    along, beta, C, ldc, pack, signs, step);
         beta = 1;
         p += depth;
     } while (p < k);
@@ -486,14 +546,29 @@ INLINE void NAME(multiply_parts)(int parts, int conjugate, int lower, ptrdiff_t 
 
 #endif
 
-static void NAME(multiply)(int op, int lower, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k,
-                           const void *A, ptrdiff_t lda, const void *B, ptrdiff_t ldb, int beta,
-                           void *C, ptrdiff_t ldc, void *pack) {
+/* `diagonal` is NULL for a product without signs. */
+INLINE void NAME(multiply_by)(int op, int lower, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k,
+                              const void *A, ptrdiff_t lda, const void *B, ptrdiff_t ldb, int beta,
+                              void *C, ptrdiff_t ldc, void *pack, const void *diagonal,
+                              ptrdiff_t step) {
     enum { parts = COMPLEX ? 2 : 1 };
     ptrdiff_t across = parts * (op ? 1 : ldb), along = parts * (op ? ldb : 1);
     REAL *aligned = (REAL *)(((uintptr_t)pack + 63) & ~(uintptr_t)63);
     REAL_NAME(multiply_parts)(parts, op == 2, lower, parts * m, n, k, A, parts * lda, B, across,
-                              along, beta, C, parts * ldc, aligned);
+                              along, beta, C, parts * ldc, aligned, diagonal, parts * step);
+}
+
+static void NAME(multiply)(int op, int lower, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k,
+                           const void *A, ptrdiff_t lda, const void *B, ptrdiff_t ldb, int beta,
+                           void *C, ptrdiff_t ldc, void *pack) {
+    NAME(multiply_by)(op, lower, m, n, k, A, lda, B, ldb, beta, C, ldc, pack, NULL, 0);
+}
+
+static void NAME(multiply_signed)(int op, int lower, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k,
+                                  const void *A, ptrdiff_t lda, const void *B, ptrdiff_t ldb,
+                                  int beta, void *C, ptrdiff_t ldc, void *pack,
+                                  const void *diagonal, ptrdiff_t step) {
+    NAME(multiply_by)(op, lower, m, n, k, A, lda, B, ldb, beta, C, ldc, pack, diagonal, step);
 }
 
 /* ---- one right-hand side --------------------------------------------------------------------- */
@@ -633,8 +708,10 @@ INLINE const int32_t *NAME(send)(ptrdiff_t begin, ptrdiff_t end, ptrdiff_t m, co
     return target;
 }
 
-/* The products need 1 / pivot only: the square root is off the path from column to column. */
-static ptrdiff_t NAME(columns)(const subtree *r, void *l, void *update) {
+/* The products need 1 / pivot only: the square root is off the path from column to column. `rule`
+ * as for `factor_by`. */
+INLINE ptrdiff_t NAME(columns_by)(const subtree *r, void *l, void *update,
+                                  const pivot_rule *rule) {
     const int32_t *target = r->target, last = r->first[r->root];
     for (ptrdiff_t s = r->begin; s <= r->root; s++) {
         SCALAR *column = (SCALAR *)l + (r->panel[s] - r->panel[r->begin]);
@@ -642,11 +719,22 @@ static ptrdiff_t NAME(columns)(const subtree *r, void *l, void *update) {
         const int32_t *below = r->rows + r->row_start[s];
         ptrdiff_t m = r->row_start[s + 1] - r->row_start[s];
         REAL pivot = REAL_PART(column[0]);
-        if (!(pivot > 0 && pivot < (REAL)INFINITY)) return r->first[s];
+        int negative = 0;
+        if (rule) {
+            pivot = NAME(take_pivot)(rule, r->first[s] - r->first[r->begin], pivot);
+            if (pivot == 0) return r->first[s];
+            negative = pivot < 0;
+            pivot = FABS(pivot);
+        } else if (!(pivot > 0 && pivot < (REAL)INFINITY))
+            return r->first[s];
         REAL root = SQRT(pivot), inverse = 1 / pivot, scale = 1 / root;
         if (!(inverse < (REAL)INFINITY)) { /* a subnormal pivot: its root alone has an inverse */
             for (ptrdiff_t i = 0; i < m; i++) x[i] *= scale;
             inverse = scale = 1;
+        }
+        if (negative) {
+            root = -root;
+            inverse = -inverse;
         }
         if (m == 0 || below[m - 1] <= last) {
             switch (m) { /* short loops of known length are unrolled */
@@ -667,6 +755,15 @@ static ptrdiff_t NAME(columns)(const subtree *r, void *l, void *update) {
         for (ptrdiff_t i = 0; i < m; i++) x[i] *= scale;
     }
     return -1;
+}
+
+static ptrdiff_t NAME(columns)(const subtree *r, void *l, void *update) {
+    return NAME(columns_by)(r, l, update, NULL);
+}
+
+static ptrdiff_t NAME(columns_signed)(const subtree *r, void *l, void *update,
+                                      const pivot_rule *rule) {
+    return NAME(columns_by)(r, l, update, rule);
 }
 
 /* t += Z x with the columns from `begin` to `end` of the lower triangle of Z at the targets. */
@@ -699,7 +796,7 @@ INLINE void NAME(receive_all)(const subtree *r, ptrdiff_t s, ptrdiff_t m, const 
     NAME(receive)(inside, m, m, x, target + inside * (2 * m - inside + 1) / 2, below, t);
 }
 
-/* z_k = -Z l_k / l_kk on the rows below, z_kk = (1 / l_kk - l_k^H z_k) / l_kk. */
+/* z_k = -Z l_k / l_kk on the rows below, z_kk = (1 / |l_kk| - l_k^H z_k) / l_kk. */
 static void NAME(inverse_columns)(const subtree *r, const void *l, void *z, const void *below,
                                   void *t_) {
     SCALAR *t = t_;
@@ -715,7 +812,7 @@ static void NAME(inverse_columns)(const subtree *r, const void *l, void *z, cons
             out[i + 1] = -t[i] * inverse;
             dot += REAL_PART(CONJUGATE(x[i]) * out[i + 1]);
         }
-        out[0] = (inverse - dot) * inverse;
+        out[0] = (FABS(inverse) - dot) * inverse;
     }
 }
 
@@ -726,7 +823,7 @@ static const kernels NAME(table) = {
     NAME(backward),        NAME(scatter),         NAME(gather),        NAME(mirror),
     NAME(columns),         NAME(inverse_columns), NAME(tangent),       NAME(outer),
     NAME(adjoint),         NAME(tangent_columns), NAME(outer_columns), NAME(adjoint_columns),
-    NAME(inner_columns),
+    NAME(inner_columns),   NAME(factor_signed),   NAME(multiply_signed), NAME(columns_signed),
 };
 
 #undef NAME
@@ -738,6 +835,7 @@ static const kernels NAME(table) = {
 #undef LETTER
 #undef REAL_LETTER
 #undef SQRT
+#undef FABS
 #undef CONJUGATE
 #undef REAL_PART
 #undef LANES

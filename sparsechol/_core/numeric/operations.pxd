@@ -13,7 +13,8 @@ cpdef enum:
     PERMUTE = 2             # vectors are in the order of A, not in that of L;
     ACCEPT_WEAK = 4         # pivots that are rounding are taken as they are, if they are positive;
     UNSCALED = 8            # the condition is that of A itself, not that of A with a unit diagonal;
-    QUICK = 16              # a first estimate will do where it is far from a rounding
+    QUICK = 16              # a first estimate will do where it is far from a rounding;
+    SIGNED = 32             # the factor is that of LDL
 
 
 cdef struct View:

@@ -7,6 +7,7 @@ PERMUTE: int
 ACCEPT_WEAK: int
 UNSCALED: int
 QUICK: int
+SIGNED: int
 NAMES: dict[str, Any]
 CODES: dict[str, int]
 CORE_RANK: dict[str, int]

@@ -22,7 +22,9 @@ Those of a congruence are for a pattern that knows G, see `gram`.
 
 A matrix that is not positive definite gets a factor of NaN, and so does all that is computed of it.
 So does one with a weak pivot, positive but within rounding of zero, unless the flag ACCEPT_WEAK is
-set.
+set. LDL takes pivots of both signs, and `turn` gives the columns of its second operand the signs of
+the pivots of the first. All other operations take a factor of either kind; SOLVE has the flag
+SIGNED for that of LDL.
 """
 
 from libc.float cimport DBL_EPSILON, FLT_EPSILON
@@ -34,14 +36,14 @@ from libc.string cimport memcpy, memset, strlen
 from sparsechol._core.numeric cimport derivative_sweeps
 from sparsechol._core.numeric.condition cimport reciprocal_condition
 from sparsechol._core.numeric.dense cimport (
-    DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, conjugate, scalar, size_of,
+    DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, conjugate, pivot_rule, scalar, size_of,
 )
 from sparsechol._core.numeric.derivative_sweeps cimport Kind, derivative_all, derivative_space
 from sparsechol._core.numeric.factorize cimport REFUSED_ROUNDINGS, Outcome, factor_all, factor_space
 from sparsechol._core.numeric.gram cimport FORM, ROWS, WEIGHTS, congruence
 from sparsechol._core.numeric.packing cimport (
-    fold, gather_panels, read_diagonal, read_places, scatter_panels, unfold, weigh_entries,
-    write_diagonal, write_places,
+    fold, gather_panels, read_diagonal, read_places, scatter_panels, turn_panels, unfold,
+    weigh_entries, write_diagonal, write_places,
 )
 from sparsechol._core.numeric.partial_inverse cimport inverse_space, invert_all
 from sparsechol._core.numeric.products cimport (
@@ -90,6 +92,8 @@ cpdef enum Operation:
     PROMOTED_PARTIAL_INVERSE
     PROMOTED_SANDWICH
     RCOND                       # an estimate of the reciprocal condition number
+    LDL                         # A = L S L^H, the diagonal of L is negative where that of S is
+    TURN                        # X S
     CSC_TRIANGLE_SOLVE          # with a triangle that is no factor
     CSC_TRIANGLE_PRODUCT
     CSC_TRIANGLE_OUTER
@@ -133,6 +137,8 @@ NAMES = {
     "promoted_partial_inverse": "a>a",
     "promoted_sandwich": "aa>a",
     "rcond": "la>s",
+    "ldl": "a>l",
+    "turn": "ll>l",
     "csc_triangle_solve": "ax>x",
     "csc_triangle_product": "ax>x",
     "csc_triangle_outer": "xx>a",
@@ -347,7 +353,7 @@ cdef const char *perform(const View *view, const Call *call) noexcept nogil:
 cdef const char *dispatch(const Work *w) noexcept nogil:
     cdef int operation = w.call.operation
     cdef bint done
-    if operation == CHOLESKY:
+    if operation == CHOLESKY or operation == LDL:
         done = factor(w)
     elif operation == TANGENT or operation == TANGENT_PANELS:
         done = differentiate(w, derivative_sweeps.TANGENT)
@@ -392,15 +398,18 @@ cdef bint factor(const Work *w) noexcept nogil:
         FLT_EPSILON if real_of(w.kind) == FLOAT else DBL_EPSILON)
     cdef bint accept_weak = w.call.flags & ACCEPT_WEAK != 0
     cdef Outcome *outcomes = NULL
+    cdef pivot_rule rule = pivot_rule(expected=NULL, least=0, replacement=0, replaced=NULL)
     cdef char *panels = w.call.result.data
     cdef Py_ssize_t k
     if work != NULL:
-        outcomes = factor_all(w.view.p, w.kind, w.batch, w.operand[0], panels, work, w.threads)
+        outcomes = factor_all(w.view.p, w.kind, w.batch, w.operand[0], panels,
+                              &rule if w.call.operation == LDL else NULL, work, w.threads)
     free(work)
     if outcomes == NULL:
         return False
     for k in range(w.batch):
-        if outcomes[k].failed != INT32_MAX or not outcomes[k].ratio > least and not accept_weak:
+        if (outcomes[k].failed != INT32_MAX or not outcomes[k].ratio > least and not accept_weak
+                or not outcomes[k].growth * least < 1):
             fill(w.kind, w.result_bytes, NAN, panels + k * w.result_bytes)
     free(outcomes)
     return True
@@ -484,6 +493,7 @@ cdef bint solve_factored(const Work *w) noexcept nogil:
     system.block = block
     if w.call.operation == SOLVE:
         system.lower = system.upper = True
+        system.signs = w.call.flags & SIGNED != 0
         system.inward = system.outward = w.view.order
     else:
         system.lower = lower_of(w)
@@ -638,6 +648,8 @@ cdef void apply_typed(const Work *w, Py_ssize_t k, const scalar *tag) noexcept n
         gather_panels(view.p, first, call.diagonal, call.below, out)
     elif call.operation == SCATTER:
         scatter_panels(view.p, first, call.diagonal, call.below, out)
+    elif call.operation == TURN:
+        turn_panels(view.p, first, second, out)
     elif call.operation == WEIGH:
         weigh_entries(view.p, first, call.diagonal, call.below, out)
     elif call.operation == ENTRIES:

@@ -9,6 +9,8 @@ cdef void scatter_panels(const Pattern *p, const scalar *packed, double diagonal
                          scalar *flat) noexcept nogil
 cdef void weigh_entries(const Pattern *p, const scalar *flat, double diagonal, double below,
                         scalar *out) noexcept nogil
+cdef void turn_panels(const Pattern *p, const scalar *l, const scalar *flat,
+                      scalar *out) noexcept nogil
 cdef void read_diagonal(const Pattern *p, const scalar *flat, void *out) noexcept nogil
 cdef void write_diagonal(const Pattern *p, const void *rows, scalar *flat) noexcept nogil
 cdef void read_places(const scalar *flat, const int64_t *position, Py_ssize_t count,

@@ -292,6 +292,26 @@ cdef void weigh_entries(const Pattern *p, const scalar *flat, double diagonal, d
             out += rows
 
 
+cdef void turn_panels(const Pattern *p, const scalar *l, const scalar *flat,
+                      scalar *out) noexcept nogil:
+    """out <- X S, S the signs of the diagonal of L; a real diagonal and zeros above it."""
+    cdef Py_ssize_t i, j, rows
+    cdef int32_t s, nc
+    cdef int sign
+    for s in range(p.nsuper):
+        nc = p.first[s + 1] - p.first[s]
+        rows = nc + p.row_start[s + 1] - p.row_start[s]
+        for j in range(nc):
+            sign = -1 if real(l[j]) < 0 else 1
+            memset(out, 0, sizeof(scalar) * j)
+            out[j] = <scalar>(real(flat[j]) * sign)
+            for i in range(j + 1, rows):
+                out[i] = <scalar>(flat[i] * sign)
+            l += rows
+            flat += rows
+            out += rows
+
+
 cdef void read_diagonal(const Pattern *p, const scalar *flat, void *out) noexcept nogil:
     """out, real and in the precision of flat: out[original row] <- the diagonal of flat panels."""
     cdef int32_t s, j

@@ -4,7 +4,7 @@ The fronts are visited from the roots down. With the panel [L11; L21] of a super
 inverse on the rows below, which a child takes out of the panel and the M of its parent:
 
         [ Z11  .  ]  nc        T   = L11^-1,  Y = L21 T
-        [ Z21  M  ]  m         Z21 = -M Y,    Z11 = T^H T - Y^H Z21
+        [ Z21  M  ]  m         Z21 = -M Y,    Z11 = T^H S T - Y^H Z21,    S = sign(diag L11)
 
 by blocks of columns of the supernode from the right, M growing to the left. Twice the arithmetic
 of the factorization, nearly all of it products.
@@ -56,6 +56,10 @@ cdef void invert_block(int w, int c, int m, const scalar *l, int ld, scalar *z,
     for j in range(w):
         for i in range(w):
             z[i + j * step] = -t[i + j * rows]
+    for i in range(w):
+        if real(l[i * (step + 1)]) < 0:
+            for j in range(w):
+                z[i + j * step] = t[i + j * rows]
     transpose(rows, w, <const scalar *>t, rows, h)
     # F31 = -M Y3 - Zb Y2,  F21 = -Zc Y2 - Zb^H Y3
     multiply(AS_IS, False, m, w, m, inverse_below, m, <const scalar *>t + w + c, <int>rows, False,
@@ -71,7 +75,7 @@ cdef void invert_block(int w, int c, int m, const scalar *l, int ld, scalar *z,
             for i in range(w):
                 z[i + (w + j) * step] = t[i + j * w]
                 z[w + j + i * step] = conjugate(t[i + j * w])
-    # F11 = -h [-T; F21; F31]
+    # F11 = -h [-S T; F21; F31]
     multiply(AS_IS, True, w, w, <int>rows, <const scalar *>h, w, <const scalar *>z, ld, False,
              t, w, crew)
     for j in range(w):

@@ -15,6 +15,7 @@ cdef struct System:
     int kind                # scalar type
     bint lower              # solve with L,
     bint upper              # and then with L^H
+    bint signs              # and in between with S = sign(diag L)
     Many factor
     char *b
     Py_ssize_t strides[3]   # from factor to factor, row to row, right-hand side to right-hand side

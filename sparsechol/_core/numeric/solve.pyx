@@ -7,6 +7,7 @@ side by side and every step is a product from the right.
         [ L11      ]        forward     X1^T <- X1^T L11^-T,  X2^T <- X2^T - X1^T L21^T
         [ L21  L22 ]        backward    X1^T <- (X1^T - X2^T L21) L11^-1
 
+Between the two X1 <- S X1, where S = sign(diag L), if the factor is signed.
 The backward step is with L^T. The adjoint of a complex factor is reached by conjugating X before
 and after: L^-H x = conj(L^-T conj(x)).
 
@@ -16,7 +17,7 @@ place. On the way down a task writes to its own rows only.
 """
 
 from libc.limits cimport INT_MAX
-from libc.math cimport log
+from libc.math cimport fabs, log
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -38,9 +39,9 @@ NO_REACH = np.empty(0, dtype=np.uint8)
 
 
 cdef void forward(const Pattern *p, int32_t t, const scalar *l, scalar *x, int k, scalar *sums,
-                  scalar *shared, scalar *w, const uint8_t *reached,
+                  scalar *shared, scalar *w, const uint8_t *reached, bint signs,
                   const Crew *crew) noexcept nogil:
-    """X <- L^-1 X on one task.
+    """X <- L^-1 X on one task, X <- S L^-1 X with `signs`.
 
     x : k values for each row of the matrix.
     sums : what the task takes from each row, zero before and after; x itself if there is one task.
@@ -59,8 +60,10 @@ cdef void forward(const Pattern *p, int32_t t, const scalar *l, scalar *x, int k
         add_foreign_sums(p, s, k, sums, shared, reached)
         if p.simplicial_root[s] == -1:
             forward_front(p, s, l, x, k, sums, w, crew)
+            if signs:
+                turn_rows(p, s, l, x, k)
         else:
-            forward_subtree(p, s, l, x, k, sums, reached)
+            forward_subtree(p, s, l, x, k, sums, reached, signs)
         if plan.shared_start[s] != -1:
             share_sums(p, s, k, sums, shared + plan.shared_start[s] * k)
 
@@ -129,17 +132,37 @@ cdef inline void forward_front(const Pattern *p, int32_t s, const scalar *l, sca
         scatter_rows(m, k, rows, <const scalar *>w, sums)
 
 
+cdef inline void turn_rows(const Pattern *p, int32_t s, const scalar *l, scalar *x,
+                           int k) noexcept nogil:
+    """X1 <- S X1 on the columns of one front."""
+    cdef Py_ssize_t rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
+    cdef int32_t j
+    cdef int c
+    l += p.panel[s]
+    for j in range(p.first[s], p.first[s + 1]):
+        if real(l[0]) < 0:
+            for c in range(k):
+                x[<Py_ssize_t>j * k + c] = -x[<Py_ssize_t>j * k + c]
+        l += rows + 1
+
+
 cdef inline void forward_subtree(const Pattern *p, int32_t root, const scalar *l, scalar *x, int k,
-                                 scalar *sums, const uint8_t *reached) noexcept nogil:
+                                 scalar *sums, const uint8_t *reached, bint signs) noexcept nogil:
     cdef int32_t s
+    cdef int c
     cdef Py_ssize_t at
+    cdef const scalar *column
     for s in range(p.begin[root], root + 1):
         if reached != NULL and not reached[s]:
             continue
         at = <Py_ssize_t>p.first[s] * k
         settle(k, x + at, sums + at)
-        forward_column(<int>(p.row_start[s + 1] - p.row_start[s]), k, l + p.panel[s],
+        column = l + p.panel[s]
+        forward_column(<int>(p.row_start[s + 1] - p.row_start[s]), k, column,
                        p.rows + p.row_start[s], x + at, sums)
+        if signs and real(column[0]) < 0:
+            for c in range(k):
+                x[at + c] = -x[at + c]
 
 
 cdef void backward(const Pattern *p, int32_t t, const scalar *l, scalar *x, int k, scalar *w,
@@ -359,7 +382,7 @@ cdef void solve_block(const System *job, int32_t item, int thread,
     if job.lower:
         for t in range(p.parallel_plan.tasks):
             forward(p, t, panels, <scalar *>block.x, block.k, <scalar *>block.sums,
-                    <scalar *>block.shared, <scalar *>block.w, job.reached, &block.crew)
+                    <scalar *>block.shared, <scalar *>block.w, job.reached, job.signs, &block.crew)
     turn(job, &block, tag)
     if job.upper:
         for t in range(p.parallel_plan.tasks - 1, -1, -1):
@@ -373,7 +396,8 @@ cdef void forward_task(const System *job, int32_t t, int thread,
     cdef Block block = block_of(job, <int>job.columns, 0)
     cdef Block own = block_of(job, <int>job.columns, thread)
     forward(job.p, t, <const scalar *>job.factor.data, <scalar *>block.x, block.k,
-            <scalar *>own.sums, <scalar *>block.shared, <scalar *>own.w, job.reached, &own.crew)
+            <scalar *>own.sums, <scalar *>block.shared, <scalar *>own.w, job.reached, job.signs,
+            &own.crew)
 
 
 cdef void backward_task(const System *job, int32_t t, int thread,
@@ -492,7 +516,7 @@ def workspace(Structure structure, int block, int threads):
 
 def solve(Structure structure, const scalar[:, ::1] l, scalar[:, :, :] b, scalar[::1] work,
           bint lower, bint upper, const int32_t[::1] inward, const int32_t[::1] outward,
-          const uint8_t[::1] reached, int block, int threads):
+          const uint8_t[::1] reached, int block, int threads, bint signs=False):
     """Overwrite b with the solution of L x = b, L^H x = b, or both one after the other.
 
     Parameters
@@ -506,6 +530,7 @@ def solve(Structure structure, const scalar[:, ::1] l, scalar[:, :, :] b, scalar
     reached : (nsuper,) whether b has nonzeros in the subtree of each supernode; NO_REACH: it may.
     block : right-hand sides taken at once.
     threads : most threads to work at once.
+    signs : whether, between both, to multiply by the signs of the diagonal of L.
     """
     cdef const Pattern *p = &structure.pattern
     cdef Py_ssize_t n = p.n, batch = l.shape[0]
@@ -523,6 +548,7 @@ def solve(Structure structure, const scalar[:, ::1] l, scalar[:, :, :] b, scalar
     job.kind = kind_of(&l[0, 0])
     job.lower = lower
     job.upper = upper
+    job.signs = signs and lower and upper
     job.factor = each(&l[0, 0])
     job.b = <char *>&b[0, 0, 0]
     job.strides[0] = b.strides[0] // <Py_ssize_t>sizeof(scalar)
@@ -567,7 +593,7 @@ def reach(Structure structure, const int32_t[::1] inward, const int32_t[::1] row
 
 
 cdef double log_determinant(const Pattern *p, const scalar *l) noexcept nogil:
-    """2 sum(log diag(L)), logarithms taken of products as large as stay in the range of float64."""
+    """2 sum(log |diag(L)|), logarithms of products that stay in the range of float64."""
     cdef int32_t s, _
     cdef int64_t rows
     cdef const scalar *d
@@ -576,7 +602,7 @@ cdef double log_determinant(const Pattern *p, const scalar *l) noexcept nogil:
         rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
         d = l + p.panel[s]
         for _ in range(p.first[s], p.first[s + 1]):
-            product *= real(d[0])       # entries are from 1e-162 to 1e154
+            product *= fabs(real(d[0]))     # entries are from 1e-162 to 1e154
             if product < 1e-100 or product > 1e100:
                 total += log(product)
                 product = 1
@@ -585,7 +611,7 @@ cdef double log_determinant(const Pattern *p, const scalar *l) noexcept nogil:
 
 
 def logdet(Structure structure, const scalar[:, ::1] l, double[::1] out):
-    """out <- log det(L L^H) of each L, in float64.
+    """out <- log |det A| of each factor, in float64.
 
     l : (batch, structure.size) panels of each L.
     """

@@ -16,7 +16,7 @@ def arrays(structure, dtype):
 def factor(structure, packed, flat, work):
     """One matrix on one thread."""
     outcome = factorize(structure, packed[None], flat[None], work, 1)
-    return tuple(array[0] for array in outcome)
+    return tuple(array[0] for array in outcome[:4])
 
 
 def panels_to_dense(structure, flat):
@@ -117,7 +117,7 @@ def test_a_failure_leaves_the_other_matrices_of_a_batch_alone(system, threads):
     batch[1, S.indptr[17]] = -3
     flat = np.full((3, structure.size), np.nan, A.dtype)
     work = np.full(workspace(structure, 3, threads), np.nan, A.dtype)
-    failed, _, _, _ = factorize(structure, batch, flat, work, threads)
+    failed, _, _, _, _ = factorize(structure, batch, flat, work, threads)
     np.testing.assert_array_equal(failed, [-1, 17, -1])
     for k in (0, 2):
         single, own = arrays(structure, A.dtype)
@@ -136,7 +136,7 @@ def test_outcome_is_the_same_for_any_number_of_threads(threads):
         for count in (1, threads):
             flat = np.empty((1, S._structure.size))
             work = np.empty(workspace(S._structure, 1, count))
-            outcomes.append(factorize(S._structure, packed, flat, work, count))
+            outcomes.append(factorize(S._structure, packed, flat, work, count)[:4])
         np.testing.assert_array_equal(*map(np.ravel, outcomes))
 
 
