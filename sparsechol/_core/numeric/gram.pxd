@@ -22,6 +22,7 @@ cdef struct Congruence:
     const int32_t *local        # NULL: every row has all columns of its unit
     const int64_t *incidence_start
     const int32_t *incidence_at
+    const int32_t *incidence_row
     const int32_t *incidence_column
     const int32_t *incidence_local
     const int32_t *incidence_tail

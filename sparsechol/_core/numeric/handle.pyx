@@ -101,6 +101,7 @@ cdef class PatternHandle:
         self.gram.local = ints(self.keep(plan.local))
         self.gram.incidence_start = longs(self.keep(plan.incidence_start))
         self.gram.incidence_at = ints(self.keep(plan.incidence_at))
+        self.gram.incidence_row = ints(self.keep(plan.incidence_row))
         self.gram.incidence_column = ints(self.keep(plan.incidence_column))
         self.gram.incidence_local = ints(self.keep(plan.incidence_local))
         self.gram.incidence_tail = ints(self.keep(plan.incidence_tail))
