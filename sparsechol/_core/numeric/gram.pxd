@@ -15,6 +15,7 @@ cdef struct Congruence:
     Py_ssize_t column_tasks
     const int64_t *row_start
     const int32_t *row_order
+    const int32_t *row_at
     const int64_t *unit_start
     const int64_t *column_start
     const int64_t *square_start

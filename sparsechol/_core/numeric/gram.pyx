@@ -334,21 +334,23 @@ cdef const scalar *load(const Job *job, int64_t u, int64_t s, int h, const scala
     """Rows s to s + h of a unit as columns, with zeros where a row has no entry."""
     cdef const Congruence *g = job.g
     cdef Py_ssize_t c = g.column_start[u + 1] - g.column_start[u]
-    cdef int64_t r = g.row_order[s], last = g.row_order[s + h - 1], q
+    cdef const scalar *w = <const scalar *>job.w
+    cdef int64_t r, q
     cdef Py_ssize_t i, t
-    if (g.local == NULL and last - r == h - 1
-            and g.row_start[last + 1] - g.row_start[r] == h * c):
-        return a + g.row_start[r]
+    if g.local == NULL and g.row_at[s + h - 1] - g.row_at[s] == (h - 1) * c:
+        return a + g.row_at[s]
     for i in range(h):
         if s + i + AHEAD < g.rows:
-            prefetch(a + g.row_start[g.row_order[s + i + AHEAD]])
-        r = g.row_order[s + i]
-        q = g.row_start[r]
-        if g.row_start[r + 1] - q == c:
+            prefetch(a + g.row_at[s + i + AHEAD])
+            if w != NULL and g.block == 1:
+                prefetch(w + g.row_order[s + i + AHEAD])
+        q = g.row_at[s + i]
+        if g.local == NULL:
             for t in range(c):
                 panel[i * c + t] = a[q + t]
             continue
         memset(panel + i * c, 0, c * sizeof(scalar))
+        r = g.row_order[s + i]
         for q in range(g.row_start[r], g.row_start[r + 1]):
             panel[i * c + g.local[q]] = a[q]
     return panel
@@ -362,10 +364,10 @@ cdef void store(const Job *job, int64_t u, int64_t s, int h, const scalar *panel
     cdef int64_t r, q
     cdef int i
     for i in range(h):
-        r = g.row_order[s + i]
-        if g.row_start[r + 1] - g.row_start[r] == c:
-            memcpy(out + g.row_start[r], panel + i * c, c * sizeof(scalar))
+        if g.local == NULL:
+            memcpy(out + g.row_at[s + i], panel + i * c, c * sizeof(scalar))
             continue
+        r = g.row_order[s + i]
         for q in range(g.row_start[r], g.row_start[r + 1]):
             out[q] = panel[i * c + g.local[q]]
 

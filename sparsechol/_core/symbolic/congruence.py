@@ -33,8 +33,8 @@ class CongruencePlan(NamedTuple):
     block : int
         Rows of a block of weights; 1 for a diagonal.
     row_start : (m + 1,) int64 ndarray
-    row_order : (m,) int32 ndarray
-        The rows, unit by unit.
+    row_order, row_at : (m,) int32 ndarray
+        The rows, unit by unit, and where the entries of each begin.
     unit_start, column_start, square_start : (units + 1,) int64 ndarray
         Where the rows, the columns and the square of each unit begin.
     unit_columns : int32 ndarray
@@ -53,6 +53,7 @@ class CongruencePlan(NamedTuple):
     block: int
     row_start: np.ndarray
     row_order: np.ndarray
+    row_at: np.ndarray
     unit_start: np.ndarray
     column_start: np.ndarray
     square_start: np.ndarray
@@ -106,15 +107,17 @@ def plan_congruence(indptr: np.ndarray, indices: np.ndarray, n: int, block: int)
     square_start = _offsets(np.where(square, counts**2, 0))
     row_start = indptr.astype(np.int64)
     row_order = (order[:, None] * block + np.arange(block)).ravel().astype(np.int32)
+    row_at = row_start[row_order]
     start, unit, place = _incidence(unit_columns, column_start, n)
     row = row_order[unit_start[unit]]
-    of_row = row_start[row] + place
+    of_row = row_at[unit_start[unit]] + place
     of_square = square_start[unit] + place * (counts[unit] + 1)
     tail = counts[unit] - place
     return CongruencePlan(
         block,
         row_start,
         row_order,
+        row_at.astype(np.int32),
         unit_start,
         column_start,
         square_start,
