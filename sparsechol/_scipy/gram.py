@@ -175,7 +175,8 @@ class Gram(GramPattern):
         x = _numbers(x, "x")
         self._check_length("x", x.shape)
         arrays = {"a": self._entries_of(a), "w": self._weights(w), "x": x}
-        of_a = 2 * self._run("gram_rows", ("w", "a", "x"), arrays, None, threads)
+        of_a = self._run("gram_rows", ("w", "a", "x"), arrays, None, threads)
+        of_a *= 2
         of_w: Any = self._run("gram_weights", ("a", "a", "x"), arrays, None, threads)
         of_w = of_w.reshape(*of_w.shape[:-1], *self.weight_shape)
         of_w = of_w.real if self.block == 1 else of_w
