@@ -214,9 +214,7 @@ cdef void add_column(const Job *job, int32_t j, scalar *v) noexcept nogil:
 
 
 cdef void read_column(const Job *job, int32_t j, const scalar *v) noexcept nogil:
-    """From column j of X: column j of B X, or W B X, in rows alone, and X, transposed, of units with
-    a square.
-    """
+    """From column j of X: that of B X, or W B X, in rows alone; X, transposed, of other units."""
     cdef const Congruence *g = job.g
     cdef int64_t q
     cdef int32_t t, before, tail
