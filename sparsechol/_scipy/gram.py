@@ -175,7 +175,8 @@ class Gram(GramPattern):
         x = _numbers(x, "x")
         self._check_length("x", x.shape)
         arrays = {"a": self._entries_of(a), "w": self._weights(w), "x": x}
-        of_a = 2 * self._run("gram_rows", ("w", "a", "x"), arrays, None, threads)
+        of_a = self._run("gram_rows", ("w", "a", "x"), arrays, None, threads)
+        of_a *= 2
         of_w: Any = self._run("gram_weights", ("a", "a", "x"), arrays, None, threads)
         of_w = of_w.reshape(*of_w.shape[:-1], *self.weight_shape)
         of_w = of_w.real if self.block == 1 else of_w
@@ -205,7 +206,7 @@ class Gram(GramPattern):
         """Raise ValueError for a block that is not symmetric but for rounding."""
         bound = 1e3 * float(np.finfo(cast("Any", scalar_dtype(w.dtype))).eps)
         for i in range(self.block):
-            for j in range(i + 1):
+            for j in range(i + (w.dtype.kind == "c")):  # the diagonal need only be real
                 x, y = w[..., i, j], w[..., j, i].conj()
                 if (x == y).all():
                     continue

@@ -94,7 +94,7 @@ class GramPattern:
     def memory(self) -> int:
         """Bytes of the maps.
 
-        In rows with columns that few others have, 20 for an entry and about 36 for the row; 12 for
+        In rows with columns that few others have, 24 for an entry and about 40 for the row; 16 for
         a row that many others are like; and 24 for each packed value. Nothing grows with the square
         of the length of a row.
         """

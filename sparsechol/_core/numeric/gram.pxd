@@ -15,6 +15,7 @@ cdef struct Congruence:
     Py_ssize_t column_tasks
     const int64_t *row_start
     const int32_t *row_order
+    const int32_t *row_at
     const int64_t *unit_start
     const int64_t *column_start
     const int64_t *square_start
@@ -22,6 +23,7 @@ cdef struct Congruence:
     const int32_t *local        # NULL: every row has all columns of its unit
     const int64_t *incidence_start
     const int32_t *incidence_at
+    const int32_t *incidence_row
     const int32_t *incidence_column
     const int32_t *incidence_local
     const int32_t *incidence_tail

@@ -52,7 +52,7 @@ cdef struct Job:
     const void *x
     void *out
     void *squares
-    void *rows                  # of rows alone: W B / 2 and W A / 2, or W A; for WEIGHTS B X
+    void *rows                  # for WEIGHTS B X in rows alone
     char *vectors               # (n) zeros for each thread,
     char *panels                # and room for panels of a unit and for products
     Py_ssize_t vector_bytes
@@ -84,8 +84,7 @@ cdef bint congruence(const Congruence *g, const Pattern *p, const int64_t *indpt
     if g.squares:
         job.panel_bytes += size * (3 * g.widest * panel_rows(g) + PACK + g.block * g.block)
     job.squares = malloc(size * g.squares + 1)
-    job.rows = malloc(size * (0 if role == ROWS else g.entries if role == WEIGHTS or x == z
-                              else 2 * g.entries) + 1)
+    job.rows = malloc(size * (g.entries if role == WEIGHTS else 0) + 1)
     job.vectors = <char *>calloc(threads, job.vector_bytes)
     job.panels = <char *>malloc(threads * job.panel_bytes)
     scratch = malloc(pool_scratch(<int32_t>tasks, threads) + 1)
@@ -184,8 +183,7 @@ cdef void add_column(const Job *job, int32_t j, scalar *v) noexcept nogil:
     cdef const scalar *square
     cdef const scalar *a
     cdef const scalar *b
-    cdef const scalar *of_b = <const scalar *>job.rows
-    cdef const scalar *of_a = of_b + g.entries
+    cdef const scalar *w = <const scalar *>job.w
     cdef scalar x, y
     cdef int64_t later, end = g.incidence_start[g.column_task[g.column_tasks]]
     for q in range(g.incidence_start[j], g.incidence_start[j + 1]):
@@ -193,7 +191,7 @@ cdef void add_column(const Job *job, int32_t j, scalar *v) noexcept nogil:
         if later < end and g.incidence_tail[later] > 0:
             prefetch(g.unit_columns + g.incidence_column[later])
             prefetch(<const scalar *>job.a + g.incidence_at[later])
-            prefetch(of_b + g.incidence_at[later])
+            prefetch(w + g.incidence_row[later])
         cols = g.unit_columns + g.incidence_column[q]
         tail = g.incidence_tail[q]
         if tail < 0:
@@ -202,27 +200,28 @@ cdef void add_column(const Job *job, int32_t j, scalar *v) noexcept nogil:
                 v[cols[t]] = v[cols[t]] + conjugate(square[t])
             continue
         a = <const scalar *>job.a + g.incidence_at[q]
-        x = of_b[g.incidence_at[q]]
+        x = <scalar>real(w[g.incidence_row[q]])
         if job.a == job.b:
+            x = x * a[0]
             for t in range(tail):
                 v[cols[t]] = v[cols[t]] + conjugate(a[t]) * x
             continue
         b = <const scalar *>job.b + g.incidence_at[q]
-        y = of_a[g.incidence_at[q]]
+        y = x / 2 * a[0]
+        x = x / 2 * b[0]
         for t in range(tail):
             v[cols[t]] = v[cols[t]] + (conjugate(a[t]) * x + conjugate(b[t]) * y)
 
 
 cdef void read_column(const Job *job, int32_t j, const scalar *v) noexcept nogil:
-    """From column j of X: column j of B X in rows alone, and X, transposed, of units with a square.
-    """
+    """From column j of X: that of B X, or W B X, in rows alone; X, transposed, of other units."""
     cdef const Congruence *g = job.g
     cdef int64_t q
     cdef int32_t t, before, tail
     cdef const int32_t *cols
     cdef scalar *square
     cdef const scalar *b
-    cdef scalar *z = <scalar *>(job.out if job.role == ROWS else job.rows)
+    cdef const scalar *w = <const scalar *>job.w
     cdef scalar sum
     for q in range(g.incidence_start[j], g.incidence_start[j + 1]):
         before = g.incidence_local[q]
@@ -237,7 +236,10 @@ cdef void read_column(const Job *job, int32_t j, const scalar *v) noexcept nogil
         sum = 0
         for t in range(before + tail):
             sum = sum + b[t] * v[cols[t]]
-        z[g.incidence_at[q]] = sum
+        if job.role == ROWS:
+            (<scalar *>job.out)[g.incidence_at[q]] = <scalar>real(w[g.incidence_row[q]]) * sum
+        else:
+            (<scalar *>job.rows)[g.incidence_at[q]] = sum
 
 
 # ---- unit by unit ----
@@ -259,38 +261,21 @@ cdef void units(const Job *job, int32_t task, scalar *panels) noexcept nogil:
                 memset(<scalar *>job.out + g.row_order[s] * g.block, 0,
                        g.block * sizeof(scalar))
                 s += 1
-        else:
+        elif job.role == WEIGHTS:
             for s in range(g.unit_start[u], g.unit_start[u + 1]):
-                weigh_row(job, g.row_order[s], panels)
+                weight_of_row(job, g.row_order[s], panels)
 
 
-cdef void weigh_row(const Job *job, int32_t r, const scalar *tag) noexcept nogil:
-    """A row without a square: before columns are added up, or after columns of X were read."""
+cdef void weight_of_row(const Job *job, int32_t r, const scalar *tag) noexcept nogil:
+    """The weight of a row without a square, after columns of X were read."""
     cdef const Congruence *g = job.g
     cdef const scalar *a = <const scalar *>job.a
-    cdef const scalar *b = <const scalar *>job.b
-    cdef const scalar *w = <const scalar *>job.w
-    cdef scalar *rows = <scalar *>job.rows
-    cdef scalar *out = <scalar *>job.out
+    cdef const scalar *z = <const scalar *>job.rows
     cdef int64_t q
     cdef double sum = 0
-    cdef scalar x
-    if job.role == WEIGHTS:
-        for q in range(g.row_start[r], g.row_start[r + 1]):
-            sum += real(conjugate(a[q]) * rows[q])
-        out[r] = <scalar>sum
-        return
-    x = <scalar>real(w[r])
-    if job.role == ROWS:
-        for q in range(g.row_start[r], g.row_start[r + 1]):
-            out[q] = x * out[q]
-        return
-    if job.a != job.b:
-        x = x / 2
-        for q in range(g.row_start[r], g.row_start[r + 1]):
-            rows[g.entries + q] = x * a[q]
     for q in range(g.row_start[r], g.row_start[r + 1]):
-        rows[q] = x * b[q]
+        sum += real(conjugate(a[q]) * z[q])
+    (<scalar *>job.out)[r] = <scalar>sum
 
 
 cdef void multiply_unit(const Job *job, int64_t u, scalar *panels) noexcept nogil:
@@ -347,21 +332,23 @@ cdef const scalar *load(const Job *job, int64_t u, int64_t s, int h, const scala
     """Rows s to s + h of a unit as columns, with zeros where a row has no entry."""
     cdef const Congruence *g = job.g
     cdef Py_ssize_t c = g.column_start[u + 1] - g.column_start[u]
-    cdef int64_t r = g.row_order[s], last = g.row_order[s + h - 1], q
+    cdef const scalar *w = <const scalar *>job.w
+    cdef int64_t r, q
     cdef Py_ssize_t i, t
-    if (g.local == NULL and last - r == h - 1
-            and g.row_start[last + 1] - g.row_start[r] == h * c):
-        return a + g.row_start[r]
+    if g.local == NULL and g.row_at[s + h - 1] - g.row_at[s] == (h - 1) * c:
+        return a + g.row_at[s]
     for i in range(h):
         if s + i + AHEAD < g.rows:
-            prefetch(a + g.row_start[g.row_order[s + i + AHEAD]])
-        r = g.row_order[s + i]
-        q = g.row_start[r]
-        if g.row_start[r + 1] - q == c:
+            prefetch(a + g.row_at[s + i + AHEAD])
+            if w != NULL and g.block == 1:
+                prefetch(w + g.row_order[s + i + AHEAD])
+        q = g.row_at[s + i]
+        if g.local == NULL:
             for t in range(c):
                 panel[i * c + t] = a[q + t]
             continue
         memset(panel + i * c, 0, c * sizeof(scalar))
+        r = g.row_order[s + i]
         for q in range(g.row_start[r], g.row_start[r + 1]):
             panel[i * c + g.local[q]] = a[q]
     return panel
@@ -375,10 +362,10 @@ cdef void store(const Job *job, int64_t u, int64_t s, int h, const scalar *panel
     cdef int64_t r, q
     cdef int i
     for i in range(h):
-        r = g.row_order[s + i]
-        if g.row_start[r + 1] - g.row_start[r] == c:
-            memcpy(out + g.row_start[r], panel + i * c, c * sizeof(scalar))
+        if g.local == NULL:
+            memcpy(out + g.row_at[s + i], panel + i * c, c * sizeof(scalar))
             continue
+        r = g.row_order[s + i]
         for q in range(g.row_start[r], g.row_start[r + 1]):
             out[q] = panel[i * c + g.local[q]]
 

@@ -94,6 +94,7 @@ cdef class PatternHandle:
         self.gram.column_tasks = plan.column_task.shape[0] - 1
         self.gram.row_start = longs(self.keep(plan.row_start))
         self.gram.row_order = ints(self.keep(plan.row_order))
+        self.gram.row_at = ints(self.keep(plan.row_at))
         self.gram.unit_start = longs(self.keep(plan.unit_start))
         self.gram.column_start = longs(self.keep(plan.column_start))
         self.gram.square_start = longs(self.keep(plan.square_start))
@@ -101,6 +102,7 @@ cdef class PatternHandle:
         self.gram.local = ints(self.keep(plan.local))
         self.gram.incidence_start = longs(self.keep(plan.incidence_start))
         self.gram.incidence_at = ints(self.keep(plan.incidence_at))
+        self.gram.incidence_row = ints(self.keep(plan.incidence_row))
         self.gram.incidence_column = ints(self.keep(plan.incidence_column))
         self.gram.incidence_local = ints(self.keep(plan.incidence_local))
         self.gram.incidence_tail = ints(self.keep(plan.incidence_tail))

@@ -33,8 +33,8 @@ class CongruencePlan(NamedTuple):
     block : int
         Rows of a block of weights; 1 for a diagonal.
     row_start : (m + 1,) int64 ndarray
-    row_order : (m,) int32 ndarray
-        The rows, unit by unit.
+    row_order, row_at : (m,) int32 ndarray
+        The rows, unit by unit, and where the entries of each begin.
     unit_start, column_start, square_start : (units + 1,) int64 ndarray
         Where the rows, the columns and the square of each unit begin.
     unit_columns : int32 ndarray
@@ -42,10 +42,10 @@ class CongruencePlan(NamedTuple):
     local : int32 ndarray
         Which of the columns of its unit each entry has; empty if every row has all of them.
     incidence_start : (n + 1,) int64 ndarray
-    incidence_at, incidence_column, incidence_local, incidence_tail : int32 ndarray
+    incidence_at, incidence_row, incidence_column, incidence_local, incidence_tail : int32 ndarray
         For each column the units that have it: the place of the entry of A, or of the diagonal of
-        the square; the place in `unit_columns`; how many columns of the unit come before, and how
-        many from there on, complemented where the unit has a square.
+        the square; the first row; the place in `unit_columns`; how many columns of the unit come
+        before, and how many from there on, complemented where the unit has a square.
     unit_task, column_task : int32 ndarray
         Where the units and the columns of each task begin.
     """
@@ -53,6 +53,7 @@ class CongruencePlan(NamedTuple):
     block: int
     row_start: np.ndarray
     row_order: np.ndarray
+    row_at: np.ndarray
     unit_start: np.ndarray
     column_start: np.ndarray
     square_start: np.ndarray
@@ -60,6 +61,7 @@ class CongruencePlan(NamedTuple):
     local: np.ndarray
     incidence_start: np.ndarray
     incidence_at: np.ndarray
+    incidence_row: np.ndarray
     incidence_column: np.ndarray
     incidence_local: np.ndarray
     incidence_tail: np.ndarray
@@ -105,14 +107,17 @@ def plan_congruence(indptr: np.ndarray, indices: np.ndarray, n: int, block: int)
     square_start = _offsets(np.where(square, counts**2, 0))
     row_start = indptr.astype(np.int64)
     row_order = (order[:, None] * block + np.arange(block)).ravel().astype(np.int32)
+    row_at = row_start[row_order]
     start, unit, place = _incidence(unit_columns, column_start, n)
-    of_row = row_start[row_order[unit_start[unit]]] + place
+    row = row_order[unit_start[unit]]
+    of_row = row_at[unit_start[unit]] + place
     of_square = square_start[unit] + place * (counts[unit] + 1)
     tail = counts[unit] - place
     return CongruencePlan(
         block,
         row_start,
         row_order,
+        row_at.astype(np.int32),
         unit_start,
         column_start,
         square_start,
@@ -120,6 +125,7 @@ def plan_congruence(indptr: np.ndarray, indices: np.ndarray, n: int, block: int)
         local,
         start,
         np.where(square[unit], of_square, of_row).astype(np.int32),
+        row,
         (column_start[unit] + place).astype(np.int32),
         place.astype(np.int32),
         np.where(square[unit], ~tail, tail).astype(np.int32),
