@@ -6,11 +6,11 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
 from .._typing import OrderingLike
 from ._factor import cholesky
 from ._matrix import SymmetricMatrix
+from ._parameters import raveled_start
 from ._sparse_derivatives import SparseHessian, sparse_hessian
 from ._typing import Pytree
 
@@ -96,9 +96,7 @@ class Minimization:
     """
 
     def __init__(self, f: Callable, x0: Pytree, args: tuple, ordering: OrderingLike):
-        x, self.unravel = ravel_pytree(x0)
-        if not jnp.issubdtype(x.dtype, jnp.floating):
-            raise TypeError(f"x0 has type {x.dtype}: real floating point numbers are needed")
+        x, self.unravel = raveled_start(x0)
         self.start = jax.lax.stop_gradient(x)
         self.f, consts = jax.closure_convert(
             lambda x, *args: f(self.unravel(x), *args), self.start, *args
