@@ -49,7 +49,7 @@ def newton(
     f : callable
         ``f(x, *args)`` returns a real floating point number, twice differentiable in x.
     x0 : pytree of arrays
-        The starting point.
+        The starting point, real floating point. All is computed in its type.
     *args : pytrees of arrays
         Further arguments of `f`. The minimizer is differentiable in them, and in the variables of
         the closure of `f`.
@@ -98,9 +98,13 @@ class Minimization:
     def __init__(self, f: Callable, x0: Pytree, args: tuple, ordering: OrderingLike):
         x, self.unravel = raveled_start(x0)
         self.start = jax.lax.stop_gradient(x)
-        self.f, consts = jax.closure_convert(
-            lambda x, *args: f(self.unravel(x), *args), self.start, *args
-        )
+
+        def value(x, *args):
+            y = f(self.unravel(x), *args)
+            real = jnp.issubdtype(getattr(y, "dtype", None), jnp.floating)
+            return y.astype(x.dtype) if real else y
+
+        self.f, consts = jax.closure_convert(value, self.start, *args)
         self.args = (*args, *consts)
         self.hessian = sparse_hessian(self.f, self.start, *self.args, ordering=ordering)
 

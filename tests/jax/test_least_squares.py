@@ -342,6 +342,30 @@ def test_numbers_of_the_type_of_x0():
     assert bool(scj.least_squares(lambda x: jnp.ones(2), {}).converged)
 
 
+def test_newton_in_the_type_of_x0():
+    y = np.array([2.0, 3.0])  # double precision
+    found = scj.newton(lambda x, y: jnp.sum(jnp.exp(x) - x * y), jnp.zeros(2, jnp.float32), y)
+    assert found.x.dtype == np.float32
+    np.testing.assert_allclose(found.x, np.log(y), rtol=1e-6)
+
+
+def test_tiny_residuals():
+    # gtol is absolute, all else is relative.
+    tiny = lambda x, y: 1e-150 * (x["a"] * jnp.arange(1.0, 3) - y)  # noqa: E731
+    y = np.array([2.0, 3.0])
+    found = scj.least_squares(tiny, {"a": jnp.zeros(1)}, y, gtol=0)
+    assert bool(found.converged)
+    np.testing.assert_allclose(found.x["a"], 8 / 5, rtol=1e-6)
+    assert int(scj.least_squares(tiny, {"a": jnp.zeros(1)}, y).iterations) == 0
+
+
+def test_no_tracer_is_kept():
+    fit = lambda y: scj.least_squares(lambda x, y: x**2 - y, jnp.ones(2), y).x.sum()  # noqa: E731
+    with jax.checking_leaks():
+        slope = jax.jit(jax.grad(fit))(np.array([4.0, 9.0]))
+    np.testing.assert_allclose(slope, [1 / 4, 1 / 6], rtol=1e-6)
+
+
 def test_units_of_any_size():
     # Parameters of sizes 1e-8 and 1e8: all steps are those of parameters of size one.
     t, y = np.arange(4.0), np.array([2.0, 1.1, 0.5, 0.2])
