@@ -194,7 +194,9 @@ class FactorBase:
         partial inverse if that is cheaper than one solve for each distinct column or row.
         """
         P, n = self.pattern, self.shape[0]
-        rows, columns = np.broadcast_arrays(row_numbers(rows, n), row_numbers(columns, n))
+        rows = row_numbers(static_numbers(rows, "rows"), n)
+        columns = row_numbers(static_numbers(columns, "columns"), n)
+        rows, columns = np.broadcast_arrays(rows, columns)
         shape, row, column = rows.shape, rows.ravel(), columns.ravel()
         place, inside = places_in_inverse(P, row, column)
         out = jnp.zeros(row.size, self.dtype)
@@ -325,6 +327,17 @@ def cholesky(
     if check and not F.ok:
         P.factorize(np.asarray(a), weak_pivots=weak_pivots)  # raises, and says what and where
     return F
+
+
+def static_numbers(numbers: ArrayLike, name: str) -> np.ndarray:
+    """Return numbers of rows as an array; refuse those that a transformation traces."""
+    try:
+        return np.asarray(numbers)
+    except jax.errors.TracerArrayConversionError:
+        raise TypeError(
+            f"{name} must be known when the function is traced: pass NumPy arrays or lists of int,"
+            " or make the argument static (static_argnums)"
+        ) from None
 
 
 def with_sign(logdet: jax.Array, dtype: np.dtype) -> tuple[jax.Array, jax.Array]:

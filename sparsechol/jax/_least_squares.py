@@ -1,7 +1,7 @@
 """Minimize sums of squares with sparse Jacobians, with derivatives of the implicit function."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -13,9 +13,10 @@ from jax.typing import ArrayLike
 from .._exceptions import NotPositiveDefiniteError
 from .._typing import OrderingLike
 from ._compat import is_concrete
-from ._factor import Factor, cholesky
+from ._factor import Factor, cholesky, static_numbers
 from ._matrix import SymmetricMatrix
-from ._residuals import LOSSES, Parameters, Problem
+from ._parameters import Parameters
+from ._residuals import LOSSES, Problem
 from ._trust_region import FTOL, GTOL, MAXITER, METHODS, NOT_FINITE, SINGULAR, XTOL, iterate
 from ._typing import Pytree
 
@@ -62,7 +63,7 @@ class LeastSquares:
     status: jax.Array
     iterations: jax.Array
     information: SymmetricMatrix
-    _parameters: Parameters
+    _parameters: Parameters = field(repr=False)
 
     @property
     def converged(self) -> jax.Array:
@@ -71,7 +72,12 @@ class LeastSquares:
 
     @property
     def message(self) -> str:
-        """Why the iteration ended, in words; outside of transformations."""
+        """Why the iteration ended, in words; of one problem, outside of transformations."""
+        if not is_concrete(self.status) or np.ndim(self.status):
+            raise ValueError(
+                "message is the words for one known status: under a transformation or for several"
+                " problems use the numbers in status"
+            )
         return MESSAGES[int(self.status)]
 
     def _factor(self) -> Factor:
@@ -124,7 +130,7 @@ class LeastSquares:
         IndexError
             If a number is no parameter.
         """
-        i, j = np.asarray(i), np.asarray(j)
+        i, j = static_numbers(i, "i"), static_numbers(j, "j")
         if not (i.ndim and j.ndim):
             raise ValueError(f"i and j have shapes {i.shape} and {j.shape}: (..., p) is needed")
         return self._factor().inverse_entries(i[..., :, None], j[..., None, :])
@@ -173,7 +179,7 @@ def least_squares(
         constants of the function; an index among `args` may take any value, and makes the Jacobian
         dense.
     x0 : pytree of arrays
-        The starting point.
+        The starting point, real floating point. All is computed in its type.
     *args : pytrees of arrays
         Further arguments of `residual`. The solution is differentiable in them, and in the
         variables of the closure of `residual`.
@@ -187,14 +193,16 @@ def least_squares(
         minima, solve with a large one first, and go on from there with smaller ones.
     ftol, xtol, gtol : float, optional
         The iteration ends where a step changes, and promises to change, the cost by at most
-        ``ftol * cost``; where its length is at most ``xtol * (xtol + norm(x))``; where the gradient
-        is at most `gtol`. By default the root of the rounding unit, 1.5e-8 in double precision.
+        ``ftol * cost``; where its length is at most ``xtol * (xtol + norm(x))``, also in units in
+        which all parameters count the same; where no entry of the gradient is larger than `gtol`,
+        an absolute number. By default the root of the rounding unit of the type of `x0`, 1.5e-8 in
+        double precision.
     maxiter : int, optional
         Most steps that are tried.
     retract : callable, optional
         ``retract(x, d)`` moves the point x by a small change d, say that of a rotation; then d, and
-        not a difference of points, is what a step computes. ``retract(x, 0)`` is x. By default
-        ``x + d``.
+        not a difference of points, is what a step computes. It returns a point of the structure and
+        shapes of `x0`. ``retract(x, 0)`` is x. By default ``x + d``.
     tangent : pytree of arrays, optional
         Zeros of the shapes of a change d, if these are not the shapes of `x0`.
     ordering : optional
@@ -211,7 +219,8 @@ def least_squares(
     Raises
     ------
     ValueError
-        If no residual depends on one of the parameters, which is named; or a name is unknown.
+        If no residual depends on one of the parameters, which is named; if a name is unknown; if
+        `retract` returns no point like `x0`; if `f_scale` is no positive number, where it is known.
     TypeError
         If parameters or residuals are not real floating point numbers.
     NotPositiveDefiniteError
@@ -246,10 +255,10 @@ def least_squares(
         raise ValueError(f"loss must be one of {tuple(LOSSES)} or a function, not {loss!r}")
     rho = loss if callable(loss) else LOSSES[loss]
     problem = Problem(residual, x0, args, (rho, f_scale), (retract, tangent), ordering)
-    root = float(jnp.finfo(problem.start.dtype).eps) ** 0.5
+    root = float(jnp.finfo(problem.zero.dtype).eps) ** 0.5
     tolerances = tuple(root if tol is None else float(tol) for tol in (ftol, xtol, gtol))
     minimize = _implicit(problem, method, tolerances, int(maxiter))
-    (x, cost, values), (status, iterations) = minimize(problem.start, problem.args)
+    (x, cost, values), (status, iterations) = minimize(*problem.release())
     information = SymmetricMatrix(problem.gram.pattern, values)
     if is_concrete(status) and status == SINGULAR:
         raise_singular(information, problem.parameters)

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
 from .._typing import OrderingLike
 from ._factor import cholesky
 from ._matrix import SymmetricMatrix
+from ._parameters import raveled_start
 from ._sparse_derivatives import SparseHessian, sparse_hessian
 from ._typing import Pytree
 
@@ -49,7 +49,7 @@ def newton(
     f : callable
         ``f(x, *args)`` returns a real floating point number, twice differentiable in x.
     x0 : pytree of arrays
-        The starting point.
+        The starting point, real floating point. All is computed in its type.
     *args : pytrees of arrays
         Further arguments of `f`. The minimizer is differentiable in them, and in the variables of
         the closure of `f`.
@@ -96,13 +96,15 @@ class Minimization:
     """
 
     def __init__(self, f: Callable, x0: Pytree, args: tuple, ordering: OrderingLike):
-        x, self.unravel = ravel_pytree(x0)
-        if not jnp.issubdtype(x.dtype, jnp.floating):
-            raise TypeError(f"x0 has type {x.dtype}: real floating point numbers are needed")
+        x, self.unravel = raveled_start(x0)
         self.start = jax.lax.stop_gradient(x)
-        self.f, consts = jax.closure_convert(
-            lambda x, *args: f(self.unravel(x), *args), self.start, *args
-        )
+
+        def value(x, *args):
+            y = f(self.unravel(x), *args)
+            real = jnp.issubdtype(getattr(y, "dtype", None), jnp.floating)
+            return y.astype(x.dtype) if real else y
+
+        self.f, consts = jax.closure_convert(value, self.start, *args)
         self.args = (*args, *consts)
         self.hessian = sparse_hessian(self.f, self.start, *self.args, ordering=ordering)
 

@@ -1,8 +1,6 @@
 """Residuals of nonlinear least squares as functions of vectors, with their sparse Jacobian."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +9,11 @@ from jax.flatten_util import ravel_pytree
 from scipy.sparse import csc_array
 
 from ..coloring._pattern import symmetrized
+from ._compat import is_concrete
 from ._gram import gram
 from ._matrix import SymmetricMatrix
+from ._parameters import Parameters, raveled_start
 from ._sparse_derivatives import sparse_hessian, sparse_jacobian
-from ._typing import Pytree
 
 LOSSES: dict[str, Callable] = {
     "linear": lambda z: z,
@@ -23,50 +22,6 @@ LOSSES: dict[str, Callable] = {
     "cauchy": jnp.log1p,
     "arctan": jnp.arctan,
 }
-
-
-@dataclass(frozen=True)
-class Parameters:
-    """The layout of a pytree of parameters in one vector, and their names for messages."""
-
-    tree: Any
-    paths: tuple[str, ...]
-    shapes: tuple[tuple[int, ...], ...]
-
-    @classmethod
-    def of(cls, x: Pytree) -> "Parameters":
-        """Read the layout of a pytree of arrays."""
-        found, tree = jax.tree_util.tree_flatten_with_path(x)
-        paths = tuple(jax.tree_util.keystr(path) for path, _ in found)
-        return cls(tree, paths, tuple(np.shape(leaf) for _, leaf in found))
-
-    @property
-    def size(self) -> int:
-        """Number of elements of the vector."""
-        return sum(int(np.prod(shape)) for shape in self.shapes)
-
-    def unravel(self, vector: jax.Array) -> Pytree:
-        """Return the pytree of a vector."""
-        ends = np.cumsum([int(np.prod(shape)) for shape in self.shapes])
-        parts = jnp.split(vector, ends[:-1])
-        leaves = [part.reshape(shape) for part, shape in zip(parts, self.shapes, strict=True)]
-        return jax.tree.unflatten(self.tree, leaves)
-
-    def name(self, k: int) -> str:
-        """Return the name of element k of the vector, such as ``x['poses'][3, 0]``."""
-        for path, shape in zip(self.paths, self.shapes, strict=True):
-            size = int(np.prod(shape))
-            if k < size:
-                at = ", ".join(map(str, np.unravel_index(k, shape)))
-                return f"x{path}[{at}]" if at else f"x{path}"
-            k -= size
-        raise IndexError(k)
-
-    def named(self, numbers, most: int = 6) -> str:
-        """Name the first of some elements."""
-        numbers = sorted(map(int, numbers))
-        names = ", ".join(self.name(k) for k in numbers[:most])
-        return names + (f" and {len(numbers) - most} more" if len(numbers) > most else "")
 
 
 class ColumnSums:
@@ -94,6 +49,27 @@ class ColumnSums:
         return jnp.concatenate(sums)[self._back] if sums else entries[:0]
 
 
+def _check_point(found: Parameters, wanted: Parameters) -> None:
+    """Refuse what a retraction returns if it is no point like x0."""
+    if found.tree != wanted.tree or found.shapes != wanted.shapes:
+        raise ValueError(
+            "retract(x, d) must return a point like x0:"
+            f" it has the structure {found.tree} with shapes {found.shapes},"
+            f" and x0 has {wanted.tree} with {wanted.shapes}"
+        )
+
+
+def _check_loss(rho, r, f_scale) -> None:
+    """Refuse a loss that does not act on each residual, and a scale that is not positive."""
+    if getattr(rho, "shape", None) != r.shape:
+        shape = getattr(rho, "shape", "no array")
+        raise ValueError(f"loss(z) must have the shape of z, {r.shape}, not {shape}")
+    if np.shape(f_scale):
+        raise ValueError(f"f_scale has shape {np.shape(f_scale)}: one number is needed")
+    if is_concrete(f_scale) and not 0 < float(f_scale) < np.inf:
+        raise ValueError(f"f_scale is {f_scale}: a positive number is needed")
+
+
 class Problem:
     """Residuals as a function of a change d of a point x, with their sparse Jacobian in d at zero.
 
@@ -101,44 +77,45 @@ class Problem:
 
     Attributes
     ----------
-    start : jax.Array
-        The first point.
-    args : tuple
-        Four: the arguments of the residuals, with the variables of their closure; the variables of
-        the closures of the retraction and of the loss; and `f_scale`.
     zero : ndarray
         No change.
+    flat : bool
+        True if there is no retraction: points and changes have the same units.
     parameters : Parameters
         The layout of a change.
     """
 
     def __init__(self, residual, x0, args, loss, chart, ordering):
         (rho, f_scale), (retract, tangent) = loss, chart
-        x, self.unravel = ravel_pytree(x0)
-        if not jnp.issubdtype(x.dtype, jnp.floating):
-            raise TypeError(f"x0 has type {x.dtype}: real floating point numbers are needed")
-        self.start = jax.lax.stop_gradient(x)
-        self.parameters = Parameters.of(x0 if tangent is None else tangent)
+        x, self.unravel = raveled_start(x0)
+        point = Parameters.of(x0)
+        self.parameters = point if tangent is None else Parameters.of(tangent)
         self.zero = np.zeros(self.parameters.size, x.dtype)
-        if retract is None and self.zero.shape != x.shape:
+        self.flat = retract is None
+        if retract is None and self.parameters.shapes != point.shapes:
             raise ValueError("tangent without retract must have the shapes of x0")
 
         def moved(x, d):
             if retract is None:
                 return x + d
-            return ravel_pytree(retract(self.unravel(x), self.parameters.unravel(d)))[0]
+            there = retract(self.unravel(x), self.parameters.unravel(d))
+            _check_point(Parameters.of(there), point)
+            return ravel_pytree(there)[0].astype(x.dtype)
 
         def residuals(d, x, *args):
-            return ravel_pytree(residual(self.unravel(moved(x, d)), *args))[0]
+            r = ravel_pytree(residual(self.unravel(moved(x, d)), *args))[0]
+            return r.astype(x.dtype) if jnp.issubdtype(r.dtype, jnp.floating) else r
 
         self._moved, of_moved = jax.closure_convert(moved, x, self.zero)
         residuals, consts = jax.closure_convert(residuals, self.zero, x, *args)
         self._residuals = jax.jit(residuals)
         r = jax.eval_shape(self._residuals, self.zero, x, *args, *consts)
         self._rho, of_rho = jax.closure_convert(rho, r)
+        _check_loss(jax.eval_shape(self._rho, r, *of_rho), r, f_scale)
         f_scale = jnp.asarray(f_scale, x.dtype)
-        self.args = ((*args, *consts), tuple(of_moved), tuple(of_rho), f_scale)
-        self._jacobian = sparse_jacobian(self._residuals, self.zero, x, *self.args[0])
+        values = ((*args, *consts), tuple(of_moved), tuple(of_rho), f_scale)
+        self._values = jax.lax.stop_gradient(x), values
+        self._jacobian = sparse_jacobian(self._residuals, self.zero, x, *args, *consts)
         self._check_columns()
         self.gram = gram(self._jacobian, ordering=ordering)
         self._column_sums = ColumnSums(self._jacobian.sparsity.indptr)
@@ -151,6 +128,14 @@ class Problem:
                 f"no residual depends on {self.parameters.named(free)}: leave these parameters out,"
                 " or add residuals that say what is known of them"
             )
+
+    def release(self) -> tuple[jax.Array, tuple]:
+        """Return the first point and the arguments, and forget them: JAX may keep this object.
+
+        The arguments are four: those of the residuals, with the variables of their closure; the
+        variables of the closures of the retraction and of the loss; and `f_scale`.
+        """
+        return self.__dict__.pop("_values")
 
     def moved(self, x, d, args):
         """Return the point x moved by d."""

@@ -32,7 +32,6 @@ RUNNING = -9
 
 DAMPING = 1e-8  # of the first step, in units of the scale: nearly Gauss and Newton
 LARGEST_DAMPING = 1e30
-SMALLEST_SCALE = 1e-12  # of a parameter, relative to the largest
 
 
 class Model(NamedTuple):
@@ -58,13 +57,16 @@ class Method(NamedTuple):
 def scale_of(M: SymmetricMatrix, before: jax.Array) -> jax.Array:
     """Return the scale of the parameters: the largest diagonal of A so far, and nowhere zero.
 
+    A parameter whose column of J is zero does not move. It has the scale of the one that is least
+    determined, any positive number, so that parameters may have units of any size.
+
     Returns
     -------
     (n,) jax.Array
     """
     diagonal = M.diagonal()
-    floor = SMALLEST_SCALE * jnp.max(diagonal, initial=0.0)
-    scale = jnp.maximum(diagonal, jnp.where(floor > 0, floor, 1))
+    least = jnp.min(jnp.where(diagonal > 0, diagonal, jnp.inf), initial=jnp.inf)
+    scale = jnp.where(diagonal > 0, diagonal, jnp.where(jnp.isfinite(least), least, 1))
     return jnp.maximum(scale, before)
 
 
@@ -252,6 +254,15 @@ def iterate(problem, method, start, args, tolerances, maxiter) -> State:
     return last._replace(status=jnp.where(last.status == RUNNING, MAXITER, last.status))
 
 
+def _short(problem, model, x, step, xtol):
+    """Tell whether a step is short, also in units in which all parameters count the same."""
+    short = jnp.linalg.norm(step) <= xtol * (xtol + jnp.linalg.norm(x))
+    if not problem.flat:
+        return short
+    unit = jnp.sqrt(model.scale / jnp.max(model.scale, initial=0.0))
+    return short & (jnp.linalg.norm(unit * step) <= xtol * (xtol + jnp.linalg.norm(unit * x)))
+
+
 def _attempt(problem, method, args, tolerances, state) -> State:
     """Try a step: take it, or let the method learn from it."""
     ftol, xtol, _ = tolerances
@@ -267,7 +278,7 @@ def _attempt(problem, method, args, tolerances, state) -> State:
     taken = ok & finite & ((gain > 0) | (not method.descends))
 
     small = ftol * jnp.maximum(model.cost, jnp.finfo(cost.dtype).tiny)
-    short = jnp.linalg.norm(step) <= xtol * (xtol + jnp.linalg.norm(x))
+    short = _short(problem, model, x, step, xtol)
     reasons = [
         (~ok & (not method.adapts), SINGULAR),
         (ok & ~finite & (short | (not method.descends)), NOT_FINITE),

@@ -296,6 +296,104 @@ def test_names_and_types():
         scj.least_squares(lambda x: x + 1j, jnp.ones(3))
     with pytest.raises(ValueError, match="tangent without retract"):
         scj.least_squares(lambda x: x - 1.0, jnp.ones(3), tangent=jnp.ones(2))
+    integer = {"a": jnp.array(1), "b": jnp.array(0.5)}
+    with pytest.raises(TypeError, match=r"x0\['a'\] has type int64: real floating point"):
+        scj.least_squares(lambda x: x["a"] * x["b"] - 1.0, integer)
+    with pytest.raises(TypeError, match=r"x0\['a'\] has type int64: real floating point"):
+        scj.newton(lambda x: (x["a"] * x["b"] - 1.0) ** 2, integer)
+
+
+def test_losses_and_scales_that_are_none():
+    square = lambda x: x - 1.0  # noqa: E731
+    with pytest.raises(ValueError, match=r"loss\(z\) must have the shape of z, \(3,\), not \(\)"):
+        scj.least_squares(square, jnp.ones(3), loss=jnp.sum)
+    with pytest.raises(ValueError, match=r"f_scale has shape \(3,\)"):
+        scj.least_squares(square, jnp.ones(3), f_scale=jnp.ones(3))
+    for scale in (0.0, -1.0, np.nan):
+        with pytest.raises(ValueError, match="a positive number is needed"):
+            scj.least_squares(square, jnp.ones(3), loss="huber", f_scale=scale)
+
+
+@pytest.mark.parametrize(
+    "retract",
+    [
+        lambda x, d: [x["a"] + d["a"]],
+        lambda x, d: {"a": (x["a"] + d["a"])[:, None]},
+        lambda x, d: {"a": jnp.concatenate([x["a"], d["a"]])},
+    ],
+)
+def test_retractions_that_return_no_point(retract):
+    with pytest.raises(ValueError, match=r"retract\(x, d\) must return a point like x0"):
+        scj.least_squares(lambda x: x["a"] - 1.0, {"a": jnp.ones(3)}, retract=retract)
+
+
+def test_numbers_of_the_type_of_x0():
+    start = {"a": jnp.ones(2, jnp.float32)}
+    y = np.array([2.0, 3.0])  # double precision
+    found = scj.least_squares(lambda x, y: x["a"] * y - 1.0, start, y)
+    assert found.x["a"].dtype == found.cost.dtype == np.float32
+    np.testing.assert_allclose(found.x["a"], 1 / y, rtol=1e-6)
+    single = lambda x, d: {"a": (x["a"] + d["a"]).astype(np.float32)}  # noqa: E731
+    start = {"a": jnp.ones(2)}
+    found = scj.least_squares(lambda x: x["a"] * y - 1.0, start, retract=single, ftol=1e-6)
+    np.testing.assert_allclose(found.x["a"], 1 / y, rtol=1e-6)
+    with pytest.raises(ValueError, match="no residual depends on x"):
+        scj.least_squares(lambda x: None, jnp.ones(1))
+    assert bool(scj.least_squares(lambda x: jnp.ones(2), {}).converged)
+
+
+def test_newton_in_the_type_of_x0():
+    y = np.array([2.0, 3.0])  # double precision
+    found = scj.newton(lambda x, y: jnp.sum(jnp.exp(x) - x * y), jnp.zeros(2, jnp.float32), y)
+    assert found.x.dtype == np.float32
+    np.testing.assert_allclose(found.x, np.log(y), rtol=1e-6)
+
+
+def test_tiny_residuals():
+    # gtol is absolute, all else is relative.
+    tiny = lambda x, y: 1e-150 * (x["a"] * jnp.arange(1.0, 3) - y)  # noqa: E731
+    y = np.array([2.0, 3.0])
+    found = scj.least_squares(tiny, {"a": jnp.zeros(1)}, y, gtol=0)
+    assert bool(found.converged)
+    np.testing.assert_allclose(found.x["a"], 8 / 5, rtol=1e-6)
+    assert int(scj.least_squares(tiny, {"a": jnp.zeros(1)}, y).iterations) == 0
+
+
+def test_no_tracer_is_kept():
+    fit = lambda y: scj.least_squares(lambda x, y: x**2 - y, jnp.ones(2), y).x.sum()  # noqa: E731
+    with jax.checking_leaks():
+        slope = jax.jit(jax.grad(fit))(np.array([4.0, 9.0]))
+    np.testing.assert_allclose(slope, [1 / 4, 1 / 6], rtol=1e-6)
+
+
+def test_units_of_any_size():
+    # Parameters of sizes 1e-8 and 1e8: all steps are those of parameters of size one.
+    t, y = np.arange(4.0), np.array([2.0, 1.1, 0.5, 0.2])
+    units = np.array([1e8, 1e-8])
+    residual = lambda x: units[0] * x[0] * jnp.exp(-units[1] * x[1] * t) - y  # noqa: E731
+    wanted = scipy_least_squares(
+        lambda x: x[0] * np.exp(-x[1] * t) - y, [1.0, 0.5], xtol=1e-12, ftol=1e-12
+    )
+    for method in ("lm", "dogleg"):
+        found = scj.least_squares(residual, np.array([1.0, 0.5]) / units, method=method)
+        assert bool(found.converged)
+        np.testing.assert_allclose(units * found.x, wanted.x, rtol=1e-5)
+        np.testing.assert_allclose(found.cost, wanted.cost, rtol=1e-8)
+
+
+def test_words_and_numbers_under_transformations():
+    fit = lambda y: scj.least_squares(lambda x, y: x - y, jnp.zeros(2), y)  # noqa: E731
+    found = fit(jnp.ones(2))
+    assert "_parameters" not in repr(found)
+    several = jax.vmap(fit)(jnp.ones((3, 2)))
+    with pytest.raises(ValueError, match="use the numbers in status"):
+        several.message  # noqa: B018
+    with pytest.raises(ValueError, match="use the numbers in status"):
+        jax.jit(lambda found: len(found.message))(found)
+    with pytest.raises(TypeError, match="i must be known when the function is traced"):
+        jax.jit(lambda i: found.covariance_blocks(i, i))(jnp.arange(2))
+    with pytest.raises(TypeError, match="rows must be known when the function is traced"):
+        jax.jit(lambda i: scj.cholesky(found.information).inverse_entries(i, i))(jnp.arange(2))
 
 
 def test_nothing_to_do():
@@ -306,3 +404,88 @@ def test_nothing_to_do():
     stopped = scj.least_squares(decay, X0, Y, maxiter=1)
     assert int(stopped.status) == 0
     assert "largest number" in stopped.message
+
+
+# ---- problems of Moré, Garbow and Hillstrom (1981). Testing unconstrained optimization ----
+
+
+def _helical_valley(x):
+    turn = jnp.arctan2(x[1], x[0]) / (2 * np.pi)
+    turn = jnp.where((x[0] < 0) & (turn < 0), turn + 1, turn)
+    return 10 * (x[2] - 10 * turn), 10 * (jnp.hypot(x[0], x[1]) - 1), x[2]
+
+
+def _bard(x):
+    y = [0.14, 0.18, 0.22, 0.25, 0.29, 0.32, 0.35, 0.39, 0.37, 0.58, 0.73, 0.96, 1.34, 2.1, 4.39]
+    u = np.arange(1.0, 16)
+    return np.array(y) - (x[0] + u / ((16 - u) * x[1] + np.minimum(u, 16 - u) * x[2]))
+
+
+def _kowalik_osborne(x):
+    y = [0.1957, 0.1947, 0.1735, 0.16, 0.0844, 0.0627, 0.0456, 0.0342, 0.0323, 0.0235, 0.0246]
+    u = np.array([4, 2, 1, 0.5, 0.25, 0.167, 0.125, 0.1, 0.0833, 0.0714, 0.0625])
+    return np.array(y) - x[0] * (u**2 + u * x[1]) / (u**2 + u * x[2] + x[3])
+
+
+def _meyer(x):
+    y = [34780, 28610, 23650, 19630, 16370, 13720, 11540, 9744]
+    y += [8261, 7030, 6005, 5147, 4427, 3820, 3307, 2872]
+    return x[0] * jnp.exp(x[1] / (45 + 5 * np.arange(1.0, 17) + x[2])) - np.array(y)
+
+
+def _wood(x):
+    return (
+        jnp.stack([10 * (x[1] - x[0] ** 2), 1 - x[0], 90**0.5 * (x[3] - x[2] ** 2), 1 - x[2]]),
+        jnp.stack([10**0.5 * (x[1] + x[3] - 2), 10**-0.5 * (x[1] - x[3])]),
+    )
+
+
+def _freudenstein_roth(x):
+    return (
+        -13 + x[0] + ((5 - x[1]) * x[1] - 2) * x[1],
+        -29 + x[0] + ((x[1] + 1) * x[1] - 14) * x[1],
+    )
+
+
+def _jennrich_sampson(x):
+    i = np.arange(1.0, 11)
+    return 2 + 2 * i - (jnp.exp(i * x[0]) + jnp.exp(i * x[1]))
+
+
+def _box(x):
+    t = 0.1 * np.arange(1, 11)
+    return jnp.exp(-t * x[0]) - jnp.exp(-t * x[1]) - x[2] * (np.exp(-t) - np.exp(-10 * t))
+
+
+def _powell_singular(x):
+    linear = x[0] + 10 * x[1], 5**0.5 * (x[2] - x[3])
+    return linear, (x[1] - 2 * x[2]) ** 2, 10**0.5 * (x[0] - x[3]) ** 2
+
+
+CLASSICAL = {  # the start, and the least sum of squares
+    "powell_singular": (_powell_singular, [3.0, -1, 0, 1], 0),
+    "helical_valley": (_helical_valley, [-1.0, 0, 0], 0),
+    "wood": (_wood, [-3.0, -1, -3, -1], 0),
+    "freudenstein_roth": (_freudenstein_roth, [0.5, -2], 48.9842),
+    "kowalik_osborne": (_kowalik_osborne, [0.25, 0.39, 0.415, 0.39], 3.07505e-4),
+    "bard": (_bard, [1.0, 1, 1], 8.21487e-3),
+    "meyer": (_meyer, [0.02, 4000, 250], 87.9458),
+    "box": (_box, [0.0, 10, 20], 0),
+    "brown": (lambda x: (x[0] - 1e6, x[1] - 2e-6, x[0] * x[1] - 2), [1.0, 1], 0),
+    "jennrich_sampson": (_jennrich_sampson, [0.3, 0.4], 124.362),
+    "powell_scaled": (
+        lambda x: (1e4 * x[0] * x[1] - 1, jnp.exp(-x[0]) + jnp.exp(-x[1]) - 1.0001),
+        [0.0, 1],
+        0,
+    ),
+}
+
+
+@pytest.mark.fast_cases("bard-lm")
+@pytest.mark.parametrize("method", ["lm", "dogleg"])
+@pytest.mark.parametrize("name", CLASSICAL)
+def test_classical_problems(name, method):
+    residual, start, least = CLASSICAL[name]
+    found = scj.least_squares(residual, jnp.array(start), method=method)
+    assert bool(found.converged), found.message
+    np.testing.assert_allclose(2 * found.cost, least, rtol=3e-6, atol=1e-11)
