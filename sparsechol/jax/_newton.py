@@ -101,7 +101,7 @@ class Minimization:
 
         def value(x, *args):
             y = f(self.unravel(x), *args)
-            real = jnp.issubdtype(getattr(y, "dtype", None), jnp.floating)
+            real = isinstance(y, jax.Array) and jnp.issubdtype(y.dtype, jnp.floating)
             return y.astype(x.dtype) if real else y
 
         self.f, consts = jax.closure_convert(value, self.start, *args)
