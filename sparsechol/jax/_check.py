@@ -23,6 +23,8 @@ def check_pattern(
     argnums: int | Sequence[int] = 0,
     probes: int = 3,
     seed: int = 0,
+    kwargs: dict[str, Pytree] | None = None,
+    has_aux: bool = False,
 ) -> np.ndarray:
     """Find entries of a Jacobian that a sparsity pattern lacks, by products with random directions.
 
@@ -40,6 +42,8 @@ def check_pattern(
         Number of random directions.
     seed : int, optional
         Seed of the random directions.
+    kwargs, has_aux
+        See `jacobian_pattern`.
 
     Returns
     -------
@@ -59,12 +63,12 @@ def check_pattern(
     array([[1, 0],
            [2, 0]])
     """
-    raveled = RaveledFunction(f, args, argnums)
+    raveled = RaveledFunction(f, args, argnums, kwargs, has_aux)
     if sparsity is None:
-        sparsity = jacobian_pattern(f, *args, argnums=argnums)
+        sparsity = jacobian_pattern(f, *args, argnums=argnums, kwargs=kwargs, has_aux=has_aux)
     P = entries_of(sparsity)
-    require_shape(P.shape, jacobian_shape(raveled, args))
-    forward, backward = products(*raveled.split(args))
+    require_shape(P.shape, jacobian_shape(raveled))
+    forward, backward = products(*raveled.split(raveled.examples))
     rng = np.random.default_rng(seed)
     if forward is not None:
         return missed_entries(P, forward, backward, rng, probes)

@@ -23,24 +23,35 @@ from ._walk import Detection, ReverseOnly
 class RaveledFunction:
     """A function of pytrees as a function of one vector.
 
-    The vector holds the arguments that are differentiated, each leaf raveled.
+    The vector holds the arguments that are differentiated, each leaf raveled. Everywhere else the
+    arguments are one tuple, whose last element is the dict of the keyword arguments.
 
     Attributes
     ----------
+    examples : tuple
+        The arguments that the function was prepared with.
     shapes : list of tuple
         Shapes of all leaves of all arguments.
     size : int
         Number of elements of the vector.
     """
 
-    def __init__(self, f: Callable[..., Pytree], args: tuple, argnums: int | Sequence[int]):
-        self.f = f
+    def __init__(
+        self,
+        f: Callable[..., Pytree],
+        args: tuple,
+        argnums: int | Sequence[int],
+        kwargs: dict[str, Any] | None = None,
+        has_aux: bool = False,
+    ):
+        self.f, self.has_aux = f, has_aux
         numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
         if not args or any(not -len(args) <= k < len(args) for k in numbers):
             raise ValueError(f"argnums {argnums} of a function that is given {len(args)} arguments")
         self.argnums = tuple(k % len(args) for k in numbers)
         if len(set(self.argnums)) < len(numbers):
             raise ValueError(f"argnums {argnums} name an argument twice")
+        self.examples = args = (*args, dict(kwargs or {}))
         leaves, self.tree = jax.tree.flatten(args)
         self.shapes = [np.shape(leaf) for leaf in leaves]
         owners = [k for k, arg in enumerate(args) for _ in jax.tree.leaves(arg)]
@@ -52,7 +63,8 @@ class RaveledFunction:
             if not jnp.issubdtype(dtype, jnp.floating):
                 raise TypeError(
                     f"an argument of type {dtype} cannot be differentiated: real floating point"
-                    " numbers are needed (choose others by argnums)"
+                    " numbers are needed (choose others by argnums; of complex numbers pass real and"
+                    " imaginary parts)"
                 )
         self.size = sum(int(np.prod(self.shapes[k])) for k in self.chosen)
 
@@ -60,6 +72,11 @@ class RaveledFunction:
         """Return the vector of arguments, and the function of this vector."""
         leaves, tree = jax.tree.flatten(args)
         found = [np.shape(leaf) for leaf in leaves]
+        if tree != self.tree and found == self.shapes:
+            raise ValueError(
+                f"the arguments have the structure {tree}, and the derivative was prepared for"
+                f" {self.tree} (the dict has the keyword arguments)"
+            )
         if tree != self.tree or found != self.shapes:
             raise ValueError(
                 f"the arguments have shapes {found}, and the derivative was prepared for"
@@ -72,6 +89,16 @@ class RaveledFunction:
         vector = jnp.concatenate([jnp.ravel(part) for part in parts]) if parts else jnp.zeros(0)
         return vector, partial(self.at, leaves, [part.dtype for part in parts])
 
+    def results(self, args):
+        """Return what is differentiated and what is not, None without ``has_aux``."""
+        *args, kwargs = args
+        out = self.f(*args, **kwargs)
+        if not self.has_aux:
+            return out, None
+        if not (isinstance(out, tuple) and len(out) == 2):
+            raise TypeError("with has_aux=True the function returns a pair, (result, aux)")
+        return out
+
     def at(self, leaves, dtypes, vector):
         """Return all results in one vector."""
         leaves, start = list(leaves), 0
@@ -79,13 +106,13 @@ class RaveledFunction:
             stop = start + int(np.prod(self.shapes[k]))
             leaves[k] = vector[start:stop].reshape(self.shapes[k]).astype(dtype)
             start = stop
-        results = jax.tree.leaves(self.f(*jax.tree.unflatten(self.tree, leaves)))
-        results = [jnp.asarray(y) for y in results]
+        value, _ = self.results(jax.tree.unflatten(self.tree, leaves))
+        results = [jnp.asarray(y) for y in jax.tree.leaves(value)]
         for y in results:
             if not jnp.issubdtype(y.dtype, jnp.floating):
                 raise TypeError(
                     f"a result of type {y.dtype} cannot be differentiated: real floating point"
-                    " numbers are needed"
+                    " numbers are needed (of complex numbers return real and imaginary parts)"
                 )
         if len(results) == 1:
             return results[0].ravel()
@@ -158,6 +185,8 @@ def jacobian_pattern(
     argnums: int | Sequence[int] = 0,
     mode: Literal["auto", "forward", "reverse"] = "auto",
     on_unknown: OnUnknown = "dense",
+    kwargs: dict[str, Pytree] | None = None,
+    has_aux: bool = False,
 ) -> csc_array:
     """Find where the Jacobian of a function may have entries, at any point.
 
@@ -176,6 +205,10 @@ def jacobian_pattern(
         How to treat an operation without a sparsity rule, and a loop that is too long to be
         followed. 'dense': its results are taken to depend on all its operands, and a
         `SparsityWarning` names it and the line. 'raise': NotImplementedError.
+    kwargs : dict, optional
+        Example keyword arguments of `f`, which are not differentiated.
+    has_aux : bool, optional
+        Whether `f` returns a pair, of which the second part is not differentiated.
 
     Returns
     -------
@@ -200,7 +233,8 @@ def jacobian_pattern(
     """
     if mode not in ("auto", "forward", "reverse"):
         raise ValueError(f"mode must be 'auto', 'forward' or 'reverse', not {mode!r}")
-    find = partial(detect, RaveledFunction(f, args, argnums), args, on_unknown=on_unknown)
+    raveled = RaveledFunction(f, args, argnums, kwargs, has_aux)
+    find = partial(detect, raveled, raveled.examples, on_unknown=on_unknown)
     if mode != "auto":
         return find(mode)
     try:
@@ -214,6 +248,8 @@ def hessian_pattern(
     *args: Pytree,
     argnums: int | Sequence[int] = 0,
     on_unknown: OnUnknown = "dense",
+    kwargs: dict[str, Pytree] | None = None,
+    has_aux: bool = False,
 ) -> csc_array:
     """Find where the Hessian of a function may have entries, at any point.
 
@@ -221,7 +257,7 @@ def hessian_pattern(
     ----------
     f : callable
         ``f(*args)`` returns a real floating point number.
-    *args, argnums, on_unknown
+    *args, argnums, on_unknown, kwargs, has_aux
         See `jacobian_pattern`.
 
     Returns
@@ -239,7 +275,8 @@ def hessian_pattern(
      [0 1 1 1]
      [0 0 1 1]]
     """
-    P = detect(RaveledFunction(f, args, argnums), args, "forward", on_unknown, gradient=True)
+    raveled = RaveledFunction(f, args, argnums, kwargs, has_aux)
+    P = detect(raveled, raveled.examples, "forward", on_unknown, gradient=True)
     return symmetrized(P)
 
 

@@ -125,12 +125,12 @@ class CompressedDerivative:
             return jax.lax.map(apply, seeds, batch_size=self._chunk_size).ravel()
         return jax.vmap(apply)(seeds).ravel()
 
-    def values(self, *args: Pytree) -> jax.Array:
+    def values(self, *args: Pytree, **kwargs: Pytree) -> jax.Array:
         """Compute the entries by column.
 
         Parameters
         ----------
-        *args : pytrees of arrays
+        *args, **kwargs : pytrees of arrays
             The point of evaluation, with the shapes of the example arguments.
 
         Returns
@@ -139,6 +139,9 @@ class CompressedDerivative:
             The entries in the order of ``sparsity.indices``. They can be compiled, batched and
             differentiated.
         """
+        return self._all_entries((*args, kwargs))
+
+    def _all_entries(self, args):
         return self._entries(args, self._place)
 
     def _entries(self, args, place):
@@ -154,32 +157,50 @@ class CompressedDerivative:
         """Positions of the entries in the order of the format."""
         return self._place[self._by_row] if self.format in BY_ROW else self._place
 
+    def _with_results(self, args, has_value):
+        """Return the value where it is wanted, what is not differentiated, and the entries."""
+        value = aux = None
+        if has_value or self._raveled.has_aux:
+            value, aux = self._raveled.results(args)
+        return value if has_value else None, aux, self._entries(args, self._format_place)
+
     @cached_property
     def _compiled(self):
-        return jax.jit(lambda args: self._entries(args, self._format_place))
+        return jax.jit(self._with_results, static_argnums=1)
 
-    def __call__(self, *args: Pytree) -> Matrix | SymmetricMatrix:
+    def __call__(self, *args: Pytree, **kwargs: Pytree) -> Any:
         """Compute the matrix in the format that was asked for.
 
         Parameters
         ----------
-        *args : pytrees of arrays
+        *args, **kwargs : pytrees of arrays
             See `values`.
 
         Returns
         -------
         csc_array, csr_array, coo_array, BCOO, BCSR, jax.Array or SymmetricMatrix
-            SciPy's formats are possible outside of transformations only.
+            SciPy's formats are possible outside of transformations only. With ``has_aux=True`` it
+            is a pair of the matrix and what the function returns besides.
         """
+        _, aux, matrix = self._computed((*args, kwargs), False)
+        return (matrix, aux) if self._raveled.has_aux else matrix
+
+    def _value_and_matrix(self, args):
+        """Return the result of the function and the matrix, which share one program."""
+        value, aux, matrix = self._computed(args, True)
+        return (value, aux) if self._raveled.has_aux else value, matrix
+
+    def _computed(self, args, has_value):
+        """Return the value, what is not differentiated, and the matrix."""
         traced = not all(map(is_concrete, jax.tree.leaves(args)))
         if traced and self.format in HOST:
             raise TypeError(
                 f"a SciPy array (format={self.format!r}) cannot be made inside jit, grad or vmap:"
                 " use the method values, or the format 'bcoo', 'bcsr' or 'dense'"
             )
-        return self._formatted(
-            self._entries(args, self._format_place) if traced else self._compiled(args)
-        )
+        run = self._with_results if traced else self._compiled
+        value, aux, entries = run(args, has_value)
+        return value, aux, self._formatted(entries)
 
     def _formatted(self, values: jax.Array) -> Matrix | SymmetricMatrix:
         """Return the matrix with these entries."""
@@ -243,6 +264,23 @@ class SparseJacobian(CompressedDerivative):
         """The products that are made: with columns, with rows, or both."""
         return MODE_OF[self._colors.structure]
 
+    def value_and_jacobian(self, *args: Pytree, **kwargs: Pytree) -> tuple[Any, Any]:
+        """Compute the function and its Jacobian in one program.
+
+        Parameters
+        ----------
+        *args, **kwargs : pytrees of arrays
+            See `values`.
+
+        Returns
+        -------
+        value : pytree of arrays
+            What the function returns; with ``has_aux=True`` this is the pair ``(result, aux)``.
+        J : see `format`
+            The matrix.
+        """
+        return self._value_and_matrix((*args, kwargs))
+
     def _products(self, args):
         vector, f = self._raveled.split(args)
         parts = []
@@ -289,7 +327,7 @@ class TemplateJacobian(SparseJacobian):
         found, inner = self._programs.of(args), None
         leaves = jax.tree.leaves(args)
         if self._inner is not None:
-            inner = found.inner_values(leaves, vector), self._inner.values(*args)
+            inner = found.inner_values(leaves, vector), self._inner._all_entries(args)
         return jacobian_values(found.apart, found.at(vector, leaves), inner)
 
 
@@ -365,13 +403,16 @@ def sparse_jacobian(
     chunk_size: int | None = None,
     format: Format = "csc",
     on_unknown: OnUnknown = "dense",
+    kwargs: dict[str, Pytree] | None = None,
+    has_aux: bool = False,
 ) -> SparseJacobian:
     """Prepare the sparse Jacobian of a function: find its pattern, and color it.
 
     Parameters
     ----------
     f : callable
-        ``f(*args)`` returns a real floating point array of any shape, or a pytree of them.
+        ``f(*args, **kwargs)`` returns a real floating point array of any shape, or a pytree of
+        them.
     *args : pytrees of arrays or jax.ShapeDtypeStruct
         Example arguments; only shapes and types count.
     argnums : int or tuple of int, optional
@@ -390,12 +431,19 @@ def sparse_jacobian(
         SciPy has no numbers of 16 bits: those of float16 and bfloat16 are made float32.
     on_unknown : {'dense', 'raise'}, optional
         See `jacobian_pattern`.
+    kwargs : dict, optional
+        Example keyword arguments of `f`, pytrees of arrays that are not differentiated. Later calls
+        take them as keyword arguments: ``J(*args, **kwargs)``.
+    has_aux : bool, optional
+        Whether `f` returns a pair ``(result, aux)``. Then ``J(*args)`` is a pair of the matrix and
+        `aux`, a pytree of arrays that is not differentiated.
 
     Returns
     -------
     J : SparseJacobian
         ``J(*args)`` is the matrix. ``J.values(*args)`` are its entries by column, which can be
-        compiled, batched and differentiated. ``J.sparsity`` and ``J.coloring`` say where they are
+        compiled, batched and differentiated. ``J.value_and_jacobian(*args)`` is a pair of what `f`
+        returns and the matrix. ``J.sparsity`` and ``J.coloring`` say where they are
         and how they are computed. J is static: it can be an argument of a compiled function.
 
     Raises
@@ -429,7 +477,8 @@ def sparse_jacobian(
         raise ValueError(f"mode must be one of {MODES}, not {mode!r}")
     if format not in FORMATS:
         raise ValueError(f"format must be one of {FORMATS}, not {format!r}")
-    raveled = RaveledFunction(f, args, argnums)
+    raveled = RaveledFunction(f, args, argnums, kwargs, has_aux)
+    args = raveled.examples
     if sparsity is None and mode in ("auto", "templates"):
         found = equations(raveled, args, on_unknown, forced=mode == "templates")
         if found is not None:
@@ -439,13 +488,14 @@ def sparse_jacobian(
     if sparsity is None:
         coloring = colored(raveled, args, mode, on_unknown)
     else:
-        coloring = given(sparsity, mode, jacobian_shape(raveled, args))
+        coloring = given(sparsity, mode, jacobian_shape(raveled))
     return SparseJacobian(raveled, coloring, format, chunk_size)
 
 
-def jacobian_shape(raveled, args):
+def jacobian_shape(raveled):
     """Return the numbers of results and of arguments."""
-    out = jax.eval_shape(lambda args: (lambda v, f: f(v))(*raveled.split(args)), abstract(args))
+    examples = abstract(raveled.examples)
+    out = jax.eval_shape(lambda args: (lambda v, f: f(v))(*raveled.split(args)), examples)
     return out.size, raveled.size
 
 
@@ -539,12 +589,12 @@ class SparseHessian(CompressedDerivative):
         place[where] = self._place[lower]
         return place
 
-    def packed(self, *args: Pytree) -> jax.Array:
+    def packed(self, *args: Pytree, **kwargs: Pytree) -> jax.Array:
         """Compute the lower triangle as packed values.
 
         Parameters
         ----------
-        *args : pytrees of arrays
+        *args, **kwargs : pytrees of arrays
             See `values`.
 
         Returns
@@ -553,21 +603,38 @@ class SparseHessian(CompressedDerivative):
             The values that ``pattern.factorize`` takes in NumPy, and `SymmetricMatrix` with
             ``pattern`` in JAX. Diagonal entries that `sparsity` lacks are zero.
         """
-        return self._entries(args, self._packed_place)
+        return self._entries((*args, kwargs), self._packed_place)
 
-    def matrix(self, *args: Pytree) -> SymmetricMatrix:
+    def value_and_hessian(self, *args: Pytree, **kwargs: Pytree) -> tuple[Any, Any]:
+        """Compute the function and its Hessian in one program.
+
+        Parameters
+        ----------
+        *args, **kwargs : pytrees of arrays
+            See `values`.
+
+        Returns
+        -------
+        value : jax.Array
+            What the function returns; with ``has_aux=True`` this is the pair ``(result, aux)``.
+        H : see `format`
+            The matrix.
+        """
+        return self._value_and_matrix((*args, kwargs))
+
+    def matrix(self, *args: Pytree, **kwargs: Pytree) -> SymmetricMatrix:
         """Compute the Hessian as a matrix to factorize; see `packed`.
 
         Parameters
         ----------
-        *args : nested containers of arrays
-            The arguments of the function.
+        *args, **kwargs : pytrees of arrays
+            See `values`.
 
         Returns
         -------
         SymmetricMatrix
         """
-        return SymmetricMatrix(self.pattern, self.packed(*args))
+        return SymmetricMatrix(self.pattern, self.packed(*args, **kwargs))
 
     @property
     def _format_place(self):
@@ -606,7 +673,7 @@ class TemplateHessian(SparseHessian):
     def _products(self, args):
         vector, _ = self._raveled.split(args)
         found = self._programs.of(args)
-        rest = None if self._rest is None else self._rest.values(*args)
+        rest = None if self._rest is None else self._rest._all_entries(args)
         at = found.at(vector, jax.tree.leaves(args))
         return hessian_values(found.apart, at, rest)
 
@@ -620,14 +687,16 @@ def sparse_hessian(
     format: Format | Literal["symmetric"] = "csc",
     ordering: OrderingLike = "auto",
     on_unknown: OnUnknown = "dense",
+    kwargs: dict[str, Pytree] | None = None,
+    has_aux: bool = False,
 ) -> SparseHessian:
     """Prepare the sparse Hessian of a function: find its pattern, color it, analyze it.
 
     Parameters
     ----------
     f : callable
-        ``f(*args)`` returns a real floating point number.
-    *args, argnums, chunk_size, on_unknown
+        ``f(*args, **kwargs)`` returns a real floating point number.
+    *args, argnums, chunk_size, on_unknown, kwargs, has_aux
         See `sparse_jacobian`.
     sparsity : (n, n) sparse or dense array, or Coloring of structure 'symmetric', optional
         Where the Hessian may have entries, in both triangles.
@@ -640,8 +709,9 @@ def sparse_hessian(
     Returns
     -------
     H : SparseHessian
-        H has the methods of `SparseJacobian`, and three more: ``H.pattern`` is the pattern analyzed
-        for the Cholesky factorization, ``H.packed(*args)`` are the values in its order, and
+        H has the methods of `SparseJacobian` (``H.value_and_hessian`` in the place of
+        ``value_and_jacobian``), and three more: ``H.pattern`` is the pattern analyzed for the
+        Cholesky factorization, ``H.packed(*args)`` are the values in its order, and
         ``H.matrix(*args)`` is the `SymmetricMatrix` of both.
 
     Raises
@@ -669,7 +739,8 @@ def sparse_hessian(
     """
     if format not in (*FORMATS, "symmetric"):
         raise ValueError(f"format must be one of {(*FORMATS, 'symmetric')}, not {format!r}")
-    raveled = RaveledFunction(f, args, argnums)
+    raveled = RaveledFunction(f, args, argnums, kwargs, has_aux)
+    args = raveled.examples
     found = terms(raveled, args, on_unknown) if sparsity is None else None
     if found is not None:
         return TemplateHessian(found, raveled, args, chunk_size, format, on_unknown, ordering)

@@ -10,6 +10,7 @@ from jax.experimental.sparse import BCOO, BCSR
 import sparsechol.jax as scj
 from sparsechol import _exceptions
 from sparsechol.coloring import color
+from sparsechol.coloring._pattern import coordinates
 from sparsechol.jax._rule_table import RULES
 
 MODES = ["forward", "reverse", "bidirectional"]
@@ -176,6 +177,69 @@ def test_pytrees_and_other_arguments():
 
 
 @pytest.mark.slow
+def scaled(x, *, k, power=2.0):
+    """A function with keyword arguments, and more to return than is differentiated."""
+    y = k * x[1:] ** power * x[:-1]
+    return y, {"norm": jnp.sum(y**2), "count": jnp.arange(3)}
+
+
+POINT, FACTOR = jnp.linspace(0.5, 1.5, 6), jnp.asarray(1.7)
+
+
+@pytest.mark.fast_cases(r"auto")
+@pytest.mark.parametrize("mode", ["auto", *MODES, "templates"])
+def test_keyword_arguments_aux_and_value(mode):
+    J = scj.sparse_jacobian(
+        scaled, POINT, kwargs={"k": 1.0}, mode=mode, has_aux=True, format="bcoo"
+    )
+    value, aux = scaled(POINT, k=FACTOR)
+    dense = jax.jacfwd(scaled, has_aux=True)(POINT, k=FACTOR)[0]
+    for call in (lambda f: f, jax.jit):
+        found, rest = call(lambda x, k: J(x, k=k))(POINT, FACTOR)
+        close(found.todense(), dense)
+        jax.tree.map(close, rest, aux)
+        (y, rest), found = call(lambda x, k: J.value_and_jacobian(x, k=k))(POINT, FACTOR)
+        close(y, value)
+        close(rest["norm"], aux["norm"])
+        close(found.todense(), dense)
+    rows, columns = coordinates(J.sparsity)
+    close(J.values(POINT, k=FACTOR), dense[rows, columns])
+    known = scj.jacobian_pattern(scaled, POINT, kwargs={"k": 1.0}, has_aux=True)
+    assert (known != J.sparsity).nnz == 0
+    options = {"kwargs": {"k": FACTOR}, "has_aux": True}
+    assert not scj.check_pattern(scaled, POINT, **options).size
+    assert len(scj.check_pattern(scaled, POINT, sparsity=np.eye(5, 6), **options)) == 5
+
+
+def test_hessian_with_keyword_arguments_and_value():
+    def cost(x, *, k):
+        return jnp.sum(scaled(x, k=k)[0] ** 2)
+
+    options = {"kwargs": {"k": 1.0}}
+    H = scj.sparse_hessian(cost, POINT, **options)
+    value, found = H.value_and_hessian(POINT, k=FACTOR)
+    dense = jax.hessian(cost)(POINT, k=FACTOR)
+    close(value, cost(POINT, k=FACTOR))
+    close(found.toarray(), dense)
+    close(H.matrix(POINT, k=FACTOR).todense(), dense)
+    assert (scj.hessian_pattern(cost, POINT, **options) != H.sparsity).nnz == 0
+    pair = lambda x, *, k: (cost(x, k=k), 2 * k)  # noqa: E731
+    H = scj.sparse_hessian(pair, POINT, **options, has_aux=True, format="symmetric")
+    found, aux = H(POINT, k=FACTOR)
+    assert aux == 2 * FACTOR
+    close(found.todense(), dense)
+
+
+def test_structures_that_do_not_fit():
+    J = scj.sparse_jacobian(lambda x, **kwargs: x, POINT, kwargs={"k": 1.0})
+    with pytest.raises(ValueError, match=r"structure .*'m'.*'k'.*keyword arguments"):
+        J(POINT, m=1.0)
+    with pytest.raises(TypeError, match=r"a pair, \(result, aux\)"):
+        scj.sparse_jacobian(lambda x: x, POINT, has_aux=True)
+    with pytest.raises(TypeError, match="return real and imaginary parts"):
+        scj.sparse_jacobian(lambda x: 1j * x, POINT)
+
+
 def test_shapes_of_any_rank():
     f = lambda x: jnp.sin(x[:, 1:] * x[:, :-1])[None]  # noqa: E731
     x = point(12).reshape(3, 4)
@@ -371,7 +435,7 @@ def test_hessian_over_several_arguments():
 def test_types():
     with pytest.raises(TypeError, match="int64 cannot be differentiated"):
         scj.sparse_jacobian(lambda x: x * 2.0, jnp.arange(3))
-    with pytest.raises(TypeError, match="complex128 cannot be differentiated"):
+    with pytest.raises(TypeError, match=r"complex128 cannot be differentiated.*real and imaginary parts"):
         scj.sparse_jacobian(lambda x: x * 2.0, jnp.ones(3) + 0j)
     with pytest.raises(TypeError, match="a result of type int64"):
         scj.sparse_jacobian(lambda x: jnp.round(x).astype(int), jnp.ones(3))
