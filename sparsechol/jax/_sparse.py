@@ -99,11 +99,13 @@ def from_sparse(
     A : (n, n) BCOO, BCSR or SciPy sparse array
         A BCOO or BCSR holds both triangles, or one of them. Of both triangles each entry counts
         half, so that the matrix is ``(A + A^H) / 2``. Repeated entries are summed, and padding is
-        left out. The indices must be known; the data may be traced. Of a SciPy array the lower
-        triangle is read.
+        left out. The data may be traced; the indices, too, if `pattern` is given. Of a SciPy array
+        the lower triangle is read.
     pattern : SymbolicFactor, optional
         An analyzed pattern that has all entries of `A`. By default the entries of `A` are analyzed.
-        The analysis of a BCOO or BCSR is kept for the next one with the same indices.
+        The analysis of a BCOO or BCSR is kept for the next one with the same indices. Traced
+        indices are looked up in `pattern`; where one of them is outside of it, or some entries are
+        in one triangle only and others in both, all values are NaN.
     ordering : optional
         See `sparsechol.analyze`.
     check_symmetric : bool, optional
@@ -119,7 +121,7 @@ def from_sparse(
     PatternMismatchError
         If an entry of `A` is outside `pattern`.
     TypeError
-        If the indices are traced.
+        If the indices are traced and `pattern` is not given.
     ValueError
         If `A` is not square, not symmetric (Hermitian) or has batch dimensions, or if some entries
         are in one triangle only and others in both; if a SciPy array has entries above the
@@ -140,6 +142,8 @@ def from_sparse(
             f"from_sparse takes a BCOO, a BCSR or a SciPy sparse array, not {type(A).__name__}: for"
             " a dense array A use SymmetricMatrix(P, P.values(A)) with P = analyze(A)"
         )
+    if pattern is not None and not is_concrete(A.indices):
+        return SymmetricMatrix(pattern, _packed_by_search(A, pattern))
     row, column = _indices(A)
     found = _map_of(row, column, A.shape, ordering if pattern is None else pattern)
     if check_symmetric and is_concrete(A.data):
@@ -191,13 +195,18 @@ def to_bcoo(M: SymmetricMatrix) -> BCOO:
 # ---- indices and data ----
 
 
-def _indices(A):
-    """Return row and column of each entry of a BCOO or BCSR; padding has the row n."""
+def _require_plain(A):
+    """Raise ValueError unless a BCOO or BCSR is a square matrix without batch dimensions."""
     if A.ndim != 2 or A.n_batch or A.n_dense or A.shape[0] != A.shape[1]:
         raise ValueError(
             f"a square matrix without batch or dense dimensions is needed, not shape {A.shape}"
             f" with n_batch={A.n_batch}, n_dense={A.n_dense}: use jax.vmap for a batch"
         )
+
+
+def _indices(A):
+    """Return row and column of each entry of a BCOO or BCSR; padding has the row n."""
+    _require_plain(A)
     if not is_concrete(A.indices):
         raise TypeError(MADE_OUTSIDE)
     indices = np.asarray(A.indices).astype(np.int64)
@@ -227,6 +236,56 @@ def _packed(found, data):
         data = jnp.where(found.above, jnp.conj(data), data)
     weighted = data * found.weight.astype(np.finfo(data.dtype).dtype)
     return jnp.zeros(P.indices.shape, data.dtype).at[found.place].add(weighted, mode="drop")
+
+
+# ---- indices that are traced ----
+
+
+def _packed_by_search(A, P):
+    """Return the packed values of a BCOO or BCSR with traced indices; NaN if it does not fit."""
+    _require_plain(A)
+    if P.shape != A.shape:
+        raise ValueError(f"the pattern has shape {P.shape}, and the matrix {A.shape}")
+    data, n, size = as_values(A.data), P.shape[0], P.indices.shape[0]
+    if not size:
+        return data[:0]
+    if isinstance(A, BCOO):
+        row, column = A.indices.T
+    else:  # padding, beyond the last row, gets row n
+        row = jnp.searchsorted(A.indptr, jnp.arange(A.nse), side="right") - 1
+        column = A.indices
+    inside = (row < n) & (column < n)
+    place, on_pattern = _search(P, jnp.maximum(row, column), jnp.minimum(row, column))
+    place = jnp.where(inside & on_pattern, place, size)
+    below, above = (
+        jnp.zeros(size, bool).at[place].max(part, mode="drop")
+        for part in (row > column, row < column)
+    )
+    both = below.any() & above.any()
+    fits = (on_pattern | ~inside).all() & ~(both & (below != above).any())
+    if np.dtype(data.dtype).kind == "c":
+        data = jnp.where(row < column, jnp.conj(data), data)
+    data = jnp.where((row != column) & both, data * 0.5, data)
+    values = jnp.zeros(size, data.dtype).at[place].add(data, mode="drop")
+    return jnp.where(fits, values, jnp.nan)
+
+
+def _search(P, row, column):
+    """Return packed positions of entries by bisection in their columns, and whether they exist."""
+    starts, indices = jnp.asarray(P.indptr), jnp.asarray(P.indices)
+    known = (column >= 0) & (row < P.shape[0])
+    column = jnp.where(known, column, 0)
+    end = starts[column + 1]
+
+    def halve(_, bounds):
+        low, high = bounds
+        middle = (low + high) // 2
+        less = (low < high) & (indices[jnp.minimum(middle, end - 1)] < row)
+        return jnp.where(less, middle + 1, low), jnp.where(less, high, middle)
+
+    steps = int(np.diff(P.indptr).max(initial=0)).bit_length()
+    place, _ = jax.lax.fori_loop(0, steps, halve, (starts[column], end))
+    return place, known & (place < end) & (indices[jnp.minimum(place, end - 1)] == row)
 
 
 # ---- maps of entries, kept ----

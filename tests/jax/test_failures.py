@@ -54,6 +54,20 @@ def test_nan_in_the_failing_element_only(backend, bad):
     assert np.isfinite(second[::2]).all()
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_nans_are_found_where_jax_looks_for_them(compiled):
+    asked = {
+        "logdet": lambda v: scj.logdet(SYSTEM.matrix(v)),
+        "gradient": jax.grad(lambda v: scj.logdet(SYSTEM.matrix(v))),
+        "solve": lambda v: scj.solve(SYSTEM.matrix(v), SYSTEM.b),
+        "product": lambda v: SYSTEM.matrix(v * jnp.nan) @ SYSTEM.b,
+    }
+    with jax.debug_nans(True):
+        for name, f in asked.items():
+            with pytest.raises(FloatingPointError, match="nan"):
+                print(name, (jax.jit(f) if compiled else f)(BAD))
+
+
 def test_gradient_of_a_failed_logdet_is_nan(backend):
     assert np.isnan(jax.grad(lambda v: scj.logdet(SYSTEM.matrix(v)))(BAD)).all()
 

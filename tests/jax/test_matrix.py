@@ -2,12 +2,15 @@
 
 import copy
 import pickle
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jax.experimental.sparse import BCOO, BCSR
 
 import sparsechol as sc
@@ -339,6 +342,52 @@ def test_one_sided_entries_are_refused():
 def test_entries_outside_a_given_pattern_are_refused():
     with pytest.raises(sc.PatternMismatchError):
         scj.from_sparse(bcoo(np.ones((7, 7))), pattern=scj.analyze(np.eye(7)))
+
+
+@pytest.mark.slow
+@settings(max_examples=8, deadline=None)
+@given(
+    n=st.integers(0, 9),
+    dtype=st.sampled_from(["f4", "f8", "c8", "c16"]),
+    triangle=st.sampled_from(["both", "lower", "upper"]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_traced_indices_are_looked_up(n, dtype, triangle, seed):
+    rng = np.random.default_rng(seed)
+    i, j = np.nonzero(np.tri(n, k=-1) * (rng.random((n, n)) < 0.4))
+    P = scj.analyze(sp.coo_array((np.ones(len(i)), (i, j)), shape=(n, n)))
+    lower, upper = np.append(np.stack([i, j]), np.tile(np.arange(n), (2, 1)), axis=1), (j, i)
+    indices = {
+        "both": np.append(lower, upper, axis=1),
+        "lower": lower,
+        "upper": lower[::-1],
+    }[triangle]
+    indices = np.append(indices, np.full((2, 2), n), axis=1)  # padding
+    indices = rng.permutation(indices.T).astype(np.int32)
+    data = rng.standard_normal(len(indices)).astype(dtype)
+    if np.dtype(dtype).kind == "c":
+        data += 1j * rng.standard_normal(len(indices))
+    B = BCOO((jnp.asarray(data), jnp.asarray(indices)), shape=(n, n))
+    read = partial(scj.from_sparse, pattern=P, check_symmetric=False)
+    np.testing.assert_allclose(jax.jit(read)(B).values, read(B).values, rtol=1e-6)
+    again = BCOO((jnp.tile(B.data, 2), jnp.tile(B.indices, (2, 1))), shape=(n, n))
+    np.testing.assert_allclose(jax.jit(read)(again).values, 2 * read(B).values, rtol=1e-6)
+
+
+@pytest.mark.parametrize("make", [bcoo, bcsr])
+def test_traced_indices_of_each_format(make):
+    B, read = make(SYSTEM.A), partial(scj.from_sparse, pattern=SYSTEM.P)
+    np.testing.assert_allclose(jax.jit(read)(B).values, a)
+
+    def f(B):
+        return scj.logdet(read(B))
+
+    found, wanted = jax.grad(f, allow_int=True)(B), jax.jit(jax.grad(f, allow_int=True))(B)
+    np.testing.assert_allclose(found.data, wanted.data)
+    for wrong in (np.ones((7, 7)), np.triu(SYSTEM.A) + np.diag(np.diag(SYSTEM.A, -1), -1)):
+        assert np.isnan(jax.jit(read)(make(wrong)).values).all()
+    with pytest.raises(ValueError, match=r"shape \(7, 7\), and the matrix \(8, 8\)"):
+        jax.jit(read)(make(np.eye(8)))
 
 
 # ---- wrong input ----
