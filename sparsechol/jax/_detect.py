@@ -63,8 +63,8 @@ class RaveledFunction:
             if not jnp.issubdtype(dtype, jnp.floating):
                 raise TypeError(
                     f"an argument of type {dtype} cannot be differentiated: real floating point"
-                    " numbers are needed (choose others by argnums; of complex numbers pass real and"
-                    " imaginary parts)"
+                    " numbers are needed (choose others by argnums; of complex numbers pass the"
+                    " real and imaginary parts)"
                 )
         self.size = sum(int(np.prod(self.shapes[k])) for k in self.chosen)
 
@@ -170,6 +170,7 @@ def detect(raveled: RaveledFunction, args, mode, on_unknown, gradient=False) -> 
     with without_folding():
         jaxpr = jax.make_jaxpr(program)(examples, direction)
     detection = Detection(direction.size, on_unknown)
+    detection.point = {jaxpr.jaxpr.invars[k] for k in raveled.chosen}
     operands: list = [None] * len(jaxpr.in_avals)
     operands[-1] = detection.sets.inputs((direction.size,))
     [found] = detection.follow(jaxpr, operands)
@@ -202,9 +203,10 @@ def jacobian_pattern(
         The program to follow: products with columns or with rows of the Jacobian. 'auto' follows
         the first of them that is possible.
     on_unknown : {'dense', 'raise'}, optional
-        How to treat an operation without a sparsity rule, and a loop that is too long to be
-        followed. 'dense': its results are taken to depend on all its operands, and a
-        `SparsityWarning` names it and the line. 'raise': NotImplementedError.
+        How to treat an operation without a sparsity rule, a loop that is too long to be followed,
+        and an index that is not known and may be any of more than 64 elements. 'dense': its results
+        are taken to depend on all its operands, or on all these elements, and a `SparsityWarning`
+        names it and the line. 'raise': NotImplementedError.
     kwargs : dict, optional
         Example keyword arguments of `f`, which are not differentiated.
     has_aux : bool, optional
@@ -220,8 +222,10 @@ def jacobian_pattern(
     -----
     The pattern holds for all points: branches that depend on the point are united, and an index
     that depends on the point may take any value. Constants of the program and of its closure are
-    known; other arguments are not. Of a function with `jax.custom_jvp` or `jax.custom_vjp` the
-    derivative rule is followed, and not the function itself.
+    known; other arguments are not. There is no warning where elements of the point are chosen by
+    their values, as by `jax.numpy.sort`, `argmax` or the pivots of an LU factorization. Of a
+    function with `jax.custom_jvp` or `jax.custom_vjp` the derivative rule is followed, and not the
+    function itself.
 
     Examples
     --------

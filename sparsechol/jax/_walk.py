@@ -26,6 +26,10 @@ MUTABLE = {"new_ref", "empty_ref", "get", "swap", "addupdate", "run_state", "fre
 
 
 HINT = "see sparsechol.jax.register_sparsity_rule"
+INDEX_HINT = (
+    "make the index of constants, which the function closes over, not of arguments, or pass"
+    " sparsity="
+)
 
 
 class ReverseOnly(TypeError):
@@ -59,13 +63,15 @@ class Detection:
         self.named: set[str] = set()
         self.on_trial = False  # whether a dense result ends the detection
         self.flat = False  # whether a loop must be followed in all turns at once
+        self.put_off: list = []  # warnings of a trial, given if it succeeds
+        self.point: set = set()  # variables of the program that are differentiated
         self._used: dict = {}
 
     def another(self, n):
         """Return a detection for other inputs with the same policy."""
         other = Detection(n, self.on_unknown)
         other.named, other.on_trial, other._used = self.named, self.on_trial, self._used
-        other.flat = self.flat
+        other.flat, other.point = self.flat, self.point
         return other
 
     def unknown(self, name, eqn=None, why="has no sparsity rule", hint=HINT):
@@ -83,6 +89,22 @@ class Detection:
                 SparsityWarning,
                 stacklevel=2,
             )
+
+    def unknown_index(self, eqn, size, place=None):
+        """Warn where an index that is not known may be any of many elements.
+
+        The line of the program is that of the equation, or of another one in its place.
+        """
+        if self.on_trial:
+            self.put_off.append((eqn, size))
+        else:
+            why = f"has an index that is not known into {size} elements"
+            self.unknown(eqn.primitive.name, place or eqn, why, INDEX_HINT)
+
+    def succeed(self, put_off, loop):
+        """Give the warnings that the trial of a loop has put off."""
+        for eqn, size in put_off:
+            self.unknown_index(eqn, size, eqn if line_of(eqn) else loop)
 
     def used(self, jaxpr):
         """Tell for each equation of a jaxpr whether a result needs it."""
@@ -180,6 +202,22 @@ class Scope:
         """Return functions that look up the values of atoms."""
         return [lambda atom=atom: self.lookup(atom) for atom in atoms]
 
+    def origins(self, atom):
+        """Return the primitives and the variables that a value without sets is made of."""
+        names, seen, pending = set(), set(), [(self, atom)]
+        while pending:
+            scope, var = pending.pop()
+            if isinstance(var, Literal) or var in seen:
+                continue
+            seen.add(var)
+            if var in scope.maker:
+                eqn = scope.maker[var]
+                names |= names_of(eqn)
+                pending += [(scope, x) for x in eqn.invars]
+            elif var in scope.asked:
+                pending.append(scope.asked[var])
+        return names, seen
+
     # ---- values ----
 
     def known(self, values):
@@ -247,9 +285,14 @@ class Scope:
 def names_in(jaxpr):
     """Return the names of all primitives, those of inner jaxprs too."""
     plain = jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr
-    names = {eqn.primitive.name for eqn in plain.eqns}
-    inner = (x for eqn in plain.eqns for value in eqn.params.values() for x in as_tuple(value))
-    return names.union(*(names_in(x) for x in inner if isinstance(x, ClosedJaxpr | Jaxpr)))
+    return set().union(*map(names_of, plain.eqns))
+
+
+def names_of(eqn):
+    """Return the names of the primitive of an equation, and of those of its inner jaxprs."""
+    inner = (x for value in eqn.params.values() for x in as_tuple(value))
+    found = (names_in(x) for x in inner if isinstance(x, ClosedJaxpr | Jaxpr))
+    return {eqn.primitive.name}.union(*found)
 
 
 def as_tuple(value):

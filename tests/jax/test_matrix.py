@@ -4,12 +4,12 @@ import copy
 import pickle
 from functools import partial
 
+import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.experimental.sparse import BCOO, BCSR
 
@@ -345,8 +345,8 @@ def test_entries_outside_a_given_pattern_are_refused():
 
 
 @pytest.mark.slow
-@settings(max_examples=8, deadline=None)
-@given(
+@hypothesis.settings(max_examples=8, deadline=None)
+@hypothesis.given(
     n=st.integers(0, 9),
     dtype=st.sampled_from(["f4", "f8", "c8", "c16"]),
     triangle=st.sampled_from(["both", "lower", "upper"]),

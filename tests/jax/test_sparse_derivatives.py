@@ -435,7 +435,7 @@ def test_hessian_over_several_arguments():
 def test_types():
     with pytest.raises(TypeError, match="int64 cannot be differentiated"):
         scj.sparse_jacobian(lambda x: x * 2.0, jnp.arange(3))
-    with pytest.raises(TypeError, match=r"complex128 cannot be differentiated.*real and imaginary parts"):
+    with pytest.raises(TypeError, match=r"complex128 cannot be differentiated.*imaginary parts"):
         scj.sparse_jacobian(lambda x: x * 2.0, jnp.ones(3) + 0j)
     with pytest.raises(TypeError, match="a result of type int64"):
         scj.sparse_jacobian(lambda x: jnp.round(x).astype(int), jnp.ones(3))
@@ -503,6 +503,40 @@ def test_numbers_of_16_bits(dtype, format):
 def test_an_argument_is_differentiated_once():
     with pytest.raises(ValueError, match="twice"):
         scj.jacobian_pattern(lambda x, y: x * y, jnp.ones(2), jnp.ones(2), argnums=(0, -2))
+
+
+@pytest.mark.parametrize(("f", "name"), [
+    (lambda x, i: x[i] ** 2, "gather"),
+    (lambda x, i: jnp.zeros(x.size).at[i].add(x**2), "scatter-add"),
+    (lambda x, i: jax.lax.dynamic_slice(x, (i[0],), (3,)) ** 2, "dynamic_slice"),
+    (lambda x, i: jax.lax.dynamic_update_slice(jnp.zeros(x.size), x[:2] ** 2, (i[0],)),
+     "dynamic_update_slice"),
+    (lambda x, i: jax.lax.map(lambda k: x[k] ** 2, i), "gather"),
+    (lambda x, i: x[(70 * x).astype(int)] ** 2, "gather"),
+])  # fmt: skip
+def test_an_index_that_is_not_known_is_told(f, name):
+    x, i = jnp.ones(70), jnp.arange(70)[::-1]
+    told = rf"'{name}' has an index that is not known into 70 elements, at .*{__file__}.*constants"
+    with pytest.warns(_exceptions.SparsityWarning, match=told):
+        P = scj.jacobian_pattern(f, x, i)
+    assert P.nnz == P.shape[0] * (2 if name == "dynamic_update_slice" else 70)
+    with pytest.raises(NotImplementedError, match=name):
+        scj.jacobian_pattern(f, x, i, on_unknown="raise")
+    assert scj.jacobian_pattern(f, x[:9], i[:9]).nnz  # no word of a few elements
+
+
+@pytest.mark.parametrize("f", [
+    jnp.sort,
+    jnp.median,
+    lambda x: x * x[jnp.argmax(x)],
+    lambda x: jax.lax.top_k(x, 3)[0],
+    lambda x: jnp.interp(x, np.linspace(0, 1, 99), np.linspace(0, 1, 99) ** 2),
+    lambda x: x * jnp.searchsorted(np.linspace(0, 1, 99), x),
+    lambda x: jnp.linalg.det(jnp.diag(x) + jnp.outer(x, x)),
+    lambda x: x[np.arange(70)[::-1]],
+])  # fmt: skip
+def test_no_word_where_values_choose_or_indices_are_known(f):
+    assert scj.jacobian_pattern(f, jnp.ones(70), on_unknown="raise").nnz
 
 
 def test_unknown_operations():

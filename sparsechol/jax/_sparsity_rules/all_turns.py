@@ -296,9 +296,12 @@ def follow_all_turns(scope, eqn, operands, loop):
     doubt = VARIES if varies else UNKNOWN
     known = [*values[:nc], *(doubt if x is None else x for x in states), *values[nc + loop.carry :]]
     try:
-        return turns.follow(traced, known)
+        found = turns.follow(traced, known)
     except Doubtful:
         return None
+    if found is not None:
+        scope.detection.succeed(turns.put_off, eqn)
+    return found
 
 
 class AllTurns:
@@ -380,6 +383,7 @@ class AllTurns:
         out = list(self.operands[self.loop.consts :][: self.loop.carry])
         for k in self.body.moving:
             out[k] = every[versions.last(k)].reshape(self.shape_of[k])
+        self.put_off = inner.put_off
         return out + self.yielded(found[len(writes) :], made[versions.count :])
 
     def entering(self, k):

@@ -12,6 +12,7 @@ from .._rule_table import or_empty, out_shape, rule
 from .._zeros import rule as zero_rule
 
 CHOICES = 64  # most values of an index that is not known that are tried one by one
+CHOOSE = {"sort", "top_k", "argmax", "argmin", "lu", "lu_pivots_to_permutation"}
 
 
 def index_of(scope, atom, shape):
@@ -121,6 +122,26 @@ def pieces_of(starts, shape, sizes):
         yield tuple(map(slice, begin, begin + sizes))
 
 
+def warn(scope, eqn, indices, shape, axes):
+    """Warn of an index that may be any along axes, if these have many elements.
+
+    No warning is given where elements of the point are chosen by their values: that a result, and
+    its derivative, may then be that of any element is how a sort is defined.
+    """
+    size = math.prod(shape[axis] for axis in axes)
+    if size > CHOICES:
+        every = [scope.origins(atom) for atom in indices]
+        if not any(names & CHOOSE and seen & scope.detection.point for names, seen in every):
+            scope.detection.unknown_index(eqn, size)
+
+
+def read_anywhere(scope, eqn, indices, ids, axes):
+    """Return the sets of an array that is read anywhere along axes; warn if these are many sets."""
+    if len(np.unique(ids[ids != 0])) > CHOICES:
+        warn(scope, eqn, indices, ids.shape, axes)
+    return propagate.broadcast_union(scope.sets, ids, axes)
+
+
 @rule("dynamic_slice")
 def dynamic_slice(scope, eqn, operands):
     ids, sizes = operands[0], eqn.params["slice_sizes"]
@@ -128,7 +149,7 @@ def dynamic_slice(scope, eqn, operands):
         return [None]
     starts = starts_of(scope, eqn.invars[1:], ids.shape, sizes)
     if starts.moving:
-        ids = propagate.broadcast_union(scope.sets, ids, starts.moving)
+        ids = read_anywhere(scope, eqn, eqn.invars[1:], ids, starts.moving)
     every = [ids[piece] for piece in pieces_of(starts, ids.shape, sizes)]
     return [propagate.union(scope.sets, *every, shape=tuple(sizes)) if every[1:] else every[0]]
 
@@ -140,6 +161,8 @@ def dynamic_update_slice(scope, eqn, operands):
     every = list(pieces_of(starts, old.shape, new.shape))
     out = old.copy()
     if starts.moving:
+        if new.any():
+            warn(scope, eqn, eqn.invars[2:], old.shape, starts.moving)
         new = propagate.union_along(scope.sets, new, starts.moving, keepdims=True)
         every = [
             tuple(slice(None) if k in starts.moving else part for k, part in enumerate(piece))
@@ -215,7 +238,7 @@ def gather(scope, eqn, operands):
     found = places_of(scope, eqn.invars[1], ids.shape, sizes, d.start_index_map, clip)
     moving = [d.start_index_map[k] for k in found.moving]
     if moving:
-        ids = propagate.broadcast_union(scope.sets, ids, moving)
+        ids = read_anywhere(scope, eqn, eqn.invars[1:], ids, moving)
     every = [
         propagate.take(ids, positions(
             ids.shape, indices, sizes, offset=d.offset_dims,
@@ -270,7 +293,10 @@ def scatter(scope, eqn, operands):
     )
     added = propagate.apply_matrix(scope.sets, members, source).reshape(shape)
     if found.moving:
-        added = propagate.broadcast_union(scope.sets, added, [index_map[k] for k in found.moving])
+        axes = [index_map[k] for k in found.moving]
+        if added.any():
+            warn(scope, eqn, eqn.invars[1:2], shape, axes)
+        added = propagate.broadcast_union(scope.sets, added, axes)
     return [propagate.union(scope.sets, old.reshape(shape), added)]
 
 

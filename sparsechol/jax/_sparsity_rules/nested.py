@@ -32,12 +32,16 @@ def follow_nested(scope, eqn, operands, loop):
     detection = scope.detection
     before = detection.on_trial, detection.flat
     detection.on_trial, detection.flat = True, True
+    outer, detection.put_off = detection.put_off, []
     try:
-        return scope.call(program, eqn.invars, operands)
+        found = scope.call(program, eqn.invars, operands)
     except Doubtful:
         return None
     finally:
         detection.on_trial, detection.flat = before
+        put_off, detection.put_off = detection.put_off, outer
+    detection.succeed(put_off, eqn)
+    return found
 
 
 class Nest:
