@@ -381,7 +381,7 @@ class InnerFunction:
 
     def __init__(self, raveled, programs, part):
         self.raveled, self.programs, self.part = raveled, programs, part
-        self.size = raveled.size
+        self.size, self.chosen = raveled.size, raveled.chosen
 
     def split(self, args):
         """Return the vector of arguments, and the function of this vector."""
