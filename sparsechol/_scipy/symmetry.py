@@ -185,7 +185,7 @@ def sides(arrays: Compressed) -> tuple[bool, bool]:
     return bool((side > 0).any()), bool((side < 0).any())
 
 
-class blaming_asymmetry:  # noqa: N801 - a context, as contextlib names them
+class blaming_asymmetry:
     """Let a PivotError say that the triangles of A, unchecked, differ."""
 
     def __init__(self, pattern: "PackedPattern", A: Any, lower: bool, packed: np.ndarray):
