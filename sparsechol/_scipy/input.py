@@ -135,15 +135,14 @@ def dense_rhs(b, n, dtype, order: Literal["C", "F"] = "C"):
     b = unmasked(b, "b")
     scalar_dtype(b.dtype)
     check_rhs_shape(b.shape, n)
-    columns = np.empty((n, 1) if b.ndim == 1 else b.shape, dtype=dtype, order=order)
     if b.dtype == dtype:
-        columns.reshape(b.shape)[...] = b
+        columns = b.copy(order=order)
     else:
         with np.errstate(over="ignore"):
-            columns.reshape(b.shape)[...] = b
-    if first_nonfinite(columns.ravel(order="K")) >= 0:
-        check_finite(columns.reshape(b.shape), "b")
-    return columns, b.shape
+            columns = b.astype(dtype, order=order)
+    if first_nonfinite(columns if b.ndim == 1 else columns.ravel(order="K")) >= 0:
+        check_finite(columns, "b")
+    return columns.reshape(n, 1) if b.ndim == 1 else columns, b.shape
 
 
 def sparse_rhs(b, n, dtype):

@@ -1,6 +1,7 @@
 """LDLBase: what a signed factor and a batch of them have in common."""
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
 
 import numpy as np
@@ -63,7 +64,7 @@ class LDLBase(FactorBase):
             self._work,
             threads,
             True,
-            None if signs is None else signs[pattern._order],
+            self._expected,
             rule.least,
             rule.replacement,
             self._replaced,
@@ -77,7 +78,14 @@ class LDLBase(FactorBase):
     @property
     def _exact(self) -> bool:
         """Whether the factor is that of A, not of a regularized matrix."""
-        return not (self._rule.shift or self._replaced.any())
+        rule = self._rule
+        return not (rule.shift or (rule.replacement and self._replaced.any()))
+
+    @cached_property
+    def _expected(self) -> np.ndarray | None:
+        """The sign of each pivot in the kernels' order; the rule stays that of the first call."""
+        signs = self._rule.signs
+        return None if signs is None else signs[self.pattern._order]
 
     # ---- solves ----
 
@@ -85,7 +93,7 @@ class LDLBase(FactorBase):
         """Return the function that solves and refines."""
         if refine is None:
             steps = 0 if self._exact else MOST_STEPS
-        elif isinstance(refine, int | np.integer) and refine >= 0:
+        elif isinstance(refine, (int, np.integer)) and refine >= 0:
             steps = int(refine)
         else:
             raise ValueError(f"refine is a number of steps or None, not {refine!r}")

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 # digit of a solution is sure. Singular matrices that rounding makes definite have at most 0.2.
 WARNED_ROUNDINGS = 16
 
-# Growth that is nothing to look at, in any precision.
-STABLE = 1e3
-
 # Rows that a message names.
 NAMED_ROWS = 8
 
@@ -81,9 +78,10 @@ def check_pivots(
         Packed values of the matrices.
     panels : (count, size) ndarray
         Their factors.
-    outcome : five (count,) ndarrays
+    outcome : five (count,) ndarrays, and a bool
         The answer of `numeric.factorize`: failed row, row of the weakest pivot, its value,
-        whether a condition estimate is worth while, and the growth if it was signed, else None.
+        whether a condition estimate is worth while, the growth if it was signed, else None, and
+        whether there is nothing to look at.
     batch : bool
         Whether messages name the matrix by its number in a batch.
     accept : bool
@@ -97,16 +95,12 @@ def check_pivots(
     str or None
         The warning that the user should get, see `warn_of_pivots`.
     """
-    failed, row, value, doubt, growth = outcome
+    failed, row, value, doubt, growth, clear = outcome
+    if clear:
+        return None
     refused = REFUSED_ROUNDINGS * EPS[packed.dtype]
     if rule is not None and rule.signs is not None:
         doubt = value <= refused  # quasi-definite, as the user says, however ill-conditioned
-    if (
-        not doubt.any()
-        and failed.max(initial=-1) < 0
-        and (growth is None or growth.max(initial=1) < STABLE)
-    ):
-        return None
     weak = value <= refused
     bad = (failed >= 0) | (weak & (not accept))
     doubts: list[str] = []

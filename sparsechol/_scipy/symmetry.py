@@ -18,8 +18,6 @@ References
 Demmel, J. W. (1989). On floating point errors in Cholesky. LAPACK Working Note 14.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -187,19 +185,24 @@ def sides(arrays: Compressed) -> tuple[bool, bool]:
     return bool((side > 0).any()), bool((side < 0).any())
 
 
-@contextmanager
-def blaming_asymmetry(
-    pattern: "PackedPattern", A: Any, lower: bool, packed: np.ndarray
-) -> Iterator[None]:
+class blaming_asymmetry:
     """Let a PivotError say that the triangles of A, unchecked, differ."""
-    try:
-        yield
-    except PivotError as error:
+
+    def __init__(self, pattern: "PackedPattern", A: Any, lower: bool, packed: np.ndarray):
+        self.arguments = pattern, A, lower, packed
+
+    def __enter__(self) -> None:
+        """Do nothing: a class, because a generator costs as much as a small factorization."""
+
+    def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
+        """Raise the error that says more, if there is more to say."""
+        if not isinstance(error, PivotError):
+            return
+        pattern, A, lower, packed = self.arguments
         arrays = compressed(A, packed.dtype) if np.ndim(A) == 2 else None
         if arrays is None or _agrees(pattern, arrays, lower, packed):
-            raise
+            return
         reason = asymmetry(arrays)
-        if reason is None:
-            raise
-        message = f"{error}. Only one triangle was read, and {reason}"
-        raise type(error)(message, error.row, error.pivot, error.item, error.rows) from None
+        if reason is not None:
+            message = f"{error}. Only one triangle was read, and {reason}"
+            raise type(error)(message, error.row, error.pivot, error.item, error.rows) from None

@@ -1,10 +1,8 @@
 """The signed factorization against dense eigenvalues, dense solves and mpmath."""
 
-import os
 import pickle
 import warnings
 from itertools import pairwise
-from pathlib import Path
 
 import mpmath
 import numpy as np
@@ -17,7 +15,7 @@ from scipy.linalg import LinAlgWarning
 
 import sparsechol as sc
 from sparsechol.models import grid_laplacian
-from support.helpers import DTYPES, ORDERS, SETTINGS, eps, random_spd
+from support.helpers import DTYPES, ORDERS, SETTINGS, eps, kkt_files, random_spd
 
 
 def quasi_definite(rng, n, m, dtype=np.float64, kind="random"):
@@ -248,12 +246,7 @@ def test_condition_number_is_estimated():
     assert np.isscalar(F.rcond)
 
 
-# Quasi-definite matrices NAME.mtx.gz, whose last rows have the negative pivots.
-KKT = os.environ.get("SPARSECHOL_KKT")
-REAL = sorted(Path(KKT).glob("*.mtx.gz")) if KKT else []
-
-
-@pytest.mark.parametrize("path", REAL, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", kkt_files(), ids=lambda path: path.name)
 def test_real_matrices(path):
     A = sp.csc_array(mmread(path))
     signs = np.sign(A.diagonal())

@@ -194,6 +194,13 @@ def matrices_folder():
     return Path(named) if named else Path(__file__).resolve().parents[2].parent / "shared/matrices"
 
 
+def kkt_files():
+    """Quasi-definite matrices, whose negative pivots are where the diagonal is; none if absent."""
+    named = os.environ.get("SPARSECHOL_KKT")
+    folder = Path(named) if named else matrices_folder().parent / "kkt"
+    return sorted(folder.glob("*.mtx.gz"))
+
+
 def matrix_names():
     return sorted(path.name.removesuffix(".mtx.gz") for path in matrices_folder().glob("*.mtx.gz"))
 

@@ -23,7 +23,7 @@ Gill, P. E., Saunders, M. A., Shinnerl, J. R. (1996). On the stability of Choles
     symmetric quasidefinite systems. SIAM J. Matrix Anal. Appl. 17(1), 35-46.
 """
 
-from libc.float cimport DBL_MANT_DIG, FLT_MANT_DIG
+from libc.float cimport DBL_EPSILON, DBL_MANT_DIG, FLT_EPSILON, FLT_MANT_DIG
 from libc.math cimport ilogb, sqrt
 from libc.stdint cimport INT32_MAX, int8_t, int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
@@ -61,7 +61,7 @@ cdef struct Results:
     Outcome *outcomes       # of each task of one matrix, or of each matrix of a batch
     pool_least *failed      # least column that has failed so far, of each matrix
     const pivot_rule *rule  # of the signed factorization; NULL: all pivots are to be positive
-    double *sums            # of its rows: for each matrix n, and room for the tallest front
+    double *sums            # of |l|^2 in each row: for each matrix n, and the tallest front
 
 
 cdef inline void merge_outcomes(Outcome *outcome, const Outcome *other) noexcept nogil:
@@ -136,6 +136,10 @@ cdef void factor_task(const Sweep *sweep, int32_t t, const scalar *tag) noexcept
     cdef pivot_rule own
     cdef int32_t k, s
     cdef bint good
+    cdef double *sums = NULL
+    if rule != NULL and ctx.plan.tasks == 1:
+        sums = results.sums + sweep.matrix * (p.n + p.tallest)
+        memset(sums, 0, sizeof(double) * p.n)
     outcome[0] = Outcome(failed=INT32_MAX, weakest=INT32_MAX, pivot=0, ratio=1, lost=0, growth=1)
     for k in range(ctx.plan.task_start[t], ctx.plan.task_start[t + 1]):
         s = ctx.plan.steps[k]
@@ -143,6 +147,7 @@ cdef void factor_task(const Sweep *sweep, int32_t t, const scalar *tag) noexcept
             return
         if rule != NULL:
             own = shifted(results.rule, p.first[s if p.simplicial_root[s] == -1 else p.begin[s]])
+            own.sums = sums
             if own.replaced != NULL:
                 own.replaced += sweep.matrix * p.n
             rule = &own
@@ -154,9 +159,9 @@ cdef void factor_task(const Sweep *sweep, int32_t t, const scalar *tag) noexcept
             pool_lower(failed, outcome.failed)
             return
         extend_add_to_parent(s, ctx, tag)
-    if rule != NULL and ctx.plan.tasks == 1:
+    if sums != NULL:
         weigh_signed(p, results, sweep.matrix, <const scalar *>ctx.a, <const scalar *>ctx.panels,
-                     outcome)
+                     True, outcome)
 
 
 cdef inline void weigh_pivots(const Pattern *p, int32_t s, const scalar *a, const scalar *panel,
@@ -187,8 +192,12 @@ cdef void weigh_pivot(int32_t j, double pivot, double entry, double least, doubl
 
 
 cdef void weigh_signed(const Pattern *p, const Results *results, Py_ssize_t matrix,
-                       const scalar *a, const scalar *l, Outcome *outcome) noexcept nogil:
+                       const scalar *a, const scalar *l, bint begun,
+                       Outcome *outcome) noexcept nogil:
     """Note weak pivots and growth, for pivots of both signs.
+
+    `begun`: the simplicial columns have added up their squares while they were in registers.
+
 
     What is eliminated from a diagonal entry may cancel or add up. The rounding of pivot j is that
     of |d_j| + sum_k |l_jk|^2 >= |a_jj|, and that of the whole factorization |L| |L|^H, whose
@@ -204,7 +213,8 @@ cdef void weigh_signed(const Pattern *p, const Results *results, Py_ssize_t matr
     cdef const int32_t *rows
     cdef int32_t s, j, nc, rest
     cdef int64_t q, m
-    memset(sums, 0, sizeof(double) * p.n)
+    if not begun:
+        memset(sums, 0, sizeof(double) * p.n)
     for s in range(p.nsuper):
         nc = p.first[s + 1] - p.first[s]
         m = p.row_start[s + 1] - p.row_start[s]
@@ -219,7 +229,9 @@ cdef void weigh_signed(const Pattern *p, const Results *results, Py_ssize_t matr
                     replaced != NULL and replaced[matrix * p.n + j]):
                 weigh_pivot(j, pivot, size, least, weak, outcome)
                 bar = max(outcome.ratio, weak)
-            if nc == 1:
+            if begun and p.simplicial_root[s] != -1:
+                pass
+            elif nc == 1:
                 for q in range(m):
                     sums[rows[q]] += square(l[1 + q])
             else:
@@ -253,15 +265,17 @@ cdef void weigh_kind(const Pattern *p, int kind, const Results *results, const v
                      const void *l) noexcept nogil:
     """The same for one matrix that several threads have factored."""
     if kind == DOUBLE:
-        weigh_signed(p, results, 0, <const double *>a, <const double *>l, results.outcomes)
+        weigh_signed(p, results, 0, <const double *>a, <const double *>l, False,
+                     results.outcomes)
     elif kind == FLOAT:
-        weigh_signed(p, results, 0, <const float *>a, <const float *>l, results.outcomes)
+        weigh_signed(p, results, 0, <const float *>a, <const float *>l, False,
+                     results.outcomes)
     elif kind == DOUBLE_COMPLEX:
         weigh_signed(p, results, 0, <const double complex *>a, <const double complex *>l,
-                     results.outcomes)
+                     False, results.outcomes)
     else:
         weigh_signed(p, results, 0, <const float complex *>a, <const float complex *>l,
-                     results.outcomes)
+                     False, results.outcomes)
 
 
 cdef bint in_doubt(const Pattern *p, int kind, const Outcome *outcome) noexcept nogil:
@@ -367,13 +381,15 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
         Whether rounding may have decided the factor.
     growth : (batch,) float64 or None
         max |L| |L|^H / max |A| of a signed factorization.
+    clear : bool
+        Whether no matrix failed, and none is in doubt, weak where signs are expected, or grown.
     """
     cdef const Pattern *p = &structure.pattern
     cdef Py_ssize_t k, batch = a.shape[0]
     cdef Outcome *outcomes
     cdef pool_call call
     cdef pivot_rule rule = pivot_rule(expected=NULL, least=least, replacement=replacement,
-                                      replaced=NULL)
+                                      replaced=NULL, sums=NULL)
     if (a.shape[1] != p.nnz or l.shape[0] != batch or l.shape[1] != p.size or threads < 1
             or work.shape[0] < workspace(structure, batch, threads)):
         raise ValueError("factorize: arrays do not belong to this structure")
@@ -381,18 +397,24 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
         if (replaced is None or expected.shape[0] != p.n or replaced.shape[0] != batch
                 or replaced.shape[1] != p.n):
             raise ValueError("factorize: signs do not belong to this structure")
-    failed_array = np.full(batch, -1, dtype=np.int32)
-    row_array = np.full(batch, -1, dtype=np.int32)
-    value_array = np.ones(batch)
-    doubt_array = np.zeros(batch, dtype=np.uint8)
-    growth_array = np.ones(batch) if any_sign else None
+    failed_array = np.empty(batch, np.int32)
+    row_array = np.empty(batch, np.int32)
+    value_array = np.empty(batch)
+    doubt_array = np.empty(batch, np.uint8)
+    growth_array = np.empty(batch) if any_sign else None
     cdef int32_t[::1] failed = failed_array
     cdef int32_t[::1] row = row_array
     cdef double[::1] value = value_array
     cdef uint8_t[::1] doubt = doubt_array
     cdef double[::1] growth = growth_array      # None of Cholesky
+    cdef bint clear = True
+    cdef double refused = REFUSED_ROUNDINGS * (
+        FLT_EPSILON if scalar is float or scalar is floatcomplex else DBL_EPSILON)
     if p.n == 0 or batch == 0:
-        return failed_array, row_array, value_array, doubt_array, growth_array
+        failed[:], row[:], value[:], doubt[:] = -1, -1, 1, False
+        if any_sign:
+            growth[:] = 1
+        return failed_array, row_array, value_array, doubt_array, growth_array, clear
     if expected is not None:
         rule.expected = &expected[0]
         rule.replaced = &replaced[0, 0]
@@ -416,8 +438,11 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
         doubt[k] = in_doubt(p, kind_of(&a[0, 0]), &outcomes[k])
         if any_sign:
             growth[k] = outcomes[k].growth
+            clear = clear and growth[k] < STABLE
+        clear = clear and failed[k] == -1
+        clear = clear and (not doubt[k] if expected is None else value[k] > refused)
     free(outcomes)
-    return failed_array, row_array, value_array, doubt_array, growth_array
+    return failed_array, row_array, value_array, doubt_array, growth_array, clear
 
 
 def dependence(Structure structure, const scalar[::1] l, int32_t row):

@@ -37,6 +37,7 @@ typedef struct {
     double least;           /* a pivot that is not so far on its side of zero ... */
     double replacement;     /* ... becomes so large on that side; 0: it is refused */
     uint8_t *replaced;      /* set to 1 where a pivot was replaced */
+    double *sums;           /* of |l|^2 in each row, to which simplicial columns add; NULL: not */
 } pivot_rule;
 
 typedef struct {

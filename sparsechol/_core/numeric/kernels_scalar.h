@@ -708,6 +708,16 @@ INLINE const int32_t *NAME(send)(ptrdiff_t begin, ptrdiff_t end, ptrdiff_t m, co
     return target;
 }
 
+/* |x|^2 */
+INLINE double NAME(square)(SCALAR x) {
+#if COMPLEX
+    double re = creal(x), im = cimag(x);
+    return re * re + im * im;
+#else
+    return x * (double)x;
+#endif
+}
+
 /* The products need 1 / pivot only: the square root is off the path from column to column. `rule`
  * as for `factor_by`. */
 INLINE ptrdiff_t NAME(columns_by)(const subtree *r, void *l, void *update,
@@ -753,6 +763,8 @@ INLINE ptrdiff_t NAME(columns_by)(const subtree *r, void *l, void *update,
         }
         column[0] = root;
         for (ptrdiff_t i = 0; i < m; i++) x[i] *= scale;
+        if (rule && rule->sums)
+            for (ptrdiff_t i = 0; i < m; i++) rule->sums[below[i]] += NAME(square)(x[i]);
     }
     return -1;
 }

@@ -398,7 +398,8 @@ cdef bint factor(const Work *w) noexcept nogil:
         FLT_EPSILON if real_of(w.kind) == FLOAT else DBL_EPSILON)
     cdef bint accept_weak = w.call.flags & ACCEPT_WEAK != 0
     cdef Outcome *outcomes = NULL
-    cdef pivot_rule rule = pivot_rule(expected=NULL, least=0, replacement=0, replaced=NULL)
+    cdef pivot_rule rule = pivot_rule(expected=NULL, least=0, replacement=0, replaced=NULL,
+                                      sums=NULL)
     cdef char *panels = w.call.result.data
     cdef Py_ssize_t k
     if work != NULL:

@@ -117,7 +117,7 @@ def test_a_failure_leaves_the_other_matrices_of_a_batch_alone(system, threads):
     batch[1, S.indptr[17]] = -3
     flat = np.full((3, structure.size), np.nan, A.dtype)
     work = np.full(workspace(structure, 3, threads), np.nan, A.dtype)
-    failed, _, _, _, _ = factorize(structure, batch, flat, work, threads)
+    failed, *_ = factorize(structure, batch, flat, work, threads)
     np.testing.assert_array_equal(failed, [-1, 17, -1])
     for k in (0, 2):
         single, own = arrays(structure, A.dtype)
