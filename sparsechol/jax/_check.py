@@ -68,7 +68,7 @@ def check_pattern(
         sparsity = jacobian_pattern(f, *args, argnums=argnums, kwargs=kwargs, has_aux=has_aux)
     P = entries_of(sparsity)
     require_shape(P.shape, jacobian_shape(raveled))
-    forward, backward = products(*raveled.split(raveled.examples))
+    forward, backward = products(*raveled.split((*args, dict(kwargs or {}))))
     rng = np.random.default_rng(seed)
     if forward is not None:
         return missed_entries(P, forward, backward, rng, probes)

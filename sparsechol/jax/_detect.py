@@ -29,7 +29,7 @@ class RaveledFunction:
     Attributes
     ----------
     examples : tuple
-        The arguments that the function was prepared with.
+        Shapes and types of the arguments that the function was prepared with.
     shapes : list of tuple
         Shapes of all leaves of all arguments.
     size : int
@@ -51,7 +51,8 @@ class RaveledFunction:
         self.argnums = tuple(k % len(args) for k in numbers)
         if len(set(self.argnums)) < len(numbers):
             raise ValueError(f"argnums {argnums} name an argument twice")
-        self.examples = args = (*args, dict(kwargs or {}))
+        args = (*args, dict(kwargs or {}))
+        self.examples = abstract(args)  # values would be kept alive
         leaves, self.tree = jax.tree.flatten(args)
         self.shapes = [np.shape(leaf) for leaf in leaves]
         owners = [k for k, arg in enumerate(args) for _ in jax.tree.leaves(arg)]

@@ -23,7 +23,7 @@ from ..coloring import Coloring, Templates, color
 from ..coloring._modes import BUDGET, MODES, STRUCTURES, cheapest_first, colored_for
 from ..coloring._pattern import coordinates, entries_of, symmetrized
 from ._compat import is_concrete
-from ._detect import RaveledFunction, abstract, detect
+from ._detect import RaveledFunction, detect
 from ._matrix import SymmetricMatrix
 from ._templates import equations, terms
 from ._typing import Pytree
@@ -494,7 +494,7 @@ def sparse_jacobian(
 
 def jacobian_shape(raveled):
     """Return the numbers of results and of arguments."""
-    examples = abstract(raveled.examples)
+    examples = raveled.examples
     out = jax.eval_shape(lambda args: (lambda v, f: f(v))(*raveled.split(args)), examples)
     return out.size, raveled.size
 
