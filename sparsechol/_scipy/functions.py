@@ -158,7 +158,7 @@ def ldl(
     Warns
     -----
     scipy.linalg.LinAlgWarning
-        If the matrix is nearly singular, or the pivots are unstable: |L| |L|^H has entries more
+        If the matrix is nearly singular, or the pivots are unstable: abs(L) abs(L)^H has entries more
         than 1 / sqrt(eps) times as large as A. Of a regularized matrix `LDLFactor.solve` warns
         where refinement did not reach a backward error of sqrt(eps).
 
@@ -168,7 +168,7 @@ def ldl(
 
     Notes
     -----
-    Vanderbei (1995). The error is that of |L| |L|^H (Gill, Saunders and Shinnerl 1996).
+    Vanderbei (1995). The error is that of abs(L) abs(L)^H (Gill, Saunders and Shinnerl 1996).
 
     Examples
     --------
