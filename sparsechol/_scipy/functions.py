@@ -158,8 +158,8 @@ def ldl(
     Warns
     -----
     scipy.linalg.LinAlgWarning
-        If the matrix is nearly singular, or the pivots are unstable: abs(L) abs(L)^H has entries more
-        than 1 / sqrt(eps) times as large as A. Of a regularized matrix `LDLFactor.solve` warns
+        If the matrix is nearly singular, or the pivots are unstable: abs(L) abs(L)^H has entries
+        more than 1 / sqrt(eps) times as large as A. Of a regularized matrix `LDLFactor.solve` warns
         where refinement did not reach a backward error of sqrt(eps).
 
     See Also
