@@ -137,7 +137,9 @@ def test_a_cast_that_fits_is_known():
 @pytest.mark.fast_cases("uint64")
 @pytest.mark.parametrize("dtype", ["uint16", "uint64", "int16"])
 @pytest.mark.parametrize("most", [False, True])
+@pytest.mark.filterwarnings("ignore:the JAX primitive .* has an index that is not known")
 def test_starts_of_any_type(dtype, most):
+    # Compiled programs take large unsigned starts for negative ones, others do not: either is right.
     value = jnp.asarray(np.iinfo(dtype).max if most else 7, dtype)
     cases = (
         lambda x: lax.dynamic_slice(x, (value,), (3,)),

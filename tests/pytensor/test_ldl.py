@@ -91,6 +91,7 @@ def test_to_the_third_order(name, mode):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Cannot cache compiled function")  # of a graph, not of ours
 def test_in_numba():
     f = [measure(function(a)) for function in FUNCTIONS.values()]
     got = run([a, da], [*f, *(pytensor.grad(g, a) for g in f)], POINT, "NUMBA")

@@ -28,6 +28,11 @@ def index_of(scope, atom, shape):
     return value.astype(np.int64)
 
 
+def most_of(atom: Any) -> int:
+    """Return the largest index of a type that XLA does not take for a negative one."""
+    return np.iinfo(f"i{np.dtype(atom.aval.dtype).itemsize}").max
+
+
 def ranges_of(scope, atom: Any, shape) -> list:
     """Return the least and the largest value of an index, elements along the last axis one by one.
 
@@ -37,7 +42,7 @@ def ranges_of(scope, atom: Any, shape) -> list:
     found = (value, value) if value is not None else bounds(scope, atom)
     last = len(atom.aval.shape) - 1
     if found is not None:
-        most = np.iinfo(f"i{np.dtype(atom.aval.dtype).itemsize}").max
+        most = most_of(atom)
         fits = max(shape, default=0) <= most and (found[1] <= most).all()
         return [
             tuple(x[..., k] for x in found) if fits else None for k in range(atom.aval.shape[-1])
@@ -109,7 +114,8 @@ def starts_of(scope, atoms, shape, sizes):
     found: list = []
     for atom in atoms:
         value = index_of(scope, atom, shape)
-        found.append((value, value) if value is not None else bounds(scope, atom))
+        ends = (value, value) if value is not None else bounds(scope, atom)
+        found.append(ends if ends is None or (ends[1] <= most_of(atom)).all() else None)
     room = [total - size for total, size in zip(shape, sizes, strict=True)]
     return Places(found, room, (), True)
 
