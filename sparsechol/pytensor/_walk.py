@@ -131,6 +131,7 @@ class Walk:
         self._values = {}
         self._zeros = {}
         self._shapes = {}
+        self._asked: set = set()  # shapes that are being inferred
         self._marked = set(self.ids) | set(self.sources)
 
     def inner(self, sets, ids, sources, in_pullback=False):
@@ -278,7 +279,13 @@ class Walk:
         if self.ids.get(x) is not None:
             return self.ids[x].shape
         if x not in self._shapes:
-            found = self.sources[x].shape() if x in self.sources else self._shape_of(x)
+            if x in self._asked:  # a loop that ends when it likes has the shape that it has
+                raise unknown_shape(x)
+            self._asked.add(x)
+            try:
+                found = self.sources[x].shape() if x in self.sources else self._shape_of(x)
+            finally:
+                self._asked.discard(x)
             self._shapes[x] = tuple(int(n) for n in found)
         return self._shapes[x]
 

@@ -139,7 +139,7 @@ def test_a_cast_that_fits_is_known():
 @pytest.mark.parametrize("most", [False, True])
 @pytest.mark.filterwarnings("ignore:the JAX primitive .* has an index that is not known")
 def test_starts_of_any_type(dtype, most):
-    # Compiled programs take large unsigned starts for negative ones, others do not: either is right.
+    # Compiled programs take large unsigned starts for negative ones, others do not.
     value = jnp.asarray(np.iinfo(dtype).max if most else 7, dtype)
     cases = (
         lambda x: lax.dynamic_slice(x, (value,), (3,)),
