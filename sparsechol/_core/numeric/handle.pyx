@@ -88,7 +88,7 @@ cdef class PatternHandle:
         self.gram.rows = plan.row_order.shape[0]
         self.gram.block = plan.block
         self.gram.entries = plan.row_start[self.gram.rows]
-        self.gram.squares = plan.square_start.item(plan.square_start.shape[0] - 1)  # no negative index here
+        self.gram.squares = plan.square_start.item(plan.square_start.shape[0] - 1)
         self.gram.widest = plan.widest
         self.gram.unit_tasks = plan.unit_task.shape[0] - 1
         self.gram.column_tasks = plan.column_task.shape[0] - 1
