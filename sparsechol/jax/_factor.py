@@ -282,6 +282,14 @@ class Factor(FactorBase):
         return self.solve_triangular(z.T, trans="C").T.reshape(*shape, n)
 
 
+def require_known(values: jax.Array, factor: str) -> None:
+    """Raise ValueError if ``check=True`` cannot be had: the values are traced."""
+    if not is_concrete(values):
+        raise ValueError(
+            f"check=True needs values that are known: inside jit, grad or vmap look at {factor}.ok"
+        )
+
+
 def cholesky(
     M: SymmetricMatrix, *, check: bool = False, weak_pivots: WeakPivots = "refuse"
 ) -> Factor:
@@ -319,10 +327,8 @@ def cholesky(
     [1. 1.] True
     """
     a, P, accept = M.checked(), M.pattern, accepts_weak(weak_pivots)
-    if check and not is_concrete(a):
-        raise ValueError(
-            "check=True needs values that are known: inside jit, grad or vmap look at Factor.ok"
-        )
+    if check:
+        require_known(a, "Factor")
     F = Factor(P, a, primitives.cholesky_call(P, jax.lax.stop_gradient(a), accept))
     if check and not F.ok:
         P.factorize(np.asarray(a), weak_pivots=weak_pivots)  # raises, and says what and where

@@ -7,8 +7,7 @@ from jax.typing import ArrayLike
 
 from .._scipy.ldl_base import Inertia
 from . import _primitives as primitives
-from ._compat import is_concrete
-from ._factor import FactorBase
+from ._factor import FactorBase, require_known
 from ._matrix import SymmetricMatrix
 
 
@@ -121,10 +120,8 @@ def ldl(M: SymmetricMatrix, *, check: bool = False) -> LDLFactor:
     [1. 1.] True 1
     """
     a, P = M.checked(), M.pattern
-    if check and not is_concrete(a):
-        raise ValueError(
-            "check=True needs values that are known: inside jit, grad or vmap look at LDLFactor.ok"
-        )
+    if check:
+        require_known(a, "LDLFactor")
     F = LDLFactor(P, a, primitives.ldl_call(P, jax.lax.stop_gradient(a)))
     if check and not F.ok:
         P.ldl(np.asarray(a))  # raises, and says what and where
