@@ -97,13 +97,14 @@ cdef bint factor_front(int32_t s, const FrontContext *ctx, Outcome *outcome,
         return False
     if rule == NULL:
         weigh_pivots(p, s, <const scalar *>ctx.a, <const scalar *>panel, nc + m, outcome)
-    elif m:
-        multiply_signed(m, m, nc, <const scalar *>panel, nc + m, has_children(ctx, s),
-                        update_matrix(s, ctx, tag), m, &ctx.crew)
+    if m == 0:
         return True
-    if m:
+    if rule == NULL:
         multiply(CONJ_TRANS, True, m, m, nc, below, nc + m, below, nc + m, has_children(ctx, s),
                  update_matrix(s, ctx, tag), m, &ctx.crew)
+    else:
+        multiply_signed(m, m, nc, <const scalar *>panel, nc + m, has_children(ctx, s),
+                        update_matrix(s, ctx, tag), m, &ctx.crew)
     return True
 
 
@@ -120,7 +121,9 @@ cdef bint factor_subtree(int32_t root, const FrontContext *ctx, Outcome *outcome
         outcome.failed = <int32_t>bad
         outcome.pivot = real(panels[p.panel[begin + bad - p.first[begin]]])
         return False
-    for s in range(begin, root + 1 if rule == NULL else begin):
+    if rule != NULL:        # these are weighed at the end, see `weigh_signed`
+        return True
+    for s in range(begin, root + 1):
         weigh_pivots(p, s, <const scalar *>ctx.a, <const scalar *>panels + p.panel[s], 1, outcome)
     return True
 
@@ -197,7 +200,6 @@ cdef void weigh_signed(const Pattern *p, const Results *results, Py_ssize_t matr
     """Note weak pivots and growth, for pivots of both signs.
 
     `begun`: the simplicial columns have added up their squares while they were in registers.
-
 
     What is eliminated from a diagonal entry may cancel or add up. The rounding of pivot j is that
     of |d_j| + sum_k |l_jk|^2 >= |a_jj|, and that of the whole factorization |L| |L|^H, whose

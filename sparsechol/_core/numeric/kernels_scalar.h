@@ -1,8 +1,8 @@
 /* The kernels for one scalar type; included by kernels.c once for each of the four.
  *
  * Takes SCALAR, REAL, COMPLEX, LETTER, REAL_LETTER, SQRT, FABS, CONJUGATE, REAL_PART and LANES
- * (scalars in a vector; 0 or 1 for scalar code), and undefines them at the end. A `vec` is a vector of rows
- * of one column. The complex types use the products of the real ones, which come first.
+ * (scalars in a vector; 0 or 1 for scalar code), and undefines them at the end. A `vec` is a vector
+ * of rows of one column. The complex types use the products of the real ones, which come first.
  */
 #define NAME(f) PASTE(f, LETTER)
 #define REAL_NAME(f) PASTE(f, REAL_LETTER)
