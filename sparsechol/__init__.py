@@ -15,6 +15,8 @@ from ._scipy.functions import cholesky, ldl, logdet, partial_inverse, solve
 from ._scipy.gram import Gram, gram
 from ._scipy.ldl_batch import LDLBatch
 from ._scipy.ldl_factor import LDLFactor
+from ._scipy.null_space import NullSpace
+from ._scipy.semidefinite_factor import SemidefiniteFactor
 from ._scipy.symbolic_factor import Memory, SymbolicFactor, analyze
 from ._scipy.triangle import solve_triangular
 from ._version import __version__ as __version__
@@ -28,9 +30,11 @@ __all__ = [
     "LDLFactor",
     "Memory",
     "NotPositiveDefiniteError",
+    "NullSpace",
     "Ordering",
     "PatternMismatchError",
     "PivotError",
+    "SemidefiniteFactor",
     "SparsityWarning",
     "SymbolicFactor",
     "analyze",

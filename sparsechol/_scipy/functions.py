@@ -10,21 +10,46 @@ from .._typing import MatrixLike, OrderingLike, Regularize, SparseLike, WeakPivo
 from .cholesky_factor import CholeskyFactor
 from .input import check_order, compressed
 from .ldl_factor import LDLFactor
+from .null_space import NullSpaceLike
 from .pivot_rule import pivot_rule
 from .pivots import accepts_weak
+from .semidefinite_factor import SemidefiniteFactor, factor_of
 from .symbolic_factor import analyze_for
 from .symmetry import blaming_asymmetry, check_mirrored, check_triangle
 
 
+@overload
 def cholesky(
     A: MatrixLike,
     *,
+    null_space: None = None,
     ordering: OrderingLike = "auto",
     lower: bool = True,
     check_symmetric: bool = True,
     weak_pivots: WeakPivots = "refuse",
     threads: int | None = None,
-) -> CholeskyFactor:
+) -> CholeskyFactor: ...
+@overload
+def cholesky(
+    A: MatrixLike,
+    *,
+    null_space: NullSpaceLike,
+    ordering: OrderingLike = "auto",
+    lower: bool = True,
+    check_symmetric: bool = True,
+    weak_pivots: WeakPivots = "refuse",
+    threads: int | None = None,
+) -> SemidefiniteFactor: ...
+def cholesky(
+    A: MatrixLike,
+    *,
+    null_space: NullSpaceLike | None = None,
+    ordering: OrderingLike = "auto",
+    lower: bool = True,
+    check_symmetric: bool = True,
+    weak_pivots: WeakPivots = "refuse",
+    threads: int | None = None,
+) -> CholeskyFactor | SemidefiniteFactor:
     """Factor a sparse symmetric (Hermitian) positive definite matrix, ``P A P^T = L L^H``.
 
     Parameters
@@ -33,6 +58,11 @@ def cholesky(
         float32, float64, complex64 or complex128; integers become float64. Only the triangle
         named by `lower` is read. Unsorted indices are accepted, repeated entries summed. `A` is
         not modified.
+    null_space : (n, k) array_like, sparse matrix, 'components' or NullSpace, optional
+        For a positive semidefinite `A`: its columns span the null space. 'components': the
+        indicators of the connected components, as for the Laplacian of a graph. The factor then
+        stands for the pseudo-inverse and the product of the nonzero eigenvalues, see
+        `SemidefiniteFactor`.
     ordering : str or (n,) array_like of int, optional
         Fill-reducing ordering, see `analyze`. Here 'auto' optimizes for a single factorization;
         call `analyze` first if you will factorize many matrices of this pattern.
@@ -53,15 +83,17 @@ def cholesky(
 
     Returns
     -------
-    CholeskyFactor
+    CholeskyFactor, or SemidefiniteFactor with a null space
 
     Raises
     ------
     NotPositiveDefiniteError
         If a pivot is not positive, or is rounding: singular to working precision. Its attributes
         ``row`` and ``pivot`` say where, in the numbering of `A`, and ``rows`` which rows are
-        linearly dependent.
+        linearly dependent. With `null_space` also if there is a null direction beyond it.
     ValueError
+        If ``A V`` is not zero for a null space V: more than the root of eps times the size of its
+        terms. If V has another number of rows, dependent columns, NaN or infinity.
         If `A` is not square, not symmetric (Hermitian), holds NaN or infinity, or its index arrays
         are corrupt; if the triangle that is read is empty off the diagonal and the other one is
         not.
@@ -101,7 +133,7 @@ def cholesky(
     if check_symmetric:
         check_mirrored(pattern, arrays, lower, packed)
     with blaming_asymmetry(pattern, A, lower, packed):
-        return CholeskyFactor(pattern, packed[None], threads, weak_pivots)
+        return factor_of(pattern, packed, null_space, threads, weak_pivots)
 
 
 def ldl(

@@ -2,7 +2,7 @@
 
 import hashlib
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,9 +22,11 @@ from .elimination import pattern_of_product, triangle_of
 from .input import Compressed, check_order, compressed, scalar_dtype, unmasked
 from .ldl_batch import LDLBatch
 from .ldl_factor import LDLFactor
+from .null_space import NullSpaceLike
 from .packed_values import PackedPattern
 from .pivot_rule import pivot_rule
 from .pivots import accepts_weak
+from .semidefinite_factor import SemidefiniteFactor, factor_of
 from .symmetry import blaming_asymmetry, require_symmetric
 
 
@@ -155,19 +157,43 @@ class SymbolicFactor(PackedPattern):
             f" {self._first.shape[0] - 1} supernodes, ordering {self.ordering.method!r}>"
         )
 
+    @overload
     def factorize(
         self,
         A: MatrixLike,
         *,
+        null_space: None = None,
         lower: bool = True,
         weak_pivots: WeakPivots = "refuse",
         threads: int | None = None,
-    ) -> CholeskyFactor:
+    ) -> CholeskyFactor: ...
+    @overload
+    def factorize(
+        self,
+        A: MatrixLike,
+        *,
+        null_space: NullSpaceLike,
+        lower: bool = True,
+        weak_pivots: WeakPivots = "refuse",
+        threads: int | None = None,
+    ) -> SemidefiniteFactor: ...
+    def factorize(
+        self,
+        A: MatrixLike,
+        *,
+        null_space: NullSpaceLike | None = None,
+        lower: bool = True,
+        weak_pivots: WeakPivots = "refuse",
+        threads: int | None = None,
+    ) -> CholeskyFactor | SemidefiniteFactor:
         """Factor a matrix of the analyzed pattern.
 
         Parameters
         ----------
         A : (n, n) sparse or dense matrix, or (len(indices),) ndarray of packed values
+        null_space : NullSpace, (n, k) array_like, sparse matrix or 'components', optional
+            The null space of a positive semidefinite matrix, see `cholesky`. For many matrices
+            make a `NullSpace` once.
         lower : bool, optional
             Which triangle of a matrix is read; packed values are always the lower one.
         weak_pivots : {'refuse', 'accept'}, optional
@@ -177,7 +203,7 @@ class SymbolicFactor(PackedPattern):
 
         Returns
         -------
-        CholeskyFactor
+        CholeskyFactor, or SemidefiniteFactor with a null space
 
         Raises
         ------
@@ -186,7 +212,7 @@ class SymbolicFactor(PackedPattern):
         """
         packed = self._packed(A, lower)
         with blaming_asymmetry(self, A, lower, packed):
-            return CholeskyFactor(self, packed[None], threads, weak_pivots)
+            return factor_of(self, packed, null_space, threads, weak_pivots)
 
     def factorize_batch(
         self,

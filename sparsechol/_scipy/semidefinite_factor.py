@@ -1,0 +1,360 @@
+"""SemidefiniteFactor: the factor of a positive semidefinite matrix with known null space."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.sparse import coo_array, csc_array
+from scipy.sparse.linalg import LinearOperator
+
+from .._exceptions import NotPositiveDefiniteError
+from .._typing import Entries, MatrixLike, RandomState, SparseLike, WeakPivots
+from .cholesky_factor import CholeskyFactor
+from .factor_base import Slogdet, checked
+from .input import row_numbers
+from .null_space import NullSpace, low_rank_entries
+from .symmetry import blaming_asymmetry
+
+if TYPE_CHECKING:
+    from .symbolic_factor import SymbolicFactor
+
+
+class SemidefiniteFactor:
+    """Hold the factor of a positive semidefinite matrix with known null space.
+
+    `cholesky` and `SymbolicFactor.factorize` make it, given ``null_space=``. Its inverse is the
+    pseudo-inverse ``A^+``, its determinant the product of the nonzero eigenvalues. It has no L of
+    its own: that of the attribute `grounded` belongs to ``A + E D E^H``, A with `rows` of the null
+    space grounded.
+
+    Attributes
+    ----------
+    grounded : CholeskyFactor
+        The factor of the grounded matrix.
+    null_space : NullSpace
+    pattern : SymbolicFactor
+    shape : tuple of int
+    dtype : dtype
+    rank : int
+        n less the dimension of the null space.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsechol as sc
+    >>> Q = np.array([[1.0, -1.0, 0.0], [-1.0, 2.0, -1.0], [0.0, -1.0, 1.0]])
+    >>> F = sc.cholesky(Q, null_space="components")
+    >>> round(F.logdet(), 6)  # the eigenvalues are 0, 1 and 3
+    1.098612
+    >>> F.solve([1.0, 0.0, -1.0])
+    array([ 1.,  0., -1.])
+    """
+
+    grounded: CholeskyFactor
+    null_space: NullSpace
+    _log_correction: float
+
+    def __init__(
+        self,
+        null_space: NullSpace,
+        packed: np.ndarray,
+        threads: int | None = None,
+        weak_pivots: WeakPivots = "refuse",
+    ):
+        self.null_space = null_space
+        null_space.require(packed)
+        values = null_space.ground(packed)[None]
+        with naming_the_null_space():
+            self.grounded = CholeskyFactor(null_space.pattern, values, threads, weak_pivots)
+        self._log_correction = float(null_space.log_correction(packed))
+
+    def __repr__(self) -> str:
+        return (
+            f"<SemidefiniteFactor of shape {self.shape}, {self.dtype}, rank {self.rank}:"
+            f" {self.grounded.nnz} entries in L>"
+        )
+
+    @property
+    def pattern(self) -> "SymbolicFactor":
+        """The analyzed pattern."""
+        return self.grounded.pattern
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the matrix."""
+        return self.grounded.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the values."""
+        return self.grounded.dtype
+
+    @property
+    def rank(self) -> int:
+        """The order of the matrix less the dimension of its null space."""
+        return self.shape[0] - self.null_space.dimension
+
+    @property
+    def rcond(self) -> float:
+        """Reciprocal condition number of the grounded matrix, see `CholeskyFactor.rcond`."""
+        return self.grounded.rcond
+
+    def copy(self) -> "SemidefiniteFactor":
+        """Return an independent factor of the same matrix; pattern and null space are shared.
+
+        Returns
+        -------
+        SemidefiniteFactor
+        """
+        other = copy.copy(self)
+        other.grounded = self.grounded.copy()
+        return other
+
+    def refactorize(
+        self,
+        A: MatrixLike,
+        *,
+        lower: bool = True,
+        weak_pivots: WeakPivots = "refuse",
+        threads: int | None = None,
+    ) -> "SemidefiniteFactor":
+        """Factor another matrix of the same pattern and null space in place.
+
+        Parameters
+        ----------
+        A, lower, weak_pivots, threads
+            As for `CholeskyFactor.refactorize`.
+
+        Returns
+        -------
+        SemidefiniteFactor
+            This factor.
+
+        Raises
+        ------
+        NotPositiveDefiniteError, PatternMismatchError, ValueError, TypeError
+            As for `cholesky`. If the null space does not fit, the old factor stays valid.
+        """
+        packed = self.pattern._packed(A, lower, self.dtype)
+        self.null_space.require(packed)
+        values = self.null_space.ground(packed)
+        with naming_the_null_space(), blaming_asymmetry(self.pattern, A, lower, packed):
+            self.grounded.refactorize(values, weak_pivots=weak_pivots, threads=threads)
+        self._log_correction = float(self.null_space.log_correction(packed))
+        return self
+
+    def logdet(self) -> float:
+        """Compute the logarithm of the product of the nonzero eigenvalues of A, in float64.
+
+        Returns
+        -------
+        float
+        """
+        return self.grounded.logdet() + self._log_correction
+
+    def slogdet(self) -> Slogdet[float]:
+        """Compute the sign and the logarithm of the product of the nonzero eigenvalues.
+
+        Returns
+        -------
+        sign : float
+            One.
+        logabsdet : float
+            The same as `logdet`.
+        """
+        return Slogdet(1.0, self.logdet())
+
+    @overload
+    def solve(self, b: SparseLike, *, threads: int | None = None) -> csc_array | coo_array: ...
+    @overload
+    def solve(self, b: ArrayLike, *, threads: int | None = None) -> np.ndarray: ...
+    def solve(
+        self, b: MatrixLike, *, threads: int | None = None
+    ) -> np.ndarray | csc_array | coo_array:
+        """Compute ``A^+ b``: the shortest of all x for which ``A x`` is nearest to b.
+
+        ``A x = b`` holds if b is orthogonal to the null space; else for the projection of b,
+        ``F.null_space.project(b)``.
+
+        Parameters
+        ----------
+        b : (n,) or (n, k) array_like, or sparse array or matrix
+        threads : int, optional
+            Most threads to use, see `cholesky`.
+
+        Returns
+        -------
+        x : ndarray of the shape of `b`, or sparse array if `b` is sparse
+            Orthogonal to the null space.
+
+        Raises
+        ------
+        ValueError
+            If the shape does not fit, or `b` holds NaN or infinity.
+        """
+        F = self.grounded
+        return F._columnwise(b, F._both_triangles(), threads, self._projected_solve)
+
+    def _projected_solve(self, columns, system, threads, _reached=None) -> np.ndarray:
+        """Solve for a (1, n, k) array between two projections."""
+        project = self.null_space.project
+        inside = np.asfortranarray(project(columns[0]).astype(columns.dtype, copy=False))
+        x = self.grounded._solve(inside[None], system, threads)
+        return project(x[0])[None].astype(columns.dtype, copy=False)
+
+    def sample(
+        self,
+        size: int | tuple[int, ...] | None = None,
+        *,
+        rng: RandomState = None,
+        threads: int | None = None,
+    ) -> np.ndarray:
+        """Draw from the normal distribution with mean zero and covariance ``A^+``.
+
+        Parameters
+        ----------
+        size, rng, threads : optional
+            As for `CholeskyFactor.sample`.
+
+        Returns
+        -------
+        x : ndarray of shape ``(*size, n)``
+            Orthogonal to the null space: the intrinsic field with precision A under the
+            constraints ``V^H x = 0``.
+        """
+        x = self.grounded.sample(size, rng=rng, threads=threads)
+        rows = x.reshape(-1, self.shape[0]).T
+        return np.ascontiguousarray(self.null_space.project(rows).T, x.dtype).reshape(x.shape)
+
+    def diag_inverse(self, *, threads: int | None = None) -> np.ndarray:
+        """Compute the diagonal of ``A^+``: the variances of an intrinsic field with ``V^H x = 0``.
+
+        Parameters
+        ----------
+        threads : int, optional
+            Most threads to use, see `cholesky`.
+
+        Returns
+        -------
+        (n,) real ndarray
+        """
+        V, X = self._low_rank(threads)
+        diagonal = self.grounded.diag_inverse(threads=threads)
+        return checked(diagonal - 2 * (V * X.conj()).real.sum(axis=1))
+
+    def partial_inverse(
+        self, *, entries: Entries = "matrix", threads: int | None = None
+    ) -> csc_array:
+        """Compute the entries of ``A^+`` on the pattern of A, or of the grounded factor.
+
+        Parameters
+        ----------
+        entries : {'matrix', 'factor'}, optional
+            'matrix': every entry of A as analyzed. 'factor': every entry of ``L + L^T`` of the
+            grounded factor, in the numbering of A.
+        threads : int, optional
+            Most threads to use, see `cholesky`.
+
+        Returns
+        -------
+        Z : (n, n) csc_array
+            Symmetric (Hermitian), sorted.
+        """
+        V, X = self._low_rank(threads)
+        Z = self.grounded.partial_inverse(entries=entries, threads=threads)
+        columns = np.repeat(np.arange(self.shape[0]), np.diff(Z.indptr))
+        Z.data -= low_rank_entries(V, X, Z.indices, columns)
+        return Z
+
+    def inverse_entries(
+        self, rows: ArrayLike, columns: ArrayLike, *, threads: int | None = None
+    ) -> np.ndarray:
+        """Compute any entries of ``A^+``, also outside every pattern.
+
+        Parameters
+        ----------
+        rows, columns, threads
+            As for `CholeskyFactor.inverse_entries`.
+
+        Returns
+        -------
+        ndarray of the broadcast shape
+
+        Raises
+        ------
+        IndexError
+            If a row or column lies outside the matrix.
+        """
+        n, labels = self.shape[0], self.null_space.labels
+        rows, columns = np.broadcast_arrays(row_numbers(rows, n), row_numbers(columns, n))
+        out = self.grounded.inverse_entries(rows, columns, threads=threads)
+        V, X = self._low_rank(threads)
+        row, column = rows.ravel(), columns.ravel()
+        term = low_rank_entries(V, X, row, column) * (labels[row] == labels[column])
+        return out - term.reshape(rows.shape)
+
+    def _low_rank(self, threads) -> tuple[np.ndarray, np.ndarray]:
+        """Return V and X of ``A^+ = W - V X^H - X V^H`` in blocks, by a solve for each column."""
+        V = self.null_space.basis_as(self.dtype)
+        WV = self.grounded.solve(V, threads=threads)
+        return V, self.null_space.half_correction(WV)
+
+    def to_linear_operator(self) -> LinearOperator:
+        """Return ``A^+`` as a `scipy.sparse.linalg.LinearOperator`.
+
+        Returns
+        -------
+        LinearOperator
+        """
+        return LinearOperator(
+            self.shape,
+            matvec=self.solve,
+            rmatvec=self.solve,
+            matmat=self.solve,
+            rmatmat=self.solve,
+            dtype=self.dtype,
+        )
+
+
+@contextmanager
+def naming_the_null_space() -> Iterator[None]:
+    """Say of a grounded matrix without factor what that means for the null space."""
+    try:
+        yield
+    except NotPositiveDefiniteError as error:
+        reason = (
+            "it has a null direction that null_space= lacks"
+            if error.rows
+            else "it is not positive semidefinite"
+        )
+        raise NotPositiveDefiniteError(
+            f"{error} (with rows of the null space grounded: {reason})",
+            error.row,
+            error.pivot,
+            error.item,
+            error.rows,
+        ) from None
+
+
+def factor_of(
+    pattern: "SymbolicFactor", packed: np.ndarray, null_space: Any, threads, weak_pivots
+) -> CholeskyFactor | SemidefiniteFactor:
+    """Factor packed values, with a null space if there is one.
+
+    Parameters
+    ----------
+    pattern : SymbolicFactor
+    packed : (len(pattern.indices),) ndarray
+    null_space : NullSpace, (n, k) array_like, sparse matrix, 'components' or None
+    threads, weak_pivots
+        As for `cholesky`.
+
+    Returns
+    -------
+    CholeskyFactor or SemidefiniteFactor
+    """
+    if null_space is None:
+        return CholeskyFactor(pattern, packed[None], threads, weak_pivots)
+    return SemidefiniteFactor(NullSpace.of(pattern, null_space), packed, threads, weak_pivots)
