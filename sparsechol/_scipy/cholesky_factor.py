@@ -10,6 +10,7 @@ from scipy.sparse import coo_array, csc_array
 
 from .. import derivatives
 from .._typing import MatrixLike, RandomState, SparseLike, WeakPivots
+from .conditioned import Conditioned
 from .factor_base import CholeskyBase, checked
 from .pivots import accepts_weak
 from .single_factor import SingleFactor
@@ -167,5 +168,43 @@ class CholeskyFactor(SingleFactor, CholeskyBase):
         columns = np.asfortranarray(z.T.astype(self.dtype))
         x = checked(self._solve(columns[None], self._one_triangle("C", permute=True), threads)[0])
         return np.ascontiguousarray(x.T).reshape(*shape, n)
+
+    def condition(
+        self, C: MatrixLike, e: ArrayLike = 0.0, *, threads: int | None = None
+    ) -> Conditioned:
+        """Condition a field with precision matrix A on linear constraints ``C x = e``.
+
+        Parameters
+        ----------
+        C : (n,) or (m, n) array_like, or (m, n) sparse array or matrix
+            A row for each constraint; they are made dense.
+        e : () or (m,) array_like, optional
+        threads : int, optional
+            Most threads to use, see `cholesky`.
+
+        Returns
+        -------
+        Conditioned
+
+        Raises
+        ------
+        ValueError
+            If the rows are linearly dependent, shapes do not fit, or for NaN or infinity.
+        TypeError
+            If A or C is complex.
+
+        Notes
+        -----
+        Rue and Held (2005), 2.3.3. For observations with noise, ``y = B x + noise``, see `gram`
+        and the page on intrinsic fields.
+
+        Examples
+        --------
+        >>> import numpy as np, sparsechol as sc
+        >>> F = sc.cholesky(np.diag([1.0, 1.0]))
+        >>> F.condition([1.0, 1.0], 4.0).mean()
+        array([2., 2.])
+        """
+        return Conditioned(self, self._values[0], self.logdet(), None, C, e, threads)
 
     logdet_grad = derivatives.logdet_grad

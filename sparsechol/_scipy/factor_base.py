@@ -347,6 +347,8 @@ class FactorBase:
 class CholeskyBase(FactorBase):
     """Factor positive definite matrices, ``P A P^T = L L^H``."""
 
+    _least_rcond: ClassVar[float] = 0  # in rounding errors; see `check_pivots`
+
     def __init__(
         self,
         pattern: "SymbolicFactor",
@@ -363,7 +365,14 @@ class CholeskyBase(FactorBase):
             self.pattern._structure, packed, self._panels, self._work, threads
         )
         doubt = check_pivots(
-            self.pattern, packed, self._panels, outcome, self._is_batch, rule, threads
+            self.pattern,
+            packed,
+            self._panels,
+            outcome,
+            self._is_batch,
+            rule,
+            threads,
+            least_rcond=self._least_rcond,
         )
         self._values = packed
         warn_of_pivots(doubt)

@@ -175,6 +175,22 @@ class NullSpace:
             grounded = grounded + term
         return grounded
 
+    def unground(self, values: np.ndarray) -> np.ndarray:
+        """Return the packed values of Q from those of Q+, exactly.
+
+        Parameters
+        ----------
+        values : (..., len(pattern.indices)) ndarray
+
+        Returns
+        -------
+        ndarray of the same shape
+        """
+        values = values.copy()
+        values[..., self.scaled] /= 2
+        values[..., self.shifted] = 0
+        return values
+
     def log_correction(self, values: np.ndarray) -> np.ndarray:
         """Return ``log pdet(Q) - log det(Q+)`` from the packed values of Q.
 
@@ -340,7 +356,7 @@ def _blocks(pattern, V) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def components(pattern: "SymbolicFactor") -> tuple[int, np.ndarray]:
-    """Number the connected components of a pattern, and return the one of each row.
+    """Return the number of connected components of a pattern, and the one of each row.
 
     Parameters
     ----------

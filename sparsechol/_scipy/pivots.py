@@ -3,6 +3,7 @@
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,6 +69,7 @@ def check_pivots(
     accept: bool,
     threads: int,
     rule: PivotRule | None = None,
+    least_rcond: float = 0,
 ) -> str | None:
     """Raise an error for the first matrix that has no factor.
 
@@ -89,6 +91,9 @@ def check_pivots(
     threads : int
     rule : PivotRule, optional
         Of a signed factorization.
+    least_rcond : float, optional
+        A matrix whose reciprocal condition number is at most so many rounding errors is refused,
+        unless weak pivots are accepted.
 
     Returns
     -------
@@ -122,7 +127,11 @@ def check_pivots(
             signed = rule is not None
             rows, _ = dependent_rows(pattern, packed[k], panels[k], row[k], signed)
             name = f"matrix {k} of the batch" if batch else "matrix"
-            doubts.append(_warning(name, found, rows))
+            text = _warning(name, found, rows)
+            if found <= least_rcond * EPS[packed.dtype] and not accept:
+                pivot = float(value[k] * packed[k, pattern.indptr[row[k]]].real)
+                raise NotPositiveDefiniteError(text, int(row[k]), pivot, rows=rows)
+            doubts.append(text)
     if not doubts:
         return None
     return doubts[0] + (f" (and {len(doubts) - 1} more matrices)" if len(doubts) > 1 else "")
@@ -148,7 +157,7 @@ def _error(pattern, packed, panels, failed, row, value, item) -> NotPositiveDefi
         f" elimination left the pivot {pivot:.3g}, which is rounding"
     )
     if len(rows) > 1:
-        text += f"; {_named(rows)} are linearly dependent"
+        text += f"; {named(rows)} are linearly dependent"
     if entry < normal:
         text += f" (the entry, {entry:.3g}, is subnormal: multiply the matrix by a large number)"
     return NotPositiveDefiniteError(text, at, pivot, item, rows)
@@ -178,7 +187,7 @@ def _signed_error(pattern, packed, panels, failed, row, value, growth, item, rul
             f" pivot {pivot:.3g}, which is rounding"
         )
         if len(rows) > 1:
-            text += f"; {_named(rows)} are linearly dependent"
+            text += f"; {named(rows)} are linearly dependent"
         return PivotError(text, at, pivot, item, rows)
     return PivotError(
         f"the pivots of {name} are unstable: what was eliminated is {growth:.2g} times as large as"
@@ -200,12 +209,21 @@ def _growth_warning(item, growth) -> str:
 def _warning(name: str, found: float, rows: tuple[int, ...]) -> str:
     text = f"ill-conditioned {name}: the reciprocal condition number is about {found:.1g}"
     if len(rows) > 1:
-        text += f", {_named(rows)} are nearly dependent"
+        text += f", {named(rows)} are nearly dependent"
     return f"{text}; results may not be accurate"
 
 
-def _named(rows) -> str:
-    """Name the first rows in ascending order."""
+def named(rows: Sequence[int]) -> str:
+    """Name the first rows in ascending order.
+
+    Parameters
+    ----------
+    rows : sequence of int
+
+    Returns
+    -------
+    str
+    """
     names = ", ".join(str(row) for row in sorted(rows[:NAMED_ROWS]))
     return f"rows {names}" + (f" and {len(rows) - NAMED_ROWS} more" if rows[NAMED_ROWS:] else "")
 

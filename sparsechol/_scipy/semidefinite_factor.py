@@ -13,6 +13,7 @@ from scipy.sparse.linalg import LinearOperator
 from .._exceptions import NotPositiveDefiniteError
 from .._typing import Entries, MatrixLike, RandomState, SparseLike, WeakPivots
 from .cholesky_factor import CholeskyFactor
+from .conditioned import Conditioned
 from .factor_base import Slogdet, checked
 from .input import row_numbers
 from .null_space import NullSpace, low_rank_entries
@@ -20,6 +21,13 @@ from .symmetry import blaming_asymmetry
 
 if TYPE_CHECKING:
     from .symbolic_factor import SymbolicFactor
+
+
+class GroundedFactor(CholeskyFactor):
+    """Hold the factor of a matrix that is singular only where its null space is not all known."""
+
+    # Singular matrices that go through have at most 0.2 rounding errors.
+    _least_rcond = 1
 
 
 class SemidefiniteFactor:
@@ -52,7 +60,6 @@ class SemidefiniteFactor:
     array([ 1.,  0., -1.])
     """
 
-    grounded: CholeskyFactor
     null_space: NullSpace
     _log_correction: float
 
@@ -67,7 +74,7 @@ class SemidefiniteFactor:
         null_space.require(packed)
         values = null_space.ground(packed)[None]
         with naming_the_null_space():
-            self.grounded = CholeskyFactor(null_space.pattern, values, threads, weak_pivots)
+            self.grounded: CholeskyFactor = GroundedFactor(null_space.pattern, values, threads, weak_pivots)
         self._log_correction = float(null_space.log_correction(packed))
 
     def __repr__(self) -> str:
@@ -300,6 +307,41 @@ class SemidefiniteFactor:
         V = self.null_space.basis_as(self.dtype)
         WV = self.grounded.solve(V, threads=threads)
         return V, self.null_space.half_correction(WV)
+
+    def condition(
+        self, C: MatrixLike, e: ArrayLike = 0.0, *, threads: int | None = None
+    ) -> Conditioned:
+        """Condition an intrinsic field with precision matrix A on constraints ``C x = e``.
+
+        Parameters
+        ----------
+        C, e, threads
+            As for `CholeskyFactor.condition`. There are at least as many constraints as the null
+            space has dimensions, and they leave none of it free.
+
+        Returns
+        -------
+        Conditioned
+            Proper: its density is proportional to ``exp(-x^T A x / 2)`` on the plane.
+
+        Raises
+        ------
+        ValueError
+            As for `CholeskyFactor.condition`; also if a direction of the null space stays free.
+        TypeError
+            If A or C is complex.
+
+        Examples
+        --------
+        >>> import numpy as np, sparsechol as sc
+        >>> Q = np.array([[1.0, -1.0, 0.0], [-1.0, 2.0, -1.0], [0.0, -1.0, 1.0]])
+        >>> F = sc.cholesky(Q, null_space="components")
+        >>> F.condition([1.0, 0.0, 0.0], 5.0).mean()
+        array([5., 5., 5.])
+        """
+        F = self.grounded
+        values = self.null_space.unground(F._values[0])
+        return Conditioned(F, values, self.logdet(), self.null_space, C, e, threads)
 
     def to_linear_operator(self) -> LinearOperator:
         """Return ``A^+`` as a `scipy.sparse.linalg.LinearOperator`.
