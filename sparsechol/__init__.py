@@ -10,6 +10,7 @@ from ._exceptions import (
 )
 from ._scipy.cholesky_batch import CholeskyBatch
 from ._scipy.cholesky_factor import CholeskyFactor
+from ._scipy.conditioned import Conditioned
 from ._scipy.elimination import column_counts, elimination_tree, postorder
 from ._scipy.functions import cholesky, ldl, logdet, partial_inverse, solve
 from ._scipy.gram import Gram, gram
@@ -25,6 +26,7 @@ from .coloring._differences import approx_hessian, approx_jacobian
 __all__ = [
     "CholeskyBatch",
     "CholeskyFactor",
+    "Conditioned",
     "Gram",
     "LDLBatch",
     "LDLFactor",

@@ -14,8 +14,8 @@ give C M = I and M C V = V. Then x given C x = e has
 
 For definite Q this is kriging, and the formula of Rue and Held (2005), 2.3.3, whose Jacobian term
 -log det(C C^T) / 2 is zero here. For semidefinite Q the density is proportional to that of the
-intrinsic field on the plane C x = e, where it is proper if C V has independent columns. With as many
-constraints as V has columns M is V (C V)^-1, and nothing of it depends on Q.
+intrinsic field on the plane C x = e, where it is proper if C V has independent columns. With as
+many constraints as V has columns M is V (C V)^-1, whatever Q is.
 
 References
 ----------
@@ -105,14 +105,9 @@ def fix_null_space(rows: np.ndarray, null_space: NullSpace | None) -> np.ndarray
     -------
     V : (n, k) ndarray
     """
-    m, n = rows.shape
+    require_enough(len(rows), null_space)
     if null_space is None:
-        return np.zeros((n, 0))
-    if m < null_space.dimension:
-        raise ValueError(
-            f"{m} constraints leave the field improper: the null space has the dimension"
-            f" {null_space.dimension}, and needs at least as many"
-        )
+        return np.zeros((rows.shape[1], 0))
     V = null_space.dense()
     _, size, directions = np.linalg.svd(rows @ V)
     free = np.flatnonzero(size <= FREE_ROUNDINGS * np.finfo(float).eps)
@@ -125,6 +120,21 @@ def fix_null_space(rows: np.ndarray, null_space: NullSpace | None) -> np.ndarray
             f" space free, and the field improper: {named(moved.tolist())} can move together"
         )
     return V
+
+
+def require_enough(m: int, null_space: NullSpace | None) -> None:
+    """Raise ValueError if m constraints cannot fix the null space.
+
+    Parameters
+    ----------
+    m : int
+    null_space : NullSpace or None
+    """
+    if null_space is not None and m < null_space.dimension:
+        raise ValueError(
+            f"the field stays improper: there are fewer constraints, {m}, than dimensions of the"
+            f" null space, {null_space.dimension}"
+        )
 
 
 def right_side(e: Any, m: int) -> np.ndarray:

@@ -74,7 +74,9 @@ class SemidefiniteFactor:
         null_space.require(packed)
         values = null_space.ground(packed)[None]
         with naming_the_null_space():
-            self.grounded: CholeskyFactor = GroundedFactor(null_space.pattern, values, threads, weak_pivots)
+            self.grounded: CholeskyFactor = GroundedFactor(
+                null_space.pattern, values, threads, weak_pivots
+            )
         self._log_correction = float(null_space.log_correction(packed))
 
     def __repr__(self) -> str:

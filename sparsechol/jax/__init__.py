@@ -11,6 +11,7 @@ except ImportError as error:
 
 from .._exceptions import SparsityWarning
 from ._check import check_pattern
+from ._conditioned import Conditioned
 from ._detect import hessian_pattern, jacobian_pattern, register_sparsity_rule
 from ._factor import Factor, cholesky
 from ._functions import diag_inverse, logdet, partial_inverse, slogdet, solve
@@ -21,17 +22,20 @@ from ._ldl import LDLFactor, ldl
 from ._least_squares import LeastSquares, least_squares
 from ._matrix import SymmetricMatrix
 from ._newton import Minimum, newton
+from ._semidefinite import SemidefiniteFactor
 from ._sparse import analyze, from_sparse, to_bcoo
 from ._sparse_derivatives import SparseHessian, SparseJacobian, sparse_hessian, sparse_jacobian
 from ._triangle import TriangularMatrix, TriangularPattern, analyze_triangle, solve_triangular
 
 __all__ = [
+    "Conditioned",
     "Factor",
     "Gram",
     "LDLFactor",
     "Laplace",
     "LeastSquares",
     "Minimum",
+    "SemidefiniteFactor",
     "SparseHessian",
     "SparseJacobian",
     "SparsityWarning",

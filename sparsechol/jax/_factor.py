@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, overload
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +10,16 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from .._scipy.input import row_numbers
+from .._scipy.null_space import NullSpace, NullSpaceLike
 from .._scipy.pivots import accepts_weak
 from .._scipy.single_factor import places_in_inverse
 from .._scipy.symbolic_factor import SymbolicFactor
 from .._typing import Entries, Trans, WeakPivots
 from . import _primitives as primitives
 from ._compat import is_concrete
-from ._matrix import SymmetricMatrix, as_vectors
+from ._conditioned import Conditioned
+from ._matrix import SymmetricMatrix, as_vectors, static_numbers
+from ._semidefinite import SemidefiniteFactor, annihilates
 
 
 class FactorBase:
@@ -281,6 +284,34 @@ class Factor(FactorBase):
         z = jax.random.normal(key, (math.prod(shape), n), self.dtype)
         return self.solve_triangular(z.T, trans="C").T.reshape(*shape, n)
 
+    def condition(self, C: ArrayLike, e: ArrayLike = 0.0) -> Conditioned:
+        """Condition a field with precision matrix A on linear constraints ``C x = e``.
+
+        Parameters
+        ----------
+        C : (n,) or (m, n) array_like or SciPy sparse matrix
+            A row for each constraint.
+        e : () or (m,) array_like, optional
+
+        Returns
+        -------
+        Conditioned
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for `sparsechol.CholeskyFactor.condition`, where `C` is not traced; dependent rows of
+            a traced `C` give NaN.
+
+        Examples
+        --------
+        >>> import jax.numpy as jnp, numpy as np, sparsechol.jax as scj
+        >>> Q = scj.SymmetricMatrix(scj.analyze(np.eye(2)), jnp.ones(2))
+        >>> print(scj.cholesky(Q).condition(jnp.ones(2), 4.0).mean())
+        [2. 2.]
+        """
+        return Conditioned.of(self, self._checked(), self.logdet(), None, C, e)
+
 
 def require_known(values: jax.Array, factor: str) -> None:
     """Raise ValueError if ``check=True`` cannot be had: the values are traced."""
@@ -290,14 +321,38 @@ def require_known(values: jax.Array, factor: str) -> None:
         )
 
 
+@overload
 def cholesky(
-    M: SymmetricMatrix, *, check: bool = False, weak_pivots: WeakPivots = "refuse"
-) -> Factor:
+    M: SymmetricMatrix,
+    *,
+    null_space: None = None,
+    check: bool = False,
+    weak_pivots: WeakPivots = "refuse",
+) -> Factor: ...
+@overload
+def cholesky(
+    M: SymmetricMatrix,
+    *,
+    null_space: NullSpaceLike,
+    check: bool = False,
+    weak_pivots: WeakPivots = "refuse",
+) -> SemidefiniteFactor: ...
+def cholesky(
+    M: SymmetricMatrix,
+    *,
+    null_space: NullSpaceLike | None = None,
+    check: bool = False,
+    weak_pivots: WeakPivots = "refuse",
+) -> Factor | SemidefiniteFactor:
     """Factorize a symmetric (Hermitian) positive definite matrix.
 
     Parameters
     ----------
     M : SymmetricMatrix
+    null_space : NullSpace, (n, k) array_like, sparse matrix or 'components', static, optional
+        The null space of a positive semidefinite matrix, see `sparsechol.cholesky`. The result is
+        NaN where the values do not vanish on it, or vanish on more. Make a `sparsechol.NullSpace`
+        once where the function is traced or called many times.
     check : bool, optional
         Raise if `M` is not positive definite; possible outside of transformations. By default the
         factor of such a matrix is NaN, everything computed from it is NaN, and ``Factor.ok`` is
@@ -309,14 +364,15 @@ def cholesky(
 
     Returns
     -------
-    Factor
+    Factor, or SemidefiniteFactor with a null space
 
     Raises
     ------
     NotPositiveDefiniteError
         With ``check=True``; the error names the row and column of the matrix.
     ValueError, TypeError
-        If the values do not fit the pattern, or ``check=True`` inside a transformation.
+        If the values do not fit the pattern, or ``check=True`` inside a transformation; if the null
+        space does not fit the pattern.
 
     Examples
     --------
@@ -329,21 +385,17 @@ def cholesky(
     a, P, accept = M.checked(), M.pattern, accepts_weak(weak_pivots)
     if check:
         require_known(a, "Factor")
-    F = Factor(P, a, primitives.cholesky_call(P, jax.lax.stop_gradient(a), accept))
+    N = None if null_space is None else NullSpace.of(P, null_space)
+    if N is None:
+        F = Factor(P, a, primitives.cholesky_call(P, jax.lax.stop_gradient(a), accept))
+    else:
+        grounded = N.ground(a)
+        fits = jnp.where(annihilates(N, a), jax.lax.stop_gradient(grounded), jnp.nan)
+        F = SemidefiniteFactor(N, a, Factor(P, grounded, primitives.cholesky_call(P, fits, accept)))
     if check and not F.ok:
-        P.factorize(np.asarray(a), weak_pivots=weak_pivots)  # raises, and says what and where
+        # Raises, and says what and where.
+        P.factorize(np.asarray(a), null_space=N, weak_pivots=weak_pivots)
     return F
-
-
-def static_numbers(numbers: ArrayLike, name: str) -> np.ndarray:
-    """Return numbers of rows as an array; refuse those that a transformation traces."""
-    try:
-        return np.asarray(numbers)
-    except jax.errors.TracerArrayConversionError:
-        raise TypeError(
-            f"{name} must be known when the function is traced: pass NumPy arrays or lists of int,"
-            " or make the argument static (static_argnums)"
-        ) from None
 
 
 def with_sign(logdet: jax.Array, dtype: np.dtype) -> tuple[jax.Array, jax.Array]:

@@ -1,15 +1,23 @@
 """Compute densities, draws and variances of Gaussian Markov random fields."""
 
+from typing import TypeAlias
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from .._scipy.null_space import NullSpaceLike
 from ._factor import Factor, cholesky
 from ._matrix import SymmetricMatrix
+from ._semidefinite import SemidefiniteFactor
+
+Precision: TypeAlias = SymmetricMatrix | Factor | SemidefiniteFactor
 
 
-def gmrf_logpdf(x: ArrayLike, mu: ArrayLike, Q: SymmetricMatrix | Factor) -> jax.Array:
+def gmrf_logpdf(
+    x: ArrayLike, mu: ArrayLike, Q: Precision, *, null_space: NullSpaceLike | None = None
+) -> jax.Array:
     """Compute the log-density of the normal distribution with mean `mu` and precision matrix `Q`.
 
     Parameters
@@ -18,8 +26,11 @@ def gmrf_logpdf(x: ArrayLike, mu: ArrayLike, Q: SymmetricMatrix | Factor) -> jax
         Points.
     mu : array_like that broadcasts with `x`
         Mean.
-    Q : SymmetricMatrix or Factor
+    Q : SymmetricMatrix, Factor or SemidefiniteFactor
         Precision matrix, real.
+    null_space : NullSpace, (n, k) array_like, sparse matrix or 'components', static, optional
+        Of a semidefinite `Q`, see `cholesky`: the density of an intrinsic field, in which the
+        rank of `Q` stands for n.
 
     Returns
     -------
@@ -34,20 +45,22 @@ def gmrf_logpdf(x: ArrayLike, mu: ArrayLike, Q: SymmetricMatrix | Factor) -> jax
     >>> round(float(scj.gmrf_logpdf(jnp.zeros(2), 0.0, Q)), 4)
     -1.8379
     """
-    F = _factor_of(Q)
+    F = _factor_of(Q, null_space)
     n = F.shape[0]
+    rank = F.rank if isinstance(F, SemidefiniteFactor) else n
     r = _residual(x, mu, n)
     rows = r.reshape(-1, n)
     squares = jnp.sum(rows * (F.matrix @ rows.T).T, axis=-1).reshape(r.shape[:-1])
-    return 0.5 * (F.logdet() - n * np.log(2 * np.pi) - squares)
+    return 0.5 * (F.logdet() - rank * np.log(2 * np.pi) - squares)
 
 
 def gmrf_sample(
     key: jax.Array,
     mu: ArrayLike,
-    Q: SymmetricMatrix | Factor,
+    Q: Precision,
     *,
     shape: tuple[int, ...] | int = (),
+    null_space: NullSpaceLike | None = None,
 ) -> jax.Array:
     """Draw from the normal distribution with mean `mu` and precision matrix `Q`.
 
@@ -55,9 +68,12 @@ def gmrf_sample(
     ----------
     key : random key
     mu : array_like that broadcasts with ``(*shape, n)``
-    Q : SymmetricMatrix or Factor
+    Q : SymmetricMatrix, Factor or SemidefiniteFactor
     shape : int or tuple of int, optional
         Shape of the draws.
+    null_space : NullSpace, (n, k) array_like, sparse matrix or 'components', static, optional
+        Of a semidefinite `Q`, see `cholesky`: draws less `mu` are then orthogonal to the null
+        space.
 
     Returns
     -------
@@ -71,20 +87,23 @@ def gmrf_sample(
     >>> print(scj.gmrf_sample(jax.random.key(0), 0.0, Q, shape=1000).std(axis=0).round(1))
     [1.  0.1]
     """
-    F = _factor_of(Q)
+    F = _factor_of(Q, null_space)
     draws = F.sample(key, shape=shape)
     return _residual(draws, -jnp.asarray(mu), F.shape[0])
 
 
-def marginal_variances(Q: SymmetricMatrix | Factor) -> jax.Array:
+def marginal_variances(Q: Precision, *, null_space: NullSpaceLike | None = None) -> jax.Array:
     """Compute the variance of each element of a field with precision matrix `Q`.
 
     This is the statisticians' name of `diag_inverse`, the diagonal of the inverse.
 
     Parameters
     ----------
-    Q : SymmetricMatrix or Factor
+    Q : SymmetricMatrix, Factor or SemidefiniteFactor
         Precision matrix, real.
+    null_space : NullSpace, (n, k) array_like, sparse matrix or 'components', static, optional
+        Of a semidefinite `Q`, see `cholesky`: the variances of the field orthogonal to the null
+        space.
 
     Returns
     -------
@@ -98,12 +117,17 @@ def marginal_variances(Q: SymmetricMatrix | Factor) -> jax.Array:
     >>> print(scj.marginal_variances(scj.SymmetricMatrix(P, jnp.array([2.0, 1.0, 2.0]))).round(4))
     [0.6667 0.6667]
     """
-    return _factor_of(Q).diag_inverse()
+    return _factor_of(Q, null_space).diag_inverse()
 
 
-def _factor_of(Q) -> Factor:
+def _factor_of(Q, null_space) -> Factor | SemidefiniteFactor:
     """Return the factor of a precision matrix; raise TypeError if it is complex."""
-    F = Q if isinstance(Q, Factor) else cholesky(Q)
+    if isinstance(Q, Factor | SemidefiniteFactor):
+        if null_space is not None:
+            raise TypeError("a factor is given: pass null_space= to the call of cholesky")
+        F = Q
+    else:
+        F = cholesky(Q, null_space=null_space)
     if F.dtype.kind == "c":
         raise TypeError(f"the precision matrix holds {F.dtype}: it must be real")
     return F

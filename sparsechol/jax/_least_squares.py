@@ -13,8 +13,8 @@ from jax.typing import ArrayLike
 from .._exceptions import NotPositiveDefiniteError
 from .._typing import OrderingLike
 from ._compat import is_concrete
-from ._factor import Factor, cholesky, static_numbers
-from ._matrix import SymmetricMatrix
+from ._factor import Factor, cholesky
+from ._matrix import SymmetricMatrix, static_numbers
 from ._parameters import Parameters
 from ._residuals import LOSSES, Problem
 from ._trust_region import FTOL, GTOL, MAXITER, METHODS, NOT_FINITE, SINGULAR, XTOL, iterate

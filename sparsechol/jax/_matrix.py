@@ -311,6 +311,17 @@ def as_vectors(x: ArrayLike, shape: tuple[int, int], name: str) -> jax.Array:
     return x
 
 
+def static_numbers(numbers: ArrayLike, name: str) -> np.ndarray:
+    """Return numbers of rows as an array; refuse those that a transformation traces."""
+    try:
+        return np.asarray(numbers)
+    except jax.errors.TracerArrayConversionError:
+        raise TypeError(
+            f"{name} must be known when the function is traced: pass NumPy arrays or lists of int,"
+            " or make the argument static (static_argnums)"
+        ) from None
+
+
 def _columns(x):
     """Return vectors as the columns of a matrix."""
     return x[:, None] if x.ndim == 1 else x
