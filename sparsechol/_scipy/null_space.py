@@ -22,6 +22,7 @@ and W V takes w solves for all.
 """
 
 import hashlib
+import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -222,9 +223,9 @@ class NullSpace:
         if self.blocks == 1:
             return np.tensordot(basis.conj(), x, axes=(0, 0))[None]
         terms = basis.conj().reshape(*basis.shape, *(1,) * (x.ndim - 1)) * x[:, None]
-        return (self._membership.astype(terms.dtype) @ terms.reshape(len(x), -1)).reshape(
-            self.blocks, *terms.shape[1:]
-        )
+        flat = terms.reshape(len(x), math.prod(terms.shape[1:]))
+        sums = self._membership.astype(terms.dtype) @ flat
+        return sums.reshape(self.blocks, *terms.shape[1:])
 
     def expand(self, y: np.ndarray) -> np.ndarray:
         """Return ``V y`` of coordinates in blocks.
