@@ -370,7 +370,7 @@ def naming_the_null_space() -> Iterator[None]:
     except NotPositiveDefiniteError as error:
         reason = (
             "it has a null direction that null_space= lacks"
-            if error.rows
+            if error.rows or error.pivot == 0
             else "it is not positive semidefinite"
         )
         raise NotPositiveDefiniteError(

@@ -58,7 +58,7 @@ def agrees(F, Q, V, rng, tol=1e-10):
 @given(graphs)
 def test_graphs(case):
     rng, Q, V = graph_of(case)
-    n, k = V.shape
+    k = V.shape[1]
     for null_space in ("components", V, V @ rng.standard_normal((k, k)), sp.coo_array(V)):
         agrees(sc.cholesky(Q, null_space=null_space), Q, V, rng)
     N = sc.NullSpace(sc.analyze(Q), "components")
@@ -71,7 +71,7 @@ def test_graphs(case):
 def test_second_order(n, origin):
     rng = np.random.default_rng(n)
     Q, V = second_order(n, rng.uniform(0.5, 2, n - 2))
-    agrees(sc.cholesky(Q, null_space=V + [0, origin]), Q, V, rng, 1e-10 * n**2)
+    agrees(sc.cholesky(Q, null_space=V + np.array([0, origin])), Q, V, rng, 1e-10 * n**2)
 
 
 def test_blocks_of_several_kinds():
@@ -87,9 +87,11 @@ def test_blocks_of_several_kinds():
     p = rng.permutation(20)
     Q, V = Q[p][:, p].tocsc(), V[p]
     sparse = sc.cholesky(Q, null_space=sp.csr_array(V))
-    assert sparse.null_space.basis.shape == (20, 2) and sparse.null_space.blocks == 7
+    assert sparse.null_space.basis.shape == (20, 2)
+    assert sparse.null_space.blocks == 7
     mixed = sc.cholesky(Q, null_space=sp.csr_array(V @ rng.standard_normal((4, 4))))
-    assert mixed.null_space.basis.shape == (20, 4) and mixed.null_space.blocks == 1
+    assert mixed.null_space.basis.shape == (20, 4)
+    assert mixed.null_space.blocks == 1
     for F in (sparse, mixed, sc.cholesky(Q, null_space=V)):
         agrees(F, Q, V, rng)
 
@@ -115,7 +117,8 @@ def test_draws():
     i, j = random_graph(rng, 8, 2, 1)
     Q = laplacian(8, i, j, np.ones(len(i)))
     F = sc.cholesky(Q, null_space="components")
-    assert F.sample().shape == (8,) and F.sample((2, 3)).shape == (2, 3, 8)
+    assert F.sample().shape == (8,)
+    assert F.sample((2, 3)).shape == (2, 3, 8)
     np.testing.assert_array_equal(F.sample(5, rng=3), F.sample(5, rng=3))
     x = F.sample(20_000, rng=4)
     V = F.null_space.dense()
@@ -154,13 +157,15 @@ def test_refactorize_copy_and_pickle():
     G, H = F.copy(), copy.copy(F)
     old = F.logdet()
     assert F.refactorize(R) is F
-    assert F.logdet() == wanted.logdet() and G.logdet() == old
+    assert F.logdet() == wanted.logdet()
+    assert G.logdet() == old
     np.testing.assert_array_equal(F.diag_inverse(), wanted.diag_inverse())
     assert G.refactorize(S.values(R)).logdet() == wanted.logdet()
     assert H.grounded is F.grounded  # as any shallow copy
     for copied in (pickle.loads(pickle.dumps(F)), copy.deepcopy(F)):
         assert copied.logdet() == F.logdet()
-        assert copied.null_space == N and hash(copied.null_space) == hash(N)
+        assert copied.null_space == N
+        assert hash(copied.null_space) == hash(N)
         np.testing.assert_array_equal(copied.solve(np.arange(12.0)), F.solve(np.arange(12.0)))
     assert sc.NullSpace(S, N.dense() * 3) != N
     with pytest.raises(ValueError, match="row"):
@@ -173,7 +178,8 @@ def test_refactorize_copy_and_pickle():
     assert F.refactorize(Q).logdet() == old
     b = rng.standard_normal((12, 2))
     np.testing.assert_array_equal(F.to_linear_operator() @ b, F.solve(b))
-    assert "rank 9" in repr(F) and "dimension 3" in repr(N)
+    assert "rank 9" in repr(F)
+    assert "dimension 3" in repr(N)
 
 
 def test_ten_thousand_components_take_linear_time_and_memory():
@@ -181,7 +187,8 @@ def test_ten_thousand_components_take_linear_time_and_memory():
     Q = sp.kron(sp.eye_array(10_000), one, format="csc")
     F = sc.cholesky(Q, null_space="components")
     N = F.null_space
-    assert N.dimension == N.blocks == 10_000 and N.basis.shape == (60_000, 1)
+    assert N.dimension == N.blocks == 10_000
+    assert N.basis.shape == (60_000, 1)
     W, logdet = pseudo_inverse(one.toarray(), np.ones((6, 1)))
     assert abs(F.logdet() / 10_000 - logdet) < 1e-12
     assert abs(F.diag_inverse().reshape(-1, 6) - W.diagonal()).max() < 1e-13
@@ -254,12 +261,15 @@ def test_a_null_direction_that_is_missing_is_refused(seed):
 
 def test_empty_and_zero_matrices():
     F = sc.cholesky(np.zeros((3, 3)), null_space="components")
-    assert F.rank == 0 and F.logdet() == 0
+    assert F.rank == 0
+    assert F.logdet() == 0
     np.testing.assert_array_equal(F.solve(np.ones(3)), 0)
     np.testing.assert_array_equal(F.diag_inverse(), 0)
     np.testing.assert_array_equal(F.sample(2), 0)
     F = sc.cholesky(np.zeros((0, 0)), null_space="components")
-    assert F.rank == 0 and F.logdet() == 0 and F.solve(np.zeros(0)).shape == (0,)
+    assert F.rank == 0
+    assert F.logdet() == 0
+    assert F.solve(np.zeros(0)).shape == (0,)
 
 
 def test_gradient_along_changes_that_keep_the_null_space():
