@@ -17,3 +17,9 @@ def test_indefinite_matrices():
     blocks = documents.blocks_of("indefinite.md")
     [place] = [k for k, (_, text) in enumerate(blocks) if "import jax\n" in text]
     assert documents.run(blocks[:place]) == 3
+
+
+def test_intrinsic_fields():
+    blocks = documents.blocks_of("intrinsic.md")
+    [place] = [k for k, (_, text) in enumerate(blocks) if "import jax\n" in text]
+    assert documents.run(blocks[:place]) == 5

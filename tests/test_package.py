@@ -23,7 +23,8 @@ def test_all_names_everything_public():
 
 OPERANDS = {
     "A", "b", "x", "x_bar", "dA", "L_bar", "Z_bar", "v", "F", "y", "gradient", "pattern",
-    "values", "rows", "columns", "size", "fun", "grad", "sparsity",
+    "values", "rows", "columns", "size", "fun", "grad", "sparsity", "C", "e", "mu", "V", "dtype",
+    "packed", "WV",
 }  # fmt: skip
 FACE = [
     sc.analyze, sc.cholesky, sc.solve, sc.logdet, sc.partial_inverse, sc.solve_triangular,
@@ -31,7 +32,10 @@ FACE = [
     *(getattr(sc.derivatives, name) for name in sc.derivatives.__all__),
     *(
         method
-        for cls in (sc.SymbolicFactor, sc.CholeskyFactor, sc.CholeskyBatch)
+        for cls in (
+            sc.SymbolicFactor, sc.CholeskyFactor, sc.CholeskyBatch, sc.SemidefiniteFactor,
+            sc.Conditioned, sc.NullSpace,
+        )
         for name, method in inspect.getmembers(cls, inspect.isfunction)
         if not name.startswith("_")
     ),

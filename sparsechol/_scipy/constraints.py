@@ -22,13 +22,12 @@ References
 Rue, H., Held, L. (2005). Gaussian Markov Random Fields. Chapman and Hall.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import scipy.linalg
 from scipy.sparse import issparse
 
-from .._typing import MatrixLike
 from .input import check_finite, scalar_dtype, unmasked
 from .null_space import DEPENDENT, NullSpace
 from .pivots import named
@@ -37,7 +36,7 @@ from .pivots import named
 FREE_ROUNDINGS = 1000
 
 
-def rows_of(C: MatrixLike, n: int) -> np.ndarray:
+def rows_of(C: Any, n: int) -> np.ndarray:
     """Read the constraints as an (m, n) array; raise ValueError for what is none.
 
     Parameters
@@ -49,7 +48,7 @@ def rows_of(C: MatrixLike, n: int) -> np.ndarray:
     -------
     (m, n) float64 ndarray
     """
-    C = unmasked(C.toarray() if issparse(C) else C, "C")
+    C = unmasked(cast("Any", C).toarray() if issparse(C) else C, "C")
     C = C[None] if C.ndim == 1 else C
     if C.ndim != 2 or C.shape[1] != n or C.shape[0] == 0:
         raise ValueError(

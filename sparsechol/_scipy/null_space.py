@@ -203,7 +203,7 @@ class NullSpace:
         -------
         (...) float64 ndarray
         """
-        diagonal = values[..., self.scaled].real.astype(np.float64)
+        diagonal = np.real(values[..., self.scaled]).astype(np.float64)
         return -np.log(diagonal).sum(axis=-1) - self.log_volume
 
     # ---- the projection ----
@@ -500,14 +500,12 @@ def _degrees(pattern) -> np.ndarray:
     return np.bincount(pattern.indices, minlength=n) + np.diff(pattern.indptr) - 2
 
 
-def low_rank_entries(
-    V: np.ndarray, X: np.ndarray, rows: np.ndarray, columns: np.ndarray
-) -> np.ndarray:
+def low_rank_entries(V: Any, X: Any, rows: np.ndarray, columns: np.ndarray) -> Any:
     """Return entries of ``V X^H + X V^H``.
 
     Parameters
     ----------
-    V, X : (n, k) array
+    V, X : (n, k) array of NumPy or JAX
     rows, columns : (m,) ndarray of int
 
     Returns

@@ -251,7 +251,7 @@ class SemidefiniteFactor:
         """
         V, X = self._low_rank(threads)
         diagonal = self.grounded.diag_inverse(threads=threads)
-        return checked(diagonal - 2 * (V * X.conj()).real.sum(axis=1))
+        return checked(diagonal - 2 * np.real(V * X.conj()).sum(axis=1))
 
     def partial_inverse(
         self, *, entries: Entries = "matrix", threads: int | None = None

@@ -44,8 +44,8 @@ class Conditioned:
 
     Notes
     -----
-    See `sparsechol.Conditioned`. What depends on a Q that is not definite is NaN, and so is all where
-    a traced C has dependent rows or leaves the field improper.
+    See `sparsechol.Conditioned`. What depends on a Q that is not definite is NaN, and so is
+    everything where a traced C has dependent rows or leaves the field improper.
 
     Examples
     --------

@@ -19,7 +19,7 @@ from ._matrix import SymmetricMatrix, as_vectors, static_numbers
 
 def coordinates(N: NullSpace, x: jax.Array) -> jax.Array:
     """Return ``V^H x`` in blocks, (blocks, w, k), of an (n, k) array."""
-    basis = N.basis_as(x.dtype).conj()
+    basis = jnp.asarray(N.basis_as(x.dtype).conj())
     if N.blocks == 1:
         return (basis.T @ x)[None]
     terms = basis[:, :, None] * x[:, None, :]
@@ -28,7 +28,7 @@ def coordinates(N: NullSpace, x: jax.Array) -> jax.Array:
 
 def expand(N: NullSpace, y: jax.Array) -> jax.Array:
     """Return ``V y``, (n, k), of coordinates in blocks."""
-    basis = N.basis_as(y.dtype)
+    basis = jnp.asarray(N.basis_as(y.dtype))
     if N.blocks == 1:
         return basis @ y[0]
     return jnp.einsum("iw,iwk->ik", basis, y[N.labels])

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.slow
 MODULES = [
     "_check",
     "_sparse_derivatives",
+    "_conditioned",
     "_factor",
     "_functions",
     "_gaussian",
@@ -24,6 +25,7 @@ MODULES = [
     "_ldl",
     "_matrix",
     "_newton",
+    "_semidefinite",
     "_detect",
     "_sparse",
     "_triangle",
@@ -46,6 +48,10 @@ def test_least_squares():
 
 def test_indefinite_matrices():
     assert documents.run(documents.blocks_of("indefinite.md")) == 5
+
+
+def test_intrinsic_fields():
+    assert documents.run(documents.blocks_of("intrinsic.md")) == 7
 
 
 def test_sparse_derivatives():
