@@ -347,7 +347,9 @@ class FactorBase:
 class CholeskyBase(FactorBase):
     """Factor positive definite matrices, ``P A P^T = L L^H``."""
 
-    _least_rcond: ClassVar[float] = 0  # in rounding errors; see `check_pivots`
+    # See `check_pivots`.
+    _least_rcond: ClassVar[float] = 0
+    _always_estimated: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -373,6 +375,7 @@ class CholeskyBase(FactorBase):
             rule,
             threads,
             least_rcond=self._least_rcond,
+            always=self._always_estimated,
         )
         self._values = packed
         warn_of_pivots(doubt)

@@ -70,6 +70,7 @@ def check_pivots(
     threads: int,
     rule: PivotRule | None = None,
     least_rcond: float = 0,
+    always: bool = False,
 ) -> str | None:
     """Raise an error for the first matrix that has no factor.
 
@@ -94,6 +95,8 @@ def check_pivots(
     least_rcond : float, optional
         A matrix whose reciprocal condition number is at most so many rounding errors is refused,
         unless weak pivots are accepted.
+    always : bool, optional
+        Whether the condition number is estimated where pivots leave no doubt, too.
 
     Returns
     -------
@@ -101,11 +104,13 @@ def check_pivots(
         The warning that the user should get, see `warn_of_pivots`.
     """
     failed, row, value, doubt, growth, clear = outcome
-    if clear:
+    if clear and not always:
         return None
     refused = REFUSED_ROUNDINGS * EPS[packed.dtype]
     if rule is not None and rule.signs is not None:
         doubt = value <= refused  # quasi-definite, as the user says, however ill-conditioned
+    if always:
+        doubt, row = np.ones_like(doubt), np.where(row < 0, pattern.perm[-1], row)
     weak = value <= refused
     bad = (failed >= 0) | (weak & (not accept))
     doubts: list[str] = []

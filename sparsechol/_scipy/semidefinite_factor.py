@@ -30,6 +30,15 @@ class GroundedFactor(CholeskyFactor):
     _least_rcond = 1
 
 
+class GroundedTrend(GroundedFactor):
+    """Hold the factor of a matrix with two null directions in one component, or more.
+
+    Operators of higher order are like that. They may be nearly singular without a weak pivot.
+    """
+
+    _always_estimated = True
+
+
 class SemidefiniteFactor:
     """Hold the factor of a positive semidefinite matrix with known null space.
 
@@ -74,9 +83,8 @@ class SemidefiniteFactor:
         null_space.require(packed)
         values = null_space.ground(packed)[None]
         with naming_the_null_space():
-            self.grounded: CholeskyFactor = GroundedFactor(
-                null_space.pattern, values, threads, weak_pivots
-            )
+            kind = GroundedTrend if null_space.basis.shape[1] > 1 else GroundedFactor
+            self.grounded: CholeskyFactor = kind(null_space.pattern, values, threads, weak_pivots)
         self._log_correction = float(null_space.log_correction(packed))
 
     def __repr__(self) -> str:
@@ -369,7 +377,7 @@ def naming_the_null_space() -> Iterator[None]:
         yield
     except NotPositiveDefiniteError as error:
         reason = (
-            "it has a null direction that null_space= lacks"
+            "null_space= lacks a null direction, or one is hidden by rounding"
             if error.rows or error.pivot == 0
             else "it is not positive semidefinite"
         )

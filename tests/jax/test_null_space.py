@@ -204,7 +204,7 @@ def test_what_is_not_semidefinite_is_nan():
     assert jnp.isnan(both[1]).all()
     with pytest.raises(ValueError, match="in row"):
         scj.cholesky(M + identity, null_space=system.N, check=True)
-    with pytest.raises(sc.NotPositiveDefiniteError, match="null_space= lacks"):
+    with pytest.raises(sc.NotPositiveDefiniteError, match="null_space= lacks a null direction"):
         scj.cholesky(cut, null_space=system.N, check=True)
     with pytest.raises(ValueError, match="known"):
         jax.jit(lambda w: scj.cholesky(system.matrix(w), null_space=system.N, check=True).ok)(
@@ -237,6 +237,20 @@ def test_single_precision_and_complex():
     assert abs(slope - G.rank / 2) < 1e-11
     with pytest.raises(TypeError, match="complex"):
         scj.cholesky(M, null_space=V)
+
+
+def test_a_missing_null_direction_without_a_weak_pivot():
+    i, j = random_graph(np.random.default_rng(7), 300, 2, 0)
+    weights = np.random.default_rng(8).lognormal(sigma=2, size=len(i))
+    Q = laplacian(300, i, j, weights)
+    P = sc.analyze(Q)
+    M = scj.SymmetricMatrix(P, P.values(Q))
+    with pytest.raises(sc.NotPositiveDefiniteError, match="null_space= lacks a null direction"):
+        scj.cholesky(M, null_space=np.ones(300), check=True)
+    F = scj.cholesky(M, null_space=np.ones(300))
+    assert F.ok
+    assert F.rcond < 1e-16
+    assert scj.cholesky(M, null_space="components", check=True).ok
 
 
 def test_factor_is_a_pytree():

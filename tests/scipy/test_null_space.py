@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.linalg import LinAlgWarning
 
 import sparsechol as sc
 from sparsechol.models import grid_laplacian
@@ -247,7 +248,9 @@ def test_a_null_direction_that_is_missing_is_refused(seed):
     i, j = random_graph(rng, 300, 2, 0)
     Q = laplacian(300, i, j, rng.lognormal(sigma=2, size=len(i)))
     label = sp.csgraph.connected_components(Q, directed=False)[1]
-    with pytest.raises(sc.NotPositiveDefiniteError, match="null_space= lacks") as caught:
+    with pytest.raises(
+        sc.NotPositiveDefiniteError, match="null_space= lacks a null direction"
+    ) as caught:
         sc.cholesky(Q, null_space=np.ones(300))
     assert len({label[row] for row in caught.value.rows}) == 1
     assert len(caught.value.rows) == 150
@@ -255,8 +258,33 @@ def test_a_null_direction_that_is_missing_is_refused(seed):
         warnings.simplefilter("error")
         sc.cholesky(Q, null_space=np.eye(2)[label])
     line, V = second_order(20)
-    with pytest.raises(sc.NotPositiveDefiniteError, match="null_space= lacks"):
+    with pytest.raises(sc.NotPositiveDefiniteError, match="null_space= lacks a null direction"):
         sc.cholesky(line, null_space=V[:, :1])
+
+
+def test_long_trends_are_warned_of_and_refused():
+    """Their pivots are never weak, and their condition number grows as n^4."""
+
+    def walk(n):
+        D = sp.diags_array([1.0, -2.0, 1.0], offsets=[0, 1, 2], shape=(n - 2, n))
+        exact = np.log(n**2 * (n**2 - 1.0) / 12)
+        return sp.csc_array(D.T @ D), np.c_[np.ones(n), np.arange(n)], exact
+
+    Q, V, exact = walk(1000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert abs(sc.cholesky(Q, null_space=V).logdet() - exact) < 1e-6
+    Q, V, exact = walk(10_000)
+    with pytest.warns(LinAlgWarning, match="ill-conditioned"):
+        F = sc.cholesky(Q, null_space=V)
+    assert abs(F.logdet() - exact) < 0.01
+    with pytest.warns(LinAlgWarning, match="ill-conditioned"):
+        F.copy().refactorize(2 * Q)
+    Q, V, _ = walk(30_000)
+    with pytest.raises(sc.NotPositiveDefiniteError, match="hidden by rounding"):
+        sc.cholesky(Q, null_space=V)
+    with pytest.warns(LinAlgWarning, match="ill-conditioned"):
+        sc.cholesky(Q, null_space=V, weak_pivots="accept")
 
 
 def test_empty_and_zero_matrices():
