@@ -205,6 +205,7 @@ class CholeskyFactor(SingleFactor, CholeskyBase):
         >>> F.condition([1.0, 1.0], 4.0).mean()
         array([2., 2.])
         """
-        return Conditioned(self, self._values[0], self.logdet(), None, C, e, threads)
+        logdet = self.logdet()  # raises if there is no factor
+        return Conditioned(self, self._values[0], logdet, None, C, e, threads)
 
     logdet_grad = derivatives.logdet_grad

@@ -349,9 +349,9 @@ class SemidefiniteFactor:
         >>> F.condition([1.0, 0.0, 0.0], 5.0).mean()
         array([5., 5., 5.])
         """
-        F = self.grounded
+        F, logdet = self.grounded, self.logdet()  # raises if there is no factor
         values = self.null_space.unground(F._values[0])
-        return Conditioned(F, values, self.logdet(), self.null_space, C, e, threads)
+        return Conditioned(F, values, logdet, self.null_space, C, e, threads)
 
     def to_linear_operator(self) -> LinearOperator:
         """Return ``A^+`` as a `scipy.sparse.linalg.LinearOperator`.

@@ -16,6 +16,10 @@ class Sweeps:
     """
 
     def __init__(self, F: FactorBase, threads: int | None = None):
+        if not isinstance(F, FactorBase):
+            raise TypeError(
+                f"derivatives are those of a factor with an L of its own, not {type(F).__name__}"
+            )
         self.F = F
         self.pattern = F.pattern
         self.threads = threads

@@ -176,6 +176,8 @@ def test_refactorize_copy_and_pickle():
         F.refactorize(-Q)
     with pytest.raises(np.linalg.LinAlgError, match="no factor"):
         F.logdet()
+    with pytest.raises(np.linalg.LinAlgError, match="no factor"):
+        F.condition(np.ones(12))
     assert F.refactorize(Q).logdet() == old
     b = rng.standard_normal((12, 2))
     np.testing.assert_array_equal(F.to_linear_operator() @ b, F.solve(b))
@@ -311,3 +313,5 @@ def test_gradient_along_changes_that_keep_the_null_space():
     ends = [sc.cholesky(laplacian(12, i, j, w + s * dw), null_space="components").logdet()
             for s in (h, -h)]  # fmt: skip
     assert abs((ends[0] - ends[1]) / (2 * h) - slope) < 1e-7
+    with pytest.raises(TypeError, match="not SemidefiniteFactor"):
+        sc.derivatives.logdet_grad(F)
