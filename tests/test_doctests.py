@@ -26,6 +26,15 @@ WITH_EXAMPLES = [
     "coloring._result",
     "derivatives",
     "models",
+    "models._areal",
+    "models._elements",
+    "models._kron",
+    "models._matern",
+    "models._penalties",
+    "models._problems",
+    "models._scaling",
+    "models._temporal",
+    "models._types",
 ]
 MODULES = [*WITH_EXAMPLES, "_exceptions", "_core.ordering.choose"]
 

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SECTION = re.compile(r"currentmodule:: (\S+)\n.*?\n\n((?:   \w+\n)+)", re.DOTALL)
-PACKAGES = ["", "coloring", "jax", "pytensor", "distributed"]
+PACKAGES = ["", "coloring", "models", "jax", "pytensor", "distributed"]
 SUBMODULES = {"coloring", "derivatives", "models"}  # have sections of their own
 ELSEWHERE = {"SparsityWarning"}  # one class, whose page is that of the top level
 
@@ -34,8 +34,7 @@ def test_packages(package):
     assert listed()[".".join(filter(None, ["sparsechol", package]))] == wanted
 
 
-@pytest.mark.parametrize("module", ["derivatives", "models"])
-def test_modules(module):
-    tree = ast.parse((ROOT / f"sparsechol/{module}.py").read_text(encoding="utf-8"))
+def test_derivatives():
+    tree = ast.parse((ROOT / "sparsechol/derivatives.py").read_text(encoding="utf-8"))
     names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    assert listed()[f"sparsechol.{module}"] == {n for n in names if not n.startswith("_")}
+    assert listed()["sparsechol.derivatives"] == {n for n in names if not n.startswith("_")}
