@@ -17,6 +17,7 @@ from ._scipy.gram import Gram, gram
 from ._scipy.ldl_batch import LDLBatch
 from ._scipy.ldl_factor import LDLFactor
 from ._scipy.null_space import NullSpace
+from ._scipy.pencil import LogdetPencil, logdet_pencil
 from ._scipy.semidefinite_factor import SemidefiniteFactor
 from ._scipy.symbolic_factor import Memory, SymbolicFactor, analyze
 from ._scipy.triangle import solve_triangular
@@ -30,6 +31,7 @@ __all__ = [
     "Gram",
     "LDLBatch",
     "LDLFactor",
+    "LogdetPencil",
     "Memory",
     "NotPositiveDefiniteError",
     "NullSpace",
@@ -50,6 +52,7 @@ __all__ = [
     "gram",
     "ldl",
     "logdet",
+    "logdet_pencil",
     "models",
     "partial_inverse",
     "postorder",

@@ -18,6 +18,7 @@ WITH_EXAMPLES = [
     "_scipy.ldl_factor",
     "_scipy.null_space",
     "_scipy.packed_values",
+    "_scipy.pencil",
     "_scipy.semidefinite_factor",
     "_scipy.single_factor",
     "_scipy.symbolic_factor",

@@ -22,6 +22,7 @@ from ._ldl import LDLFactor, ldl
 from ._least_squares import LeastSquares, least_squares
 from ._matrix import SymmetricMatrix
 from ._newton import Minimum, newton
+from ._pencil import LogdetPencil, logdet_pencil
 from ._semidefinite import SemidefiniteFactor
 from ._sparse import analyze, from_sparse, to_bcoo
 from ._sparse_derivatives import SparseHessian, SparseJacobian, sparse_hessian, sparse_jacobian
@@ -34,6 +35,7 @@ __all__ = [
     "LDLFactor",
     "Laplace",
     "LeastSquares",
+    "LogdetPencil",
     "Minimum",
     "SemidefiniteFactor",
     "SparseHessian",
@@ -57,6 +59,7 @@ __all__ = [
     "ldl",
     "least_squares",
     "logdet",
+    "logdet_pencil",
     "marginal_variances",
     "newton",
     "partial_inverse",

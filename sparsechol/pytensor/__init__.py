@@ -22,6 +22,7 @@ from ._gram import Gram, gram
 from ._laplace import Laplace, laplace
 from ._ldl import LDLFactor, ldl
 from ._matrix import SymmetricMatrix, combine
+from ._pencil import LogdetPencil, logdet_pencil
 from ._sparse import from_sparse
 from ._sparse_derivatives import sparse_hessian, sparse_jacobian
 from ._superlu import superlu_solve
@@ -31,6 +32,7 @@ __all__ = [
     "Gram",
     "LDLFactor",
     "Laplace",
+    "LogdetPencil",
     "SparsityWarning",
     "SymmetricMatrix",
     "check_pattern",
@@ -44,6 +46,7 @@ __all__ = [
     "laplace",
     "ldl",
     "logdet",
+    "logdet_pencil",
     "marginal_variances",
     "partial_inverse",
     "positions",
