@@ -35,13 +35,14 @@ from scipy.linalg import LinAlgWarning
 from .._exceptions import NotPositiveDefiniteError
 from .._typing import MatrixLike
 from .input import as_scipy, check_order, compressed, unmasked
+from .null_space import NullSpaceLike
 from .symbolic_factor import analyze
 from .symmetry import require_symmetric
 
 STRIP = 0.9 * math.pi  # y above: nearer to pi the rate is better and the bound is worse
 FAR = 64.0  # times the length of the interval: ends at such a distance cost nothing
 NEAR = 1e-15  # of the interval: an end that is nearer cannot be told from the interval's own
-INSIDE = 0.98  # the interval is that part of [-1, 1], so that the arc cosine is smooth on it
+INSIDE = 0.9  # the interval is that part of [-1, 1]: beyond it derivatives grow, and their noise
 SHORT = 2.0  # half of the shortest interval of u: derivatives on a shorter one would be noise
 CHECKS = np.array([-0.999, -0.71, -0.13, 0.42, 0.87, 0.999])  # of the interval of u
 
@@ -65,8 +66,15 @@ class PencilSeries:
     coefficients: np.ndarray
     error: float
 
-    def __init__(self, A: MatrixLike, B: MatrixLike, interval: Sequence[float], atol: float):
-        self._matrices = _Matrices(A, B)
+    def __init__(
+        self,
+        A: MatrixLike,
+        B: MatrixLike,
+        interval: Sequence[float],
+        atol: float,
+        null_space: NullSpaceLike | None,
+    ):
+        self._matrices = _Matrices(A, B, null_space)
         self.interval = _ascending(interval)
         low, high = self.interval
         for t in self.interval:
@@ -220,7 +228,12 @@ class LogdetPencil(PencilSeries):
 
 
 def logdet_pencil(
-    A: MatrixLike, B: MatrixLike, interval: Sequence[float], *, atol: float = 1e-8
+    A: MatrixLike,
+    B: MatrixLike,
+    interval: Sequence[float],
+    *,
+    atol: float = 1e-8,
+    null_space: NullSpaceLike | None = None,
 ) -> LogdetPencil:
     """Compute log det(A + t B) for all t of an interval, as a function that costs next to nothing.
 
@@ -233,6 +246,9 @@ def logdet_pencil(
     atol : float, optional
         Error that is allowed. Truncation is less than rounding; but rounding grows where the
         interval ends near to a singular matrix.
+    null_space : optional
+        As for `cholesky`, where both matrices have this null space: the determinant is then the
+        product of the nonzero eigenvalues.
 
     Returns
     -------
@@ -268,13 +284,13 @@ def logdet_pencil(
     >>> abs(f(0.8) - sc.logdet(D - 0.8 * W)) < 1e-9
     np.True_
     """
-    return LogdetPencil(A, B, interval, atol)
+    return LogdetPencil(A, B, interval, atol, null_space)
 
 
 class _Matrices:
     """A + t B on one analyzed pattern."""
 
-    def __init__(self, A, B):
+    def __init__(self, A, B, null_space):
         parts = []
         for name, matrix in (("A", A), ("B", B)):
             arrays = compressed(matrix, name=name, check_shape=check_order)
@@ -286,6 +302,7 @@ class _Matrices:
         self.n = parts[0].shape[0]
         self.pattern = analyze(abs(parts[0]) + abs(parts[1]))
         self.values = [self.pattern.values(part, dtype=dtype) for part in parts]
+        self.null_space = null_space
         self._reused = None
 
     def factor(self, t):
@@ -294,7 +311,7 @@ class _Matrices:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", LinAlgWarning)  # the series is checked as a whole
             if self._reused is None:
-                self._reused = self.pattern.factorize(values)
+                self._reused = self.pattern.factorize(values, null_space=self.null_space)
             return self._reused.refactorize(values)
 
     def logdet(self, t):
@@ -344,9 +361,9 @@ def _ascending(interval):
 
 
 def _trimmed(c):
-    """Drop coefficients at the end that are smaller than rounding."""
-    large = np.flatnonzero(abs(c) > np.finfo(float).eps * abs(c).max())
-    return c[: large[-1] + 1] if large.size else c[:1]
+    """Drop the end of a series, where the coefficients are noise of the size of the last ones."""
+    noise = abs(c[-max(c.size // 10, 1) :]).max()
+    return c[: 1 + int(np.flatnonzero(abs(c) >= 2 * noise).max(initial=0))]
 
 
 def _product(p, q):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from .._scipy.null_space import NullSpaceLike
 from .._scipy.pencil import PencilSeries
 from .._typing import MatrixLike
 
@@ -37,7 +38,12 @@ class LogdetPencil(PencilSeries):
 
 
 def logdet_pencil(
-    A: MatrixLike, B: MatrixLike, interval: Sequence[float], *, atol: float = 1e-8
+    A: MatrixLike,
+    B: MatrixLike,
+    interval: Sequence[float],
+    *,
+    atol: float = 1e-8,
+    null_space: NullSpaceLike | None = None,
 ) -> LogdetPencil:
     """Compute log det(A + t B) for all t of an interval, as a function that costs next to nothing.
 
@@ -46,7 +52,7 @@ def logdet_pencil(
     A, B : (n, n) SciPy sparse array or matrix, or dense array
         Known values. The matrices are factored when the function is made, outside of any
         transformation.
-    interval, atol
+    interval, atol, null_space
         As for `sparsechol.logdet_pencil`.
 
     Returns
@@ -70,4 +76,4 @@ def logdet_pencil(
     >>> print(jax.grad(f)(1.0).round(4))  # 1/2 + 2/3 + 3/4
     1.9167
     """
-    return LogdetPencil(A, B, interval, atol)
+    return LogdetPencil(A, B, interval, atol, null_space)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pytensor.tensor as pt
 
+from .._scipy.null_space import NullSpaceLike
 from .._scipy.pencil import PencilSeries
 from .._typing import MatrixLike
 from . import _ops as ops
@@ -35,7 +36,12 @@ class LogdetPencil(PencilSeries):
 
 
 def logdet_pencil(
-    A: MatrixLike, B: MatrixLike, interval: Sequence[float], *, atol: float = 1e-8
+    A: MatrixLike,
+    B: MatrixLike,
+    interval: Sequence[float],
+    *,
+    atol: float = 1e-8,
+    null_space: NullSpaceLike | None = None,
 ) -> LogdetPencil:
     """Compute log det(A + t B) for all t of an interval, as a function that costs next to nothing.
 
@@ -43,7 +49,7 @@ def logdet_pencil(
     ----------
     A, B : (n, n) SciPy sparse array or matrix, or dense array
         Known values. The matrices are factored when the function is made.
-    interval, atol
+    interval, atol, null_space
         As for `sparsechol.logdet_pencil`.
 
     Returns
@@ -67,4 +73,4 @@ def logdet_pencil(
     >>> print(pt.grad(f(t), t).eval({t: 1.0}).round(6))  # 1/2 + 2/3 + 3/4
     1.916667
     """
-    return LogdetPencil(A, B, interval, atol)
+    return LogdetPencil(A, B, interval, atol, null_space)

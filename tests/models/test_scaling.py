@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -23,6 +23,7 @@ from sparsechol.models import (
     seasonal,
     thin_plate,
 )
+from support.helpers import SETTINGS
 
 
 def dense(model):
@@ -85,7 +86,7 @@ def test_components_and_isolated_vertices():
 
 
 @given(st.integers(1, 25), st.integers(0, 40), st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
+@SETTINGS
 def test_any_graph(n, edges, seed):
     rng = np.random.default_rng(seed)
     pairs = rng.integers(n, size=(edges, 2))
@@ -97,7 +98,7 @@ def test_any_graph(n, edges, seed):
 
 def test_refused():
     wrong = np.array([[1.0, 1], [1, 2], [1, 3]])
-    with pytest.raises(ValueError, match=r"column 1 of the null space .* of their product"):
+    with pytest.raises(ValueError, match="not in the null space"):
         scale(PrecisionModel(rw1(3).Q, wrong))
     with pytest.raises(ValueError, match="has shape"):
         scale(PrecisionModel(rw1(3).Q, np.ones((4, 1))))

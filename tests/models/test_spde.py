@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.spatial import Delaunay
@@ -21,6 +21,7 @@ from sparsechol.models import (
     spde_parameters,
     triangulation,
 )
+from support.helpers import SETTINGS
 
 
 def matern(r, kappa, nu):
@@ -147,7 +148,7 @@ def test_parameters_of_the_field():
 
 
 @given(st.integers(4, 40), st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
+@SETTINGS
 def test_interpolation_of_linear_functions(n, seed):
     points, triangles = random_mesh(n, seed)
     rng = np.random.default_rng(seed)

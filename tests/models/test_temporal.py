@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.linalg import null_space, solve, toeplitz
 
 from sparsechol.models import ar1, arp, iid, rw1, rw2, seasonal
+from support.helpers import SETTINGS
 
 
 def check_null_space(model):
@@ -79,7 +80,7 @@ def test_seasonal(n, period):
     st.lists(st.floats(-0.95, 0.95), min_size=1, max_size=4),
     st.integers(1, 12),
 )
-@settings(max_examples=25, deadline=None)
+@SETTINGS
 def test_autoregressions(pacf, more):
     """An inverse of bandwidth p that is Toeplitz with these partial autocorrelations is the one."""
     p, n = len(pacf), len(pacf) + more
