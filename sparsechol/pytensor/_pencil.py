@@ -31,8 +31,8 @@ class LogdetPencil(PencilSeries):
         TensorVariable of the shape of `t`
             NaN outside of the interval, with a gradient of zero.
         """
-        [t] = ops.as_floats(t)
-        return self._evaluate(t.astype("float64"), pt).astype(t.type.dtype)
+        [x] = ops.as_floats(t)
+        return self._evaluate(x.astype("float64"), pt).astype(x.type.dtype)
 
 
 def logdet_pencil(
