@@ -7,7 +7,10 @@ from support import documents
 
 @pytest.mark.parametrize(
     ("page", "outputs"),
-    [("tour.md", 4), ("conventions.md", 4), ("errors.md", 3), ("normal_equations.md", 3)],
+    [
+        *(("tour.md", 4), ("conventions.md", 4), ("errors.md", 3), ("normal_equations.md", 3)),
+        ("models.md", 5),
+    ],
 )
 def test_the_document_says_what_is_printed(page, outputs):
     assert documents.run(documents.blocks_of(page)) == outputs

@@ -79,9 +79,8 @@ class PencilSeries:
         low, high = self.interval
         for t in self.interval:
             self._matrices.require(t)
-        self.ends = tuple(
-            self._matrices.end(t, s) for t, s in ((low, low - high), (high, high - low))
-        )
+        end, length = self._matrices.end, high - low
+        self.ends = end(low, -length), end(high, length)
         u_low, u_high = (self._u(t) for t in self.interval)
         self._center = (u_low + u_high) / 2
         self._half = max((u_high - u_low) / (2 * INSIDE), SHORT)

@@ -239,8 +239,9 @@ def arp(n: int, order: int) -> PrecisionFamily:
     n = positive_integer(n, "n", order + 1)
 
     def coefficients(pacf):
-        if len(pacf) != order:
-            raise ValueError(f"pacf must hold {order} partial autocorrelations, not {len(pacf)}")
+        length = len(pacf) if hasattr(type(pacf), "__len__") else order
+        if length != order:
+            raise ValueError(f"pacf must hold {order} partial autocorrelations, not {length}")
         return _coefficients([pacf[k] for k in range(order)])
 
     return PrecisionFamily(_products(n, order), coefficients, {"pacf": (-1.0, 1.0)})

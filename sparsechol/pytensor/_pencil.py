@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pytensor.tensor as pt
+from pytensor.tensor.variable import TensorVariable
 
 from .._scipy.null_space import NullSpaceLike
 from .._scipy.pencil import PencilSeries
@@ -19,7 +20,7 @@ class LogdetPencil(PencilSeries):
         See `sparsechol.LogdetPencil`.
     """
 
-    def __call__(self, t: pt.TensorLike) -> pt.TensorVariable:
+    def __call__(self, t: pt.TensorLike) -> TensorVariable:
         """Build the graph of log det(A + t B): arithmetic, and nothing of our own.
 
         Parameters

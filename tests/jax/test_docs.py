@@ -25,6 +25,7 @@ MODULES = [
     "_ldl",
     "_matrix",
     "_newton",
+    "_pencil",
     "_semidefinite",
     "_detect",
     "_sparse",

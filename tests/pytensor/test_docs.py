@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 MODULES = [
     *("_check", "_detect", "_functions", "_gaussian", "_gram", "_laplace", "_ldl", "_matrix"),
-    *("_sparse", "_sparse_derivatives", "_superlu", "_triangle"),
+    *("_pencil", "_sparse", "_sparse_derivatives", "_superlu", "_triangle"),
 ]
 HAVE_PYMC = importlib.util.find_spec("pymc") is not None
 
