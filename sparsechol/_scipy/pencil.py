@@ -35,13 +35,13 @@ from scipy.linalg import LinAlgWarning
 from .._exceptions import NotPositiveDefiniteError
 from .._typing import MatrixLike
 from .input import as_scipy, check_order, compressed, unmasked
-from .null_space import NullSpaceLike
+from .null_space import NullSpace, NullSpaceLike
 from .symbolic_factor import analyze
 from .symmetry import require_symmetric
 
 STRIP = 0.9 * math.pi  # y above: nearer to pi the rate is better and the bound is worse
 FAR = 64.0  # times the length of the interval: ends at such a distance cost nothing
-NEAR = 1e-15  # of the interval: an end that is nearer cannot be told from the interval's own
+ROUNDINGS = 4 * np.finfo(float).eps  # of t: an end that is so near is none
 INSIDE = 0.9  # the interval is that part of [-1, 1]: beyond it derivatives grow, and their noise
 SHORT = 2.0  # half of the shortest interval of u: derivatives on a shorter one would be noise
 CHECKS = np.array([-0.999, -0.71, -0.13, 0.42, 0.87, 0.999])  # of the interval of u
@@ -301,25 +301,26 @@ class _Matrices:
         self.n = parts[0].shape[0]
         self.pattern = analyze(abs(parts[0]) + abs(parts[1]))
         self.values = [self.pattern.values(part, dtype=dtype) for part in parts]
-        self.null_space = null_space
-        self._reused = None
+        self.null_space = None if null_space is None else NullSpace.of(self.pattern, null_space)
 
     def factor(self, t):
-        """Return a factor of A + t B; the same object for every t."""
+        """Return a factor of A + t B."""
         values = self.values[0] + t * self.values[1]
+        return self.pattern.factorize(values, null_space=self.null_space)
+
+    def tried(self, t):
+        """Return a factor of A + t B; that it is nearly singular is nothing to warn of."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", LinAlgWarning)  # the series is checked as a whole
-            if self._reused is None:
-                self._reused = self.pattern.factorize(values, null_space=self.null_space)
-            return self._reused.refactorize(values)
+            return self.factor(t)
 
     def logdet(self, t):
-        return self.factor(t).logdet()
+        return self.tried(t).logdet()
 
     def require(self, t):
         """Raise NotPositiveDefiniteError if A + t B is not positive definite."""
         try:
-            self.factor(t)
+            self.tried(t)
         except NotPositiveDefiniteError as error:
             error.add_note(
                 f"A + t B must be positive definite at both ends of the interval: t = {t}"
@@ -328,25 +329,29 @@ class _Matrices:
 
     def holds(self, t):
         try:
-            self.factor(t)
+            self.tried(t)
         except NotPositiveDefiniteError:
             return False
         return True
 
     def end(self, t, step):
         """Return how far A + t B is positive definite beyond t, within a fifth of the distance."""
-        distance = FAR
-        if self.holds(t + distance * step):
-            return t + distance * step
-        while not self.holds(t + distance / 16 * step):
+        if self.holds(t + FAR * step):
+            return _apart(t, t + FAR * step)
+        distance = FAR / 16
+        while not self.holds(t + distance * step):
             distance /= 16
-            if distance < NEAR:
-                raise ValueError(f"the interval ends within rounding of a singular matrix: t = {t}")
-        low, high = math.log(distance / 16), math.log(distance)
+        low, high = math.log(distance), math.log(16 * distance)
         for _ in range(4):
             middle = (low + high) / 2
             low, high = (middle, high) if self.holds(t + math.exp(middle) * step) else (low, middle)
-        return t + math.exp(low) * step
+        return _apart(t, t + math.exp(low) * step)
+
+
+def _apart(t, end):
+    if abs(end - t) <= ROUNDINGS * abs(t):
+        raise ValueError(f"the interval ends within rounding of a singular matrix, at t = {t}")
+    return end
 
 
 def _ascending(interval):

@@ -168,6 +168,12 @@ def test_refused(make, error, message):
         make()
 
 
+def test_an_end_within_rounding():
+    B = np.array([[-1.0]])
+    with pytest.raises(ValueError, match="within rounding of a singular matrix"):
+        sc.logdet_pencil(-B, B, (0.0, 1 - 2**-52))
+
+
 def test_which_end_is_wrong():
     with pytest.raises(sc.NotPositiveDefiniteError) as caught:
         sc.logdet_pencil(np.eye(2), -np.eye(2), (0, 2))
