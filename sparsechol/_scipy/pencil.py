@@ -136,7 +136,7 @@ class PencilSeries:
 
 
 class LogdetPencil(PencilSeries):
-    """log det(A + t B) as a function of t; `logdet_pencil` makes it.
+    """Hold log det(A + t B) as a function of t; `logdet_pencil` makes it.
 
     Attributes
     ----------

@@ -12,7 +12,7 @@ from .._typing import MatrixLike
 
 
 class LogdetPencil(PencilSeries):
-    """log det(A + t B) as a function of t; `logdet_pencil` makes it.
+    """Hold log det(A + t B) as a function of t; `logdet_pencil` makes it.
 
     Attributes
     ----------

@@ -149,7 +149,7 @@ def car(W: MatrixLike) -> PrecisionFamily:
 
     Notes
     -----
-    ``logdet_pencil(D, -W)`` gives its log-determinant for all alpha at the cost of a short series.
+    ``sparsechol.logdet_pencil(D, -W, interval)`` gives log det Q by a short series in alpha.
 
     Examples
     --------

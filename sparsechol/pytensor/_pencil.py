@@ -12,7 +12,7 @@ from . import _ops as ops
 
 
 class LogdetPencil(PencilSeries):
-    """log det(A + t B) as a function of t; `logdet_pencil` makes it.
+    """Hold log det(A + t B) as a function of t; `logdet_pencil` makes it.
 
     Attributes
     ----------
