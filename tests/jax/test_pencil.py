@@ -22,18 +22,13 @@ def pencils():
 def test_every_order_under_jit_and_vmap(pencils):
     expected, f = pencils
     orders = [f, jax.grad(f), jax.jacfwd(jax.grad(f)), jax.grad(jax.grad(jax.grad(f)))]
-    t = np.array([-0.5, 0.0, 0.7, 0.999])
+    t = np.array([-0.5, 0.0, 0.7, 0.999, 1.5])
     found = jax.jit(jax.vmap(lambda t: jnp.stack([g(t) for g in orders])))(t)
-    assert_allclose(found[:, 0], expected(t), rtol=1e-12)
+    assert_allclose(found[:4, 0], expected(t[:4]), rtol=1e-12)
     for k in range(1, 4):
-        assert_allclose(found[:, k], expected.derivative(t, k), rtol=1e-6, atol=1e-6)
-    assert_allclose(f(t), found[:, 0], rtol=1e-12)  # an array as it is
-
-
-def test_outside(pencils):
-    _, f = pencils
-    assert np.isnan(f(1.5))
-    assert jax.grad(f)(1.5) == 0
+        assert_allclose(found[:4, k], expected.derivative(t[:4], k), rtol=1e-6, atol=1e-6)
+    assert np.isnan(found[4, 0])  # outside
+    assert not found[4, 1:].any()
 
 
 def test_types(pencils):
