@@ -269,7 +269,7 @@ def logdet_pencil(
     the interval alone. All derivatives in t are those of the series. A and B are constants.
 
     The two ends need not be known, and may be infinite; the nearer the interval comes to them, the
-    more terms there are: 80 for ``D - alpha W`` with alpha from 0 to 0.9999, say.
+    more terms there are: 55 for ``D - alpha W`` with alpha from 0 to 1 - 1e-6, say.
 
     Examples
     --------
