@@ -20,6 +20,10 @@ cdef extern from "kernels.h" nogil:
         FLOAT_COMPLEX
         DOUBLE_COMPLEX
         SCALARS
+        WIDTH               # most columns of a narrow panel
+        UPDATE              # rotations of A + C C^H,
+        DOWNDATE            # of A - C C^H,
+        ANY_SIGN            # or any
     ctypedef struct pivot_rule:
         # Which pivots a signed factorization takes, of the columns from `expected` on.
         const int8_t *expected      # the sign of each; NULL: any
@@ -134,3 +138,8 @@ cdef void adjoint_columns(const Pattern *p, int32_t root, const scalar *l, scala
                           const scalar *below, scalar *t) noexcept nogil
 cdef void inner_columns(const Pattern *p, int32_t root, const scalar *s, const scalar *y,
                         scalar *out, const scalar *below, scalar *t) noexcept nogil
+cdef int update_panel(int form, int nc, int m, int k, scalar *L, scalar *W, double *signs,
+                      const int8_t *expected, double least, double *weakest) noexcept nogil
+cdef int update_column(int m, int k, scalar *column, const int32_t *below, int32_t at, scalar *W,
+                       double *signs, const int8_t *expected, double least,
+                       double *weakest) noexcept nogil

@@ -5,14 +5,12 @@ halves is a product. No BLAS: it costs more than the arithmetic on small blocks,
 would meet those of the caller.
 """
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int8_t, int32_t, int64_t
 
 from sparsechol._core.parallel.pool cimport pool_share, pool_stopped
 
 
 cdef extern from "kernels.h" nogil:
-    cdef enum:
-        WIDTH
     ctypedef struct subtree:
         Py_ssize_t begin, root
         const int32_t *first
@@ -55,6 +53,10 @@ cdef extern from "kernels.h" nogil:
                                 void *, const void *, Py_ssize_t) noexcept nogil
         Py_ssize_t (*columns_signed)(const subtree *, void *, void *,
                                      const pivot_rule *) noexcept nogil
+        int (*update)(int, Py_ssize_t, int, int, void *, Py_ssize_t, void *, Py_ssize_t, double *,
+                      const int8_t *, double, double *) noexcept nogil
+        int (*update_column)(Py_ssize_t, int, void *, const int32_t *, Py_ssize_t, void *, double *,
+                             const int8_t *, double, double *) noexcept nogil
     int (*kernels_stopped)(int64_t) noexcept nogil
     const char *kernels_best()
     int kernels_use(const char *name, const kernels **tables)
@@ -483,6 +485,32 @@ cdef void inner_columns(const Pattern *p, int32_t root, const scalar *s, const s
     cdef subtree r = down(p, root)
     cdef int64_t at = p.panel[r.begin]
     own(s).inner_columns(&r, s + at, y + at, out + at, below, t)
+
+
+cdef int update_panel(int form, int nc, int m, int k, scalar *L, scalar *W, double *signs,
+                      const int8_t *expected, double least, double *weakest) noexcept nogil:
+    """A front takes up k = 1, 2, 4 or WIDTH vectors; -1, or the column whose pivot is refused.
+
+        [ L11 | W1 ]  nc        block by block of WIDTH columns, the triangle first: its rotations
+        [ L21 | W2 ]  m         are then those of all rows below
+    """
+    cdef int j = 0, bad, rows = nc + m
+    while j < nc:
+        bad = own(<const scalar *>L).update(
+            form, rows - j, min(<int>WIDTH, nc - j), k, L + j + <Py_ssize_t>j * rows, rows, W + j,
+            rows, signs, expected + j if expected != NULL else NULL, least, weakest)
+        if bad >= 0:
+            return j + bad
+        j += WIDTH
+    return -1
+
+
+cdef int update_column(int m, int k, scalar *column, const int32_t *below, int32_t at, scalar *W,
+                       double *signs, const int8_t *expected, double least,
+                       double *weakest) noexcept nogil:
+    """A simplicial column takes up k vectors, with k entries in each row of W; -1, or 0."""
+    return own(<const scalar *>W).update_column(m, k, column, below, at, W, signs, expected, least,
+                                                weakest)
 
 
 def subtract_product(scalar[::1, :] A, scalar[::1, :] B, scalar[:, :] C,

@@ -113,6 +113,7 @@ INLINE void store_part_s(float *p, portable_s v, ptrdiff_t n) {
 #define REAL_LETTER d
 #define SQRT sqrt
 #define FABS fabs
+#define MODULUS fabs
 #define CONJUGATE(x) (x)
 #define REAL_PART(x) (x)
 #define COMPLEX 0
@@ -125,6 +126,7 @@ INLINE void store_part_s(float *p, portable_s v, ptrdiff_t n) {
 #define REAL_LETTER s
 #define SQRT sqrtf
 #define FABS fabsf
+#define MODULUS fabsf
 #define CONJUGATE(x) (x)
 #define REAL_PART(x) (x)
 #define COMPLEX 0
@@ -137,6 +139,7 @@ INLINE void store_part_s(float *p, portable_s v, ptrdiff_t n) {
 #define REAL_LETTER d
 #define SQRT sqrt
 #define FABS fabs
+#define MODULUS cabs
 #define CONJUGATE(x) conj(x)
 #define REAL_PART(x) creal(x)
 #define COMPLEX 1
@@ -149,6 +152,7 @@ INLINE void store_part_s(float *p, portable_s v, ptrdiff_t n) {
 #define REAL_LETTER s
 #define SQRT sqrtf
 #define FABS fabsf
+#define MODULUS cabsf
 #define CONJUGATE(x) conjf(x)
 #define REAL_PART(x) crealf(x)
 #define COMPLEX 1

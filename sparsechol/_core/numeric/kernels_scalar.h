@@ -1,6 +1,6 @@
 /* The kernels for one scalar type; included by kernels.c once for each of the four.
  *
- * Takes SCALAR, REAL, COMPLEX, LETTER, REAL_LETTER, SQRT, FABS, CONJUGATE, REAL_PART and LANES
+ * Takes SCALAR, REAL, COMPLEX, LETTER, REAL_LETTER, SQRT, FABS, MODULUS, CONJUGATE, REAL_PART and LANES
  * (scalars in a vector; 0 or 1 for scalar code), and undefines them at the end. A `vec` is a vector
  * of rows of one column. The complex types use the products of the real ones, which come first.
  */
@@ -829,6 +829,7 @@ static void NAME(inverse_columns)(const subtree *r, const void *l, void *z, cons
 }
 
 #include "kernels_sweeps.h"
+#include "kernels_update.h"
 
 static const kernels NAME(table) = {
     NAME(factor),          NAME(solve),           NAME(multiply),      NAME(forward),
@@ -836,6 +837,7 @@ static const kernels NAME(table) = {
     NAME(columns),         NAME(inverse_columns), NAME(tangent),       NAME(outer),
     NAME(adjoint),         NAME(tangent_columns), NAME(outer_columns), NAME(adjoint_columns),
     NAME(inner_columns),   NAME(factor_signed),   NAME(multiply_signed), NAME(columns_signed),
+    NAME(update),          NAME(update_column),
 };
 
 #undef NAME
@@ -848,6 +850,7 @@ static const kernels NAME(table) = {
 #undef REAL_LETTER
 #undef SQRT
 #undef FABS
+#undef MODULUS
 #undef CONJUGATE
 #undef REAL_PART
 #undef LANES

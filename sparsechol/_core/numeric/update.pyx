@@ -1,0 +1,454 @@
+"""Low-rank changes of a factor in place: L S L^H +- C C^H, and rows that leave or come back.
+
+A vector whose entries fit the pattern of L changes the columns on one path of the tree, from its first
+entry to the root (Davis and Hager 1999). Several vectors are taken up together, so that each column
+is read and written once (Davis and Hager 2001): their paths are walked like sorted lists that are
+merged, always the leftmost supernode of all paths next.
+
+        path of c1     2 --- 5 --- 9             next: 2 (c1), 3 (c2), 5 (c1), 7 (c2), 9 (both)
+        path of c2       3 ----- 7 - 9
+
+What a vector is on the rows of a front is gathered into a dense matrix W beside the panel, and
+rotations take it into the columns (kernels_update.h).
+
+If row and column i are deleted, those of the identity take their place (Davis and Hager 2005):
+
+        [ L11           ]        [ L11           ]
+        [ l12^H d       ]   ->   [ 0    1        ]      L33' L33'^H = L33 L33^H + l32 l32^H
+        [ L31   l32 L33 ]        [ L31  0   L33' ]
+
+and the reverse where they are added: l12 = L11^-1 a12, l32 = (a32 - L31 l12) / d.
+
+References
+----------
+Chambers, J. M. (1971). Regression updating. J. Amer. Statist. Assoc. 66.
+Davis, T. A., Hager, W. W. (1999). Modifying a sparse Cholesky factorization. SIAM J. Matrix Anal.
+    Appl. 20(3).
+Davis, T. A., Hager, W. W. (2001). Multiple-rank modifications of a sparse Cholesky factorization. SIAM
+    J. Matrix Anal. Appl. 22(4).
+Davis, T. A., Hager, W. W. (2005). Row modifications of a sparse Cholesky factorization. SIAM J.
+    Matrix Anal. Appl. 26(3).
+"""
+
+from libc.stdint cimport int8_t, int32_t, int64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset
+
+from sparsechol._core.numeric.dense cimport (
+    ANY_SIGN, DOWNDATE, UPDATE, WIDTH, conjugate, real, scalar, update_column, update_panel,
+)
+from sparsechol._core.symbolic.structure cimport Pattern, Structure
+
+
+cdef struct Vectors:
+    # Up to WIDTH vectors on their way to the root.
+    int count
+    int form                    # which rotations there are
+    double *signs               # of each vector, 1 or -1
+    const int8_t *expected      # the sign of each pivot; NULL: any
+    double least                # a pivot no larger, relative to its terms, is refused
+    double weakest              # the smallest of these ratios so far
+    int32_t at[WIDTH]           # the supernode where each vector is, -1 beyond the root
+
+
+cdef struct Saved:
+    # Panels as they were, in a stack; NULL where nothing can fail.
+    void *panels
+    int64_t entries             # how many of them are in use
+    int32_t *supernodes
+    int64_t count
+
+
+cdef inline int32_t supernode_of(const Pattern *p, int32_t column) noexcept nogil:
+    cdef int32_t low = 0, high = p.nsuper, middle
+    while high - low > 1:
+        middle = (low + high) // 2
+        if p.first[middle] <= column:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+cdef inline int32_t leftmost(const int32_t *at, int count) noexcept nogil:
+    """The next supernode of all paths, -1 if all are beyond the root."""
+    cdef int32_t s = -1
+    cdef int r
+    for r in range(count):
+        if at[r] != -1 and (s == -1 or at[r] < s):
+            s = at[r]
+    return s
+
+
+cdef inline void step(const Pattern *p, int32_t s, int32_t *at, int count) noexcept nogil:
+    """Vectors that are in supernode s go to its parent."""
+    cdef int r
+    for r in range(count):
+        if at[r] == s:
+            at[r] = p.parent[s]
+
+
+cdef void count_paths(const Pattern *p, const Vectors *v, int64_t *supernodes,
+                      int64_t *entries) noexcept nogil:
+    """Add the supernodes on the paths of some vectors, and the entries of their panels."""
+    cdef int32_t at[WIDTH]
+    cdef int32_t s
+    memcpy(at, v.at, sizeof(at))
+    s = leftmost(at, v.count)
+    while s != -1:
+        supernodes[0] += 1
+        entries[0] += p.panel[s + 1] - p.panel[s]
+        step(p, s, at, v.count)
+        s = leftmost(at, v.count)
+
+
+cdef inline void save(const Pattern *p, int32_t s, const scalar *l, Saved *saved) noexcept nogil:
+    cdef int64_t size = p.panel[s + 1] - p.panel[s]
+    if saved.panels != NULL:
+        memcpy(<scalar *>saved.panels + saved.entries, l + p.panel[s], sizeof(scalar) * size)
+        saved.supernodes[saved.count] = s
+        saved.entries += size
+        saved.count += 1
+
+
+cdef void restore(const Pattern *p, scalar *l, Saved *saved) noexcept nogil:
+    """Panels become what they were, those saved last first."""
+    cdef int64_t size
+    cdef int32_t s
+    while saved.count > 0:
+        saved.count -= 1
+        s = saved.supernodes[saved.count]
+        size = p.panel[s + 1] - p.panel[s]
+        saved.entries -= size
+        memcpy(l + p.panel[s], <const scalar *>saved.panels + saved.entries, sizeof(scalar) * size)
+
+
+cdef int32_t walk(const Pattern *p, Vectors *v, scalar *l, scalar *w, scalar *dense,
+                  Saved *saved) noexcept nogil:
+    """Take vectors up to the root; -1, or the column whose pivot is refused.
+
+    w : (n, v.count) by rows; zero at the end.
+    dense : WIDTH vectors on the rows of the tallest front.
+    """
+    cdef int32_t bad, s = leftmost(v.at, v.count)
+    while s != -1:
+        save(p, s, <const scalar *>l, saved)
+        if p.simplicial_root[s] == -1:
+            bad = take_into_front(p, s, v, l + p.panel[s], w, dense)
+        else:
+            bad = update_column(<int>(p.row_start[s + 1] - p.row_start[s]), v.count, l + p.panel[s],
+                                p.rows + p.row_start[s], p.first[s], w, v.signs,
+                                expected_of(p, s, v), v.least, &v.weakest)
+        if bad != -1:
+            return p.first[s] + bad
+        memset(w + <Py_ssize_t>p.first[s] * v.count, 0,
+               sizeof(scalar) * (p.first[s + 1] - p.first[s]) * v.count)
+        step(p, s, v.at, v.count)
+        s = leftmost(v.at, v.count)
+    return -1
+
+
+cdef inline const int8_t *expected_of(const Pattern *p, int32_t s, const Vectors *v) noexcept nogil:
+    return v.expected + p.first[s] if v.expected != NULL else NULL
+
+
+cdef int32_t take_into_front(const Pattern *p, int32_t s, Vectors *v, scalar *panel, scalar *w,
+                             scalar *dense) noexcept nogil:
+    """The vectors that are in front s; -1, or the column of the front whose pivot is refused."""
+    cdef int nc = p.first[s + 1] - p.first[s]
+    cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
+    cdef const int32_t *rows = p.rows + p.row_start[s]
+    cdef double signs[WIDTH]
+    cdef int which[WIDTH]
+    cdef int r, k = 0, wide = 1, bad
+    for r in range(v.count):
+        if v.at[r] == s:
+            which[k] = r
+            signs[k] = v.signs[r]
+            k += 1
+    while wide < k:
+        wide *= 2
+    for r in range(k, wide):
+        signs[r] = 1
+    memset(dense + <Py_ssize_t>k * (nc + m), 0, sizeof(scalar) * (wide - k) * (nc + m))
+    gather(nc, m, rows, v.count, k, which, w + <Py_ssize_t>p.first[s] * v.count, w, dense)
+    bad = update_panel(v.form, nc, m, wide, panel, dense, signs, expected_of(p, s, v), v.least,
+                       &v.weakest)
+    for r in range(k):
+        v.signs[which[r]] = signs[r]
+    scatter(nc, m, rows, v.count, k, which, w, <const scalar *>dense)
+    return bad
+
+
+cdef inline void gather(int nc, int m, const int32_t *rows, int count, int k, const int *which,
+                        const scalar *own, const scalar *w, scalar *dense) noexcept nogil:
+    """dense <- some vectors on the columns of a front and the rows below it."""
+    cdef int i, r
+    cdef scalar *out
+    for r in range(k):
+        out = dense + <Py_ssize_t>r * (nc + m)
+        for i in range(nc):
+            out[i] = own[<Py_ssize_t>i * count + which[r]]
+        for i in range(m):
+            out[nc + i] = w[<Py_ssize_t>rows[i] * count + which[r]]
+
+
+cdef inline void scatter(int nc, int m, const int32_t *rows, int count, int k, const int *which,
+                         scalar *w, const scalar *dense) noexcept nogil:
+    cdef int i, r
+    cdef const scalar *source
+    for r in range(k):
+        source = dense + <Py_ssize_t>r * (nc + m) + nc
+        for i in range(m):
+            w[<Py_ssize_t>rows[i] * count + which[r]] = source[i]
+
+
+cdef struct Columns:
+    # The vectors of a change, compressed by column, rows in the order of the kernels.
+    Py_ssize_t count
+    const int64_t *start
+    const int32_t *rows
+    const void *values
+
+
+cdef int32_t first_row(const Columns *c, Py_ssize_t k) noexcept nogil:
+    """The smallest row of a vector; -1 if the vector is empty."""
+    cdef int64_t q
+    cdef int32_t least = -1
+    for q in range(c.start[k], c.start[k + 1]):
+        if least == -1 or c.rows[q] < least:
+            least = c.rows[q]
+    return least
+
+
+cdef Vectors set_out(const Pattern *p, const Columns *c, Py_ssize_t begin, int form, double *signs,
+                     const int8_t *expected, double least) noexcept nogil:
+    """Up to WIDTH vectors, each in the supernode of its first row."""
+    cdef Vectors v
+    cdef int r
+    cdef int32_t row
+    v.count = <int>min(<Py_ssize_t>WIDTH, c.count - begin)
+    v.form, v.expected, v.least, v.weakest = form, expected, least, 1
+    v.signs = signs + begin
+    for r in range(v.count):
+        row = first_row(c, begin + r)
+        v.at[r] = -1 if row == -1 else supernode_of(p, row)
+    return v
+
+
+cdef void spread(const Columns *c, Py_ssize_t begin, int count, scalar *w) noexcept nogil:
+    """w, by rows, takes some vectors; repeated entries are summed."""
+    cdef const scalar *values = <const scalar *>c.values
+    cdef int64_t q
+    cdef int r
+    for r in range(count):
+        for q in range(c.start[begin + r], c.start[begin + r + 1]):
+            w[<Py_ssize_t>c.rows[q] * count + r] += values[q]
+
+
+cdef struct Outcome:
+    int32_t failed              # column whose pivot is refused, -1 if none
+    double pivot                # that pivot
+    double weakest              # the smallest pivot, relative to its terms
+    bint memory                 # whether there was enough
+
+
+cdef Outcome change(const Pattern *p, scalar *l, const Columns *c, int form, double *signs,
+                    const int8_t *expected, double least) noexcept nogil:
+    """Take all vectors into the factor. Where a pivot is refused the factor is as it was."""
+    cdef Outcome out = Outcome(failed=-1, pivot=0, weakest=1, memory=False)
+    cdef Saved saved
+    cdef Vectors v
+    cdef Py_ssize_t begin = 0
+    cdef int64_t supernodes = 0, entries = 0
+    cdef scalar *w = <scalar *>calloc(<size_t>p.n * min(<Py_ssize_t>WIDTH, c.count) + 1,
+                                      sizeof(scalar))
+    cdef scalar *dense = <scalar *>malloc(sizeof(scalar) * (<size_t>WIDTH * p.tallest + 1))
+    memset(&saved, 0, sizeof(saved))
+    out.memory = w != NULL and dense != NULL
+    if form != UPDATE and out.memory:
+        while begin < c.count:
+            v = set_out(p, c, begin, form, signs, expected, least)
+            count_paths(p, &v, &supernodes, &entries)
+            begin += WIDTH
+        saved.panels = malloc(sizeof(scalar) * entries + 1)
+        saved.supernodes = <int32_t *>malloc(sizeof(int32_t) * supernodes + 1)
+        out.memory = saved.panels != NULL and saved.supernodes != NULL
+    begin = 0
+    while out.memory and begin < c.count and out.failed == -1:
+        v = set_out(p, c, begin, form, signs, expected, least)
+        spread(c, begin, v.count, w)
+        out.failed = walk(p, &v, l, w, dense, &saved)
+        out.weakest = min(out.weakest, v.weakest)
+        begin += WIDTH
+    if out.failed != -1:
+        out.pivot = pivot_of(p, <const scalar *>l, out.failed)
+        restore(p, l, &saved)
+    free(w)
+    free(dense)
+    free(saved.panels)
+    free(saved.supernodes)
+    return out
+
+
+cdef double pivot_of(const Pattern *p, const scalar *l, int32_t column) noexcept nogil:
+    """The pivot whose root, with its sign, stands on the diagonal."""
+    cdef int32_t s = supernode_of(p, column), j = column - p.first[s]
+    cdef int64_t rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
+    cdef double root = real(l[p.panel[s] + j * (rows + 1)])
+    return root * abs(root)
+
+
+def update(Structure structure, scalar[::1] l, const int64_t[::1] start, const int32_t[::1] rows,
+           const scalar[::1] values, double[::1] signs, bint any_sign, double least,
+           const int8_t[::1] expected=None):
+    """L S L^H <- L S L^H + C diag(signs) C^H, in place.
+
+    Parameters
+    ----------
+    structure : Structure
+    l : (structure.size,) panels of L
+    start : (k + 1,) int64, columns of C; each fits the pattern (see `misfit`)
+    rows : int32 rows of C in the order of the kernels
+    values : entries of C
+    signs : (k,) 1 or -1; overwritten
+    any_sign : whether pivots may be negative
+    least : a pivot no larger than this part of its terms is refused
+    expected : (n,) sign of each pivot, in the order of the kernels; None: any
+
+    Returns
+    -------
+    failed : original row of the pivot that is refused, the factor is then as it was; -1 if none
+    pivot : that pivot
+    weakest : the smallest pivot, relative to its terms
+    """
+    cdef const Pattern *p = &structure.pattern
+    cdef Columns c = Columns(count=start.shape[0] - 1, start=&start[0], rows=NULL, values=NULL)
+    cdef Outcome out
+    cdef int form = ANY_SIGN if any_sign else UPDATE
+    cdef Py_ssize_t k
+    check_columns(p, start, rows)
+    if l.shape[0] != p.size or values.shape[0] != rows.shape[0] or signs.shape[0] != c.count or (
+            expected is not None and expected.shape[0] != p.n):
+        raise ValueError("update: arrays do not belong to this structure")
+    if rows.shape[0] == 0:
+        return -1, 0.0, 1.0
+    for k in range(c.count):
+        if signs[k] < 0 and form == UPDATE:
+            form = DOWNDATE
+    for k in range(c.count):
+        if signs[k] > 0 and form == DOWNDATE:
+            form = ANY_SIGN
+    c.rows, c.values = &rows[0], &values[0]
+    with nogil:
+        out = change(p, &l[0], &c, form, &signs[0], &expected[0] if expected is not None else NULL,
+                     least)
+    if not out.memory:
+        raise MemoryError("no memory for the workspace of an update")
+    return (-1 if out.failed == -1 else p.perm[out.failed]), out.pivot, out.weakest
+
+
+cdef int check_columns(const Pattern *p, const int64_t[::1] start,
+                       const int32_t[::1] rows) except -1:
+    cdef Py_ssize_t k
+    cdef int64_t q
+    if start.shape[0] < 1 or start[0] != 0 or start[start.shape[0] - 1] != rows.shape[0]:
+        raise ValueError("update: the columns do not belong to the rows")
+    for k in range(start.shape[0] - 1):
+        if start[k + 1] < start[k]:
+            raise ValueError("update: the columns do not belong to the rows")
+    for q in range(rows.shape[0]):
+        if not 0 <= rows[q] < p.n:
+            raise ValueError("update: a row lies outside the matrix")
+    return 0
+
+
+def misfit(Structure structure, const int64_t[::1] start, const int32_t[::1] rows):
+    """The first entry of C that does not fit the pattern of L, and the first row of its column.
+
+    The rows of a column of C must be among those of the column of L at the first of them.
+
+    Returns
+    -------
+    entry : its number, -1 if all fit
+    first : original row
+    """
+    cdef const Pattern *p = &structure.pattern
+    cdef Columns c = Columns(count=start.shape[0] - 1, start=&start[0], rows=NULL, values=NULL)
+    cdef Py_ssize_t k
+    cdef int64_t q
+    cdef int32_t first, s
+    check_columns(p, start, rows)
+    if rows.shape[0] == 0:
+        return -1, -1
+    c.rows = &rows[0]
+    for k in range(c.count):
+        first = first_row(&c, k)
+        s = -1 if first == -1 else supernode_of(p, first)
+        for q in range(start[k], start[k + 1]):
+            if not in_front(p, s, rows[q]):
+                return q, p.perm[first]
+    return -1, -1
+
+
+cdef bint in_front(const Pattern *p, int32_t s, int32_t row) noexcept nogil:
+    """Whether a row, none of those before supernode s, is in its front."""
+    cdef int64_t low = p.row_start[s] - 1, high = p.row_start[s + 1], middle
+    if row < p.first[s + 1]:
+        return True
+    while high - low > 1:
+        middle = (low + high) // 2
+        if p.rows[middle] <= row:
+            low = middle
+        else:
+            high = middle
+    return low >= p.row_start[s] and p.rows[low] == row
+
+
+def add_products(const int64_t[::1] indptr, const int32_t[::1] indices, const int64_t[::1] start,
+                 const int32_t[::1] rows, const scalar[::1] values, double sign,
+                 scalar[::1] packed):
+    """packed <- packed + sign C C^H, the lower triangle.
+
+    Parameters
+    ----------
+    indptr, indices : pattern of the packed values
+    start, rows, values : C by column, original rows, none twice in a column
+    packed : values of a matrix
+
+    Returns
+    -------
+    bool
+        Whether each entry of the product has its place; those that have none are left out.
+    """
+    cdef Py_ssize_t k
+    cdef int64_t a, b, at
+    cdef bint all_inside = True
+    cdef scalar product
+    for k in range(start.shape[0] - 1):
+        for a in range(start[k], start[k + 1]):
+            for b in range(start[k], start[k + 1]):
+                if rows[a] < rows[b]:
+                    continue
+                at = place(&indices[0], indptr[rows[b]], indptr[rows[b] + 1], rows[a])
+                if at == -1:
+                    all_inside = False
+                else:
+                    product = values[a] * conjugate(values[b])
+                    if a == b:
+                        product = real(product)
+                    packed[at] = packed[at] + <scalar>sign * product
+    return all_inside
+
+
+cdef int64_t place(const int32_t *indices, int64_t low, int64_t high, int32_t row) noexcept nogil:
+    """Where a row stands in a sorted list, -1 if it does not."""
+    cdef int64_t end = high, middle
+    low -= 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if indices[middle] < row:
+            low = middle
+        else:
+            high = middle
+    return high if high < end and indices[high] == row else -1
