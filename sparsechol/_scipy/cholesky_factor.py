@@ -9,15 +9,16 @@ from numpy.typing import ArrayLike
 from scipy.sparse import coo_array, csc_array
 
 from .. import derivatives
+from .._exceptions import NotPositiveDefiniteError
 from .._typing import MatrixLike, RandomState, SparseLike, WeakPivots
 from .conditioned import Conditioned
+from .changeable_factor import ChangeableFactor
 from .factor_base import CholeskyBase, checked
 from .pivots import accepts_weak
-from .single_factor import SingleFactor
 from .symmetry import blaming_asymmetry
 
 
-class CholeskyFactor(SingleFactor, CholeskyBase):
+class CholeskyFactor(ChangeableFactor, CholeskyBase):
     """Hold the Cholesky factor of a symmetric (Hermitian) positive definite matrix.
 
     `cholesky` and `SymbolicFactor.factorize` make it: ``P A P^T = L L^H``. Any number of threads
@@ -82,6 +83,14 @@ class CholeskyFactor(SingleFactor, CholeskyBase):
         with blaming_asymmetry(self.pattern, A, lower, packed):
             self._refactorize(packed[None], threads, accepts_weak(weak_pivots))
         return self
+
+    def _change_error(self, text: str, row: int, pivot: float) -> NotPositiveDefiniteError:
+        return NotPositiveDefiniteError(
+            f"{text} is not positive definite, or not to working precision: the pivot at row and"
+            f" column {row} is {pivot:.6g}; the factor is as it was",
+            row,
+            pivot,
+        )
 
     @overload
     def solve(self, b: SparseLike, *, threads: int | None = None) -> csc_array | coo_array: ...

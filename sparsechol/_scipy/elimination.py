@@ -4,13 +4,20 @@ from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.sparse import csr_array
+from scipy.sparse import csc_array, csr_array, issparse
 
 from .._core.symbolic import etree
 from .._core.symbolic.analysis import tree_in_order
 from .._core.symbolic.patterns import lower_pattern
 from .._typing import MatrixLike, Product
-from .input import Compressed, as_scipy, check_order, compressed
+from .input import (
+    Compressed,
+    as_scipy,
+    check_order,
+    check_rhs_shape,
+    compressed,
+    sparse_or_dense,
+)
 from .symmetry import check_triangle
 
 
@@ -156,3 +163,22 @@ def pattern_of_product(arrays: Compressed, product: Product) -> Compressed:
     whole = csr_array(places @ places.T)
     ones = np.ones(whole.indices.size, dtype=np.float32)
     return Compressed("csr", whole.indptr, whole.indices, ones, whole.shape)
+
+
+def with_products(
+    indptr: np.ndarray, indices: np.ndarray, C: MatrixLike
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lower pattern of ``A + C C^H`` from that of A, and C of one or more columns."""
+    n = indptr.size - 1
+    C = sparse_or_dense(C, "reserve")
+    check_rhs_shape(C.shape, n, "reserve")
+    columns = compressed(C if issparse(C) or C.ndim == 2 else C[:, None], name="reserve")
+    product = triangle_of(pattern_of_product(columns, "AAt"), True)
+    whole = lower_ones(indptr, indices) + lower_ones(*product)
+    return whole.indptr.astype(np.int64), whole.indices.astype(np.int32)
+
+
+def lower_ones(indptr: np.ndarray, indices: np.ndarray) -> csc_array:
+    """Return a matrix of ones on a lower pattern by column."""
+    n = indptr.size - 1
+    return csc_array((np.ones(indices.size, np.float32), indices, indptr), shape=(n, n))

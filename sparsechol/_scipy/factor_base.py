@@ -68,9 +68,11 @@ class FactorBase:
     pattern: "SymbolicFactor"
     dtype: np.dtype
     _panels: np.ndarray
-    _values: Any  # packed values, or None while there is no valid factor
+    _values: Any  # packed values, None while there is no valid factor; (1, 0): see `_known_values`
+    _owns_values: bool  # whether nothing else holds the packed values
     _is_batch: ClassVar[bool]
     _signed: ClassVar[bool] = False  # whether pivots have signs, L S L^H
+    _expected: Any = None  # the sign that each pivot is to have, in the kernels' order; None: any
     _kept: ClassVar[tuple[str, ...]] = KEPT
     _rows: ClassVar[tuple[str, ...]] = ("_panels", "_values")  # one of each for each matrix
 
@@ -118,6 +120,7 @@ class FactorBase:
         self.__dict__.update(state)
         self._work = np.empty(0, dtype=self.dtype)
         self._lock = threading.Lock()
+        self._owns_values = False
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -145,6 +148,17 @@ class FactorBase:
         if self._values is None:
             raise np.linalg.LinAlgError("there is no factor: the last factorization failed")
         return self._panels
+
+    @property
+    def _known_values(self) -> np.ndarray:
+        """Packed values of each matrix, unless an update has left the pattern of A."""
+        self._valid_panels  # noqa: B018 - raises where there is no factor
+        if self._values.shape[1] != self.pattern.indices.shape[0]:
+            raise np.linalg.LinAlgError(
+                "an update has put entries outside the analyzed pattern, so that the values of the"
+                " matrix are not known: analyze(A, reserve=C) makes room for them"
+            )
+        return self._values
 
     def _new_panels(self, what: str) -> np.ndarray:
         """Return uninitialized panels for each matrix."""
@@ -241,7 +255,8 @@ class FactorBase:
     def _rcond(self, flags: int = 0) -> Any:
         """Estimate a number for each matrix."""
         panels = self._valid_panels
-        return self._scalars(rcond(self.pattern, panels, self._values, self._threads(None), flags))
+        values = self._known_values
+        return self._scalars(rcond(self.pattern, panels, values, self._threads(None), flags))
 
     @property
     def rcond(self) -> Any:

@@ -67,11 +67,12 @@ def check_order(shape):
         raise OverflowError(f"matrices of order {shape[0]} are beyond 32-bit row numbers")
 
 
-def check_rhs_shape(shape, n):
+def check_rhs_shape(shape, n, name="b"):
     """Raise ValueError unless `shape` is (n,) or (n, k)."""
     if len(shape) not in (1, 2) or shape[0] != n:
         raise ValueError(
-            f"the shapes of A, {(n, n)}, and b, {tuple(shape)}, do not fit: b is (n,) or (n, k)"
+            f"the shapes of A, {(n, n)}, and {name}, {tuple(shape)}, do not fit: {name} is (n,) or"
+            " (n, k)"
         )
 
 
@@ -104,7 +105,7 @@ def not_finite(A):
     return (minor, major) if A.format == "csc" else (major, minor)
 
 
-def dense_rhs(b, n, dtype, order: Literal["C", "F"] = "C"):
+def dense_rhs(b, n, dtype, order: Literal["C", "F"] = "C", name="b"):
     """
     Copy a dense right-hand side to a fresh (n, k) array, and return the shape of the solution.
 
@@ -117,6 +118,8 @@ def dense_rhs(b, n, dtype, order: Literal["C", "F"] = "C"):
         One of the four of `scalar_dtype`.
     order : {'C', 'F'}
         'C' puts the right-hand sides of a row side by side, 'F' one after another.
+    name : str, optional
+        What the messages call the array.
 
     Returns
     -------
@@ -132,30 +135,30 @@ def dense_rhs(b, n, dtype, order: Literal["C", "F"] = "C"):
     ValueError
         If the shape does not fit, or for NaN or infinity.
     """
-    b = unmasked(b, "b")
+    b = unmasked(b, name)
     scalar_dtype(b.dtype)
-    check_rhs_shape(b.shape, n)
+    check_rhs_shape(b.shape, n, name)
     if b.dtype == dtype:
         columns = b.copy(order=order)
     else:
         with np.errstate(over="ignore"):
             columns = b.astype(dtype, order=order)
     if first_nonfinite(columns if b.ndim == 1 else columns.ravel(order="K")) >= 0:
-        check_finite(columns, "b")
+        check_finite(columns, name)
     return columns.reshape(n, 1) if b.ndim == 1 else columns, b.shape
 
 
-def sparse_rhs(b, n, dtype):
+def sparse_rhs(b, n, dtype, name="b"):
     """
     Read a sparse right-hand side, (n,) or (n, k), as a CSC `Compressed` of shape (n, k).
 
     The errors are those of `dense_rhs` and `compressed`.
     """
-    check_rhs_shape(b.shape, n)
-    columns = converted(compressed(b, dtype, "b"), "csc")
+    check_rhs_shape(b.shape, n, name)
+    columns = converted(compressed(b, dtype, name), "csc")
     row, column = not_finite(columns)
     if row.size:
-        _refuse_not_finite("b", row[0], column[0])
+        _refuse_not_finite(name, row[0], column[0])
     return columns
 
 

@@ -132,7 +132,7 @@ class LDLBase(FactorBase):
 
     def _residual(self, b: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return b - A x, and its largest entry over ``|A| |x| + |b|``, for each vector."""
-        values = self._values
+        values = self._known_values
         product = np.empty(x.shape, np.result_type(values, x))
         operands = values.astype(product.dtype, copy=False), np.ascontiguousarray(x)
         self.pattern._handle.perform(CODES["product"], operands, product, self._threads(None))
@@ -146,7 +146,7 @@ class LDLBase(FactorBase):
         indptr, rows = self.pattern.indptr, self.pattern.indices
         columns = np.repeat(np.arange(self.shape[0]), np.diff(indptr))
         below, n = rows != columns, self.shape[0]
-        sizes = np.abs(self._values).astype(float)
+        sizes = np.abs(self._known_values).astype(float)
         sums = [
             np.bincount(rows, size, n) + np.bincount(columns[below], size[below], n)
             for size in sizes

@@ -7,13 +7,14 @@ from numpy.typing import ArrayLike
 from scipy.sparse import coo_array, csc_array, dia_array, diags_array
 
 from .. import derivatives
+from .._exceptions import PivotError
 from .._typing import MatrixLike, SparseLike
+from .changeable_factor import ChangeableFactor
 from .ldl_base import LDLBase
-from .single_factor import SingleFactor
 from .symmetry import blaming_asymmetry
 
 
-class LDLFactor(SingleFactor, LDLBase):
+class LDLFactor(ChangeableFactor, LDLBase):
     """Hold the signed factor of a symmetric (Hermitian) matrix with pivots of both signs.
 
     `ldl` and `SymbolicFactor.ldl` make it: ``P A P^T = L D L^H``, where D has the signs of the
@@ -71,6 +72,15 @@ class LDLFactor(SingleFactor, LDLBase):
         with blaming_asymmetry(self.pattern, A, lower, packed):
             self._refactorize(packed[None], threads, self._rule)
         return self
+
+    def _change_error(self, text: str, row: int, pivot: float) -> PivotError:
+        return PivotError(
+            f"{text} has no signed factor in this order: the pivot at row and column {row} is"
+            f" {pivot:.6g}, nothing of its terms or of another sign than signs= says; the factor is"
+            " as it was",
+            row,
+            pivot,
+        )
 
     @overload
     def solve(

@@ -37,6 +37,7 @@ class SingleFactor(FactorBase):
         -------
         factor of the same class
         """
+        self._owns_values = False  # from now on both have them
         other = object.__new__(type(self))
         other.__setstate__(self.__getstate__() | {"_panels": self._panels.copy()})
         return other

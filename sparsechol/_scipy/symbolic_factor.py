@@ -18,7 +18,7 @@ from .._core.symbolic.structure import Structure
 from .._typing import MatrixLike, OrderingLike, Product, Regularize, WeakPivots
 from .cholesky_batch import CholeskyBatch
 from .cholesky_factor import CholeskyFactor
-from .elimination import pattern_of_product, triangle_of
+from .elimination import pattern_of_product, triangle_of, with_products
 from .input import Compressed, check_order, compressed, scalar_dtype, unmasked
 from .ldl_batch import LDLBatch
 from .ldl_factor import LDLFactor
@@ -111,6 +111,11 @@ class SymbolicFactor(PackedPattern):
         structure = self._structure
         symbolic = structure.nbytes + self.indptr.nbytes + self.indices.nbytes
         return Memory(8 * structure.size, 8 * workspace(structure, 1, 1), symbolic)
+
+    @cached_property
+    def _place(self) -> np.ndarray:
+        """Where each row of A is in the order of the kernels."""
+        return inverse_permutation(self._order)
 
     @cached_property
     def digest(self) -> str:
@@ -403,6 +408,7 @@ def analyze(
     lower: bool = True,
     check_symmetric: bool = False,
     product: Product | None = None,
+    reserve: MatrixLike | None = None,
     threads: int | None = None,
 ) -> SymbolicFactor:
     """Analyze the pattern of a symmetric matrix for repeated factorization.
@@ -426,6 +432,9 @@ def analyze(
     product : {None, 'AAt', 'AtA'}, optional
         Analyze ``A @ A.T`` or ``A.T @ A`` for an (m, n) matrix `A`, of which all entries count:
         `lower` and `check_symmetric` do not. No values are formed, and nothing cancels.
+    reserve : (n, k) sparse or dense matrix, or (n,) array, optional
+        Make room for later updates: the pattern becomes that of ``A + C C^H`` for this C, see
+        `CholeskyFactor.update`.
     threads : int, optional
         Most threads that nested dissection uses, see `cholesky`. The result does not depend on it.
 
@@ -466,7 +475,7 @@ def analyze(
     arrays = compressed(A, check_shape=None if product else check_order)
     if product is not None:
         arrays, check_symmetric = pattern_of_product(arrays, product), False
-    return analyze_for(arrays, ordering, lower, check_symmetric, True, threads)
+    return analyze_for(arrays, ordering, lower, check_symmetric, True, threads, reserve)
 
 
 def analyze_for(
@@ -476,11 +485,14 @@ def analyze_for(
     check_symmetric: bool,
     reuse: bool,
     threads: int | None,
+    reserve: MatrixLike | None = None,
 ) -> SymbolicFactor:
     """Analyze a matrix that has been read, for many factorizations (`reuse`) or for one."""
     indptr, indices = triangle_of(arrays, lower, values=not reuse)
     if check_symmetric:
         require_symmetric(arrays)
+    if reserve is not None:
+        indptr, indices = with_products(indptr, indices, reserve)
     return analyze_pattern(indptr, indices, ordering, reuse, thread_count(threads))
 
 

@@ -140,6 +140,6 @@ cdef void inner_columns(const Pattern *p, int32_t root, const scalar *s, const s
                         scalar *out, const scalar *below, scalar *t) noexcept nogil
 cdef int update_panel(int form, int nc, int m, int k, scalar *L, scalar *W, double *signs,
                       const int8_t *expected, double least, double *weakest) noexcept nogil
-cdef int update_column(int m, int k, scalar *column, const int32_t *below, int32_t at, scalar *W,
-                       double *signs, const int8_t *expected, double least,
+cdef int update_column(int form, int m, int k, scalar *column, const int32_t *below, int32_t at,
+                       scalar *W, double *signs, const int8_t *expected, double least,
                        double *weakest) noexcept nogil

@@ -55,8 +55,8 @@ cdef extern from "kernels.h" nogil:
                                      const pivot_rule *) noexcept nogil
         int (*update)(int, Py_ssize_t, int, int, void *, Py_ssize_t, void *, Py_ssize_t, double *,
                       const int8_t *, double, double *) noexcept nogil
-        int (*update_column)(Py_ssize_t, int, void *, const int32_t *, Py_ssize_t, void *, double *,
-                             const int8_t *, double, double *) noexcept nogil
+        int (*update_column)(int, Py_ssize_t, int, void *, const int32_t *, Py_ssize_t, void *,
+                             double *, const int8_t *, double, double *) noexcept nogil
     int (*kernels_stopped)(int64_t) noexcept nogil
     const char *kernels_best()
     int kernels_use(const char *name, const kernels **tables)
@@ -505,12 +505,12 @@ cdef int update_panel(int form, int nc, int m, int k, scalar *L, scalar *W, doub
     return -1
 
 
-cdef int update_column(int m, int k, scalar *column, const int32_t *below, int32_t at, scalar *W,
-                       double *signs, const int8_t *expected, double least,
+cdef int update_column(int form, int m, int k, scalar *column, const int32_t *below, int32_t at,
+                       scalar *W, double *signs, const int8_t *expected, double least,
                        double *weakest) noexcept nogil:
     """A simplicial column takes up k vectors, with k entries in each row of W; -1, or 0."""
-    return own(<const scalar *>W).update_column(m, k, column, below, at, W, signs, expected, least,
-                                                weakest)
+    return own(<const scalar *>W).update_column(form, m, k, column, below, at, W, signs, expected,
+                                                least, weakest)
 
 
 def subtract_product(scalar[::1, :] A, scalar[::1, :] B, scalar[:, :] C,

@@ -97,14 +97,14 @@ typedef struct {
     ptrdiff_t (*columns_signed)(const subtree *r, void *l, void *update, const pivot_rule *rule);
     /* A panel of nc <= WIDTH columns takes up k = 1, 2, 4 or WIDTH vectors W: see kernels_update.h.
      * The signs of the vectors are 1 or -1. Returns -1, or the column whose pivot is no larger,
-     * relative to its terms, than `least`, or not of the `expected` sign (NULL: any); its diagonal
-     * is then the root of the pivot, of its sign. `weakest` is the smallest such ratio so far. */
+     * relative to its terms, than `least`, negative unless `form` is ANY_SIGN, or not of the
+     * `expected` sign (NULL: any); its diagonal is then the root of the pivot, of its sign. `weakest` is the smallest such ratio so far. */
     int (*update)(int form, ptrdiff_t rows, int nc, int k, void *L, ptrdiff_t ld, void *W,
                   ptrdiff_t ldw, double *signs, const int8_t *expected, double least,
                   double *weakest);
     /* The same for one column with the rows `below` it, m of them; it is column `at` of L. Row i of
      * W, k entries, belongs to row i of L. */
-    int (*update_column)(ptrdiff_t m, int k, void *column, const int32_t *below, ptrdiff_t at,
+    int (*update_column)(int form, ptrdiff_t m, int k, void *column, const int32_t *below, ptrdiff_t at,
                          void *W, double *signs, const int8_t *expected, double least,
                          double *weakest);
 } kernels;

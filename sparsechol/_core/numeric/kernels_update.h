@@ -82,23 +82,26 @@ INLINE void NAME(update_below)(int form, int k, ptrdiff_t rows, int nc, const NA
 }
 
 /* The rotations of the top triangle of a block of nc columns; -1, or the column whose pivot is refused. */
-static int NAME(update_triangle)(int nc, int k, SCALAR *L, ptrdiff_t ld, SCALAR *W, ptrdiff_t ldw,
+static int NAME(update_triangle)(int form, int nc, int k, SCALAR *L, ptrdiff_t ld, SCALAR *W, ptrdiff_t ldw,
                                  double *signs, const int8_t *expected, double least,
                                  NAME(rotation) *t, double *weakest) {
     for (int j = 0; j < nc; j++, t += WIDTH) {
         SCALAR *l = L + j * ld;
+        int changed = 0;
         for (int r = 0; r < k; r++) {
             SCALAR *w = W + r * ldw;
+            changed |= w[j] != 0;
             REAL pivot = NAME(rotate)(l + j, w[j], signs + r, t + r);
-            if (!(FABS(pivot) > least)) return j;
-            if (FABS(pivot) < *weakest) *weakest = FABS(pivot);
+            if (form == ANY_SIGN) pivot = FABS(pivot);
+            if (!(pivot > least)) return j;
+            if (pivot < *weakest) *weakest = pivot;
             for (int i = j + 1; i < nc; i++) {
                 SCALAR new = l[i] * t[r].a + w[i] * t[r].b;
                 w[i] = w[i] * t[r].c + l[i] * t[r].d + new * t[r].e;
                 l[i] = new;
             }
         }
-        if (expected && expected[j] * REAL_PART(l[j]) < 0) return j;
+        if (changed && expected && expected[j] * REAL_PART(l[j]) < 0) return j;
     }
     return -1;
 }
@@ -108,7 +111,7 @@ static int NAME(update)(int form, ptrdiff_t rows, int nc, int k, void *L_, ptrdi
                         double *weakest) {
     NAME(rotation) t[WIDTH * WIDTH];
     SCALAR *L = L_, *W = W_;
-    int failed = NAME(update_triangle)(nc, k, L, ld, W, ldw, signs, expected, least, t, weakest);
+    int failed = NAME(update_triangle)(form, nc, k, L, ld, W, ldw, signs, expected, least, t, weakest);
     if (failed >= 0) return failed;
     rows -= nc;
     L += nc;
@@ -137,16 +140,19 @@ static int NAME(update)(int form, ptrdiff_t rows, int nc, int k, void *L_, ptrdi
 
 /* A simplicial column: m rows below the diagonal, vectors with k entries a row of the matrix, `at` the
  * row of the column. */
-static int NAME(update_column)(ptrdiff_t m, int k, void *column_, const int32_t *below, ptrdiff_t at,
+static int NAME(update_column)(int form, ptrdiff_t m, int k, void *column_, const int32_t *below, ptrdiff_t at,
                                void *W_, double *signs, const int8_t *expected, double least,
                                double *weakest) {
     SCALAR *l = column_, *W = W_, *top = W + at * k;
+    int changed = 0;
     for (int r = 0; r < k; r++) {
         NAME(rotation) t;
         if (top[r] == 0) continue;
+        changed = 1;
         REAL pivot = NAME(rotate)(l, top[r], signs + r, &t);
-        if (!(FABS(pivot) > least)) return 0;
-        if (FABS(pivot) < *weakest) *weakest = FABS(pivot);
+        if (form == ANY_SIGN) pivot = FABS(pivot);
+        if (!(pivot > least)) return 0;
+        if (pivot < *weakest) *weakest = pivot;
         for (ptrdiff_t i = 0; i < m; i++) {
             SCALAR *w = W + (ptrdiff_t)below[i] * k + r;
             SCALAR new = l[i + 1] * t.a + *w * t.b;
@@ -154,5 +160,5 @@ static int NAME(update_column)(ptrdiff_t m, int k, void *column_, const int32_t 
             l[i + 1] = new;
         }
     }
-    return expected && expected[0] * REAL_PART(l[0]) < 0 ? 0 : -1;
+    return changed && expected && expected[0] * REAL_PART(l[0]) < 0 ? 0 : -1;
 }

@@ -10,7 +10,7 @@ def update(
     start: np.ndarray,
     rows: np.ndarray,
     values: np.ndarray,
-    signs: np.ndarray,
+    sign: float,
     any_sign: bool,
     least: float,
     expected: np.ndarray | None = None,
@@ -25,3 +25,18 @@ def add_products(
     sign: float,
     packed: np.ndarray,
 ) -> bool: ...
+def column_of(
+    structure: Structure, l: np.ndarray, column: int
+) -> tuple[np.ndarray, np.ndarray, float]: ...
+def solve_before(
+    structure: Structure, l: np.ndarray, row: int, before: np.ndarray, x: np.ndarray
+) -> None: ...
+def is_zero_row(structure: Structure, l: np.ndarray, row: int, before: np.ndarray) -> bool: ...
+def write_row_and_column(
+    structure: Structure,
+    l: np.ndarray,
+    row: int,
+    before: np.ndarray,
+    x: np.ndarray,
+    diagonal: float,
+) -> None: ...

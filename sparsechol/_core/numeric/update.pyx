@@ -34,6 +34,8 @@ from libc.stdint cimport int8_t, int32_t, int64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
+import numpy as np
+
 from sparsechol._core.numeric.dense cimport (
     ANY_SIGN, DOWNDATE, UPDATE, WIDTH, conjugate, real, scalar, update_column, update_panel,
 )
@@ -44,7 +46,7 @@ cdef struct Vectors:
     # Up to WIDTH vectors on their way to the root.
     int count
     int form                    # which rotations there are
-    double *signs               # of each vector, 1 or -1
+    double signs[WIDTH]         # of each vector, 1 or -1
     const int8_t *expected      # the sign of each pivot; NULL: any
     double least                # a pivot no larger, relative to its terms, is refused
     double weakest              # the smallest of these ratios so far
@@ -136,8 +138,8 @@ cdef int32_t walk(const Pattern *p, Vectors *v, scalar *l, scalar *w, scalar *de
         if p.simplicial_root[s] == -1:
             bad = take_into_front(p, s, v, l + p.panel[s], w, dense)
         else:
-            bad = update_column(<int>(p.row_start[s + 1] - p.row_start[s]), v.count, l + p.panel[s],
-                                p.rows + p.row_start[s], p.first[s], w, v.signs,
+            bad = update_column(v.form, <int>(p.row_start[s + 1] - p.row_start[s]), v.count,
+                                l + p.panel[s], p.rows + p.row_start[s], p.first[s], w, v.signs,
                                 expected_of(p, s, v), v.least, &v.weakest)
         if bad != -1:
             return p.first[s] + bad
@@ -221,7 +223,7 @@ cdef int32_t first_row(const Columns *c, Py_ssize_t k) noexcept nogil:
     return least
 
 
-cdef Vectors set_out(const Pattern *p, const Columns *c, Py_ssize_t begin, int form, double *signs,
+cdef Vectors set_out(const Pattern *p, const Columns *c, Py_ssize_t begin, int form, double sign,
                      const int8_t *expected, double least) noexcept nogil:
     """Up to WIDTH vectors, each in the supernode of its first row."""
     cdef Vectors v
@@ -229,8 +231,8 @@ cdef Vectors set_out(const Pattern *p, const Columns *c, Py_ssize_t begin, int f
     cdef int32_t row
     v.count = <int>min(<Py_ssize_t>WIDTH, c.count - begin)
     v.form, v.expected, v.least, v.weakest = form, expected, least, 1
-    v.signs = signs + begin
     for r in range(v.count):
+        v.signs[r] = sign
         row = first_row(c, begin + r)
         v.at[r] = -1 if row == -1 else supernode_of(p, row)
     return v
@@ -253,7 +255,7 @@ cdef struct Outcome:
     bint memory                 # whether there was enough
 
 
-cdef Outcome change(const Pattern *p, scalar *l, const Columns *c, int form, double *signs,
+cdef Outcome change(const Pattern *p, scalar *l, const Columns *c, int form, double sign,
                     const int8_t *expected, double least) noexcept nogil:
     """Take all vectors into the factor. Where a pivot is refused the factor is as it was."""
     cdef Outcome out = Outcome(failed=-1, pivot=0, weakest=1, memory=False)
@@ -268,7 +270,7 @@ cdef Outcome change(const Pattern *p, scalar *l, const Columns *c, int form, dou
     out.memory = w != NULL and dense != NULL
     if form != UPDATE and out.memory:
         while begin < c.count:
-            v = set_out(p, c, begin, form, signs, expected, least)
+            v = set_out(p, c, begin, form, sign, expected, least)
             count_paths(p, &v, &supernodes, &entries)
             begin += WIDTH
         saved.panels = malloc(sizeof(scalar) * entries + 1)
@@ -276,7 +278,7 @@ cdef Outcome change(const Pattern *p, scalar *l, const Columns *c, int form, dou
         out.memory = saved.panels != NULL and saved.supernodes != NULL
     begin = 0
     while out.memory and begin < c.count and out.failed == -1:
-        v = set_out(p, c, begin, form, signs, expected, least)
+        v = set_out(p, c, begin, form, sign, expected, least)
         spread(c, begin, v.count, w)
         out.failed = walk(p, &v, l, w, dense, &saved)
         out.weakest = min(out.weakest, v.weakest)
@@ -300,9 +302,9 @@ cdef double pivot_of(const Pattern *p, const scalar *l, int32_t column) noexcept
 
 
 def update(Structure structure, scalar[::1] l, const int64_t[::1] start, const int32_t[::1] rows,
-           const scalar[::1] values, double[::1] signs, bint any_sign, double least,
+           const scalar[::1] values, double sign, bint any_sign, double least,
            const int8_t[::1] expected=None):
-    """L S L^H <- L S L^H + C diag(signs) C^H, in place.
+    """L S L^H <- L S L^H + sign C C^H, in place.
 
     Parameters
     ----------
@@ -311,7 +313,7 @@ def update(Structure structure, scalar[::1] l, const int64_t[::1] start, const i
     start : (k + 1,) int64, columns of C; each fits the pattern (see `misfit`)
     rows : int32 rows of C in the order of the kernels
     values : entries of C
-    signs : (k,) 1 or -1; overwritten
+    sign : 1 or -1
     any_sign : whether pivots may be negative
     least : a pivot no larger than this part of its terms is refused
     expected : (n,) sign of each pivot, in the order of the kernels; None: any
@@ -325,23 +327,16 @@ def update(Structure structure, scalar[::1] l, const int64_t[::1] start, const i
     cdef const Pattern *p = &structure.pattern
     cdef Columns c = Columns(count=start.shape[0] - 1, start=&start[0], rows=NULL, values=NULL)
     cdef Outcome out
-    cdef int form = ANY_SIGN if any_sign else UPDATE
-    cdef Py_ssize_t k
+    cdef int form = ANY_SIGN if any_sign else UPDATE if sign > 0 else DOWNDATE
     check_columns(p, start, rows)
-    if l.shape[0] != p.size or values.shape[0] != rows.shape[0] or signs.shape[0] != c.count or (
+    if l.shape[0] != p.size or values.shape[0] != rows.shape[0] or (
             expected is not None and expected.shape[0] != p.n):
         raise ValueError("update: arrays do not belong to this structure")
     if rows.shape[0] == 0:
         return -1, 0.0, 1.0
-    for k in range(c.count):
-        if signs[k] < 0 and form == UPDATE:
-            form = DOWNDATE
-    for k in range(c.count):
-        if signs[k] > 0 and form == DOWNDATE:
-            form = ANY_SIGN
     c.rows, c.values = &rows[0], &values[0]
     with nogil:
-        out = change(p, &l[0], &c, form, &signs[0], &expected[0] if expected is not None else NULL,
+        out = change(p, &l[0], &c, form, sign, &expected[0] if expected is not None else NULL,
                      least)
     if not out.memory:
         raise MemoryError("no memory for the workspace of an update")
@@ -386,23 +381,9 @@ def misfit(Structure structure, const int64_t[::1] start, const int32_t[::1] row
         first = first_row(&c, k)
         s = -1 if first == -1 else supernode_of(p, first)
         for q in range(start[k], start[k + 1]):
-            if not in_front(p, s, rows[q]):
+            if offset_in_front(p, s, rows[q]) == -1:
                 return q, p.perm[first]
     return -1, -1
-
-
-cdef bint in_front(const Pattern *p, int32_t s, int32_t row) noexcept nogil:
-    """Whether a row, none of those before supernode s, is in its front."""
-    cdef int64_t low = p.row_start[s] - 1, high = p.row_start[s + 1], middle
-    if row < p.first[s + 1]:
-        return True
-    while high - low > 1:
-        middle = (low + high) // 2
-        if p.rows[middle] <= row:
-            low = middle
-        else:
-            high = middle
-    return low >= p.row_start[s] and p.rows[low] == row
 
 
 def add_products(const int64_t[::1] indptr, const int32_t[::1] indices, const int64_t[::1] start,
@@ -452,3 +433,200 @@ cdef int64_t place(const int32_t *indices, int64_t low, int64_t high, int32_t ro
         else:
             high = middle
     return high if high < end and indices[high] == row else -1
+
+
+# ---- rows that leave or come back ----
+
+
+cdef int32_t subtree_of_row(const Pattern *p, int32_t row, const int32_t[::1] before,
+                            int32_t *found) noexcept nogil:
+    """The supernodes, in ascending order, whose fronts have a row below their columns.
+
+    before : columns of A with an entry in this row, all before it.
+    found : (nsuper).
+
+    Returns their number, -1 without memory.
+    """
+    cdef int32_t last = supernode_of(p, row), count = 0, s
+    cdef Py_ssize_t k
+    cdef int8_t *seen = <int8_t *>calloc(p.nsuper, 1)
+    if seen == NULL:
+        return -1
+    for k in range(before.shape[0]):
+        s = supernode_of(p, before[k])
+        while s != last and not seen[s]:
+            seen[s] = True
+            s = p.parent[s]
+    for s in range(last):
+        if seen[s]:
+            found[count] = s
+            count += 1
+    free(seen)
+    return count
+
+
+cdef int64_t offset_in_front(const Pattern *p, int32_t s, int32_t row) noexcept nogil:
+    """Where a row, not before supernode s, stands in its front; -1 if it does not."""
+    cdef int64_t at
+    if row < p.first[s + 1]:
+        return row - p.first[s]
+    at = place(p.rows, p.row_start[s], p.row_start[s + 1], row)
+    return -1 if at == -1 else p.first[s + 1] - p.first[s] + at - p.row_start[s]
+
+
+cdef void solve_row(const Pattern *p, int32_t row, const int32_t *path, int32_t count,
+                    const scalar *l, scalar *x) noexcept nogil:
+    """x <- L^-1 x on the columns before a row, x - L L^-1 x on the rows from it on."""
+    cdef int32_t k, j, s = supernode_of(p, row)
+    for k in range(count):
+        for j in range(p.first[path[k]], p.first[path[k] + 1]):
+            eliminate_below(p, path[k], j, l, x)
+    for j in range(p.first[s], row):
+        eliminate_below(p, s, j, l, x)
+
+
+cdef inline void eliminate_below(const Pattern *p, int32_t s, int32_t column, const scalar *l,
+                                 scalar *x) noexcept nogil:
+    cdef int32_t nc = p.first[s + 1] - p.first[s], j = column - p.first[s], i
+    cdef int64_t q, m = p.row_start[s + 1] - p.row_start[s]
+    cdef const scalar *panel = l + p.panel[s] + j * (nc + m)
+    cdef const int32_t *rows = p.rows + p.row_start[s]
+    cdef scalar y = x[column]
+    if y == 0:
+        return
+    y = y / <scalar>real(panel[j])
+    x[column] = y
+    for i in range(j + 1, nc):
+        x[p.first[s] + i] -= panel[i] * y
+    for q in range(m):
+        x[rows[q]] -= panel[nc + q] * y
+
+
+cdef void write_row(const Pattern *p, int32_t row, const int32_t *path, int32_t count,
+                    const scalar *x, scalar *l) noexcept nogil:
+    """Row of L <- x^H on the columns before it."""
+    cdef int32_t k, s = supernode_of(p, row)
+    for k in range(count):
+        write_in_front(p, path[k], row, p.first[path[k] + 1], x, l)
+    write_in_front(p, s, row, row, x, l)
+
+
+cdef inline void write_in_front(const Pattern *p, int32_t s, int32_t row, int32_t end,
+                                const scalar *x, scalar *l) noexcept nogil:
+    """Row of the panel of s <- x^H on its columns before `end`, where the panel has the row."""
+    cdef int64_t rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
+    cdef int64_t at = offset_in_front(p, s, row)
+    cdef int32_t j
+    if at == -1:
+        return
+    for j in range(p.first[s], end):
+        l[p.panel[s] + (j - p.first[s]) * rows + at] = conjugate(x[j])
+
+
+cdef inline bint is_zero_in_front(const Pattern *p, int32_t s, int32_t row, int32_t end,
+                                  const scalar *l) noexcept nogil:
+    cdef int64_t rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
+    cdef int64_t at = offset_in_front(p, s, row)
+    cdef int32_t j
+    if at != -1:
+        for j in range(p.first[s], end):
+            if l[p.panel[s] + (j - p.first[s]) * rows + at] != 0:
+                return False
+    return True
+
+
+cdef int check_row(const Pattern *p, Py_ssize_t size, int32_t row,
+                   const int32_t[::1] before) except -1:
+    cdef Py_ssize_t k
+    if size != p.size or not 0 <= row < p.n:
+        raise ValueError("update: the row does not belong to this structure")
+    for k in range(before.shape[0]):
+        if not 0 <= before[k] < row:
+            raise ValueError("update: entries of the row are not before it")
+    return 0
+
+
+def column_of(Structure structure, const scalar[::1] l, int32_t column):
+    """Column of L below the diagonal: rows in the order of the kernels, values; and the diagonal."""
+    cdef const Pattern *p = &structure.pattern
+    cdef int32_t s
+    cdef int64_t at, rows
+    check_row(p, l.shape[0], column, np.empty(0, np.int32))
+    s = supernode_of(p, column)
+    rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
+    at = p.panel[s] + (column - p.first[s]) * rows + column - p.first[s]
+    values = np.asarray(l)[at:p.panel[s] + (column - p.first[s] + 1) * rows]
+    below = np.concatenate([
+        np.arange(column + 1, p.first[s + 1], dtype=np.int32),
+        np.asarray(structure.arrays["rows"][p.row_start[s]:p.row_start[s + 1]], dtype=np.int32),
+    ])
+    return below, values[1:].copy(), float(values[0].real)
+
+
+def solve_before(Structure structure, const scalar[::1] l, int32_t row, const int32_t[::1] before,
+                 scalar[::1] x):
+    """x <- L11^-1 x on the columns before a row, and x2 - L21 L11^-1 x1 on the row and after it.
+
+    before : columns before the row where A has an entry in it; x is zero on all other columns.
+    """
+    cdef const Pattern *p = &structure.pattern
+    cdef int32_t count
+    check_row(p, l.shape[0], row, before)
+    if x.shape[0] != p.n:
+        raise ValueError("update: the row does not belong to this structure")
+    path_array = np.empty(p.nsuper, np.int32)
+    cdef int32_t[::1] path = path_array
+    with nogil:
+        count = subtree_of_row(p, row, before, &path[0])
+        if count >= 0:
+            solve_row(p, row, &path[0], count, &l[0], &x[0])
+    if count < 0:
+        raise MemoryError("no memory for the workspace of an update")
+
+
+def is_zero_row(Structure structure, const scalar[::1] l, int32_t row, const int32_t[::1] before):
+    """Whether a row of L is zero before its diagonal."""
+    cdef const Pattern *p = &structure.pattern
+    cdef int32_t count, k, s
+    cdef bint zero = True
+    check_row(p, l.shape[0], row, before)
+    path_array = np.empty(p.nsuper, np.int32)
+    cdef int32_t[::1] path = path_array
+    with nogil:
+        count = subtree_of_row(p, row, before, &path[0])
+        for k in range(count):
+            zero = zero and is_zero_in_front(p, path[k], row, p.first[path[k] + 1], &l[0])
+        s = supernode_of(p, row)
+        zero = zero and is_zero_in_front(p, s, row, row, &l[0])
+    if count < 0:
+        raise MemoryError("no memory for the workspace of an update")
+    return zero
+
+
+def write_row_and_column(Structure structure, scalar[::1] l, int32_t row,
+                         const int32_t[::1] before, const scalar[::1] x, double diagonal):
+    """Row of L <- x^H before the diagonal, its column <- x below; then the diagonal."""
+    cdef const Pattern *p = &structure.pattern
+    cdef int32_t count, s, i, nc
+    cdef int64_t q, m
+    cdef scalar *column
+    check_row(p, l.shape[0], row, before)
+    if x.shape[0] != p.n:
+        raise ValueError("update: the row does not belong to this structure")
+    path_array = np.empty(p.nsuper, np.int32)
+    cdef int32_t[::1] path = path_array
+    with nogil:
+        count = subtree_of_row(p, row, before, &path[0])
+        if count >= 0:
+            write_row(p, row, &path[0], count, &x[0], &l[0])
+            s = supernode_of(p, row)
+            nc = p.first[s + 1] - p.first[s]
+            m = p.row_start[s + 1] - p.row_start[s]
+            column = &l[0] + p.panel[s] + (row - p.first[s]) * (nc + m)
+            column[row - p.first[s]] = <scalar>diagonal
+            for i in range(row - p.first[s] + 1, nc):
+                column[i] = x[p.first[s] + i]
+            for q in range(m):
+                column[nc + q] = x[p.rows[p.row_start[s] + q]]
+    if count < 0:
+        raise MemoryError("no memory for the workspace of an update")

@@ -1,0 +1,411 @@
+"""ChangeableFactor: low-rank changes of a factor in place, and rows that leave or come back."""
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.sparse import csc_array, issparse
+
+from .._core.numeric import update as _update
+from .._core.numeric.factorize import REFUSED_ROUNDINGS
+from .._exceptions import PatternMismatchError
+from .._typing import MatrixLike
+from .input import as_scipy, dense_rhs, row_numbers, sparse_or_dense, sparse_rhs
+from .pivots import EPS, warn_of_pivots
+from .single_factor import SingleFactor
+
+if TYPE_CHECKING:
+    from .symbolic_factor import SymbolicFactor
+
+
+class Columns(NamedTuple):
+    """Hold vectors by column: int64 starts, int32 rows, values."""
+
+    start: np.ndarray
+    rows: np.ndarray
+    values: np.ndarray
+
+
+class ChangeableFactor(SingleFactor):
+    """Change the matrix of a factor without factoring anew."""
+
+    def _change_error(self, text: str, row: int, pivot: float) -> Exception:
+        """Return the error of a change that a pivot forbids."""
+        raise NotImplementedError
+
+    def update(self, C: MatrixLike, *, downdate: bool = False) -> Self:
+        """Make this the factor of ``A + C C^H``, or of ``A - C C^H``, in place.
+
+        Parameters
+        ----------
+        C : (n,) or (n, k) array_like, or sparse array or matrix
+            Vectors in the numbering of A. The rows of the nonzeros of each vector must fit the
+            pattern of L: so they do wherever A has an entry for each two of them. Room for more is
+            made by ``analyze(A, reserve=C)``.
+        downdate : bool, optional
+            Whether ``C C^H`` is taken away.
+
+        Returns
+        -------
+        factor
+            This factor.
+
+        Raises
+        ------
+        NotPositiveDefiniteError
+            If ``A - C C^H`` is not positive definite; of a signed factor `PivotError`, where a pivot
+            vanishes or has another sign than `signs` says. The factor is as it was.
+        PatternMismatchError
+            If a vector does not fit the pattern of L. The factor is as it was.
+        ValueError
+            If the shape does not fit, or `C` holds NaN or infinity.
+        TypeError
+            If `C` is complex and the factor is real.
+
+        Warns
+        -----
+        scipy.linalg.LinAlgWarning
+            If more than half of the digits of a pivot cancelled.
+
+        Notes
+        -----
+        A vector changes the columns of L on one path of the elimination tree (Davis and Hager
+        1999); eight vectors are taken up at a time (Davis and Hager 2001). An update is a sequence
+        of rotations and as stable as a factorization. A downdate takes hyperbolic rotations, and
+        loses as many digits as its pivots. No other thread may use the factor meanwhile.
+
+        Derivatives, `solve` with `refine` and `rcond` refer to the changed matrix. Where ``C C^H``
+        has an entry outside the pattern of A, refinement and `rcond` are not available until the
+        next `refactorize`.
+
+        References
+        ----------
+        Davis, T. A., Hager, W. W. (1999). Modifying a sparse Cholesky factorization. SIAM J. Matrix
+        Anal. Appl. 20(3).
+        Davis, T. A., Hager, W. W. (2001). Multiple-rank modifications of a sparse Cholesky
+        factorization. SIAM J. Matrix Anal. Appl. 22(4).
+
+        Examples
+        --------
+        >>> import numpy as np, sparsechol as sc
+        >>> F = sc.cholesky(np.diag([1.0, 2.0, 4.0]))
+        >>> F.update([0.0, np.sqrt(2.0), 0.0]).solve([1.0, 1.0, 1.0]).round(6)
+        array([1.  , 0.25, 0.25])
+        """
+        columns = self._columns(C)
+        self._require_fit(columns)
+        with self._lock:
+            self._change(columns, -1 if downdate else 1)
+        return self
+
+    def _columns(self, C: MatrixLike, name: str = "C") -> Columns:
+        """Read vectors, in the numbering of A, without zeros."""
+        C, n = sparse_or_dense(C, name), self.shape[0]
+        if C.dtype.kind == "c" != self.dtype.kind:
+            raise TypeError(f"{name} is complex and the factor is real: factor A as complex")
+        if issparse(C):
+            matrix = csc_array(as_scipy(sparse_rhs(C, n, self.dtype, name)), copy=True)
+            matrix.sum_duplicates()
+            matrix.eliminate_zeros()
+        else:
+            matrix = csc_array(dense_rhs(C, n, self.dtype, "F", name)[0])
+        return Columns(
+            matrix.indptr.astype(np.int64, copy=False),
+            matrix.indices.astype(np.int32, copy=False),
+            matrix.data,
+        )
+
+    def _require_fit(self, columns: Columns) -> None:
+        """Raise PatternMismatchError unless each vector fits the pattern of L."""
+        rows = self.pattern._place[columns.rows]
+        entry, first = _update.misfit(self.pattern._structure, columns.start, rows)
+        if entry >= 0:
+            row = int(columns.rows[entry])
+            column = int(np.searchsorted(columns.start, entry, side="right")) - 1
+            raise PatternMismatchError(
+                f"column {column} of C has nonzeros in rows {row} and {first}, and L has no entry"
+                f" for these two rows: analyze(A, reserve=C) makes room for it",
+                row,
+                int(first),
+            )
+
+    def _change(self, columns: Columns, sign: int) -> None:
+        """Change panels and packed values; the lock is held."""
+        pattern, panels = self.pattern, self._writable_panels()
+        if not columns.values.size:
+            return
+        ordered = by_first_row(columns._replace(rows=pattern._place[columns.rows]))
+        row, pivot, weakest = self._take_up(panels, ordered, sign)
+        if row >= 0:
+            what = "A + C C^H" if sign > 0 else "A - C C^H"
+            raise self._change_error(what, row, pivot)
+        self._change_values(columns, sign)
+        warn_of_cancellation(weakest, self.dtype)
+
+    def _take_up(
+        self, panels: np.ndarray, columns: Columns, sign: float
+    ) -> tuple[int, float, float]:
+        """Take vectors, rows in the order of the kernels, into the panels."""
+        least = REFUSED_ROUNDINGS * EPS[self.dtype]
+        return _update.update(
+            self.pattern._structure, panels, *columns, sign, self._signed, least, self._expected
+        )
+
+    def _writable_panels(self) -> np.ndarray:
+        """Return the panels, writable."""
+        panels = self._valid_panels
+        if not panels.flags.writeable:  # unpickled from read-only memory
+            self._panels = panels = panels.copy()
+        return panels[0]
+
+    def _own_values(self) -> np.ndarray:
+        """Return the packed values for changes: a copy, for others may hold them."""
+        if not self._owns_values:
+            self._values = self._values.copy()
+            self._owns_values = True
+        return self._values[0]
+
+    def _change_values(self, columns: Columns, sign: int) -> None:
+        """Add vectors to the packed values, which are forgotten if they have no place for some."""
+        if not self._values.size:
+            return
+        pattern = self.pattern
+        packed = self._own_values()
+        if not _update.add_products(pattern.indptr, pattern.indices, *columns, sign, packed):
+            self._values = np.empty((1, 0), dtype=self.dtype)
+
+    # ---- rows ----
+
+    def delete_rows(self, rows: ArrayLike) -> Self:
+        """Make rows and columns of the matrix those of the identity, in place.
+
+        The factor, its solves and its determinant are then those of the system without these
+        rows and columns: a solution has the right-hand side itself on deleted rows.
+
+        Parameters
+        ----------
+        rows : int or array_like of int
+            In the numbering of A; negative numbers count from the end.
+
+        Returns
+        -------
+        factor
+            This factor.
+
+        Raises
+        ------
+        IndexError
+            If a row lies outside the matrix.
+        PivotError
+            Of a signed factor, if a pivot vanishes without the row. The factor is then without the
+            rows that come before it in `rows`.
+
+        Notes
+        -----
+        The row of L becomes zero, and its column is an update of the columns to the right (Davis
+        and Hager 2005).
+
+        References
+        ----------
+        Davis, T. A., Hager, W. W. (2005). Row modifications of a sparse Cholesky factorization. SIAM
+        J. Matrix Anal. Appl. 26(3).
+
+        Examples
+        --------
+        >>> import numpy as np, sparsechol as sc
+        >>> F = sc.cholesky(np.array([[4.0, 2.0, 0.0], [2.0, 4.0, 2.0], [0.0, 2.0, 4.0]]))
+        >>> F.delete_rows(1).solve([8.0, 1.0, 8.0])
+        array([2., 1., 2.])
+        """
+        with self._lock:
+            for row in row_numbers(rows, self.shape[0]).ravel():
+                self._delete_row(int(row))
+        return self
+
+    def _delete_row(self, row: int) -> None:
+        structure, panels = self.pattern._structure, self._writable_panels()
+        place, before, entries = row_of(self.pattern, row)
+        below, values, diagonal = _update.column_of(structure, panels, place)
+        nonzero = values != 0
+        column = one_column(below[nonzero], values[nonzero])
+        failed, pivot, _ = self._take_up(panels, column, np.sign(diagonal))
+        if failed >= 0:
+            raise self._change_error(f"A without row and column {row}", failed, pivot)
+        nothing = np.zeros(self.shape[0], dtype=self.dtype)
+        _update.write_row_and_column(structure, panels, place, before, nothing, 1)
+        self._set_row(row, entries.places, 0, 1)
+
+    def _set_row(self, row: int, places: np.ndarray, values: Any, diagonal: float) -> None:
+        """Set the packed values of a row."""
+        if self._values.size:
+            packed = self._own_values()
+            packed[places] = values
+            packed[self.pattern.indptr[row]] = diagonal
+
+    def add_row(self, row: int, a: MatrixLike) -> Self:
+        """Put a row and column into the matrix in place of those of the identity.
+
+        Parameters
+        ----------
+        row : int
+            A row that `delete_rows` has deleted, or that is one of the identity.
+        a : (n,) array_like or sparse array
+            Column `row` of the new matrix, its diagonal entry included; nonzero only where the
+            analyzed pattern has an entry, and on other deleted rows only if it is to be so.
+
+        Returns
+        -------
+        factor
+            This factor.
+
+        Raises
+        ------
+        NotPositiveDefiniteError
+            If the new matrix is not positive definite; of a signed factor `PivotError`. The factor
+            is as it was.
+        PatternMismatchError
+            If `a` has a nonzero outside the analyzed pattern.
+        ValueError
+            If the row is not one of the identity, the shape does not fit, or `a` holds NaN or
+            infinity.
+        IndexError
+            If `row` lies outside the matrix.
+
+        References
+        ----------
+        Davis, T. A., Hager, W. W. (2005). Row modifications of a sparse Cholesky factorization. SIAM
+        J. Matrix Anal. Appl. 26(3).
+
+        Examples
+        --------
+        >>> import numpy as np, sparsechol as sc
+        >>> A = np.array([[4.0, 2.0, 0.0], [2.0, 4.0, 2.0], [0.0, 2.0, 4.0]])
+        >>> F = sc.cholesky(A).delete_rows(1).add_row(1, A[:, 1])
+        >>> F.solve(A @ [1.0, 2.0, 3.0]).round(6)
+        array([1., 2., 3.])
+        """
+        row = int(row_numbers(row, self.shape[0]))
+        column = self._columns(a, "a")
+        if column.start.size != 2:
+            raise ValueError("a must be one column of the matrix")
+        with self._lock:
+            self._add_row(row, column)
+        return self
+
+    def _add_row(self, row: int, column: Columns) -> None:
+        pattern, panels = self.pattern, self._writable_panels()
+        structure = pattern._structure
+        place, before, entries = row_of(pattern, row)
+        self._require_row_of_pattern(row, column)
+        below, old, unit = _update.column_of(structure, panels, place)
+        if unit != 1 or old.any() or not _update.is_zero_row(structure, panels, place, before):
+            raise ValueError(f"row {row} is not one of the identity: delete_rows({row}) first")
+        x = np.zeros(self.shape[0], dtype=self.dtype)
+        x[pattern._place[column.rows]] = column.values
+        given = float(x[place].real)
+        _update.solve_before(structure, panels, place, before, x)
+        pivot, root = self._new_pivot(row, given, x[:place])
+        x[:place] *= self._signs_before(place)
+        x[place + 1 :] /= root
+        nonzero = np.flatnonzero(x[place + 1 :]).astype(np.int32) + np.int32(place + 1)
+        taken = one_column(nonzero, x[nonzero])
+        failed, other, weakest = self._take_up(panels, taken, -np.sign(pivot))
+        if failed >= 0:
+            raise self._change_error(f"A with row and column {row}", failed, other)
+        diagonal = float(np.sign(pivot)) * root
+        _update.write_row_and_column(structure, panels, place, before, x, diagonal)
+        values = entries.values_of(column, self.shape[0])
+        self._set_row(row, entries.places, values, given)
+        warn_of_cancellation(weakest, self.dtype)
+
+    def _require_row_of_pattern(self, row: int, column: Columns) -> None:
+        """Raise PatternMismatchError unless A has room for each entry of a row."""
+        starts, members, _ = self.pattern._both_triangles
+        outside = np.setdiff1d(column.rows, members[starts[row] : starts[row + 1]])
+        if outside.size:
+            other = int(outside[0])
+            raise PatternMismatchError(
+                f"a has a nonzero in row {other}, and the analyzed pattern has no entry"
+                f" ({other}, {row}): analyze a pattern that has it",
+                other,
+                row,
+            )
+
+    def _new_pivot(self, row: int, given: float, z: np.ndarray) -> tuple[float, float]:
+        """Return the pivot of a row that is added, and the root of its size."""
+        squares = (z * z.conj()).real
+        pivot = given - float(squares @ self._signs_before(z.size))
+        terms = abs(given) + float(squares.sum())
+        wrong = not self._signed and pivot < 0
+        if wrong or not abs(pivot) > REFUSED_ROUNDINGS * EPS[self.dtype] * terms:
+            raise self._change_error(f"A with row and column {row}", row, pivot)
+        return pivot, abs(pivot) ** 0.5
+
+    def _signs_before(self, place: int) -> np.ndarray:
+        """Return the signs of the pivots before a column, in the order of the kernels."""
+        if not self._signed:
+            return np.ones(place, dtype=np.finfo(self.dtype).dtype)
+        return np.sign(self._diagonal(self._panels)[0][self.pattern._order[:place]])
+
+
+def warn_of_cancellation(weakest: float, dtype: np.dtype) -> None:
+    """Warn where a change left less than the root of a rounding of some pivot."""
+    if weakest < EPS[dtype] ** 0.5:
+        warn_of_pivots(
+            f"the change left only {weakest:.1g} of the terms of a pivot, and as much of the"
+            " accuracy: refactorize where it matters"
+        )
+
+
+class RowEntries(NamedTuple):
+    """Say where a row of a symmetric matrix lies in its packed values, without the diagonal.
+
+    Attributes
+    ----------
+    columns : (m,) int32 ndarray
+    places : (m,) int64 ndarray
+        In the packed values.
+    mirrored : (m,) bool ndarray
+        Whether the packed values hold the entry of the row itself, not of the column.
+    """
+
+    columns: np.ndarray
+    places: np.ndarray
+    mirrored: np.ndarray
+
+    def values_of(self, column: Columns, n: int) -> np.ndarray:
+        """Return the packed values of these entries from a column of the matrix."""
+        dense = np.zeros(n, dtype=column.values.dtype)
+        dense[column.rows] = column.values
+        values = dense[self.columns]
+        return np.where(self.mirrored, values.conj(), values)
+
+
+def row_of(pattern: "SymbolicFactor", row: int) -> tuple[int, np.ndarray, RowEntries]:
+    """Find a row in the order of the kernels, the columns before it with an entry, all entries."""
+    starts, members, sources = pattern._both_triangles
+    here = slice(starts[row], starts[row + 1])
+    columns, source = members[here], sources[here]
+    off = columns != row
+    columns, source = columns[off], source[off]
+    place = int(pattern._place[row])
+    others = pattern._place[columns]
+    before = others[others < place].astype(np.int32)
+    return place, before, RowEntries(columns, np.where(source < 0, ~source, source), columns < row)
+
+
+def one_column(rows: np.ndarray, values: np.ndarray) -> Columns:
+    """Return one vector, with rows in the order of the kernels."""
+    return Columns(np.array([0, rows.size], dtype=np.int64), rows, values)
+
+
+def by_first_row(columns: Columns) -> Columns:
+    """Order vectors by their first row, so that those taken up together share a path; none is empty."""
+    start = columns.start[np.append(True, np.diff(columns.start) > 0)]
+    if start.size <= 2:
+        return columns._replace(start=start)
+    order = np.argsort(np.minimum.reduceat(columns.rows, start[:-1]), kind="stable")
+    lengths = np.diff(start)[order]
+    ends = np.cumsum(lengths)
+    entries = np.arange(ends[-1]) + np.repeat(start[:-1][order] - ends + lengths, lengths)
+    return Columns(np.append(0, ends), columns.rows[entries], columns.values[entries])
