@@ -4,18 +4,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.sparse import csc_array, issparse
+from scipy.sparse import issparse
 
 from .._core.numeric import update as _update
 from .._core.numeric.factorize import REFUSED_ROUNDINGS
 from .._exceptions import PatternMismatchError
 from .._typing import MatrixLike
-from .input import as_scipy, dense_rhs, row_numbers, sparse_or_dense, sparse_rhs
+from .input import dense_rhs, row_numbers, sparse_or_dense, sparse_rhs
 from .pivots import EPS, warn_of_pivots
 from .single_factor import SingleFactor
 
 if TYPE_CHECKING:
     from .symbolic_factor import SymbolicFactor
+
+
+# The kernels take up so many vectors at a time.
+TOGETHER = 8
 
 
 class Columns(NamedTuple):
@@ -93,32 +97,30 @@ class ChangeableFactor(SingleFactor):
         array([1.  , 0.25, 0.25])
         """
         columns = self._columns(C)
-        self._require_fit(columns)
+        placed = columns._replace(rows=self.pattern._place[columns.rows])
+        self._require_fit(columns, placed)
         with self._lock:
-            self._change(columns, -1 if downdate else 1)
+            self._change(columns, placed, -1 if downdate else 1)
         return self
 
     def _columns(self, C: MatrixLike, name: str = "C") -> Columns:
-        """Read vectors, in the numbering of A, without zeros."""
+        """Read vectors in the numbering of A; they may hold zeros, and a row twice."""
         C, n = sparse_or_dense(C, name), self.shape[0]
         if C.dtype.kind == "c" != self.dtype.kind:
             raise TypeError(f"{name} is complex and the factor is real: factor A as complex")
         if issparse(C):
-            matrix = csc_array(as_scipy(sparse_rhs(C, n, self.dtype, name)), copy=True)
-            matrix.sum_duplicates()
-            matrix.eliminate_zeros()
+            columns = sparse_rhs(C, n, self.dtype, name)
+            start, rows, values = columns.indptr, columns.indices, columns.data
         else:
-            matrix = csc_array(dense_rhs(C, n, self.dtype, "F", name)[0])
-        return Columns(
-            matrix.indptr.astype(np.int64, copy=False),
-            matrix.indices.astype(np.int32, copy=False),
-            matrix.data,
-        )
+            vectors = dense_rhs(C, n, self.dtype, "F", name)[0].T
+            which, rows = vectors.nonzero()
+            start = np.searchsorted(which, np.arange(len(vectors) + 1))
+            values = vectors[which, rows]
+        return Columns(np.asarray(start, np.int64), np.asarray(rows, np.int32), values)
 
-    def _require_fit(self, columns: Columns) -> None:
+    def _require_fit(self, columns: Columns, placed: Columns) -> None:
         """Raise PatternMismatchError unless each vector fits the pattern of L."""
-        rows = self.pattern._place[columns.rows]
-        entry, first = _update.misfit(self.pattern._structure, columns.start, rows)
+        entry, first = _update.misfit(self.pattern._structure, *placed)
         if entry >= 0:
             row = int(columns.rows[entry])
             column = int(np.searchsorted(columns.start, entry, side="right")) - 1
@@ -129,13 +131,10 @@ class ChangeableFactor(SingleFactor):
                 int(first),
             )
 
-    def _change(self, columns: Columns, sign: int) -> None:
-        """Change panels and packed values; the lock is held."""
-        pattern, panels = self.pattern, self._writable_panels()
-        if not columns.values.size:
-            return
-        ordered = by_first_row(columns._replace(rows=pattern._place[columns.rows]))
-        row, pivot, weakest = self._take_up(panels, ordered, sign)
+    def _change(self, columns: Columns, placed: Columns, sign: int) -> None:
+        """Change panels and packed values by vectors, placed in the order of the kernels."""
+        panels = self._writable_panels()
+        row, pivot, weakest = self._take_up(panels, by_first_row(placed), sign)
         if row >= 0:
             what = "A + C C^H" if sign > 0 else "A - C C^H"
             raise self._change_error(what, row, pivot)
@@ -301,7 +300,7 @@ class ChangeableFactor(SingleFactor):
         if unit != 1 or old.any() or not _update.is_zero_row(structure, panels, place, before):
             raise ValueError(f"row {row} is not one of the identity: delete_rows({row}) first")
         x = np.zeros(self.shape[0], dtype=self.dtype)
-        x[pattern._place[column.rows]] = column.values
+        np.add.at(x, pattern._place[column.rows], column.values)
         given = float(x[place].real)
         _update.solve_before(structure, panels, place, before, x)
         pivot, root = self._new_pivot(row, given, x[:place])
@@ -321,7 +320,8 @@ class ChangeableFactor(SingleFactor):
     def _require_row_of_pattern(self, row: int, column: Columns) -> None:
         """Raise PatternMismatchError unless A has room for each entry of a row."""
         starts, members, _ = self.pattern._both_triangles
-        outside = np.setdiff1d(column.rows, members[starts[row] : starts[row + 1]])
+        nonzero = column.rows[column.values != 0]
+        outside = np.setdiff1d(nonzero, members[starts[row] : starts[row + 1]])
         if outside.size:
             other = int(outside[0])
             raise PatternMismatchError(
@@ -376,7 +376,7 @@ class RowEntries(NamedTuple):
     def values_of(self, column: Columns, n: int) -> np.ndarray:
         """Return the packed values of these entries from a column of the matrix."""
         dense = np.zeros(n, dtype=column.values.dtype)
-        dense[column.rows] = column.values
+        np.add.at(dense, column.rows, column.values)
         values = dense[self.columns]
         return np.where(self.mirrored, values.conj(), values)
 
@@ -400,12 +400,16 @@ def one_column(rows: np.ndarray, values: np.ndarray) -> Columns:
 
 
 def by_first_row(columns: Columns) -> Columns:
-    """Order vectors by their first row, so that those taken up together share a path; none is empty."""
-    start = columns.start[np.append(True, np.diff(columns.start) > 0)]
-    if start.size <= 2:
-        return columns._replace(start=start)
-    order = np.argsort(np.minimum.reduceat(columns.rows, start[:-1]), kind="stable")
-    lengths = np.diff(start)[order]
+    """Order many vectors by their first row, so that those taken up together share a path."""
+    if columns.start.size - 1 <= TOGETHER:
+        return columns
+    lengths = np.diff(columns.start)
+    first = np.full(lengths.size, np.iinfo(np.int32).max)
+    filled = np.flatnonzero(lengths)
+    if filled.size:
+        first[filled] = np.minimum.reduceat(columns.rows, columns.start[filled])
+    order = np.argsort(first, kind="stable")
+    lengths = lengths[order]
     ends = np.cumsum(lengths)
-    entries = np.arange(ends[-1]) + np.repeat(start[:-1][order] - ends + lengths, lengths)
+    entries = np.arange(ends[-1]) + np.repeat(columns.start[order] - ends + lengths, lengths)
     return Columns(np.append(0, ends), columns.rows[entries], columns.values[entries])

@@ -156,8 +156,8 @@ def sparse_rhs(b, n, dtype, name="b"):
     """
     check_rhs_shape(b.shape, n, name)
     columns = converted(compressed(b, dtype, name), "csc")
-    row, column = not_finite(columns)
-    if row.size:
+    if first_nonfinite(columns.data) >= 0:
+        row, column = not_finite(columns)
         _refuse_not_finite(name, row[0], column[0])
     return columns
 

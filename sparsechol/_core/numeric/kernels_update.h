@@ -21,34 +21,56 @@ typedef struct {
     SCALAR b, d, e;
 } NAME(rotation);
 
-/* The rotation for a diagonal entry and an entry of a vector of sign `sigma`, both of which it changes.
- * Returns the new pivot, relative to the larger of its two terms; 0 where nothing is left of them. */
-INLINE REAL NAME(rotate)(SCALAR *diagonal, SCALAR w, double *sigma, NAME(rotation) *t) {
-    REAL l = REAL_PART(*diagonal), size = FABS(l), other = MODULUS(w);
-    REAL s = l < 0 ? -1 : 1, sign = (REAL)*sigma;
-    if (other == 0) {
+/* l^2 - |w|^2. */
+INLINE REAL NAME(difference)(REAL l, SCALAR w) {
+#if COMPLEX
+    return l * l - REAL_PART(w * CONJUGATE(w));
+#else
+    return (l - w) * (l + w);
+#endif
+}
+
+/* Squares in this range lose nothing. */
+#define SAFE(square)                                                                               \
+    ((square) > (sizeof(REAL) == 8 ? 1e-280 : 1e-28) && (square) < (sizeof(REAL) == 8 ? 1e300 : 1e36))
+
+/* The rotation for a diagonal entry and an entry of a vector of sign `sigma`; it changes the two.
+ * Returns 0 where the pivot is refused; the diagonal then is its root, with its sign. */
+INLINE int NAME(rotate)(int form, SCALAR *diagonal, SCALAR w, double *sigma, double least,
+                        double *weakest, NAME(rotation) *t) {
+    REAL l = REAL_PART(*diagonal), scale = 1, s = l < 0 ? -1 : 1, sign = (REAL)*sigma;
+    if (w == 0) {
         *t = (NAME(rotation)){.a = 1, .c = 1};
-        return s;
+        return 1;
     }
-    REAL big = size > other ? size : other, ratio = (size > other ? other : size) / big;
-    REAL pivot = s == sign ? s * (1 + ratio * ratio)
-                           : (size > other ? s : sign) * (1 - ratio) * (1 + ratio);
-    REAL after = pivot < 0 ? -1 : 1, r = big * SQRT(FABS(pivot)), inverse = 1 / r;
-    *t = (NAME(rotation)){.a = size * inverse, .b = CONJUGATE(w) * (sign * inverse)};
-    if (s == sign) {
+    REAL ll = l * l, ww = REAL_PART(w * CONJUGATE(w)), big = ll > ww ? ll : ww;
+    if (!SAFE(big)) {
+        scale = FABS(l) > MODULUS(w) ? FABS(l) : MODULUS(w);
+        l /= scale;
+        w /= scale;
+        ll = l * l;
+        ww = REAL_PART(w * CONJUGATE(w));
+        big = ll > ww ? ll : ww;
+    }
+    REAL pivot = s == sign ? s * (ll + ww) : s * NAME(difference)(l, w);
+    REAL size = FABS(pivot), r = SQRT(size), after = pivot < 0 ? -1 : 1;
+    *diagonal = after * r * scale;
+    if (!((form == ANY_SIGN ? size : pivot) > (REAL)least * big)) return 0;
+    if (size < (REAL)*weakest * big) *weakest = size / big;
+    REAL inverse = r * (1 / size); /* the root and the quotient at the same time */
+    *t = (NAME(rotation)){.a = s * l * inverse, .b = CONJUGATE(w) * (sign * inverse)};
+    if (form == UPDATE || (form == ANY_SIGN && s == sign)) {
         t->c = l * inverse;
         t->d = -w * inverse;
-    } else if (s == after) {
+    } else if (form == DOWNDATE || s == after) {
         t->c = r / l;
-        t->e = -w / size;
+        t->e = -w * (s / l);
     } else {
-        SCALAR whole = 1 / CONJUGATE(w);
-        t->d = -r * whole;
-        t->e = l * sign * whole;
+        t->d = -w * (r / ww);
+        t->e = w * (sign * l / ww);
     }
-    *diagonal = after * r;
     *sigma = sign * s * after;
-    return pivot;
+    return 1;
 }
 
 /* One vector of rows (`n` of them) of nc columns and k vectors. `form`: which of the rotations there
@@ -91,10 +113,7 @@ static int NAME(update_triangle)(int form, int nc, int k, SCALAR *L, ptrdiff_t l
         for (int r = 0; r < k; r++) {
             SCALAR *w = W + r * ldw;
             changed |= w[j] != 0;
-            REAL pivot = NAME(rotate)(l + j, w[j], signs + r, t + r);
-            if (form == ANY_SIGN) pivot = FABS(pivot);
-            if (!(pivot > least)) return j;
-            if (pivot < *weakest) *weakest = pivot;
+            if (!NAME(rotate)(form, l + j, w[j], signs + r, least, weakest, t + r)) return j;
             for (int i = j + 1; i < nc; i++) {
                 SCALAR new = l[i] * t[r].a + w[i] * t[r].b;
                 w[i] = w[i] * t[r].c + l[i] * t[r].d + new * t[r].e;
@@ -140,25 +159,35 @@ static int NAME(update)(int form, ptrdiff_t rows, int nc, int k, void *L_, ptrdi
 
 /* A simplicial column: m rows below the diagonal, vectors with k entries a row of the matrix, `at` the
  * row of the column. */
-static int NAME(update_column)(int form, ptrdiff_t m, int k, void *column_, const int32_t *below, ptrdiff_t at,
-                               void *W_, double *signs, const int8_t *expected, double least,
-                               double *weakest) {
-    SCALAR *l = column_, *W = W_, *top = W + at * k;
+INLINE int NAME(update_one)(int form, ptrdiff_t m, int k, SCALAR *l, const int32_t *below, SCALAR *W,
+                            SCALAR *top, double *signs, const int8_t *expected, double least,
+                            double *weakest) {
     int changed = 0;
     for (int r = 0; r < k; r++) {
         NAME(rotation) t;
         if (top[r] == 0) continue;
         changed = 1;
-        REAL pivot = NAME(rotate)(l, top[r], signs + r, &t);
-        if (form == ANY_SIGN) pivot = FABS(pivot);
-        if (!(pivot > least)) return 0;
-        if (pivot < *weakest) *weakest = pivot;
+        if (!NAME(rotate)(form, l, top[r], signs + r, least, weakest, &t)) return 0;
         for (ptrdiff_t i = 0; i < m; i++) {
             SCALAR *w = W + (ptrdiff_t)below[i] * k + r;
-            SCALAR new = l[i + 1] * t.a + *w * t.b;
-            *w = *w * t.c + l[i + 1] * t.d + new * t.e;
+            SCALAR old = l[i + 1], new = old * t.a + *w * t.b;
+            *w = *w * t.c;
+            if (form != DOWNDATE) *w += old * t.d;
+            if (form != UPDATE) *w += new * t.e;
             l[i + 1] = new;
         }
     }
     return changed && expected && expected[0] * REAL_PART(l[0]) < 0 ? 0 : -1;
 }
+
+static int NAME(update_column)(int form, ptrdiff_t m, int k, void *column, const int32_t *below,
+                               ptrdiff_t at, void *W_, double *signs, const int8_t *expected,
+                               double least, double *weakest) {
+    SCALAR *W = W_, *top = W + at * k;
+#define ONE(form)                                                                                  \
+    NAME(update_one)(form, m, k, column, below, W, top, signs, expected, least, weakest)
+    return form == UPDATE ? ONE(UPDATE) : form == DOWNDATE ? ONE(DOWNDATE) : ONE(ANY_SIGN);
+#undef ONE
+}
+
+#undef SAFE

@@ -15,7 +15,9 @@ def update(
     least: float,
     expected: np.ndarray | None = None,
 ) -> tuple[int, float, float]: ...
-def misfit(structure: Structure, start: np.ndarray, rows: np.ndarray) -> tuple[int, int]: ...
+def misfit(
+    structure: Structure, start: np.ndarray, rows: np.ndarray, values: np.ndarray
+) -> tuple[int, int]: ...
 def add_products(
     indptr: np.ndarray,
     indices: np.ndarray,

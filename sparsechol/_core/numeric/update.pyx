@@ -206,25 +206,25 @@ cdef inline void scatter(int nc, int m, const int32_t *rows, int count, int k, c
 
 
 cdef struct Columns:
-    # The vectors of a change, compressed by column, rows in the order of the kernels.
+    # The vectors of a change, compressed by column, rows in the order of the kernels. They may have
+    # zeros, and several entries in one row, which are summed. Their values go beside.
     Py_ssize_t count
     const int64_t *start
     const int32_t *rows
-    const void *values
 
 
-cdef int32_t first_row(const Columns *c, Py_ssize_t k) noexcept nogil:
-    """The smallest row of a vector; -1 if the vector is empty."""
+cdef int32_t first_row(const Columns *c, Py_ssize_t k, const scalar *values) noexcept nogil:
+    """The first row of a vector that is not zero; -1 if there is none."""
     cdef int64_t q
     cdef int32_t least = -1
     for q in range(c.start[k], c.start[k + 1]):
-        if least == -1 or c.rows[q] < least:
+        if values[q] != 0 and (least == -1 or c.rows[q] < least):
             least = c.rows[q]
     return least
 
 
-cdef Vectors set_out(const Pattern *p, const Columns *c, Py_ssize_t begin, int form, double sign,
-                     const int8_t *expected, double least) noexcept nogil:
+cdef Vectors set_out(const Pattern *p, const Columns *c, const scalar *values, Py_ssize_t begin,
+                     int form, double sign, const int8_t *expected, double least) noexcept nogil:
     """Up to WIDTH vectors, each in the supernode of its first row."""
     cdef Vectors v
     cdef int r
@@ -233,14 +233,14 @@ cdef Vectors set_out(const Pattern *p, const Columns *c, Py_ssize_t begin, int f
     v.form, v.expected, v.least, v.weakest = form, expected, least, 1
     for r in range(v.count):
         v.signs[r] = sign
-        row = first_row(c, begin + r)
+        row = first_row(c, begin + r, values)
         v.at[r] = -1 if row == -1 else supernode_of(p, row)
     return v
 
 
-cdef void spread(const Columns *c, Py_ssize_t begin, int count, scalar *w) noexcept nogil:
-    """w, by rows, takes some vectors; repeated entries are summed."""
-    cdef const scalar *values = <const scalar *>c.values
+cdef void spread(const Columns *c, const scalar *values, Py_ssize_t begin, int count,
+                 scalar *w) noexcept nogil:
+    """w, by rows, takes some vectors."""
     cdef int64_t q
     cdef int r
     for r in range(count):
@@ -255,8 +255,8 @@ cdef struct Outcome:
     bint memory                 # whether there was enough
 
 
-cdef Outcome change(const Pattern *p, scalar *l, const Columns *c, int form, double sign,
-                    const int8_t *expected, double least) noexcept nogil:
+cdef Outcome change(const Pattern *p, scalar *l, const Columns *c, const scalar *values, int form,
+                    double sign, const int8_t *expected, double least) noexcept nogil:
     """Take all vectors into the factor. Where a pivot is refused the factor is as it was."""
     cdef Outcome out = Outcome(failed=-1, pivot=0, weakest=1, memory=False)
     cdef Saved saved
@@ -270,7 +270,7 @@ cdef Outcome change(const Pattern *p, scalar *l, const Columns *c, int form, dou
     out.memory = w != NULL and dense != NULL
     if form != UPDATE and out.memory:
         while begin < c.count:
-            v = set_out(p, c, begin, form, sign, expected, least)
+            v = set_out(p, c, values, begin, form, sign, expected, least)
             count_paths(p, &v, &supernodes, &entries)
             begin += WIDTH
         saved.panels = malloc(sizeof(scalar) * entries + 1)
@@ -278,8 +278,8 @@ cdef Outcome change(const Pattern *p, scalar *l, const Columns *c, int form, dou
         out.memory = saved.panels != NULL and saved.supernodes != NULL
     begin = 0
     while out.memory and begin < c.count and out.failed == -1:
-        v = set_out(p, c, begin, form, sign, expected, least)
-        spread(c, begin, v.count, w)
+        v = set_out(p, c, values, begin, form, sign, expected, least)
+        spread(c, values, begin, v.count, w)
         out.failed = walk(p, &v, l, w, dense, &saved)
         out.weakest = min(out.weakest, v.weakest)
         begin += WIDTH
@@ -325,7 +325,7 @@ def update(Structure structure, scalar[::1] l, const int64_t[::1] start, const i
     weakest : the smallest pivot, relative to its terms
     """
     cdef const Pattern *p = &structure.pattern
-    cdef Columns c = Columns(count=start.shape[0] - 1, start=&start[0], rows=NULL, values=NULL)
+    cdef Columns c = Columns(count=start.shape[0] - 1, start=&start[0], rows=NULL)
     cdef Outcome out
     cdef int form = ANY_SIGN if any_sign else UPDATE if sign > 0 else DOWNDATE
     check_columns(p, start, rows)
@@ -334,10 +334,10 @@ def update(Structure structure, scalar[::1] l, const int64_t[::1] start, const i
         raise ValueError("update: arrays do not belong to this structure")
     if rows.shape[0] == 0:
         return -1, 0.0, 1.0
-    c.rows, c.values = &rows[0], &values[0]
+    c.rows = &rows[0]
     with nogil:
-        out = change(p, &l[0], &c, form, sign, &expected[0] if expected is not None else NULL,
-                     least)
+        out = change(p, &l[0], &c, &values[0], form, sign,
+                     &expected[0] if expected is not None else NULL, least)
     if not out.memory:
         raise MemoryError("no memory for the workspace of an update")
     return (-1 if out.failed == -1 else p.perm[out.failed]), out.pivot, out.weakest
@@ -358,8 +358,9 @@ cdef int check_columns(const Pattern *p, const int64_t[::1] start,
     return 0
 
 
-def misfit(Structure structure, const int64_t[::1] start, const int32_t[::1] rows):
-    """The first entry of C that does not fit the pattern of L, and the first row of its column.
+def misfit(Structure structure, const int64_t[::1] start, const int32_t[::1] rows,
+           const scalar[::1] values):
+    """The first nonzero of C that does not fit the pattern of L, and the first row of its column.
 
     The rows of a column of C must be among those of the column of L at the first of them.
 
@@ -369,19 +370,21 @@ def misfit(Structure structure, const int64_t[::1] start, const int32_t[::1] row
     first : original row
     """
     cdef const Pattern *p = &structure.pattern
-    cdef Columns c = Columns(count=start.shape[0] - 1, start=&start[0], rows=NULL, values=NULL)
+    cdef Columns c = Columns(count=start.shape[0] - 1, start=&start[0], rows=NULL)
     cdef Py_ssize_t k
     cdef int64_t q
     cdef int32_t first, s
     check_columns(p, start, rows)
+    if values.shape[0] != rows.shape[0]:
+        raise ValueError("update: the values do not belong to the rows")
     if rows.shape[0] == 0:
         return -1, -1
     c.rows = &rows[0]
     for k in range(c.count):
-        first = first_row(&c, k)
+        first = first_row(&c, k, &values[0])
         s = -1 if first == -1 else supernode_of(p, first)
         for q in range(start[k], start[k + 1]):
-            if offset_in_front(p, s, rows[q]) == -1:
+            if values[q] != 0 and offset_in_front(p, s, rows[q]) == -1:
                 return q, p.perm[first]
     return -1, -1
 
@@ -394,7 +397,7 @@ def add_products(const int64_t[::1] indptr, const int32_t[::1] indices, const in
     Parameters
     ----------
     indptr, indices : pattern of the packed values
-    start, rows, values : C by column, original rows, none twice in a column
+    start, rows, values : C by column, original rows
     packed : values of a matrix
 
     Returns
@@ -409,7 +412,7 @@ def add_products(const int64_t[::1] indptr, const int32_t[::1] indices, const in
     for k in range(start.shape[0] - 1):
         for a in range(start[k], start[k + 1]):
             for b in range(start[k], start[k + 1]):
-                if rows[a] < rows[b]:
+                if rows[a] < rows[b] or values[a] == 0 or values[b] == 0:
                     continue
                 at = place(&indices[0], indptr[rows[b]], indptr[rows[b] + 1], rows[a])
                 if at == -1:
