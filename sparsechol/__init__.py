@@ -19,6 +19,7 @@ from ._scipy.ldl_factor import LDLFactor
 from ._scipy.null_space import NullSpace
 from ._scipy.pencil import LogdetPencil, logdet_pencil
 from ._scipy.semidefinite_factor import SemidefiniteFactor
+from ._scipy.low_rank_factor import LowRankFactor
 from ._scipy.symbolic_factor import Memory, SymbolicFactor, analyze
 from ._scipy.triangle import solve_triangular
 from ._version import __version__ as __version__
@@ -32,6 +33,7 @@ __all__ = [
     "LDLBatch",
     "LDLFactor",
     "LogdetPencil",
+    "LowRankFactor",
     "Memory",
     "NotPositiveDefiniteError",
     "NullSpace",

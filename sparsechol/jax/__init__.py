@@ -20,6 +20,7 @@ from ._gram import Gram, gram
 from ._laplace import Laplace, laplace
 from ._ldl import LDLFactor, ldl
 from ._least_squares import LeastSquares, least_squares
+from ._low_rank import LowRankFactor
 from ._matrix import SymmetricMatrix
 from ._newton import Minimum, newton
 from ._pencil import LogdetPencil, logdet_pencil
@@ -36,6 +37,7 @@ __all__ = [
     "Laplace",
     "LeastSquares",
     "LogdetPencil",
+    "LowRankFactor",
     "Minimum",
     "SemidefiniteFactor",
     "SparseHessian",

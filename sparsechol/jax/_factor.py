@@ -20,6 +20,7 @@ from ._compat import is_concrete
 from ._conditioned import Conditioned
 from ._matrix import SymmetricMatrix, as_vectors, static_numbers
 from ._semidefinite import SemidefiniteFactor, annihilates
+from ._low_rank import LowRankFactor, read_correction
 
 
 class FactorBase:
@@ -311,6 +312,36 @@ class Factor(FactorBase):
         [2. 2.]
         """
         return Conditioned.of(self, self._checked(), self.logdet(), None, C, e)
+
+
+    def with_low_rank(self, C: ArrayLike, D: ArrayLike | None = None) -> LowRankFactor:
+        """Return ``A + C D C^H`` as this factor and a correction beside it.
+
+        Parameters
+        ----------
+        C : (n,) or (n, k) array_like
+        D : (k,) or (k, k) array_like, optional
+            Weights, one for each column, or a symmetric (Hermitian) matrix; of any sign. By default
+            the identity.
+
+        Returns
+        -------
+        LowRankFactor
+
+        Raises
+        ------
+        ValueError, TypeError
+            If shapes or types do not fit.
+
+        Examples
+        --------
+        >>> import jax.numpy as jnp, numpy as np, sparsechol.jax as scj
+        >>> F = scj.cholesky(scj.SymmetricMatrix(scj.analyze(np.eye(4)), jnp.ones(4)))
+        >>> print(F.with_low_rank(jnp.ones(4)).solve(jnp.array([5.0, 0.0, 0.0, 0.0])).round(4))
+        [ 4. -1. -1. -1.]
+        """
+        self._checked()
+        return LowRankFactor(self, *read_correction(self, C, D))
 
 
 def require_known(values: jax.Array, factor: str) -> None:
