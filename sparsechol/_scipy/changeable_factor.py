@@ -57,8 +57,8 @@ class ChangeableFactor(SingleFactor):
         Raises
         ------
         NotPositiveDefiniteError
-            If ``A - C C^H`` is not positive definite; of a signed factor `PivotError`, where a pivot
-            vanishes or has another sign than `signs` says. The factor is as it was.
+            If ``A - C C^H`` is not positive definite; of a signed factor `PivotError`, where a
+            pivot vanishes or has another sign than `signs` says. The factor is as it was.
         PatternMismatchError
             If a vector does not fit the pattern of L. The factor is as it was.
         ValueError
@@ -206,8 +206,8 @@ class ChangeableFactor(SingleFactor):
 
         References
         ----------
-        Davis, T. A., Hager, W. W. (2005). Row modifications of a sparse Cholesky factorization. SIAM
-        J. Matrix Anal. Appl. 26(3).
+        Davis, T. A., Hager, W. W. (2005). Row modifications of a sparse Cholesky factorization.
+        SIAM J. Matrix Anal. Appl. 26(3).
 
         Examples
         --------
@@ -272,8 +272,8 @@ class ChangeableFactor(SingleFactor):
 
         References
         ----------
-        Davis, T. A., Hager, W. W. (2005). Row modifications of a sparse Cholesky factorization. SIAM
-        J. Matrix Anal. Appl. 26(3).
+        Davis, T. A., Hager, W. W. (2005). Row modifications of a sparse Cholesky factorization.
+        SIAM J. Matrix Anal. Appl. 26(3).
 
         Examples
         --------
@@ -296,7 +296,7 @@ class ChangeableFactor(SingleFactor):
         structure = pattern._structure
         place, before, entries = row_of(pattern, row)
         self._require_row_of_pattern(row, column)
-        below, old, unit = _update.column_of(structure, panels, place)
+        _, old, unit = _update.column_of(structure, panels, place)
         if unit != 1 or old.any() or not _update.is_zero_row(structure, panels, place, before):
             raise ValueError(f"row {row} is not one of the identity: delete_rows({row}) first")
         x = np.zeros(self.shape[0], dtype=self.dtype)

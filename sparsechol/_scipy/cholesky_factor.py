@@ -209,8 +209,8 @@ class CholeskyFactor(ChangeableFactor, CholeskyBase):
 
         Notes
         -----
-        One solve with L for each column, and a QR decomposition of an n x k matrix; then every solve
-        costs two products with that matrix more.
+        One solve with L for each column, and a QR decomposition of an n x k matrix; every solve
+        then takes two products with such a matrix more.
 
         Examples
         --------

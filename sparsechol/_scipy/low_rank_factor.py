@@ -1,15 +1,15 @@
 """LowRankFactor: a Cholesky factor and a correction of low rank beside it.
 
-With A = L L^H, and C D C^H = L (V D V^H) L^H for V = L^-1 C, an orthonormal basis U of the columns of V
-in which V D V^H is diagonal gives everything:
+With A = L L^H and V = L^-1 C, so that C D C^H = L (V D V^H) L^H, an orthonormal basis U of the
+columns of V in which V D V^H is diagonal gives everything:
 
     A + C D C^H = L (I + U diag(w) U^H) L^H
     inverse       L^-H (I - U diag(w / (1 + w)) U^H) L^-1
     determinant   det A  prod(1 + w)
     root          L^-H (I + U diag((1 + w)^-1/2 - 1) U^H)      times its adjoint is the inverse
 
-These are the formula of Woodbury and the matrix determinant lemma, in a form that inverts nothing but
-the numbers 1 + w.
+These are the formula of Woodbury and the matrix determinant lemma, in a form that inverts nothing
+but the numbers 1 + w.
 """
 
 import math
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 
 class LowRankFactor:
-    """Hold ``A + C D C^H`` as a factor of A and a correction; `CholeskyFactor.with_low_rank` makes it.
+    """Hold ``A + C D C^H`` as a factor of A and a correction.
+
+    `CholeskyFactor.with_low_rank` makes it. Any number of threads may use it.
 
     Attributes
     ----------
@@ -60,8 +62,8 @@ class LowRankFactor:
             worst = int(np.argmin(self._w))
             row = int(np.argmax(np.abs(self._directions[:, worst])))
             raise NotPositiveDefiniteError(
-                "A + C D C^H is not positive definite, or not to working precision: relative to A its"
-                f" least eigenvalue is {least:.3g}, with the largest part in row {row}",
+                "A + C D C^H is not positive definite, or not to working precision: relative to A"
+                f" its least eigenvalue is {least:.3g}, with the largest part in row {row}",
                 row,
                 least,
             )
@@ -77,7 +79,9 @@ class LowRankFactor:
         return self.factor.dtype
 
     def __repr__(self) -> str:
-        return f"<LowRankFactor of shape {self.shape}, {self.dtype}: {self.factor}, rank {self.rank}>"
+        return (
+            f"<LowRankFactor of shape {self.shape}, {self.dtype}: {self.factor}, rank {self.rank}>"
+        )
 
     @property
     def condition(self) -> float:
@@ -115,9 +119,7 @@ class LowRankFactor:
         if issparse(b):
             raise TypeError("b must be dense: the solution of a low-rank correction is")
         y = self.factor.solve_triangular(b)
-        return self.factor.solve_triangular(
-            self._corrected(y, -self._w / (1 + self._w)), trans="C"
-        )
+        return self.factor.solve_triangular(self._corrected(y, -self._w / (1 + self._w)), trans="C")
 
     def logdet(self) -> float:
         """Compute the logarithm of the determinant, in float64.

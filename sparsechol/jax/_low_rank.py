@@ -151,8 +151,8 @@ class LowRankFactor:
 
         Notes
         -----
-        ``x = M^-1 (L z + C D^1/2 w)`` with standard normal z and w and this matrix M (Papandreou and
-        Yuille 2010).
+        ``x = M^-1 (L z + C D^1/2 w)`` with standard normal z and w and this matrix M (Papandreou
+        and Yuille 2010).
         """
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         first, second = jax.random.split(key)

@@ -81,7 +81,7 @@ def test_complex_and_batches():
 
 
 def test_nan_where_it_is_not_definite():
-    values, C, D = operands()
+    values, C, _ = operands()
     F = scj.cholesky(scj.SymmetricMatrix(P, values))
     G = F.with_low_rank(C, -10 * jnp.ones(K))
     assert not G.ok
@@ -105,7 +105,7 @@ def test_draws():
 
 
 def test_same_as_the_scipy_face():
-    values, C, D = operands()
+    values, C, _ = operands()
     ours = scj.cholesky(scj.SymmetricMatrix(P, values)).with_low_rank(C[:, 0])
     theirs = sc.cholesky(A).with_low_rank(np.asarray(C[:, 0]))
     np.testing.assert_allclose(ours.logdet(), theirs.logdet(), rtol=1e-12)

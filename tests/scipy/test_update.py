@@ -201,7 +201,9 @@ def test_entries_outside_the_pattern():
     C = np.zeros((25, 2))
     C[[3, 4], 0] = C[[0, 24], 1] = 1
     F = sc.cholesky(A)
-    with pytest.raises(sc.PatternMismatchError, match="column 1 of C has nonzeros in rows") as caught:
+    with pytest.raises(
+        sc.PatternMismatchError, match="column 1 of C has nonzeros in rows"
+    ) as caught:
         F.update(C)
     assert {caught.value.row, caught.value.column} == {0, 24}
     for reserve in (C, sp.csc_array(C), C[:, 1]):
@@ -342,7 +344,7 @@ def test_low_rank_beside_a_factor(case):
         full = np.diag(np.arange(1.0, k + 1)) if full is None else full
         B = (A + C @ full @ C.conj().T).astype(np.result_type(dtype, float))
         G = F.with_low_rank(C, weights)
-        tolerance = 500 * n * eps(dtype) * np.linalg.cond(A) * G.condition ** 0.5
+        tolerance = 500 * n * eps(dtype) * np.linalg.cond(A) * G.condition**0.5
         inverse = np.linalg.inv(B)
         b = numbers(rng, (n, 2), dtype)
         size = np.abs(np.linalg.inv(A)).max()

@@ -1,7 +1,7 @@
 """Low-rank changes of a factor in place: L S L^H +- C C^H, and rows that leave or come back.
 
-A vector whose entries fit the pattern of L changes the columns on one path of the tree, from its first
-entry to the root (Davis and Hager 1999). Several vectors are taken up together, so that each column
+A vector whose entries fit the pattern of L changes the columns on one path of the tree, from its
+first entry to the root (Davis and Hager 1999). Several vectors are taken up together, so that each column
 is read and written once (Davis and Hager 2001): their paths are walked like sorted lists that are
 merged, always the leftmost supernode of all paths next.
 
@@ -24,8 +24,8 @@ References
 Chambers, J. M. (1971). Regression updating. J. Amer. Statist. Assoc. 66.
 Davis, T. A., Hager, W. W. (1999). Modifying a sparse Cholesky factorization. SIAM J. Matrix Anal.
     Appl. 20(3).
-Davis, T. A., Hager, W. W. (2001). Multiple-rank modifications of a sparse Cholesky factorization. SIAM
-    J. Matrix Anal. Appl. 22(4).
+Davis, T. A., Hager, W. W. (2001). Multiple-rank modifications of a sparse Cholesky factorization.
+    SIAM J. Matrix Anal. Appl. 22(4).
 Davis, T. A., Hager, W. W. (2005). Row modifications of a sparse Cholesky factorization. SIAM J.
     Matrix Anal. Appl. 26(3).
 """
@@ -550,7 +550,7 @@ cdef int check_row(const Pattern *p, Py_ssize_t size, int32_t row,
 
 
 def column_of(Structure structure, const scalar[::1] l, int32_t column):
-    """Column of L below the diagonal: rows in the order of the kernels, values; and the diagonal."""
+    """Column of L below the diagonal, rows in the order of the kernels and values; its diagonal."""
     cdef const Pattern *p = &structure.pattern
     cdef int32_t s
     cdef int64_t at, rows
