@@ -1,9 +1,9 @@
 """Low-rank changes of a factor in place: L S L^H +- C C^H, and rows that leave or come back.
 
 A vector whose entries fit the pattern of L changes the columns on one path of the tree, from its
-first entry to the root (Davis and Hager 1999). Several vectors are taken up together, so that each column
-is read and written once (Davis and Hager 2001): their paths are walked like sorted lists that are
-merged, always the leftmost supernode of all paths next.
+first entry to the root (Davis and Hager 1999). Several vectors are taken up together, so that each
+column is read and written once (Davis and Hager 2001): their paths are walked like sorted lists
+that are merged, always the leftmost supernode of all paths next.
 
         path of c1     2 --- 5 --- 9             next: 2 (c1), 3 (c2), 5 (c1), 7 (c2), 9 (both)
         path of c2       3 ----- 7 - 9
