@@ -21,6 +21,7 @@ from ._gaussian import gmrf_logp, marginal_variances
 from ._gram import Gram, gram
 from ._laplace import Laplace, laplace
 from ._ldl import LDLFactor, ldl
+from ._low_rank import LowRankFactor
 from ._matrix import SymmetricMatrix, combine
 from ._pencil import LogdetPencil, logdet_pencil
 from ._sparse import from_sparse
@@ -31,6 +32,7 @@ from ._triangle import solve_triangular
 __all__ = [
     "Gram",
     "LDLFactor",
+    "LowRankFactor",
     "Laplace",
     "LogdetPencil",
     "SparsityWarning",

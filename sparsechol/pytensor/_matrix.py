@@ -440,6 +440,36 @@ class SymmetricMatrix(Factored):
         of_unit = self.shape[0] * log(2 * pi)
         return 0.5 * (self.logdet() - of_unit - self.quad_form(difference, x_ndim=1))
 
+    def with_low_rank(self, C: pt.TensorLike, D: pt.TensorLike | None = None) -> Any:
+        """Return ``Q + C D C^T`` as this matrix and a correction beside it.
+
+        Parameters
+        ----------
+        C : (n,) or (n, k) tensor variable or array_like
+        D : (k,) or (k, k) tensor variable or array_like, optional
+            Weights, one for each column, or a symmetric matrix; of any sign. By default the
+            identity.
+
+        Returns
+        -------
+        LowRankFactor
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit, or this is a batch of matrices.
+
+        Examples
+        --------
+        >>> import numpy as np, sparsechol.pytensor as scpt
+        >>> G = scpt.from_sparse(np.eye(4)).with_low_rank(np.ones(4))
+        >>> print(G.solve(np.array([5.0, 0.0, 0.0, 0.0])).eval().round(6))
+        [ 4. -1. -1. -1.]
+        """
+        from ._low_rank import LowRankFactor, read_correction
+
+        return LowRankFactor(self, *read_correction(self, C, D))
+
     def random(
         self,
         mu: ArrayLike,
