@@ -41,8 +41,8 @@ def dense(t, C, D):
     return [logdet, inverse @ X0, inverse @ C0, np.diag(inverse), X0 @ M @ X0, logp]
 
 
-def number(t, C, D):
-    return sum(np.sin(x).sum() for x in dense(t, C, D))
+def number(t, C, D, count):
+    return sum(np.sin(x).sum() for x in dense(t, C, D)[-count:])
 
 
 def test_against_dense(compiled):
@@ -57,12 +57,16 @@ def test_against_dense(compiled):
 @pytest.mark.parametrize("mode", ["NUMBA", "JAX"])
 def test_gradient(mode):
     operands, outputs, _ = results()
-    gradient = pt.grad(sum(pt.sum(pt.sin(x)) for x in outputs), operands)
+    chosen = outputs if mode == "JAX" else outputs[-1:]  # numba compiles for a minute
+    gradient = pt.grad(sum(pt.sum(pt.sin(x)) for x in chosen), operands)
     dt, dC, dD = pytensor.function(operands, gradient, mode=mode)(2.0, C0, D0)
     steps = 1.0, rng.standard_normal(C0.shape), rng.standard_normal(D0.shape)
     steps = *steps[:2], steps[2] + steps[2].T
     h = 1e-5
-    ends = [number(2.0 + s * h, C0 + s * h * steps[1], D0 + s * h * steps[2]) for s in (1, -1)]
+    ends = [
+        number(2.0 + s * h, C0 + s * h * steps[1], D0 + s * h * steps[2], len(chosen))
+        for s in (1, -1)
+    ]
     expected = (ends[0] - ends[1]) / (2 * h)
     got = dt + (dC * steps[1]).sum() + (dD * steps[2]).sum()
     np.testing.assert_allclose(got, expected, rtol=1e-7)
