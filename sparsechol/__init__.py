@@ -16,10 +16,10 @@ from ._scipy.functions import cholesky, ldl, logdet, partial_inverse, solve
 from ._scipy.gram import Gram, gram
 from ._scipy.ldl_batch import LDLBatch
 from ._scipy.ldl_factor import LDLFactor
+from ._scipy.low_rank_factor import LowRankFactor
 from ._scipy.null_space import NullSpace
 from ._scipy.pencil import LogdetPencil, logdet_pencil
 from ._scipy.semidefinite_factor import SemidefiniteFactor
-from ._scipy.low_rank_factor import LowRankFactor
 from ._scipy.symbolic_factor import Memory, SymbolicFactor, analyze
 from ._scipy.triangle import solve_triangular
 from ._version import __version__ as __version__

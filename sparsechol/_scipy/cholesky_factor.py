@@ -11,8 +11,8 @@ from scipy.sparse import coo_array, csc_array
 from .. import derivatives
 from .._exceptions import NotPositiveDefiniteError
 from .._typing import MatrixLike, RandomState, SparseLike, WeakPivots
-from .conditioned import Conditioned
 from .changeable_factor import ChangeableFactor
+from .conditioned import Conditioned
 from .factor_base import CholeskyBase, checked
 from .low_rank_factor import LowRankFactor, read_correction
 from .pivots import accepts_weak

@@ -18,9 +18,9 @@ from .._typing import Entries, Trans, WeakPivots
 from . import _primitives as primitives
 from ._compat import is_concrete
 from ._conditioned import Conditioned
+from ._low_rank import LowRankFactor, read_correction
 from ._matrix import SymmetricMatrix, as_vectors, static_numbers
 from ._semidefinite import SemidefiniteFactor, annihilates
-from ._low_rank import LowRankFactor, read_correction
 
 
 class FactorBase:
@@ -312,7 +312,6 @@ class Factor(FactorBase):
         [2. 2.]
         """
         return Conditioned.of(self, self._checked(), self.logdet(), None, C, e)
-
 
     def with_low_rank(self, C: ArrayLike, D: ArrayLike | None = None) -> LowRankFactor:
         """Return ``A + C D C^H`` as this factor and a correction beside it.

@@ -32,9 +32,9 @@ from ._triangle import solve_triangular
 __all__ = [
     "Gram",
     "LDLFactor",
-    "LowRankFactor",
     "Laplace",
     "LogdetPencil",
+    "LowRankFactor",
     "SparsityWarning",
     "SymmetricMatrix",
     "check_pattern",

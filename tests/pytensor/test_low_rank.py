@@ -22,7 +22,8 @@ def results():
     t, C, D = pt.dscalar(), pt.dmatrix(), pt.dmatrix()
     G = Q.with_values(t * Q.values).with_low_rank(C, D)
     outputs = [
-        G.logdet(), G.solve(X0), G.solve(C0), G.diag_inverse(), G.quad_form(X0), G.gmrf_logp(X0, 1.0)
+        G.logdet(), G.solve(X0), G.solve(C0), G.diag_inverse(), G.quad_form(X0),
+        G.gmrf_logp(X0, 1.0),
     ]  # fmt: skip
     return [t, C, D], outputs, G.ok
 
