@@ -15,6 +15,7 @@ except ImportError as error:
 from .._exceptions import SparsityWarning
 from . import _loops, _rewrites
 from ._check import check_pattern
+from ._condition import Conditioned, condition
 from ._detect import hessian_pattern, jacobian_pattern, positions, register_sparsity_rule
 from ._functions import diag_inverse, logdet, partial_inverse, slogdet, solve
 from ._gaussian import gmrf_logp, marginal_variances
@@ -24,21 +25,26 @@ from ._ldl import LDLFactor, ldl
 from ._low_rank import LowRankFactor
 from ._matrix import SymmetricMatrix, combine
 from ._pencil import LogdetPencil, logdet_pencil
+from ._null_space import SemidefiniteFactor, cholesky
 from ._sparse import from_sparse
 from ._sparse_derivatives import sparse_hessian, sparse_jacobian
 from ._superlu import superlu_solve
 from ._triangle import solve_triangular
 
 __all__ = [
+    "Conditioned",
     "Gram",
     "LDLFactor",
     "Laplace",
     "LogdetPencil",
     "LowRankFactor",
+    "SemidefiniteFactor",
     "SparsityWarning",
     "SymmetricMatrix",
     "check_pattern",
+    "cholesky",
     "combine",
+    "condition",
     "diag_inverse",
     "from_sparse",
     "gmrf_logp",

@@ -329,6 +329,21 @@ class SymmetricMatrix(Factored):
         """
         return self.values[..., constant(self.pattern.indptr[:-1])]
 
+    def sample(self, z: pt.TensorLike) -> pt.TensorVariable:
+        """Make of white noise a draw with mean zero and precision Q.
+
+        Parameters
+        ----------
+        z : (..., n) tensor variable or array_like
+            Independent standard normal numbers.
+
+        Returns
+        -------
+        TensorVariable, (..., n)
+            ``Q.solve_triangular(z, trans="T", b_ndim=1)``, a smooth function of the values of Q.
+        """
+        return self.solve_triangular(z, trans="T", b_ndim=1)
+
     def matvec(self, x: pt.TensorLike, *, x_ndim: int | None = None) -> pt.TensorVariable:
         """Return ``Q x`` for `x` of shape (n,) or (..., n, k).
 
@@ -430,15 +445,7 @@ class SymmetricMatrix(Factored):
         -------
         TensorVariable, a scalar or (...)
         """
-        x, mu = ops.as_floats(x, mu)
-        difference = x - mu
-        if not ends_in(difference, self.shape[0]):
-            raise ValueError(
-                f"x and mu give a difference of shape {difference.type.shape}: ({self.shape[0]},)"
-                f" is needed, or (..., {self.shape[0]}) for a batch"
-            )
-        of_unit = self.shape[0] * log(2 * pi)
-        return 0.5 * (self.logdet() - of_unit - self.quad_form(difference, x_ndim=1))
+        return log_normal(self, self.shape[0], x, mu)
 
     def with_low_rank(self, C: pt.TensorLike, D: pt.TensorLike | None = None) -> Any:
         """Return ``Q + C D C^T`` as this matrix and a correction beside it.
@@ -596,6 +603,18 @@ def on_columns(Q: Any, x: Any, name: str, apply: Callable, ndim: int | None) -> 
     meet_pymc()
     x, is_vector = as_vectors(Q, x, name, ndim)
     return apply(x[..., None]).squeeze(-1) if is_vector else apply(x)
+
+
+def log_normal(Q: Any, rank: int, x: Any, mu: Any) -> pt.TensorVariable:
+    """Return the log density of the normal distribution with precision Q of this rank."""
+    x, mu = ops.as_floats(x, mu)
+    difference = x - mu
+    if not ends_in(difference, Q.shape[0]):
+        raise ValueError(
+            f"x and mu give a difference of shape {difference.type.shape}: ({Q.shape[0]},)"
+            f" is needed, or (..., {Q.shape[0]}) for a batch"
+        )
+    return 0.5 * (Q.logdet() - rank * log(2 * pi) - Q.quad_form(difference, x_ndim=1))
 
 
 def is_plain(trans: Any) -> bool:

@@ -1,0 +1,217 @@
+"""Fields under linear constraints C x = e; the formulas are in `sparsechol._scipy.constraints`."""
+
+from functools import cached_property
+from math import log, pi
+
+import numpy as np
+import pytensor.tensor as pt
+
+from .._scipy.constraints import fix_null_space, orthonormal_rows, rows_of
+from .._typing import MatrixLike
+from . import _ops as ops
+from ._functions import Matrix
+from ._matrix import SymmetricMatrix, ends_in
+from ._null_space import SemidefiniteFactor
+from ._sparse import from_sparse
+
+
+class Conditioned:
+    """The field with precision Q, given ``C x = e``; made by `condition`.
+
+    The mean of the field before the constraints is an argument of the methods, by default zero.
+    All results are NaN where Q has no factor.
+
+    Attributes
+    ----------
+    field : SymmetricMatrix or SemidefiniteFactor
+        The precision matrix of the field before the constraints.
+    shape : tuple of int
+    dtype : str
+        'float32' or 'float64'.
+    constraints : int
+        m, the number of constraints.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsechol.pytensor as scpt
+    >>> fixed = scpt.condition(np.diag([1.0, 2.0, 4.0]), np.ones(3), 7.0)
+    >>> print(fixed.mean().eval().round(6))
+    [4. 2. 1.]
+    >>> print(fixed.marginal_variances().eval().round(6))
+    [0.428571 0.357143 0.214286]
+    """
+
+    def __init__(
+        self, field: SymmetricMatrix | SemidefiniteFactor, C: MatrixLike, e: pt.TensorLike = 0.0
+    ):
+        self.field = field
+        self.rows, change = orthonormal_rows(rows_of(C, field.shape[0]))
+        m = self.constraints
+        [e] = ops.as_floats(e)
+        if e.type.ndim and not ends_in(e, m):
+            raise ValueError(
+                f"e has shape {e.type.shape}: there are {m} constraints, it is () or (..., {m})"
+            )
+        self.e = (e + pt.zeros(m, e.type.dtype)) @ change.T.astype(self.dtype)
+        singular = isinstance(field, SemidefiniteFactor)
+        self._definite = field.grounded if singular else field
+        self._V = fix_null_space(self.rows, field.null_space if singular else None)
+
+    def __repr__(self) -> str:
+        return f"<Conditioned of shape {self.shape}, {self.constraints} constraints>"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the precision matrix."""
+        return self.field.shape
+
+    @property
+    def dtype(self) -> str:
+        """'float32' or 'float64'."""
+        return self.field.dtype
+
+    @property
+    def constraints(self) -> int:
+        """Number of constraints."""
+        return self.rows.shape[0]
+
+    @property
+    def _C(self):
+        return pt.constant(self.rows.astype(self.dtype))
+
+    @cached_property
+    def _WC(self):
+        """W C^T, (..., n, m): a solve for each constraint."""
+        return self._definite.solve(self._C.T)
+
+    @cached_property
+    def _solved(self):
+        """M, (..., n, m), and log |det K|."""
+        CV = (self.rows @ self._V).astype(self.dtype)
+        m, k = CV.shape
+        if m == k:
+            M = self._V.astype(self.dtype) @ np.linalg.inv(CV)
+            return pt.constant(M), 2 * float(np.linalg.slogdet(CV)[1])
+        G = self._C @ self._WC
+        scale = pt.max(G, axis=(-2, -1), keepdims=True)
+        K, right = G / scale, self._WC / scale
+        if k:
+            spread = pt.ones_like(scale)
+            beside = pt.concatenate([K, spread * CV], axis=-1)
+            below = pt.concatenate([spread * CV.T, spread * np.zeros((k, k), CV.dtype)], axis=-1)
+            K = pt.concatenate([beside, below], axis=-2)
+            V = self._V.astype(self.dtype)
+            right = pt.concatenate([right, spread * V], axis=-1)
+        M = pt.linalg.solve(K, right.mT, b_ndim=2, check_finite=False).mT[..., :m]
+        logdet = pt.linalg.slogdet(K)[1] + (m - k) * pt.log(scale[..., 0, 0])
+        return M, logdet
+
+    def _corrected(self, x):
+        """The point with C x = e that kriging makes of x."""
+        M, _ = self._solved
+        missing = self.e - x @ self._C.T
+        return x + (M * missing[..., None, :]).sum(axis=-1)
+
+    def mean(self, mu: pt.TensorLike = 0.0) -> pt.TensorVariable:
+        """Return the mean.
+
+        Parameters
+        ----------
+        mu : () or (..., n) tensor variable or array_like, optional
+            The mean of the field without constraints.
+
+        Returns
+        -------
+        TensorVariable, (..., n)
+            ``C mean = e``.
+        """
+        [mu] = ops.as_floats(mu)
+        return self._corrected(mu + pt.zeros(self.shape[0], self.dtype))
+
+    def gmrf_logp(self, x: pt.TensorLike, mu: pt.TensorLike = 0.0) -> pt.TensorVariable:
+        """Return the log density at `x`.
+
+        Parameters
+        ----------
+        x : (..., n) tensor variable or array_like
+            Points with ``C x = e``; that it holds is not tested.
+        mu : () or (..., n) tensor variable or array_like, optional
+            The mean of the field without constraints.
+
+        Returns
+        -------
+        TensorVariable, a scalar or (...)
+            The density on the plane of all x with ``C x = e``.
+        """
+        Q, dimension = self.field, self.shape[0] - self.constraints
+        [x] = ops.as_floats(x)
+        squares = Q.quad_form(x - self.mean(mu), x_ndim=1)
+        return 0.5 * (Q.logdet() + self._solved[1] - dimension * log(2 * pi) - squares)
+
+    def sample(self, z: pt.TensorLike, mu: pt.TensorLike = 0.0) -> pt.TensorVariable:
+        """Make a draw of white noise.
+
+        Parameters
+        ----------
+        z : (..., n) tensor variable or array_like
+            Independent standard normal numbers.
+        mu : () or (..., n) tensor variable or array_like, optional
+            The mean of the field without constraints.
+
+        Returns
+        -------
+        TensorVariable, (..., n)
+            A smooth function of the values of Q, of the mean and of e.
+        """
+        return self._corrected(mu + self._definite.sample(z))
+
+    def marginal_variances(self) -> pt.TensorVariable:
+        """Return the variance of each element.
+
+        Returns
+        -------
+        TensorVariable, (..., n)
+        """
+        M, _ = self._solved
+        X = self._WC - M @ (self._C @ self._WC) / 2
+        return self._definite.diag_inverse() - 2 * (M * X).sum(axis=-1)
+
+
+def condition(
+    Q: Matrix | SemidefiniteFactor, C: MatrixLike, e: pt.TensorLike = 0.0
+) -> Conditioned:
+    """Condition a field with precision matrix Q on linear constraints ``C x = e``.
+
+    Parameters
+    ----------
+    Q : SymmetricMatrix, SemidefiniteFactor, or what `from_sparse` takes
+        Of an intrinsic field what `cholesky` returns.
+    C : (n,) or (m, n) array_like, or (m, n) sparse array or matrix
+        A row for each constraint; they are made dense. The constraints of an intrinsic field leave
+        none of its null space free.
+    e : () or (..., m) tensor variable or array_like, optional
+        What ``C x`` is.
+
+    Returns
+    -------
+    Conditioned
+
+    Raises
+    ------
+    ValueError
+        If the rows are linearly dependent, shapes do not fit, a direction of the null space stays
+        free, or for NaN or infinity in C.
+
+    Notes
+    -----
+    It takes a solve for each constraint; nothing is factored again. All results are
+    differentiable any number of times, in Q, in the mean and in e. Rue and Held (2005), 2.3.3.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsechol.pytensor as scpt
+    >>> fixed = scpt.condition(np.eye(2), [1.0, 1.0], 4.0)
+    >>> print(fixed.mean().eval().round(6))
+    [2. 2.]
+    """
+    return Conditioned(Q if isinstance(Q, SemidefiniteFactor) else from_sparse(Q), C, e)
