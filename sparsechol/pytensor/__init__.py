@@ -15,7 +15,7 @@ except ImportError as error:
 from .._exceptions import SparsityWarning
 from . import _loops, _rewrites
 from ._check import check_pattern
-from ._condition import Conditioned, condition
+from ._conditioned import Conditioned
 from ._detect import hessian_pattern, jacobian_pattern, positions, register_sparsity_rule
 from ._functions import diag_inverse, logdet, partial_inverse, slogdet, solve
 from ._gaussian import gmrf_logp, marginal_variances
@@ -44,7 +44,6 @@ __all__ = [
     "check_pattern",
     "cholesky",
     "combine",
-    "condition",
     "diag_inverse",
     "from_sparse",
     "gmrf_logp",

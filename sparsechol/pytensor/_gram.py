@@ -9,7 +9,8 @@ from scipy.sparse import issparse
 from .._scipy.gram_pattern import GramPattern, analyze_gram
 from .._typing import MatrixLike, OrderingLike
 from . import _ops as ops
-from ._matrix import SymmetricMatrix, constant, leading
+from ._matrix import SymmetricMatrix, constant
+from ._shapes import leading
 
 
 class Gram(GramPattern):

@@ -28,7 +28,9 @@ from .._scipy.symbolic_factor import SymbolicFactor
 from .._scipy.symmetry import check_triangle, require_symmetric
 from .._typing import OrderingLike, Trans, WeakPivots
 from . import _ops as ops
+from ._conditioned import Conditioned
 from ._rewrites import meet_pymc
+from ._shapes import ends_in, is_one_each, leading
 
 
 class Factored:
@@ -477,6 +479,37 @@ class SymmetricMatrix(Factored):
 
         return LowRankFactor(self, *read_correction(self, C, D))
 
+    def condition(self, C: _typing.MatrixLike, e: pt.TensorLike = 0.0) -> Conditioned:
+        """Condition a field with precision matrix Q on linear constraints ``C x = e``.
+
+        Parameters
+        ----------
+        C : (n,) or (m, n) array_like, or (m, n) sparse array or matrix
+            A row for each constraint; they are made dense.
+        e : () or (..., m) tensor variable or array_like, optional
+
+        Returns
+        -------
+        Conditioned
+
+        Raises
+        ------
+        ValueError
+            If the rows are linearly dependent, shapes do not fit, or for NaN or infinity in C.
+
+        Notes
+        -----
+        A solve for each constraint; nothing is factored again. Rue and Held (2005), 2.3.3.
+
+        Examples
+        --------
+        >>> import numpy as np, sparsechol.pytensor as scpt
+        >>> fixed = scpt.from_sparse(np.eye(2)).condition([1.0, 1.0], 4.0)
+        >>> print(fixed.mean().eval().round(6))
+        [2. 2.]
+        """
+        return Conditioned(self, self, None, C, e)
+
     def random(
         self,
         mu: ArrayLike,
@@ -565,21 +598,6 @@ def as_factor(x: Any) -> Any:
     ops.refuse_named(x)
     x = pt.as_tensor_variable(x)
     return NotImplemented if x.type.ndim else x
-
-
-def ends_in(x: Any, length: int) -> bool:
-    """Say whether the last dimension may be of this length."""
-    return x.type.ndim > 0 and x.type.shape[-1] in (None, length)
-
-
-def is_one_each(x: Any) -> bool:
-    """Say whether `x` is a number for each element of a batch."""
-    return x.type.ndim > 0 and x.type.shape[-1] == 1
-
-
-def leading(x: Any) -> list:
-    """Return all dimensions but the last."""
-    return [x.shape[axis] for axis in range(x.type.ndim - 1)]
 
 
 def as_vectors(Q: Any, x: Any, name: str, ndim: int | None) -> tuple[pt.TensorVariable, bool]:

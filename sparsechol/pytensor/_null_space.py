@@ -4,17 +4,20 @@ The formulas are in `sparsechol._scipy.null_space`; here they are compositions o
 """
 
 from functools import cached_property
-from typing import Any, Literal
-
 import numpy as np
 import pytensor.tensor as pt
+from pytensor.gradient import disconnected_grad
 from pytensor.graph.basic import Constant
 
-from .._scipy.null_space import NullSpace
+from .._scipy.null_space import NullSpace, NullSpaceLike
+from .._scipy.pivots import EPS
+from .._scipy.symmetry import ROUNDINGS
 from .._typing import MatrixLike
 from . import _ops as ops
+from ._conditioned import Conditioned
 from ._functions import Matrix
 from ._matrix import SymmetricMatrix, as_vectors, log_normal
+from ._shapes import leading
 from ._sparse import from_sparse
 
 
@@ -23,7 +26,7 @@ class SemidefiniteFactor:
 
     Its inverse is the pseudo-inverse, and its determinant the product of the nonzero eigenvalues.
     All results are NaN where the matrix with `rows` of the null space grounded is not positive
-    definite.
+    definite, or Q does not vanish on the null space.
 
     Attributes
     ----------
@@ -52,10 +55,13 @@ class SemidefiniteFactor:
     def __init__(self, Q: SymmetricMatrix, null_space: NullSpace):
         self.matrix = Q
         self.null_space = null_space
+        grounded = null_space.ground(Q.values)
         if isinstance(Q.values, Constant):
             for packed in np.atleast_2d(Q.values.data):
                 null_space.require(packed)
-        self.grounded = Q.with_values(null_space.ground(Q.values))
+        else:
+            grounded = pt.switch(annihilates(null_space, Q)[..., None], grounded, np.nan)
+        self.grounded = Q.with_values(grounded.astype(Q.dtype))
 
     def __repr__(self) -> str:
         return f"<SemidefiniteFactor of shape {self.shape}, rank {self.rank}>"
@@ -177,6 +183,26 @@ class SemidefiniteFactor:
         """
         return self.project(self.grounded.solve_triangular(z, trans="T", b_ndim=1))
 
+    def condition(self, C: MatrixLike, e: pt.TensorLike = 0.0) -> Conditioned:
+        """Condition an intrinsic field with precision matrix Q on constraints ``C x = e``.
+
+        Parameters
+        ----------
+        C, e
+            As for `SymmetricMatrix.condition`. The constraints leave none of the null space free.
+
+        Returns
+        -------
+        Conditioned
+            Proper: its density is proportional to ``exp(-x^T Q x / 2)`` on the plane.
+
+        Raises
+        ------
+        ValueError
+            As for `SymmetricMatrix.condition`; also if a direction of the null space stays free.
+        """
+        return Conditioned(self, self.grounded, self.null_space, C, e)
+
     def diag_inverse(self) -> pt.TensorVariable:
         """Return the diagonal of ``Q^+``: the variances of the field with ``V^T x = 0``.
 
@@ -205,26 +231,8 @@ class SemidefiniteFactor:
         """V and X of ``Q^+ = W - V X^T - X V^T`` in blocks."""
         V = self.null_space.basis_as(self.dtype)
         WV = self.grounded.solve(pt.constant(V)).mT
-        return V, (WV - self._expand(self._coordinates(WV)) / 2).mT
-
-    # ---- the projection ----
-
-    def _coordinates(self, x):
-        """Return ``V^T x`` of (..., n) in blocks, (..., blocks, w)."""
-        N, basis = self.null_space, self.null_space.basis_as(self.dtype)
-        if N.blocks == 1:
-            return (x @ basis)[..., None, :]
-        terms = x[..., None] * basis
-        shape = [x.shape[axis] for axis in range(x.type.ndim - 1)]
-        zeros = pt.zeros((*shape, N.blocks, basis.shape[1]), self.dtype)
-        return pt.inc_subtensor(zeros[..., N.labels, :], terms)
-
-    def _expand(self, y):
-        """Return ``V y`` of coordinates in blocks, (..., n)."""
-        N, basis = self.null_space, self.null_space.basis_as(self.dtype)
-        if N.blocks == 1:
-            return y[..., 0, :] @ basis.T
-        return (y[..., N.labels, :] * basis).sum(axis=-1)
+        N = self.null_space
+        return V, (WV - expand(N, coordinates(N, WV)) / 2).mT
 
     def project(self, x: pt.TensorLike) -> pt.TensorVariable:
         """Return the part of x that is orthogonal to the null space.
@@ -238,12 +246,55 @@ class SemidefiniteFactor:
         TensorVariable, (..., n)
         """
         [x] = ops.as_floats(x)
-        return x - self._expand(self._coordinates(x))
+        return project(self.null_space, x)
 
 
-def cholesky(
-    Q: Matrix, *, null_space: NullSpace | MatrixLike | Literal["components"]
-) -> SemidefiniteFactor:
+def annihilates(N: NullSpace, Q: SymmetricMatrix) -> pt.TensorVariable:
+    """Tell whether Q V is zero but for rounding, as `NullSpace.require` does; without a derivative.
+
+    Parameters
+    ----------
+    N : NullSpace
+    Q : SymmetricMatrix
+
+    Returns
+    -------
+    TensorVariable of bool, (...)
+    """
+    V = N.basis_as(Q.dtype)
+    values = disconnected_grad(Q.values)
+    product = abs(Q.with_values(values).matvec(pt.constant(V)))
+    sizes = pt.constant(np.column_stack([abs(V), np.ones(len(V), V.dtype)]))
+    sums = Q.with_values(abs(values)).matvec(sizes)
+    eps, span = EPS[np.dtype(Q.dtype)], abs(V).max(axis=0)
+    allowed = eps**0.5 * sums[..., :-1] + ROUNDINGS * eps * sums[..., -1:] * span
+    return (product <= allowed.astype(Q.dtype)).all(axis=(-2, -1))
+
+
+def project(N: NullSpace, x: pt.TensorVariable) -> pt.TensorVariable:
+    """Return ``x - V V^T x`` for x of shape (..., n)."""
+    return x - expand(N, coordinates(N, x))
+
+
+def coordinates(N: NullSpace, x: pt.TensorVariable) -> pt.TensorVariable:
+    """Return ``V^T x`` of x (..., n) in blocks, (..., blocks, w)."""
+    basis = N.basis_as(x.type.dtype)
+    if N.blocks == 1:
+        return (x @ basis)[..., None, :]
+    terms = x[..., None] * basis
+    zeros = pt.zeros((*leading(x), N.blocks, basis.shape[1]), x.type.dtype)
+    return pt.inc_subtensor(zeros[..., N.labels, :], terms)
+
+
+def expand(N: NullSpace, y: pt.TensorVariable) -> pt.TensorVariable:
+    """Return ``V y``, (..., n), of coordinates in blocks."""
+    basis = N.basis_as(y.type.dtype)
+    if N.blocks == 1:
+        return y[..., 0, :] @ basis.T
+    return (y[..., N.labels, :] * basis).sum(axis=-1)
+
+
+def cholesky(Q: Matrix, *, null_space: NullSpaceLike) -> SemidefiniteFactor:
     """Factorize a positive semidefinite matrix with known null space.
 
     A positive definite matrix needs no such call: the methods of `SymmetricMatrix` share its
@@ -252,9 +303,8 @@ def cholesky(
     Parameters
     ----------
     Q : SymmetricMatrix, or what `from_sparse` takes
-    null_space : (n, k) array_like, sparse matrix, `sparsechol.NullSpace` or 'components'
-        Its columns span the null space of Q; 'components': the indicators of the connected
-        components of the pattern, as of the Laplacian of a graph.
+    null_space : NullSpace, (n, k) array_like, sparse matrix or 'components'
+        The null space of Q, see `sparsechol.cholesky`.
 
     Returns
     -------
@@ -263,12 +313,12 @@ def cholesky(
     Raises
     ------
     ValueError
-        If the values of Q are known and the null space is not that of Q.
+        If the null space does not fit the pattern; if the values are known and do not vanish on it.
 
     Notes
     -----
-    Of symbolic values it is not known when the graph is built whether the null space is theirs.
-    All results are differentiable any number of times, in directions that keep the null space.
+    Where symbolic values do not vanish on the null space, or vanish on more, results are NaN. All
+    results are differentiable any number of times, along changes of Q that keep the null space.
 
     Examples
     --------

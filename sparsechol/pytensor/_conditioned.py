@@ -2,29 +2,26 @@
 
 from functools import cached_property
 from math import log, pi
+from typing import Any
 
 import numpy as np
 import pytensor.tensor as pt
 
 from .._scipy.constraints import fix_null_space, orthonormal_rows, rows_of
+from .._scipy.null_space import NullSpace
 from .._typing import MatrixLike
 from . import _ops as ops
-from ._functions import Matrix
-from ._matrix import SymmetricMatrix, ends_in
-from ._null_space import SemidefiniteFactor
-from ._sparse import from_sparse
+from ._shapes import ends_in
 
 
 class Conditioned:
-    """The field with precision Q, given ``C x = e``; made by `condition`.
+    """The distribution of a Gaussian field x with precision Q, given ``C x = e``.
 
-    The mean of the field before the constraints is an argument of the methods, by default zero.
+    `SymmetricMatrix.condition` and `SemidefiniteFactor.condition` make it. The mean of the field before the constraints is an argument of the methods, by default zero.
     All results are NaN where Q has no factor.
 
     Attributes
     ----------
-    field : SymmetricMatrix or SemidefiniteFactor
-        The precision matrix of the field before the constraints.
     shape : tuple of int
     dtype : str
         'float32' or 'float64'.
@@ -34,7 +31,7 @@ class Conditioned:
     Examples
     --------
     >>> import numpy as np, sparsechol.pytensor as scpt
-    >>> fixed = scpt.condition(np.diag([1.0, 2.0, 4.0]), np.ones(3), 7.0)
+    >>> fixed = scpt.from_sparse(np.diag([1.0, 2.0, 4.0])).condition(np.ones(3), 7.0)
     >>> print(fixed.mean().eval().round(6))
     [4. 2. 1.]
     >>> print(fixed.marginal_variances().eval().round(6))
@@ -42,20 +39,23 @@ class Conditioned:
     """
 
     def __init__(
-        self, field: SymmetricMatrix | SemidefiniteFactor, C: MatrixLike, e: pt.TensorLike = 0.0
+        self,
+        field: Any,
+        definite: Any,
+        null_space: NullSpace | None,
+        C: MatrixLike,
+        e: pt.TensorLike,
     ):
-        self.field = field
-        self.rows, change = orthonormal_rows(rows_of(C, field.shape[0]))
+        self._field, self._definite = field, definite
+        self._rows, change = orthonormal_rows(rows_of(C, field.shape[0]))
         m = self.constraints
         [e] = ops.as_floats(e)
         if e.type.ndim and not ends_in(e, m):
             raise ValueError(
                 f"e has shape {e.type.shape}: there are {m} constraints, it is () or (..., {m})"
             )
-        self.e = (e + pt.zeros(m, e.type.dtype)) @ change.T.astype(self.dtype)
-        singular = isinstance(field, SemidefiniteFactor)
-        self._definite = field.grounded if singular else field
-        self._V = fix_null_space(self.rows, field.null_space if singular else None)
+        self._e = (e + pt.zeros(m, e.type.dtype)) @ change.T.astype(self.dtype)
+        self._V = fix_null_space(self._rows, null_space)
 
     def __repr__(self) -> str:
         return f"<Conditioned of shape {self.shape}, {self.constraints} constraints>"
@@ -63,21 +63,21 @@ class Conditioned:
     @property
     def shape(self) -> tuple[int, int]:
         """Shape of the precision matrix."""
-        return self.field.shape
+        return self._field.shape
 
     @property
     def dtype(self) -> str:
         """'float32' or 'float64'."""
-        return self.field.dtype
+        return self._field.dtype
 
     @property
     def constraints(self) -> int:
         """Number of constraints."""
-        return self.rows.shape[0]
+        return self._rows.shape[0]
 
     @property
     def _C(self):
-        return pt.constant(self.rows.astype(self.dtype))
+        return pt.constant(self._rows.astype(self.dtype))
 
     @cached_property
     def _WC(self):
@@ -87,7 +87,7 @@ class Conditioned:
     @cached_property
     def _solved(self):
         """M, (..., n, m), and log |det K|."""
-        CV = (self.rows @ self._V).astype(self.dtype)
+        CV = (self._rows @ self._V).astype(self.dtype)
         m, k = CV.shape
         if m == k:
             M = self._V.astype(self.dtype) @ np.linalg.inv(CV)
@@ -109,7 +109,7 @@ class Conditioned:
     def _corrected(self, x):
         """The point with C x = e that kriging makes of x."""
         M, _ = self._solved
-        missing = self.e - x @ self._C.T
+        missing = self._e - x @ self._C.T
         return x + (M * missing[..., None, :]).sum(axis=-1)
 
     def mean(self, mu: pt.TensorLike = 0.0) -> pt.TensorVariable:
@@ -143,7 +143,7 @@ class Conditioned:
         TensorVariable, a scalar or (...)
             The density on the plane of all x with ``C x = e``.
         """
-        Q, dimension = self.field, self.shape[0] - self.constraints
+        Q, dimension = self._field, self.shape[0] - self.constraints
         [x] = ops.as_floats(x)
         squares = Q.quad_form(x - self.mean(mu), x_ndim=1)
         return 0.5 * (Q.logdet() + self._solved[1] - dimension * log(2 * pi) - squares)
@@ -175,43 +175,3 @@ class Conditioned:
         M, _ = self._solved
         X = self._WC - M @ (self._C @ self._WC) / 2
         return self._definite.diag_inverse() - 2 * (M * X).sum(axis=-1)
-
-
-def condition(
-    Q: Matrix | SemidefiniteFactor, C: MatrixLike, e: pt.TensorLike = 0.0
-) -> Conditioned:
-    """Condition a field with precision matrix Q on linear constraints ``C x = e``.
-
-    Parameters
-    ----------
-    Q : SymmetricMatrix, SemidefiniteFactor, or what `from_sparse` takes
-        Of an intrinsic field what `cholesky` returns.
-    C : (n,) or (m, n) array_like, or (m, n) sparse array or matrix
-        A row for each constraint; they are made dense. The constraints of an intrinsic field leave
-        none of its null space free.
-    e : () or (..., m) tensor variable or array_like, optional
-        What ``C x`` is.
-
-    Returns
-    -------
-    Conditioned
-
-    Raises
-    ------
-    ValueError
-        If the rows are linearly dependent, shapes do not fit, a direction of the null space stays
-        free, or for NaN or infinity in C.
-
-    Notes
-    -----
-    It takes a solve for each constraint; nothing is factored again. All results are
-    differentiable any number of times, in Q, in the mean and in e. Rue and Held (2005), 2.3.3.
-
-    Examples
-    --------
-    >>> import numpy as np, sparsechol.pytensor as scpt
-    >>> fixed = scpt.condition(np.eye(2), [1.0, 1.0], 4.0)
-    >>> print(fixed.mean().eval().round(6))
-    [2. 2.]
-    """
-    return Conditioned(Q if isinstance(Q, SemidefiniteFactor) else from_sparse(Q), C, e)
