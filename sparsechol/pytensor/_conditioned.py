@@ -11,7 +11,7 @@ from .._scipy.constraints import fix_null_space, orthonormal_rows, rows_of
 from .._scipy.null_space import NullSpace
 from .._typing import MatrixLike
 from . import _ops as ops
-from ._shapes import ends_in
+from ._shapes import ends_in, leading
 
 
 class Conditioned:
@@ -91,7 +91,8 @@ class Conditioned:
         m, k = CV.shape
         if m == k:
             M = self._V.astype(self.dtype) @ np.linalg.inv(CV)
-            return pt.constant(M), 2 * float(np.linalg.slogdet(CV)[1])
+            batch = pt.zeros((*leading(self._definite.values), 1, 1), self.dtype)
+            return batch + M, 2 * float(np.linalg.slogdet(CV)[1])
         G = self._C @ self._WC
         scale = pt.max(G, axis=(-2, -1), keepdims=True)
         K, right = G / scale, self._WC / scale

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.gradient import disconnected_grad
-from pytensor.graph.basic import Constant
+from pytensor.graph.basic import Variable
 
 from .._scipy.null_space import NullSpace, NullSpaceLike
 from .._scipy.pivots import EPS
@@ -55,12 +55,8 @@ class SemidefiniteFactor:
     def __init__(self, Q: SymmetricMatrix, null_space: NullSpace):
         self.matrix = Q
         self.null_space = null_space
-        grounded = null_space.ground(Q.values)
-        if isinstance(Q.values, Constant):
-            for packed in np.atleast_2d(Q.values.data):
-                null_space.require(packed)
-        else:
-            grounded = pt.switch(annihilates(null_space, Q)[..., None], grounded, np.nan)
+        fits = annihilates(null_space, Q)[..., None]
+        grounded = pt.switch(fits, null_space.ground(Q.values), np.nan)
         self.grounded = Q.with_values(grounded.astype(Q.dtype))
 
     def __repr__(self) -> str:
@@ -328,5 +324,8 @@ def cholesky(Q: Matrix, *, null_space: NullSpaceLike) -> SemidefiniteFactor:
     >>> print((9 * F.diag_inverse()).eval().round(6))
     [5. 2. 5.]
     """
-    Q = from_sparse(Q)
-    return SemidefiniteFactor(Q, NullSpace.of(Q.pattern, null_space))
+    M = from_sparse(Q)
+    N = NullSpace.of(M.pattern, null_space)
+    if not isinstance(Q, SymmetricMatrix | Variable):
+        N.require(M.pattern.values(Q))
+    return SemidefiniteFactor(M, N)
