@@ -16,6 +16,7 @@ MODULES = (
     "sparsechol.models",
     "sparsechol.jax",
     "sparsechol.pytensor",
+    "sparsechol.pymc",
     "sparsechol.distributed",
 )
 

@@ -11,7 +11,11 @@ source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 myst_heading_anchors = 3
 templates_path = ["_templates"]
 
-autodoc_mock_imports = ["mpi4py", "sparsechol.distributed._mumps"]  # which are not everywhere
+autodoc_mock_imports = [
+    "mpi4py",
+    "pymc",
+    "sparsechol.distributed._mumps",
+]  # which are not everywhere
 autodoc_typehints = "none"  # the docstrings say shapes, which types do not
 autosummary_generate = True  # a page for each object of the reference
 numpydoc_show_class_members = False  # the template of classes lists them, inherited ones too

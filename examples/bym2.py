@@ -1,10 +1,9 @@
 """Disease mapping: the BYM2 model of Riebler et al. (2016) on the districts of a country.
 
-Cases ``y ~ Poisson(E exp(b + sigma (sqrt(rho) u + sqrt(1 - rho) v)))``, where v is white noise and
-u an intrinsic autoregression on the map, scaled to have variances of about one. Both are made of
-white noise, which a sampler moves in easily: u is ``L^-T z`` with the Cholesky factor L of the
-Laplacian R of the map, minus its mean. (R is singular, R + epsilon is not; its draws differ from
-those of the intrinsic field by a constant alone, as epsilon goes to nought.)
+Cases ``y ~ Poisson(E exp(b + x))`` with ``x = sigma (sqrt(rho) u + sqrt(1 - rho) v)``, where v is
+white noise and u an intrinsic autoregression on the map, which sums to zero and is scaled to have
+variances of about one. `sparsechol.pymc.BYM2` is the distribution of x: u and v are integrated
+out, and the sampler moves in the n effects alone.
 
 Run: ``python examples/bym2.py [MAP [FIGURE]]``, where MAP is a Matrix Market file with an entry for
 each pair of neighbors, say the 544 districts of Germany that come with R-INLA; without one the map
@@ -25,9 +24,8 @@ from scipy.sparse.linalg import eigsh
 from scipy.spatial import Delaunay, cKDTree
 
 import sparsechol as sc
-import sparsechol.pytensor as scpt
-
-EPSILON = 1e-6
+import sparsechol.pymc as scpm
+from sparsechol.models import besag, scale
 
 
 def neighbors(file=None, n=544):
@@ -47,27 +45,14 @@ def neighbors(file=None, n=544):
     return W
 
 
-def laplacian(W):
-    """R + epsilon, scaled so that the variances of u have the geometric mean one."""
-    R = sp.csc_array(sp.diags_array(W.sum(axis=0) + EPSILON) - W)
-    S = sc.cholesky(R).diag_inverse()
-    without_mean = S - 1 / (EPSILON * R.shape[0])  # R + epsilon has the eigenvector (1, ..., 1)
-    return R * np.exp(np.mean(np.log(without_mean)))
-
-
 def bym2(W, expected, cases):
     """The model; relative risks are its variable 'risk'."""
-    R = laplacian(W)
-    n = R.shape[0]
     with pm.Model() as model:
         b = pm.Normal("b")
         sigma = pm.HalfNormal("sigma")
         rho = pm.Beta("rho", 0.5, 0.5)
-        z, v = pm.Normal("z", shape=n), pm.Normal("v", shape=n)
-        u = scpt.from_sparse(R).solve_triangular(z, trans="T")
-        u = u - pt.mean(u)
-        effect = sigma * (pt.sqrt(rho) * u + pt.sqrt(1 - rho) * v)
-        risk = pm.Deterministic("risk", pt.exp(b + effect))
+        x = scpm.BYM2("x", W, sigma, rho)
+        risk = pm.Deterministic("risk", pt.exp(b + x))
         pm.Poisson("y", expected * risk, observed=cases)
     return model
 
@@ -75,9 +60,9 @@ def bym2(W, expected, cases):
 def simulate(W, rng, sigma=0.4, rho=0.8):
     """Expected and observed cases, and the true relative risks."""
     n = W.shape[0]
-    u = sc.cholesky(laplacian(W)).sample(rng=rng)
-    effect = np.sqrt(rho) * (u - u.mean()) + np.sqrt(1 - rho) * rng.standard_normal(n)
-    risk = np.exp(sigma * effect)
+    spatial = scale(besag(W))
+    u = sc.cholesky(spatial.Q, null_space=spatial.null_space).sample(rng=rng)
+    risk = np.exp(sigma * (np.sqrt(rho) * u + np.sqrt(1 - rho) * rng.standard_normal(n)))
     expected = rng.uniform(5, 50, n)
     return expected, rng.poisson(expected * risk), risk
 

@@ -24,6 +24,7 @@ ALLOWED = {
     "_sparsity": ["_scipy"],
     "jax": ["coloring", "_sparsity"],
     "pytensor": ["coloring", "_sparsity"],
+    "pymc": ["pytensor", "models"],
     "distributed": ["_scipy"],
     "_cli": ["models"],
 }

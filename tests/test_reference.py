@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SECTION = re.compile(r"currentmodule:: (\S+)\n.*?\n\n((?:   \w+\n)+)", re.DOTALL)
-PACKAGES = ["", "coloring", "models", "jax", "pytensor", "distributed"]
+PACKAGES = ["", "coloring", "models", "jax", "pytensor", "pymc", "distributed"]
 SUBMODULES = {"coloring", "derivatives", "models"}  # have sections of their own
 ELSEWHERE = {"SparsityWarning"}  # one class, whose page is that of the top level
 

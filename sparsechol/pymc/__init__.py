@@ -1,8 +1,8 @@
 """Gaussian Markov random fields as distributions of PyMC, with sparse precision matrices.
 
-`GMRF` takes any precision matrix. `CAR`, `ICAR` and `BYM2` are for areas that have neighbors, `RandomWalk`
-for values in a row, `Matern` for a mesh. Densities and draws are compiled, and derivatives are
-analytic; all samplers of PyMC take them.
+`GMRF` takes any precision matrix. `CAR`, `ICAR` and `BYM2` are for areas that have neighbors,
+`RandomWalk` for values in a row, `Matern` for a mesh. Densities and draws are compiled, and
+derivatives are analytic; all samplers of PyMC take them.
 """
 
 try:

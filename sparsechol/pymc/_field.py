@@ -1,9 +1,11 @@
 """Gaussian fields as PyMC distributions: the random variable, its density, draws and coordinates.
 
 A field is made of white noise z, x = f(z, parameters), by Ops of this package, so that draws are
-compiled. A `Law` says what f and the density are. It holds what is known when the model is built, such
-as the analyzed pattern, and is a property of the random variable.
+compiled. A `Law` says what f and the density are. It holds what is known when the model is built,
+such as the analyzed pattern, and is a property of the random variable.
 """
+
+from inspect import Parameter, Signature, signature
 
 import numpy as np
 import pymc as pm
@@ -135,6 +137,15 @@ class Field(Continuous):
 
     rv_type = FieldRV
     rv_op = FieldRV.rv_op
+
+    def __init_subclass__(cls, **kwargs):
+        """Let help show what `dist` takes, after the name."""
+        super().__init_subclass__(**kwargs)
+        *given, rest = signature(cls.dist).parameters.values()
+        name = Parameter("name", Parameter.POSITIONAL_OR_KEYWORD)
+        centered = Parameter("centered", Parameter.KEYWORD_ONLY, default=True)
+        given = [p for p in given if p.name != "shape"]
+        cls.__signature__ = Signature([name, *given, centered, rest])
 
     def __new__(cls, name, *args, centered=True, **kwargs):
         """Add the field to the model of the context."""

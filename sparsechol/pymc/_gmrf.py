@@ -28,8 +28,8 @@ class GMRF(Field):
         The field given ``C x = e`` (by default 0), C (n,) or (m, n), e () or (..., m), which may be
         random. If there is a null space, too, C must leave none of it free, and stands in for it.
     centered : bool, optional
-        With False the model has white noise NAME_noise, and the field is a function of it and of the
-        parameters. Samplers move better in it where data are few.
+        With False the model has white noise NAME_noise, and the field is a function of it and of
+        the parameters. Samplers move better in it where data are few.
     **kwargs
         As for all distributions of PyMC: dims, shape, observed, initval and so on.
 

@@ -33,9 +33,9 @@ class ICAR(Field):
 
     Notes
     -----
-    `pymc.ICAR` has a penalty, N(0, zero_sum_stdev n), on the one sum of all values, where this field
-    has exact constraints, as many as the graph has components. With `sigma` its density lacks the
-    factor ``sigma^-(n - 1)``. On the plane and but for normalization the densities are equal.
+    `pymc.ICAR` has a penalty, N(0, zero_sum_stdev n), on the one sum of all values, where this
+    field has exact constraints, as many as the graph has components. With `sigma` its density lacks
+    the factor ``sigma^-(n - 1)``. On the plane and but for normalization the densities are equal.
     Nothing is factorized when the model runs.
 
     Examples
@@ -71,8 +71,8 @@ class RandomWalk(Field):
     mu : () or (..., n) tensor_like, optional
         The mean.
     scaled : bool, optional
-        Scale to variances of about one (their geometric mean), so that sigma is the standard deviation
-        of the values.
+        Scale to variances of about one (their geometric mean), so that sigma is the standard
+        deviation of the values.
     centered : bool, optional
         See `GMRF`.
     **kwargs
@@ -80,8 +80,8 @@ class RandomWalk(Field):
 
     Notes
     -----
-    ``x - mu`` is orthogonal to constants and, for order two without a period, to straight lines: add
-    an intercept and a slope to the model where they are wanted. `pymc.GaussianRandomWalk` has
+    ``x - mu`` is orthogonal to constants and, for order two without a period, to straight lines:
+    add an intercept and a slope to the model where they are wanted. `pymc.GaussianRandomWalk` has
     a distribution of the first value in their place. See `sparsechol.models.rw1` and `rw2`.
     Nothing is factorized when the model runs.
 
@@ -138,9 +138,9 @@ class BYM2(Field):
         The part of the variance that neighbors share, between 0 and 1.
     centered : bool, optional
         By default the variables of the model are the n effects x. Their covariance is dense and not
-        formed: a density takes a factorization with the pattern of the graph. With False they are the
-        white noise of u and v, ``NAME_noise`` of shape (2, n), and nothing is factorized; samplers
-        then need more steps for sigma and rho.
+        formed: a density takes a factorization with the pattern of the graph. With False they are
+        the white noise of u and v, ``NAME_noise`` of shape (2, n), and nothing is factorized;
+        samplers then need more steps for sigma and rho.
     **kwargs
         As for all distributions of PyMC.
 

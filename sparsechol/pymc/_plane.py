@@ -8,8 +8,9 @@ others to the plane. With B = U_G S a point of the plane has the coordinates y:
 
     x_J = t,   x_G = y - B M t,   t = B^T y,   M = (I - U_J S)^-1;     y = x_G + B M x_J.
 
-The map is an isometry: densities are those on the plane, and no Jacobian is needed. For C = (1, ..., 1)
-it is the transform of `pymc.ZeroSumNormal`. (Schreiber and Parlett, 1988, on block reflectors.)
+The map is an isometry: densities are those on the plane, and no Jacobian is needed. For
+C = (1, ..., 1) it is the transform of `pymc.ZeroSumNormal`. (Schreiber and Parlett, 1988, on block
+reflectors.)
 """
 
 import numpy as np
@@ -26,16 +27,11 @@ class Plane:
     Attributes
     ----------
     basis : (n, k) ndarray
+        U.
     """
 
-    def __init__(self, normals: np.ndarray):
-        self.basis, triangle = np.linalg.qr(normals)
-        size = abs(np.diag(triangle))
-        if size.min(initial=1.0) <= 1e-10 * size.max(initial=1.0):
-            raise ValueError(
-                "the constraints (columns of a null space, rows of C) depend linearly on each other:"
-                " leave out those that follow from the others"
-            )
+    def __init__(self, basis: np.ndarray):
+        self.basis = basis
         count = self.basis.shape[1]
         pivots = qr(self.basis.T, mode="r", pivoting=True)[1]
         solved, rest = np.sort(pivots[:count]), np.sort(pivots[count:])
@@ -43,7 +39,9 @@ class Plane:
         self._solved, self._rest = solved, rest
         turn = -polar(self.basis[solved])[0].T
         self._below = self.basis[rest] @ turn
-        self._weighted = np.linalg.solve(np.eye(count) - turn.T @ self.basis[solved].T, self._below.T)
+        self._weighted = np.linalg.solve(
+            np.eye(count) - turn.T @ self.basis[solved].T, self._below.T
+        )
 
     def point(self, y, offset):
         """Return the point with free coordinates `y` (..., n - k) and U^T x = `offset` (..., k)."""

@@ -17,8 +17,9 @@ from ._shapes import ends_in, leading
 class Conditioned:
     """The distribution of a Gaussian field x with precision Q, given ``C x = e``.
 
-    `SymmetricMatrix.condition` and `SemidefiniteFactor.condition` make it. The mean of the field before the constraints is an argument of the methods, by default zero.
-    All results are NaN where Q has no factor.
+    `SymmetricMatrix.condition` and `SemidefiniteFactor.condition` make it. The mean of the field
+    before the constraints is an argument of the methods, by default zero. What depends on a Q
+    without a factor is NaN.
 
     Attributes
     ----------
@@ -108,7 +109,7 @@ class Conditioned:
         return M, logdet
 
     def _corrected(self, x):
-        """The point with C x = e that kriging makes of x."""
+        """Return the point with C x = e that kriging makes of x."""
         M, _ = self._solved
         missing = self._e - x @ self._C.T
         return x + (M * missing[..., None, :]).sum(axis=-1)

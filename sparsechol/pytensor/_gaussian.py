@@ -9,7 +9,6 @@ from ._matrix import SymmetricMatrix
 from ._null_space import SemidefiniteFactor, cholesky
 from ._sparse import from_sparse
 
-
 Precision = Matrix | SemidefiniteFactor
 
 
@@ -49,9 +48,7 @@ def gmrf_logp(
     return _field(Q, null_space).gmrf_logp(x, mu)
 
 
-def marginal_variances(
-    Q: Precision, *, null_space: NullSpaceLike | None = None
-) -> TensorVariable:
+def marginal_variances(Q: Precision, *, null_space: NullSpaceLike | None = None) -> TensorVariable:
     """Return the variances of a normal distribution with precision matrix `Q`.
 
     Parameters

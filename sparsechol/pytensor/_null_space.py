@@ -4,6 +4,7 @@ The formulas are in `sparsechol._scipy.null_space`; here they are compositions o
 """
 
 from functools import cached_property
+
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.gradient import disconnected_grad

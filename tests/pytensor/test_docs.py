@@ -13,7 +13,8 @@ pytestmark = pytest.mark.slow
 
 MODULES = [
     *("_check", "_detect", "_functions", "_gaussian", "_gram", "_laplace", "_ldl", "_matrix"),
-    *("_pencil", "_sparse", "_sparse_derivatives", "_superlu", "_triangle"),
+    *("_conditioned", "_null_space", "_pencil", "_sparse", "_sparse_derivatives", "_superlu"),
+    "_triangle",
 ]
 HAVE_PYMC = importlib.util.find_spec("pymc") is not None
 
@@ -50,6 +51,22 @@ def test_upstream():
 def test_background():
     with pytensor.config.change_flags(mode="FAST_COMPILE"):
         assert documents.run(documents.blocks_of("background.md")) == 1
+
+
+@pytest.mark.skipif(not HAVE_PYMC, reason="PyMC is not installed (Python 3.12)")
+@pytest.mark.filterwarnings("ignore")  # of PyMC and ArviZ
+@pytest.mark.parametrize("name", ["_gmrf", "_intrinsic"])
+def test_docstrings_of_distributions(name):
+    with pytensor.config.change_flags(mode="FAST_COMPILE"):
+        result = doctest.testmod(importlib.import_module(f"sparsechol.pymc.{name}"))
+    assert result.failed == 0
+    assert result.attempted > 0
+
+
+@pytest.mark.skipif(not HAVE_PYMC, reason="PyMC is not installed (Python 3.12)")
+@pytest.mark.filterwarnings("ignore")  # of PyMC, ArviZ and nutpie
+def test_distributions():
+    assert documents.run(documents.blocks_of("pymc.md")) >= 4
 
 
 @pytest.mark.parametrize("name", MODULES)

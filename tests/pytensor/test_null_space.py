@@ -92,7 +92,7 @@ def test_against_dense(system):
 
 
 def test_draws_have_the_pseudo_inverse_as_covariance(system):
-    dense, P, V, _, _ = system
+    dense, _, V, _, _ = system
     F = scpt.cholesky(scpt.from_sparse(dense[0]), null_space=V)
     with pytensor.config.change_flags(mode="FAST_COMPILE"):
         root = F.sample(np.eye(N)).eval()  # rows: the images of unit vectors
