@@ -173,36 +173,37 @@ class BYM2Law(Law):
         return 0.0
 
     def transform(self):
-        return None if self.structure.null_space is None else UnitAlong(self.structure.null_space)
+        null_space = self.structure.null_space
+        return None if null_space is None else UnitAlong(Plane(null_space.dense()))
 
 
 class UnitAlong(Transform):
-    """Coordinates of BYM2 with variance one along the null space V of R.
+    """Coordinates of BYM2 with variance one along the null space V of R, and those on its plane.
 
-    There x = sigma sqrt(1 - rho) v has no other part: as rho goes to one a sampler would meet a
-    funnel, which has its neck in k directions only.
+    Along V there is nothing but sigma sqrt(1 - rho) v: as rho goes to one a sampler of x would meet
+    a funnel, which has its neck in k directions only.
     """
 
     name = "unit_along"
     ndim_supp = 1
 
-    def __init__(self, null_space):
-        self.null_space = null_space
+    def __init__(self, plane):
+        self.plane = plane
+        self.count = plane.basis.shape[1]
 
     def forward(self, value, rng, size, sigma, rho, *arrays):
-        """Return the coordinates."""
-        inside = project(self.null_space, value)
-        return inside + (value - inside) / deviation(sigma, rho)[..., None]
+        """Return the coordinates, first those along V."""
+        along = self.plane.offset(value) / deviation(sigma, rho)[..., None]
+        return pt.concatenate([along, self.plane.coordinates(value)], axis=-1)
 
     def backward(self, value, rng, size, sigma, rho, *arrays):
         """Return the field."""
-        inside = project(self.null_space, value)
-        return inside + (value - inside) * deviation(sigma, rho)[..., None]
+        along = value[..., : self.count] * deviation(sigma, rho)[..., None]
+        return self.plane.point(value[..., self.count :], along)
 
     def log_jac_det(self, value, rng, size, sigma, rho, *arrays):
         """Return the logarithm of the change of volume."""
-        change = self.null_space.dimension * pt.log(deviation(sigma, rho))
-        return change + value.sum(axis=-1).zeros_like()
+        return self.count * pt.log(deviation(sigma, rho)) + value.sum(axis=-1).zeros_like()
 
 
 def deviation(sigma, rho):
