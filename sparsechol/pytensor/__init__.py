@@ -24,8 +24,8 @@ from ._laplace import Laplace, laplace
 from ._ldl import LDLFactor, ldl
 from ._low_rank import LowRankFactor
 from ._matrix import SymmetricMatrix, combine
-from ._pencil import LogdetPencil, logdet_pencil
 from ._null_space import SemidefiniteFactor, cholesky
+from ._pencil import LogdetPencil, logdet_pencil
 from ._sparse import from_sparse
 from ._sparse_derivatives import sparse_hessian, sparse_jacobian
 from ._superlu import superlu_solve
