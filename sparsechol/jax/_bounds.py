@@ -128,10 +128,11 @@ def _pivots(scope, eqn, atom):
     labels = lu_blocks(scope, eqn)
     shape, m = atom.aval.shape, eqn.invars[0].aval.shape[-2]
     here, least, most = np.arange(shape[-1]), np.zeros(shape, np.int64), np.full(shape, m - 1)
-    for place in np.ndindex(*shape[:-1]) if labels is not None else ():
-        rows = labels[place][:m]
-        least[place] = [np.flatnonzero(rows == k)[0] for k in rows[here]]
-        most[place] = [np.flatnonzero(rows == k)[-1] for k in rows[here]]
+    if labels is not None:
+        for place in np.ndindex(*shape[:-1]):
+            rows = labels[place][:m]
+            least[place] = [np.flatnonzero(rows == k)[0] for k in rows[here]]
+            most[place] = [np.flatnonzero(rows == k)[-1] for k in rows[here]]
     return (np.maximum(least, here), most) if atom is eqn.outvars[1] else (least, most)
 
 

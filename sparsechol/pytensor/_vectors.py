@@ -8,6 +8,8 @@ the kernel, and those of two kernels that follow each other cancel:
     x -> x[:, None] -> MatVec -> [:, 0]  ...        x -> OneVector(MatVec) -> ...
 """
 
+from typing import Any
+
 import numpy as np
 from pytensor.compile.mode import optdb
 from pytensor.graph.basic import Apply
@@ -54,7 +56,7 @@ class OneVector(Op):
         letters = NAMES[self.kernel.operation].split(">")[0]
         pairs = zip(letters, inputs, strict=True)
         operands = [x[:, None] if c == "x" else x for c, x in pairs]
-        found = [[None]]
+        found: list = [[None]]
         unused = [operands[0]] * len(self.kernel.unused)
         self.kernel.perform(node, [*unused, *operands], found)
         outputs[0][0] = np.reshape(found[0][0], self.shape)
@@ -83,7 +85,7 @@ def take_one_vector(fgraph, node):
     read = [column_of(x) if c == "x" else x for x, c in zip(node.inputs, letters, strict=True)][
         len(node.op.unused) :
     ]
-    out = OneVector(node.op)(*read)
+    out: Any = OneVector(node.op)(*read)
     return [out[:, None] if node.op.result == "x" else out]
 
 

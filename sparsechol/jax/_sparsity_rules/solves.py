@@ -135,8 +135,10 @@ class LinearSolve:
             raise ValueError("not a square system")
 
     def arranged(self, ids, k):
-        """Return the sets of an operand with the axes of a result."""
-        for depth, (size, axes) in enumerate(self.layers if ids is not None else []):
+        """Return the sets of an operand, or None, with the axes of a result."""
+        if ids is None:
+            return None
+        for depth, (size, axes) in enumerate(self.layers):
             if axes[k] is None:
                 ids = np.repeat(np.expand_dims(ids, depth), size, depth)
             else:
