@@ -14,6 +14,7 @@ from jax.extend.core import Literal
 
 from ._fold import ARITHMETIC, MOVES
 from ._partial import called
+from ._zeros import lu_blocks
 
 DEEP = 100  # most operations one after the other that are followed
 MOST = 2**62  # bounds are smaller, so that sums of them fit int64
@@ -85,6 +86,10 @@ def _found(scope, atom, memory, depth) -> Any:
     if name in ("argmax", "argmin"):
         [axis] = eqn.params["axes"]
         return 0, eqn.invars[0].aval.shape[axis] - 1
+    if name == "lu":
+        return _pivots(scope, eqn, atom)
+    if name == "lu_pivots_to_permutation":
+        return _permutation(ask(eqn.invars[0]), atom.aval.shape)
     if name in ("gather", "dynamic_slice"):
         return _read(eqn, ask)
     if name in LIMITED:
@@ -116,6 +121,32 @@ def _read(eqn, ask):
             return None
     table = ask(eqn.invars[0])
     return table if table is None or not table[0].size else (table[0].min(), table[1].max())
+
+
+def _pivots(scope, eqn, atom):
+    """Return the bounds of the pivots of an LU factorization, and of the permutation they make."""
+    labels = lu_blocks(scope, eqn)
+    shape, m = atom.aval.shape, eqn.invars[0].aval.shape[-2]
+    here, least, most = np.arange(shape[-1]), np.zeros(shape, np.int64), np.full(shape, m - 1)
+    if labels is not None:
+        for place in np.ndindex(*shape[:-1]):
+            rows = labels[place][:m]
+            least[place] = [np.flatnonzero(rows == k)[0] for k in rows[here]]
+            most[place] = [np.flatnonzero(rows == k)[-1] for k in rows[here]]
+    return (np.maximum(least, here), most) if atom is eqn.outvars[1] else (least, most)
+
+
+def _permutation(pivots, shape):
+    """Return the bounds of a permutation that exchanges each element with one that is bounded."""
+    if pivots is None:
+        return 0, max(shape[-1] - 1, 0)
+    least, most = (np.broadcast_to(np.arange(shape[-1]), shape).copy() for _ in range(2))
+    for place in np.ndindex(*shape[:-1]):
+        for k, (low, high) in enumerate(zip(pivots[0][place], pivots[1][place], strict=True)):
+            some = [k, *range(low, high + 1)]
+            least[(*place, some)] = least[(*place, some)].min()
+            most[(*place, some)] = most[(*place, some)].max()
+    return least, most
 
 
 def _monotone(function, eqn, ask):

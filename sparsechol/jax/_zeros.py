@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jax.extend.core import Literal
 
+from .._sparsity import propagate
 from ._fold import MOVES
 from ._partial import called
 
@@ -64,6 +65,8 @@ def _found(scope, var, eqn):
         return None
     found = [_constant(x.val) if isinstance(x, Literal) else scope.zeros[x] for x in eqn.invars]
     out = RULES[eqn.primitive.name](scope, eqn, *found) if some(found) else None
+    if isinstance(out, tuple):  # of a primitive with more than one result
+        out = out[eqn.outvars.index(var)]
     if out is None or not out.any():
         return None
     return np.broadcast_to(out, var.aval.shape)
@@ -166,6 +169,55 @@ def factor(scope, eqn, mask):
     return out
 
 
+def lu_blocks(scope, eqn):
+    """Return the block of each row and column that pivots cannot leave; None if all is one block.
+
+    A column is eliminated by rows that its block has: its pivot is among them, so that each place
+    of the diagonal keeps a row of its block.
+    """
+    mask = zeros(scope, eqn.invars[0])
+    if mask is None:
+        return None
+    size = max(mask.shape[-2:])
+    labels = np.empty((*mask.shape[:-2], size), np.int64)
+    for place in np.ndindex(*mask.shape[:-2]):
+        A = np.zeros((size, size), bool)
+        A[: mask.shape[-2], : mask.shape[-1]] = ~mask[place]
+        labels[place] = propagate.connected_components(A)
+    return labels
+
+
+def lu(scope, eqn, mask):
+    """Return the zeros of triangular factors: outside of the blocks that pivots cannot leave."""
+    m, n = mask.shape[-2:]
+    labels = lu_blocks(scope, eqn)
+    apart = None if labels is None else labels[..., :m, None] != labels[..., None, :n]
+    return apart, None, None
+
+
+def qr(scope, eqn, mask):
+    """Return the zeros of both factors, by the reflections that are not the identity.
+
+    The reflection of column k mixes row k and the rows below in which the column has entries.
+    """
+    if eqn.params.get("pivoting"):
+        return None
+    m, n = mask.shape[-2:]
+    shapes = [var.aval.shape for var in eqn.outvars]
+    orthogonal, upper = (np.empty(shape, bool) for shape in shapes)
+    for place in np.ndindex(*mask.shape[:-2]):
+        R, Q = ~mask[place], np.eye(m, shapes[0][-1], dtype=bool)
+        mixed = []
+        for k in range(min(m, n)):
+            rows = np.union1d(k, k + np.flatnonzero(R[k:, k]))
+            mixed.append(rows)
+            R[rows] = R[rows].any(axis=0)
+        for rows in reversed(mixed):
+            Q[rows] = Q[rows].any(axis=0)
+        orthogonal[place], upper[place] = ~Q, ~np.triu(R)[: shapes[1][-2]]
+    return orthogonal, upper
+
+
 RULES = {
     **dict.fromkeys(MOVES, moved),
     **dict.fromkeys(KEPT.split(), lambda scope, eqn, mask: mask),
@@ -180,6 +232,8 @@ RULES = {
     "reduce_sum": summed,
     "cumsum": accumulated,
     "cholesky": factor,
+    "lu": lu,
+    "qr": qr,
 }
 
 

@@ -45,9 +45,11 @@ def jacobian_pattern(
         only shows its shape. An example of any other variable is taken for its value, so that an
         index, say, is known.
     on_unknown : {'dense', 'raise'}, optional
-        What is done about an Op that has neither a rule nor a pullback. 'dense' warns
-        (`SparsityWarning`) and takes the outputs of the Op to depend on all that its inputs depend
-        on; 'raise' raises NotImplementedError. `register_sparsity_rule` teaches a new Op.
+        What is done about an Op that has neither a rule nor a pullback, and about an index or
+        another value that is not known and chooses from more than 64 elements. 'dense' warns
+        (`SparsityWarning`) and takes the outputs of the Op to depend on all that its inputs, or
+        these elements, depend on; 'raise' raises NotImplementedError. `register_sparsity_rule`
+        teaches a new Op; a value is known if it is made of constants or in `givens`.
 
     Returns
     -------
@@ -66,7 +68,9 @@ def jacobian_pattern(
     -----
     An index, a condition or a permutation that depends on values may be any. A value that is
     constant, or made of constants and shapes, is known: products with known zeros have no entries,
-    and a branch that is not taken has none. The pullback of an Op of the user tells how the Op
+    and a branch that is not taken has none. A shared variable (`pm.Data`) is not known, since it
+    may change. There is no warning where elements of the inputs are chosen by their values, as by
+    `argsort` and `argmax`. The pullback of an Op of the user tells how the Op
     connects its outputs with its inputs.
 
     Examples

@@ -10,8 +10,9 @@ from .._core.numeric.operations import CODES, NAMES
 from .._core.parallel.threads import thread_count
 from . import _native, _numba_loops  # noqa: F401
 from ._ops import RESIZED, Kernel, QuadForm
+from ._vectors import OneVector
 
-VERSION = 2  # of the code below
+VERSION = 3  # of the code below
 MESSAGES = {
     1: "sparsechol: the pattern of this compiled function is not known in this process",
     2: f"sparsechol: an operand has a shape that does not fit the pattern of the matrix: {RESIZED}",
@@ -33,6 +34,17 @@ def _function(dtype):
 
 @register_funcify_and_cache_key(Kernel)
 def numba_funcify_kernel(op, node, **kwargs):
+    function, key = _compiled(op, node, _with_result)
+    return _without_first(function) if op.unused else function, key
+
+
+@register_funcify_and_cache_key(OneVector)
+def numba_funcify_one_vector(op, node, **kwargs):
+    return _compiled(op.kernel, node, _with_vector)
+
+
+def _compiled(op, node, with_result):
+    """Return a function of the operands that a kernel reads, and a key for it."""
     handle = op.handle
     _kept[op.pattern.digest] = handle
     high, low = register(op.pattern.digest, handle)
@@ -60,10 +72,9 @@ def numba_funcify_kernel(op, node, **kwargs):
             raise MemoryError(memory)
         return out
 
-    function = _with_result(run, NAMES[op.operation], handle.length(op.result), dtype)
-    if op.unused:
-        function = _without_first(function)
-    key = (_native.SYMBOL, VERSION, type(op).__name__, op.pattern.digest, op._props()[1:], dtype)
+    function = with_result(run, NAMES[op.operation], handle.length(op.result), dtype)
+    names = type(node.op).__name__, type(op).__name__
+    key = (_native.SYMBOL, VERSION, *names, op.pattern.digest, op._props()[1:], dtype)
     return function, repr(key)
 
 
@@ -113,6 +124,20 @@ def _with_result(run, signature, length, dtype):
     if letters == "xx":
         return from_vectors
     return {1: from_one, 2: from_two, 3: from_three}[len(letters)]
+
+
+def _with_vector(run, signature, length, dtype):
+    """Make a function of operands that are vectors, as the result is."""
+    letters, result = signature.split(">")
+
+    @numba_njit
+    def to_vector(a, x):
+        a, x = np.ascontiguousarray(a), np.ascontiguousarray(x)
+        return run(a, x, x, 1, np.empty(x.shape, dtype))
+
+    if result == "x":
+        return to_vector
+    return _with_result(run, f"{letters.replace('x', 'r')}>{result}", length, dtype)
 
 
 def _without_first(function):

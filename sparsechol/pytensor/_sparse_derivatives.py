@@ -446,8 +446,12 @@ def packed(coloring, places, pattern, zero):
 
 
 def taken(flat, places):
-    """Take the elements at constant places."""
-    return flat[constant(places.astype(np.int64))]
+    """Take the elements at constant places; where some were taken before, both at once."""
+    flat, before = getattr(flat.tag, "taken", (flat, None))
+    places = places if before is None else before[places]
+    out = flat[constant(places.astype(np.int64))]
+    out.tag.taken = flat, places
+    return out
 
 
 # ---- results ----

@@ -7,35 +7,49 @@ where the variable may have entries. Variables of integers have no derivatives a
 
 import inspect
 import math
+import os
 import warnings
 
 import numpy as np
+import pytensor
 import pytensor.tensor as pt
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.gradient import DisconnectedType
 from pytensor.graph.basic import Constant
 from pytensor.graph.null_type import NullType
 from pytensor.graph.op import Op
-from pytensor.graph.traversal import toposort
+from pytensor.graph.traversal import ancestors, toposort
 from pytensor.scalar import Cast, Mul, Neg, Second, Sqr, TrueDiv
 from pytensor.sparse import SparseTensorType
 from pytensor.tensor.basic import AllocEmpty
 from pytensor.tensor.elemwise import Elemwise
+from pytensor.tensor.linalg import PivotToPermutations
+from pytensor.tensor.math import Argmax
 from pytensor.tensor.random.op import RandomVariable
 from pytensor.tensor.shape import Shape, Shape_i
+from pytensor.tensor.sort import ArgSortOp, SortOp
 from pytensor.tensor.subtensor import Subtensor
 from scipy.sparse import csc_array, csc_matrix, csr_matrix, issparse
 
+from .. import _exceptions
 from .._exceptions import SparsityWarning
 from .._sparsity import propagate
 from .._sparsity.sets import Sets
 from ._rule_table import REGISTERED, RULES
 
 PULLBACKS = ("pullback", "L_op", "grad")
+CHOICES = 64  # most elements that a value that is not known chooses from without a warning
+CHOOSE = (ArgSortOp, SortOp, Argmax, PivotToPermutations)
+INSIDE = tuple(os.path.dirname(module.__file__) + os.sep for module in (pytensor, _exceptions))
+KNOWN_HINT = "make it of constants, or pass its value in givens= or the pattern in sparsity="
 
 
 class NotKnownError(Exception):
     """A rule asks for a value that is not known before the graph runs."""
+
+    def __init__(self, x=None):
+        super().__init__()
+        self.x = x
 
 
 def size(shape):
@@ -116,6 +130,10 @@ class Walk:
         Whether a hidden value was asked for.
     elastic : set
         Variables whose shape, as the walk has it, is not that of all values.
+    named : set
+        What has been warned of, in all graphs of a detection.
+    put_off : list
+        Warnings that count if a loop is not walked step by step, as arguments of `doubt`.
     """
 
     def __init__(self, sets, ids, sources=(), on_unknown="dense", in_pullback=False):
@@ -132,11 +150,40 @@ class Walk:
         self._zeros = {}
         self._shapes = {}
         self._asked: set = set()  # shapes that are being inferred
+        self.named: set = set()
+        self.put_off: list = []
         self._marked = set(self.ids) | set(self.sources)
 
     def inner(self, sets, ids, sources, in_pullback=False):
         """Make a walk through a graph inside of this one."""
-        return Walk(sets, ids, sources, self.on_unknown, self.in_pullback or in_pullback)
+        walk = Walk(sets, ids, sources, self.on_unknown, self.in_pullback or in_pullback)
+        walk.named, walk.put_off = self.named, self.put_off
+        return walk
+
+    def doubt(self, what, advice):
+        """Warn, once, that results may have too many entries; or raise NotImplementedError."""
+        if self.on_unknown == "raise":
+            raise NotImplementedError(f"{what}: {advice}")
+        if what not in self.named:
+            self.named.add(what)
+            warnings.warn(f"{what}: {advice}", SparsityWarning, stacklevel=2)
+
+    def doubt_value(self, x, node, what):
+        """Warn that a value is not known.
+
+        There is no warning where elements of the inputs are chosen by their values: that a result,
+        and its derivative, may then be that of any element is how a sort is defined.
+        """
+        every = [*ancestors([x])]
+        if any(self.ids.get(y) is not None for y in every) and any(
+            y.owner is not None and isinstance(y.owner.op, CHOOSE) for y in every
+        ):
+            return
+        message = f"{what}{line_of(node.outputs[0])}", KNOWN_HINT
+        if x in self.hidden:
+            self.put_off.append(message)
+        else:
+            self.doubt(*message)
 
     def run(self, outputs):
         """Return what each output depends on; an output that is None depends on nothing."""
@@ -249,7 +296,7 @@ class Walk:
         """Return a value that a rule cannot do without."""
         found = self.value(x)
         if found is None and not isinstance(x, Constant):
-            raise NotKnownError
+            raise NotKnownError(x)
         return found
 
     def zeros(self, x):
@@ -413,8 +460,37 @@ def apply_rule(walk, node, operands, moves=True):
     op = node.op
     try:
         return rule_of(op)(walk, op, node, operands)
-    except NotKnownError:
-        return dense(walk, op, node, operands) if moves else [None] * len(node.outputs)
+    except NotKnownError as error:
+        if not moves:
+            return [None] * len(node.outputs)
+        if error.x is not None and number_of_sets(operands) > CHOICES:
+            what = f"{op} needs a value that is not known, {described(error.x)}: its results are"
+            walk.doubt_value(error.x, node, f"{what} taken to depend on all its operands")
+        return dense(walk, op, node, operands)
+
+
+def number_of_sets(operands):
+    """Return how many sets there are that are not empty."""
+    every = [np.zeros(1, np.int32), *(sets_in(ids).ravel() for ids in operands if ids is not None)]
+    return len(np.unique(np.concatenate(every))) - 1
+
+
+def described(x):
+    """Name a variable, or the Op that makes it; casts keep the name."""
+    while x.name is None and x.owner is not None and len(x.owner.inputs) == 1:
+        x = x.owner.inputs[0]
+    if x.name:
+        return repr(x.name)
+    return "that of each step" if x.owner is None else f"the result of {x.owner.op}"
+
+
+def line_of(x):
+    """Tell the line of the user's program that made a variable, if PyTensor has noted it."""
+    for frames in getattr(x.tag, "trace", None) or ():
+        for name, line, *_ in reversed(frames):
+            if not name.startswith(INSIDE) and not name.startswith("<"):
+                return f", at {name}:{line}"
+    return ""
 
 
 def rule_of(op):
@@ -497,9 +573,7 @@ def assumed_dense(walk, op, node, operands):
         f"nothing is known about the sparsity of the derivatives of {op}, a {type(op).__name__}"
     )
     advice = "register_sparsity_rule, or a method connectivity_pattern, can tell it"
-    if walk.on_unknown == "raise":
-        raise NotImplementedError(f"{message}: {advice}")
-    warnings.warn(f"{message}, and they are taken to be dense: {advice}", SparsityWarning, 2)
+    walk.doubt(f"{message}, and they are taken to be dense{line_of(node.outputs[0])}", advice)
     return dense(walk, op, node, operands)
 
 

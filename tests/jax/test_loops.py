@@ -359,3 +359,22 @@ def test_diffrax():
     for adjoint in (dfx.RecursiveCheckpointAdjoint(), dfx.DirectAdjoint(), dfx.ForwardMode()):
         P = scj.jacobian_pattern(lambda x, a=adjoint: f(x, a), jnp.ones(N))
         np.testing.assert_array_equal(P.toarray(), np.eye(N))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["forward", "reverse"])
+def test_diffrax_implicit(mode):
+    """Each turn solves systems, whose matrix is carried through the loop."""
+    dfx = pytest.importorskip("diffrax")
+
+    def f(x):
+        term = dfx.ODETerm(lambda t, y, a: -(y**2) + jnp.concatenate([y[:1] * y[1:2], y[1:] * 0]))
+        return dfx.diffeqsolve(
+            term, dfx.Kvaerno3(), 0.0, 0.5, 0.1, x, max_steps=16, adjoint=dfx.DirectAdjoint(),
+            stepsize_controller=dfx.PIDController(rtol=1e-3, atol=1e-4),
+        ).ys[0]  # fmt: skip
+
+    P = scj.jacobian_pattern(f, jnp.ones(N), mode=mode)
+    J = np.asarray(jax.jit(jax.jacrev(f))(jnp.linspace(0.5, 1.5, N)))
+    assert not ((J != 0) & (P.toarray() == 0)).any()
+    assert P.nnz == N + 2  # the two equations that are coupled are one block

@@ -11,6 +11,7 @@ from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.graph.traversal import applys_between
 from pytensor.scan.op import Scan
+from pytensor.scan.utils import until
 
 import sparsechol as sc
 import sparsechol.pytensor as scpt
@@ -25,6 +26,7 @@ from sparsechol.pytensor import (
     sparse_jacobian,
 )
 from sparsechol.pytensor._rule_table import REGISTERED
+from sparsechol.pytensor._sparsity_rules import graphs
 from support.pytensor_sparsity_battery import HESSIANS, JACOBIANS, PYTHON, N, ifelse
 
 MODES = ("auto", "forward", "reverse", "bidirectional")
@@ -448,6 +450,57 @@ def test_a_rule_of_the_user():
         REGISTERED.pop(Own)
     with pytest.raises(TypeError, match="class of Ops"):
         register_sparsity_rule(Opaque(), rule)
+
+
+LONG = pt.vector("long", shape=(100,))
+GROUP = pytensor.shared(np.arange(100) % 7, name="group")
+
+
+@pytest.mark.parametrize(
+    ("expr", "entries", "named"),
+    [
+        (LONG[GROUP] * 2, 100 * 100, "'group'"),
+        (pt.zeros(100)[GROUP].inc(LONG), 100 * 100, "'group'"),
+        (LONG[pt.cast(LONG[0], "int64")][None], 100, "'long'|Subtensor"),
+        (LONG[LONG > 0].set(0.0), 100 * 100, "Gt"),
+    ],
+    ids=["read", "written", "value", "mask"],
+)
+def test_an_index_that_is_not_known(expr, entries, named):
+    """A pattern with too many entries names the index and the line; few elements are no matter."""
+    with pytest.warns(SparsityWarning, match=rf"({named}).*test_sparse_derivatives\.py:\d+"):
+        assert jacobian_pattern(expr, LONG, givens={}).nnz == entries
+    with pytest.raises(NotImplementedError, match="givens="):
+        jacobian_pattern(expr, LONG, on_unknown="raise")
+
+
+def test_indices_without_a_warning():
+    index = np.arange(100) % 7
+    assert jacobian_pattern(LONG[GROUP], LONG, givens={GROUP: index}, on_unknown="raise").nnz == 100
+    for expr in (LONG[pt.argsort(LONG)], LONG[pt.argmax(LONG)][None], LONG[:50][GROUP[:3]]):
+        assert jacobian_pattern(expr, LONG, on_unknown="raise").nnz
+
+
+def test_indices_in_loops(monkeypatch):
+    """An index that follows from the step is known, unless the loop is too long to be followed."""
+
+    y = pytensor.scan(
+        lambda k, v: v[k] * v[0],
+        sequences=[pt.arange(20)],
+        non_sequences=[LONG],
+        return_updates=False,
+    )
+    assert jacobian_pattern(y, LONG, on_unknown="raise").nnz == 39
+    monkeypatch.setattr(graphs, "STEPS", 10)
+    with pytest.warns(SparsityWarning, match="the loop is not followed step by step"):
+        assert jacobian_pattern(y, LONG).nnz == 2000
+
+
+def test_a_loop_that_ends_early_and_carries_nothing():
+    y = pytensor.scan(
+        lambda v: (v**2, until(v > 3)), sequences=[x], n_steps=N, return_updates=False
+    )
+    assert jacobian_pattern(y, x, givens={x: np.ones(N)}).nnz == N * N
 
 
 def test_a_random_variable():

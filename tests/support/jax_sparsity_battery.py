@@ -229,6 +229,12 @@ ZEROS = {
     "in a batch": (lambda x: jax.vmap(lambda r: tridiagonal(r) @ r)(matrix(x)), 20),
     "in a loop": (lambda x: lax.fori_loop(0, 2, lambda i, u: tridiagonal(x) @ u, x), 34),
     "solve": (lambda x: jnp.linalg.solve(two_blocks(x), x[:4]), 20),
+    "inverse": (lambda x: jnp.linalg.inv(two_blocks(x)), 32),
+    "qr": (lambda x: jnp.linalg.qr(two_blocks(x))[0], 32),
+    "lu": (lambda x: jsp.linalg.lu_factor(two_blocks(x))[0], None),
+    "inverse of mixed blocks": (
+        lambda x: jnp.linalg.inv(two_blocks(x)[np.ix_([0, 2, 1, 3], [0, 2, 1, 3])]), 32,
+    ),
     "cholesky": (lambda x: jnp.linalg.cholesky(two_blocks(x)), 20),
     "solve by cholesky": (
         lambda x: jsp.linalg.cho_solve((jnp.linalg.cholesky(two_blocks(x)), True), x[4:]), 20,

@@ -67,6 +67,7 @@ def kernels(function):
     counts = {}
     for node in function.maker.fgraph.toposort():
         op = getattr(node.op, "core_op", node.op)
+        op = getattr(op, "kernel", op)  # one vector
         if isinstance(op, ops.Kernel):
             counts[type(op).__name__] = counts.get(type(op).__name__, 0) + 1
     return counts

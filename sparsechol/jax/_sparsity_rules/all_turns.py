@@ -22,7 +22,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
 
 from ..._sparsity import propagate
-from .._compat import bound, without_folding
+from .._compat import bound, loop_of, without_folding
 from .._fold import attempt, run_safely
 from .._partial import KnownLoop, called
 from .._rule_table import RULES
@@ -253,25 +253,60 @@ def reached(jaxpr, start):
     """Return the floating point variables that depend on some variables."""
     found = set(start)
     for eqn in jaxpr.eqns:
-        if any(not isinstance(atom, Literal) and atom in found for atom in eqn.invars):
-            found.update(var for var in eqn.outvars if jnp.issubdtype(var.aval.dtype, jnp.inexact))
+        flags = [not isinstance(atom, Literal) and atom in found for atom in eqn.invars]
+        if any(flags):
+            found.update(
+                var
+                for var, flag in zip(eqn.outvars, reached_results(eqn, flags), strict=True)
+                if flag and jnp.issubdtype(var.aval.dtype, jnp.inexact)
+            )
     return found
 
 
-def moving_carries(jaxpr, operands, loop):
-    """Return the numbers of the carried values that depend on inputs in some turn."""
-    nc, nk = loop.consts, loop.carry
-    start = {var for var, ids in zip(jaxpr.invars, operands, strict=True) if ids is not None}
+def reached_results(eqn, flags):
+    """Tell which results of an equation depend on the operands with a flag.
+
+    Branches and loops are looked into: they may hand on values and derivatives side by side.
+    """
+    name, p = eqn.primitive.name, eqn.params
+    if name == "cond":
+        branches = [reached_outputs(branch, flags[1:]) for branch in p["branches"]]
+        return [any(each) for each in zip(*branches, strict=True)]
+    if name == "while":
+        consts = p["body_nconsts"]
+        return reached_outputs(p["body_jaxpr"], flags[p["cond_nconsts"] :], consts, len(flags))
+    if name == "scan":
+        loop = loop_of(eqn)
+        return reached_outputs(loop.jaxpr, flags, loop.consts, loop.carry)
+    inner = None if name in RULES else called(eqn)
+    if inner is not None:
+        return reached_outputs(inner, flags)
+    return [True] * len(eqn.outvars)
+
+
+def reached_outputs(jaxpr, flags, consts=0, carry=0):
+    """Tell which results of a jaxpr depend on the operands with a flag.
+
+    After `consts` operands come `carry` ones that take the first results in the next turn.
+    """
+    plain = jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr
+    flags = [*flags]
     while True:
-        found = reached(jaxpr, start)
-        more = {
-            jaxpr.invars[nc + k]
-            for k, atom in enumerate(jaxpr.outvars[:nk])
-            if not isinstance(atom, Literal) and atom in found
-        }
-        if more <= start:
-            return [k for k in range(nk) if jaxpr.invars[nc + k] in start]
-        start |= more
+        start = {var for var, flag in zip(plain.invars, flags, strict=True) if flag}
+        found = reached(plain, start)
+        out = [not isinstance(atom, Literal) and atom in found for atom in plain.outvars]
+        following = [a or b for a, b in zip(flags[consts:][:carry], out, strict=False)]
+        if following == flags[consts:][:carry]:
+            break
+        flags[consts : consts + carry] = following
+    return [a or b for a, b in zip(following, out, strict=False)] + out[len(following) :]
+
+
+def moving_carries(closed, operands, loop):
+    """Return the numbers of the carried values that depend on inputs in some turn."""
+    given = [ids is not None for ids in operands]
+    found = reached_outputs(closed, given, loop.consts, loop.carry)
+    return [k for k, flag in enumerate(found[: loop.carry]) if flag]
 
 
 def follow_all_turns(scope, eqn, operands, loop):
@@ -286,7 +321,7 @@ def follow_all_turns(scope, eqn, operands, loop):
     nc = loop.consts
     moving = {
         k: (closed.jaxpr.invars[nc + k], closed.jaxpr.outvars[k])
-        for k in moving_carries(closed.jaxpr, operands, loop)
+        for k in moving_carries(closed, operands, loop)
     }
     turns = AllTurns(scope, loop, Body(closed, moving), operands)
     traced = None if turns.is_too_large() else attempt(turns.trace)

@@ -330,18 +330,22 @@ def zeros_of_update(scope, eqn, old, new, *_):
 
 @zero_rule("gather")
 def zeros_of_gather(scope, eqn, mask, _):
-    d, p = eqn.params["dimension_numbers"], eqn.params
-    shape = eqn.invars[0].aval.shape
-    indices = index_of(scope, eqn.invars[1], shape)
-    if mask is None or indices is None:
+    p, shape = eqn.params, eqn.invars[0].aval.shape
+    if mask is None or not mask.size:
         return None
-    places = positions(
-        shape, indices, p["slice_sizes"], offset=d.offset_dims, collapsed=d.collapsed_slice_dims,
-        index_map=d.start_index_map, batch=d.operand_batching_dims,
-        index_batch=d.start_indices_batching_dims, clip=clipped(p["mode"]),
-    )  # fmt: skip
-    filled = p["fill_value"] is not None and p["fill_value"] == 0
-    return np.where(places < 0, filled, mask.ravel()[np.maximum(places, 0)])
+    d, sizes, clip = p["dimension_numbers"], p["slice_sizes"], clipped(p["mode"])
+    found = places_of(scope, eqn.invars[1], shape, sizes, d.start_index_map, clip)
+    if found.moving:
+        return None
+    filled, out = p["fill_value"] is not None and p["fill_value"] == 0, True
+    for indices in found.every:
+        places = positions(
+            shape, indices, sizes, offset=d.offset_dims, collapsed=d.collapsed_slice_dims,
+            index_map=d.start_index_map, batch=d.operand_batching_dims,
+            index_batch=d.start_indices_batching_dims, clip=clip,
+        )  # fmt: skip
+        out = out & np.where(places < 0, filled, mask.ravel()[np.maximum(places, 0)])
+    return out
 
 
 @zero_rule("scatter", "scatter-add", "scatter_add", "scatter-sub", "scatter_sub")

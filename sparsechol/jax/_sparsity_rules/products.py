@@ -8,7 +8,8 @@ import numpy as np
 
 from ..._sparsity import propagate
 from .._rule_table import or_empty, out_shape, present, rule
-from .._zeros import zeros
+from .._zeros import masks_of, zeros
+from .._zeros import rule as zero_rule
 
 
 def as_matrix(x, batch, first, second) -> Any:
@@ -64,9 +65,7 @@ def triangular_solve(scope, eqn, operands):
         together = propagate.union_along(scope.sets, a, (-2, -1), keepdims=True)
         whole = propagate.union_along(scope.sets, b, (-2, -1), keepdims=True)
         return [propagate.union(scope.sets, together, whole, shape=out_shape(eqn))]
-    forward = p["lower"] != bool(p["transpose_a"])
-    if not p["left_side"]:
-        forward = not forward
+    forward = (p["lower"] != bool(p["transpose_a"])) == p["left_side"]
     mask = zeros(scope, eqn.invars[0])
     if mask is not None and (np.tril(mask) if p["lower"] else np.triu(mask)).any():
         return [substituted(scope, mask, b, p, forward)]
@@ -77,20 +76,45 @@ def triangular_solve(scope, eqn, operands):
 
 def substituted(scope, mask, b, p, forward):
     """Substitute through the entries of triangles that are not zero at every point."""
-    turn = slice(None, None, 1 if forward else -1)
-    A = np.tril(~mask) if p["lower"] else np.triu(~mask)
-    if bool(p["transpose_a"]) == p["left_side"]:
-        A = A.swapaxes(-1, -2)
-    A = np.tril(A[..., turn, turn], -1)
-    lines = (b if p["left_side"] else b.swapaxes(-1, -2))[..., turn, :]
+    A = turned_triangle(~mask, p, forward)
+    lines = turned_lines(b, p, forward)
     out = np.empty(lines.shape, np.int32)
     for place in np.ndindex(*b.shape[:-2]):
         starts, members = propagate.row_lists(A[place])
         for k in range(lines.shape[-1]):
             column = propagate.flatten(lines[(*place, slice(None), k)])
             out[(*place, slice(None), k)] = scope.sets.substitute(starts, members, column)
-    out = out[..., turn, :]
-    return out if p["left_side"] else out.swapaxes(-1, -2)
+    return turned_lines(out, p, forward, back=True)
+
+
+def turned_triangle(A, p, forward):
+    """Return what a triangular solve reads of matrices as strict lower triangles."""
+    turn = slice(None, None, 1 if forward else -1)
+    A = np.tril(A) if p["lower"] else np.triu(A)
+    if bool(p["transpose_a"]) == p["left_side"]:
+        A = A.swapaxes(-1, -2)
+    return np.tril(A[..., turn, turn], -1)
+
+
+def turned_lines(b, p, forward, back=False):
+    """Return right-hand sides in the order in which rows are solved for, or turn them back."""
+    turn = slice(None, None, 1 if forward else -1)
+    b = b[..., turn, :] if back or p["left_side"] else b.swapaxes(-1, -2)[..., turn, :]
+    return b.swapaxes(-1, -2) if back and not p["left_side"] else b
+
+
+@zero_rule("triangular_solve")
+def zeros_of_solution(scope, eqn, mask, b):
+    """Return where a solution is zero: where no entry of the right-hand side reaches."""
+    p = eqn.params
+    if b is None:
+        return None
+    forward = (p["lower"] != bool(p["transpose_a"])) == p["left_side"]
+    mask, b = masks_of(eqn, [mask, b])
+    A, found = turned_triangle(~mask, p, forward), ~turned_lines(b, p, forward)
+    for k in range(1, found.shape[-2]):
+        found[..., k, :] |= (A[..., k, :k, None] & found[..., :k, :]).any(axis=-2)
+    return turned_lines(~found, p, forward, back=True)
 
 
 @rule("tridiagonal_solve")

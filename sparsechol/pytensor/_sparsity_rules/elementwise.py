@@ -1,5 +1,6 @@
 """Sparsity rules for the Ops on dense tensors, one for each family."""
 
+import math
 from functools import cache, reduce
 
 import numpy as np
@@ -35,7 +36,7 @@ from scipy.sparse import csr_array, diags_array, kron
 
 from ..._sparsity import propagate
 from .._rule_table import rule
-from .._walk import NotKnownError, assumed_dense, factors
+from .._walk import CHOICES, NotKnownError, assumed_dense, described, factors, number_of_sets
 
 # ---- nothing, and the same ----
 
@@ -319,11 +320,11 @@ def united(walk, node, terms):
 
 
 def index_of(walk, op, inputs):
-    """Return an index for NumPy, and the axes along which it is not known.
+    """Return an index for NumPy, and the variables that are not known, by the axis that they index.
 
     The places along those axes are zeros, where any would do.
     """
-    index, unknown, axis = [], [], 0
+    index, unknown, axis = [], {}, 0
     for entry in op.idx_list:
         if isinstance(entry, slice):
             index.append(known_slice(walk, entry, inputs))
@@ -333,13 +334,13 @@ def index_of(walk, op, inputs):
         value = walk.value(x)
         if value is None:
             if x.type.dtype == "bool":
-                raise NotKnownError
+                raise NotKnownError(x)
             value = np.zeros(walk.shape(x), np.int64)
-            unknown.append(axis)
+            unknown[axis] = x
         value = np.asarray(value)
         index.append(value if value.ndim else value[()])
         axis += value.ndim if value.dtype == bool else 1
-    return tuple(index), tuple(unknown)
+    return tuple(index), unknown
 
 
 def known_slice(walk, entry, inputs):
@@ -355,8 +356,17 @@ def subtensor(walk, op, node, operands):
     if unknown:
         if not ids.size:
             return [None]
-        ids = propagate.broadcast_union(walk.sets, ids, unknown)
+        count = number_of_sets([ids])
+        ids = propagate.broadcast_union(walk.sets, ids, tuple(unknown))
+        doubt_index(walk, node, unknown, count)
     return [np.asarray(ids[index])]
+
+
+def doubt_index(walk, node, unknown, count):
+    """Warn of indices that are not known and may be any of many elements."""
+    for x in unknown.values() if count > CHOICES else ():
+        what = f"an index into {count} elements is not known, {described(x)}"
+        walk.doubt_value(x, node, f"{what}: it may be any")
 
 
 @rule(sub.IncSubtensor, sub.AdvancedIncSubtensor, getattr(sub, "AdvancedIncSubtensor1", None))
@@ -372,7 +382,10 @@ def inc_subtensor(walk, op, node, operands):
     # What is set to one place twice has derivatives in both, as pullbacks go.
     placed = added(walk.sets, x.size, target, put).reshape(x.shape)
     if unknown:
-        placed = propagate.broadcast_union(walk.sets, placed, unknown)
+        moves = placed.any()
+        placed = propagate.broadcast_union(walk.sets, placed, tuple(unknown))
+        if moves:
+            doubt_index(walk, node, unknown, math.prod(x.shape[axis] for axis in unknown))
     return [propagate.union(walk.sets, x, placed)]
 
 

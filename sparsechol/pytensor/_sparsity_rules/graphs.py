@@ -260,6 +260,7 @@ class Loop:
         small = self.count * len(self.op.fgraph.apply_nodes) <= STEPS
         if local is None or (small and not local.is_exact):
             return self._walked
+        self._doubt(local)
         return lambda t, operands: local.applied(self.walk.sets, operands)
 
     def _walked(self, t, operands):
@@ -290,12 +291,18 @@ class Loop:
             for x, begin, end in zip(inputs, ends[:-1], ends[1:], strict=True)
         }
         inner = self.walk.inner(sets, ids, sources)
+        inner.put_off = []
         try:
             found = inner.run(self.outputs)
             shapes = [inner.shape(x) for x in self.outputs]
         except ValueError:  # a shape that depends on a hidden value
             return None
-        return Local(self.inputs(), ids, sets, found, shapes, inner.asked)
+        return Local(self.inputs(), ids, sets, found, shapes, inner)
+
+    def _doubt(self, local):
+        """Give the warnings of a step that stands for all."""
+        for what, advice in local.put_off:
+            self.walk.doubt(f"{what}, as the loop is not followed step by step", advice)
 
     def _first_untraced(self):
         return [self.walk.ids.get(y) for _, y in self.untraced]
@@ -309,7 +316,9 @@ class Loop:
         local = self._local()
         if local is None:
             raise NotKnownError
-        self._close(local)
+        self._doubt(local)
+        if self.carried:
+            self._close(local)
         found = local.applied(self.walk.sets, self._of_any_step())
         out = []
         for r, ids in zip(self.carried, found, strict=False):
@@ -376,9 +385,11 @@ class Local:
     is_exact : bool
         Whether no step is connected otherwise, by values that change from step to step, and the
         matrix is not larger than the graph that it stands for.
+    put_off : list
+        Warnings that count if the matrix is used.
     """
 
-    def __init__(self, inputs, ids, sets, outputs, shapes, asked):
+    def __init__(self, inputs, ids, sets, outputs, shapes, walk):
         self.inputs, self.ids = inputs, ids
         self.shapes = shapes
         self.width = sets.n
@@ -389,7 +400,8 @@ class Local:
         self.matrix = csr_array(
             propagate.to_matrix(sets, np.concatenate([*flat, propagate.no_inputs(0)]))
         )
-        self.is_exact = not asked and self.matrix.nnz <= 20 * sum(self.matrix.shape)
+        self.put_off = walk.put_off
+        self.is_exact = not walk.asked and self.matrix.nnz <= 20 * sum(self.matrix.shape)
 
     def applied(self, sets, operands):
         """Return what the outputs depend on."""
