@@ -12,8 +12,7 @@ import pytensor.tensor as pt
 from pytensor.gradient import disconnected_grad
 
 from . import _ops as ops
-from ._matrix import as_vectors
-from ._shapes import ends_in
+from ._shapes import as_vectors, ends_in
 
 
 class LowRankFactor:

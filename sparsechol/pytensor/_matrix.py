@@ -30,7 +30,7 @@ from .._typing import OrderingLike, Trans, WeakPivots
 from . import _ops as ops
 from ._conditioned import Conditioned
 from ._rewrites import meet_pymc
-from ._shapes import ends_in, is_one_each, leading
+from ._shapes import as_vectors, ends_in, is_one_each, leading
 
 
 class Factored:
@@ -598,22 +598,6 @@ def as_factor(x: Any) -> Any:
     ops.refuse_named(x)
     x = pt.as_tensor_variable(x)
     return NotImplemented if x.type.ndim else x
-
-
-def as_vectors(Q: Any, x: Any, name: str, ndim: int | None) -> tuple[pt.TensorVariable, bool]:
-    """Make a tensor variable of shape (..., n) or (..., n, k), and say whether it is the first."""
-    if ndim not in (None, 1, 2):
-        raise ValueError(f"{name}_ndim must be 1 or 2, not {ndim!r}")
-    [x] = ops.as_floats(x)
-    rank = min(x.type.ndim, 2) if ndim is None else ndim
-    if not 0 < rank <= x.type.ndim or x.type.shape[-rank] not in (None, Q.shape[0]):
-        n = Q.shape[0]
-        hint = rank == 2 and x.type.ndim > 1 and x.type.shape[-1] == n
-        raise ValueError(
-            f"the shapes of the matrix, {Q.shape}, and {name}, {x.type.shape}, do not fit: {name}"
-            f" is ({n},) or ({n}, k)" + f"; of vectors (..., {n}) with {name}_ndim=1" * hint
-        )
-    return x, rank == 1
 
 
 def on_columns(Q: Any, x: Any, name: str, apply: Callable, ndim: int | None) -> pt.TensorVariable:

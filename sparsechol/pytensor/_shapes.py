@@ -2,6 +2,10 @@
 
 from typing import Any
 
+import pytensor.tensor as pt
+
+from . import _ops as ops
+
 
 def ends_in(x: Any, length: int) -> bool:
     """Say whether the last dimension may be of this length."""
@@ -16,3 +20,19 @@ def is_one_each(x: Any) -> bool:
 def leading(x: Any) -> list:
     """Return all dimensions but the last."""
     return [x.shape[axis] for axis in range(x.type.ndim - 1)]
+
+
+def as_vectors(Q: Any, x: Any, name: str, ndim: int | None) -> tuple[pt.TensorVariable, bool]:
+    """Make a tensor variable of shape (..., n) or (..., n, k), and say whether it is the first."""
+    if ndim not in (None, 1, 2):
+        raise ValueError(f"{name}_ndim must be 1 or 2, not {ndim!r}")
+    [x] = ops.as_floats(x)
+    rank = min(x.type.ndim, 2) if ndim is None else ndim
+    if not 0 < rank <= x.type.ndim or x.type.shape[-rank] not in (None, Q.shape[0]):
+        n = Q.shape[0]
+        hint = rank == 2 and x.type.ndim > 1 and x.type.shape[-1] == n
+        raise ValueError(
+            f"the shapes of the matrix, {Q.shape}, and {name}, {x.type.shape}, do not fit: {name}"
+            f" is ({n},) or ({n}, k)" + f"; of vectors (..., {n}) with {name}_ndim=1" * hint
+        )
+    return x, rank == 1
