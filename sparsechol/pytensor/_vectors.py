@@ -57,7 +57,7 @@ class OneVector(Op):
         pairs = zip(letters, inputs, strict=True)
         operands = [x[:, None] if c == "x" else x for c, x in pairs]
         found: list = [[None]]
-        unused = [operands[0]] * len(self.kernel.unused)
+        unused = [np.empty(self.kernel.core_shape(c, 1)) for c in self.kernel.unused]
         self.kernel.perform(node, [*unused, *operands], found)
         outputs[0][0] = np.reshape(found[0][0], self.shape)
 

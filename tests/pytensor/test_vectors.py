@@ -1,11 +1,14 @@
 """Kernels on one vector: what numba compiles in the place of a matrix with one column."""
 
+import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
+import scipy.sparse as sp
 from pytensor.compile.mode import Mode
 from pytensor.graph.rewriting.db import RewriteDatabaseQuery
 
+import sparsechol as sc
 import sparsechol.pytensor as scpt
 from sparsechol.pytensor._ops import Kernel
 from sparsechol.pytensor._vectors import OneVector
@@ -61,3 +64,16 @@ def test_numba():
     assert of_one_vector(function)
     for found, expected in zip(function(VALUES), wanted, strict=True):
         assert differ(found, expected) < 1e-13
+
+
+def test_more_entries_in_the_factor():
+    """Of an arrow whose point comes first, the factor is full."""
+    arrow = 6 * np.eye(6)
+    arrow[0], arrow[:, 0] = 1, 1
+    arrow[0, 0] = 6
+    pattern = sc.analyze(sp.csc_array(arrow), ordering="natural")
+    x = scpt.solve(scpt.SymmetricMatrix(pattern, a), pt.cos(a[:6]))
+    function = pytensor.function([a], x, mode=REWRITTEN)
+    assert of_one_vector(function)
+    values = pattern.values(sp.csc_array(arrow))
+    assert differ(function(values), np.linalg.solve(arrow, np.cos(values[:6]))) < 1e-13
