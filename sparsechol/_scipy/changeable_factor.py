@@ -105,14 +105,14 @@ class ChangeableFactor(SingleFactor):
 
     def _columns(self, C: MatrixLike, name: str = "C") -> Columns:
         """Read vectors in the numbering of A; they may hold zeros, and a row twice."""
-        C, n = sparse_or_dense(C, name), self.shape[0]
-        if C.dtype.kind == "c" != self.dtype.kind:
+        given, n = sparse_or_dense(C, name), self.shape[0]
+        if given.dtype.kind == "c" != self.dtype.kind:
             raise TypeError(f"{name} is complex and the factor is real: factor A as complex")
-        if issparse(C):
-            columns = sparse_rhs(C, n, self.dtype, name)
+        if issparse(given):
+            columns = sparse_rhs(given, n, self.dtype, name)
             start, rows, values = columns.indptr, columns.indices, columns.data
         else:
-            vectors = dense_rhs(C, n, self.dtype, "F", name)[0].T
+            vectors = dense_rhs(given, n, self.dtype, "F", name)[0].T
             which, rows = vectors.nonzero()
             start = np.searchsorted(which, np.arange(len(vectors) + 1))
             values = vectors[which, rows]
@@ -333,7 +333,7 @@ class ChangeableFactor(SingleFactor):
 
     def _new_pivot(self, row: int, given: float, z: np.ndarray) -> tuple[float, float]:
         """Return the pivot of a row that is added, and the root of its size."""
-        squares = (z * z.conj()).real
+        squares = np.real(z * z.conj())
         pivot = given - float(squares @ self._signs_before(z.size))
         terms = abs(given) + float(squares.sum())
         wrong = not self._signed and pivot < 0

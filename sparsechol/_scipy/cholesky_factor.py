@@ -1,8 +1,7 @@
 """CholeskyFactor: the numeric factor that a user holds."""
 
 import math
-from numbers import Integral
-from typing import cast, overload
+from typing import overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,6 +13,7 @@ from .._typing import MatrixLike, RandomState, SparseLike, WeakPivots
 from .changeable_factor import ChangeableFactor
 from .conditioned import Conditioned
 from .factor_base import CholeskyBase, checked
+from .input import draws_shape
 from .low_rank_factor import LowRankFactor, read_correction
 from .pivots import accepts_weak
 from .symmetry import blaming_asymmetry
@@ -162,14 +162,7 @@ class CholeskyFactor(ChangeableFactor, CholeskyBase):
         >>> F.sample(10_000, rng=0).std(axis=0).round(1)
         array([1. , 0.5, 0.1])
         """
-        n = self.shape[0]
-        shape = (
-            ()
-            if size is None
-            else (size,)
-            if isinstance(size, Integral)
-            else tuple(cast("tuple[int, ...]", size))
-        )
+        n, shape = self.shape[0], draws_shape(size)
         z = self._normal_draws(math.prod(shape), rng)
         x = checked(self._solve(z[None], self._one_triangle("C", permute=True), threads)[0])
         return np.ascontiguousarray(x.T).reshape(*shape, n)

@@ -16,7 +16,7 @@ from .input import (
     check_order,
     check_rhs_shape,
     compressed,
-    sparse_or_dense,
+    unmasked,
 )
 from .symmetry import check_triangle
 
@@ -170,9 +170,11 @@ def with_products(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the lower pattern of ``A + C C^H`` from that of A, and C of one or more columns."""
     n = indptr.size - 1
-    C = sparse_or_dense(C, "reserve")
-    check_rhs_shape(C.shape, n, "reserve")
-    columns = compressed(C if issparse(C) or C.ndim == 2 else C[:, None], name="reserve")
+    given = C if issparse(C) else unmasked(C, "reserve")
+    check_rhs_shape(given.shape, n, "reserve")
+    if isinstance(given, np.ndarray) and given.ndim == 1:
+        given = given[:, None]
+    columns = compressed(given, name="reserve")
     product = triangle_of(pattern_of_product(columns, "AAt"), True)
     whole = lower_ones(indptr, indices) + lower_ones(*product)
     return whole.indptr.astype(np.int64), whole.indices.astype(np.int32)

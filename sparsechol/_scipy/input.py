@@ -176,6 +176,11 @@ def row_numbers(index, n) -> np.ndarray:
     return np.where(index < 0, index + n, index).astype(np.int32)
 
 
+def draws_shape(size: int | tuple[int, ...] | None) -> tuple[int, ...]:
+    """Return the shape of draws, as NumPy's generators read `size`."""
+    return () if size is None else tuple(np.atleast_1d(size).tolist())
+
+
 def unmasked(array, name):
     """Return an array_like as an ndarray; masked elements are refused: their mask would be lost."""
     if type(array) is np.ndarray:

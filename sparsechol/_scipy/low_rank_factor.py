@@ -22,7 +22,7 @@ from scipy.sparse import issparse
 from .._exceptions import NotPositiveDefiniteError
 from .._typing import MatrixLike, RandomState
 from .factor_base import Slogdet, checked
-from .input import dense_rhs, sparse_or_dense, unmasked
+from .input import dense_rhs, draws_shape, sparse_or_dense, unmasked
 from .pivots import EPS
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ class LowRankFactor:
         -------
         x : ndarray of shape ``(*size, n)``
         """
-        shape = () if size is None else tuple(np.atleast_1d(size).tolist())
+        shape = draws_shape(size)
         z = self.factor._normal_draws(math.prod(shape), rng)
         root = self._corrected(z, (1 + self._w) ** -0.5 - 1)
         x = checked(self.factor.solve_triangular(root, trans="C"))
@@ -213,10 +213,10 @@ def read_correction(
     ValueError, TypeError
         If shapes or types do not fit, a number is not finite, or D is not Hermitian.
     """
-    C = sparse_or_dense(C, "C")
-    if C.dtype.kind == "c" != factor.dtype.kind:
+    given = sparse_or_dense(C, "C")
+    if given.dtype.kind == "c" != factor.dtype.kind:
         raise TypeError("C is complex and the factor is real: factor A as complex")
-    dense = C.toarray() if issparse(C) else C
+    dense = given if isinstance(given, np.ndarray) else given.toarray()
     columns, _ = dense_rhs(dense, factor.shape[0], factor.dtype, "F", "C")
     k = columns.shape[1]
     if D is None:
