@@ -35,8 +35,9 @@ from sparsechol._core.numeric.assembly cimport (
     assemble_rest, extend_add_to_parent, has_children, open_subtree, update_matrix,
 )
 from sparsechol._core.numeric.dense cimport (
-    CONJ_TRANS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, SCALARS, conjugate, factor_columns,
-    factor_panel, kind_of, multiply, multiply_signed, pivot_rule, real, scalar, shifted,
+    CONJ_TRANS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, SCALARS, WEAK_LONG, WEAK_SHORT,
+    Outcome, conjugate, factor_columns, factor_panel, kind_of, multiply, multiply_signed, pivot_rule,
+    real, scalar, shifted, weigh_pivot,
 )
 from sparsechol._core.numeric.sweep_driver cimport (
     FrontContext, Many, Sweep, SweepJob, each, run_sweep, step_work, sweep_job, sweep_space,
@@ -48,12 +49,14 @@ from sparsechol._core.parallel.pool cimport (
 from sparsechol._core.symbolic.structure cimport Pattern, Structure, plan_for
 
 
-cdef double WEAK_LONG = 1 / 32.      # a pivot below this part of its diagonal entry is weak,
-cdef double WEAK_SHORT = 1 / 8.      # in single precision
 cdef enum:
     SPARE_LONG = 14                 # a factor is in doubt so many bits before it is rounding,
     SPARE_SHORT = 8                 # in single precision
-    STABLE = 1000                   # growth that is nothing to look at, in any precision
+
+
+cdef inline double stable(int kind) noexcept nogil:
+    """Growth that is nothing to look at: half of the digits are left."""
+    return 2**11 if kind == FLOAT or kind == FLOAT_COMPLEX else 2**26
 
 
 cdef struct Results:
@@ -62,6 +65,11 @@ cdef struct Results:
     pool_least *failed      # least column that has failed so far, of each matrix
     const pivot_rule *rule  # of the signed factorization; NULL: all pivots are to be positive
     double *sums            # of |l|^2 in each row: for each matrix n, and the tallest front
+
+
+cdef inline Outcome no_outcome() noexcept nogil:
+    """What is known before the first column."""
+    return Outcome(failed=INT32_MAX, weakest=INT32_MAX, pivot=0, ratio=1, lost=0, growth=0)
 
 
 cdef inline void merge_outcomes(Outcome *outcome, const Outcome *other) noexcept nogil:
@@ -97,6 +105,8 @@ cdef bint factor_front(int32_t s, const FrontContext *ctx, Outcome *outcome,
         return False
     if rule == NULL:
         weigh_pivots(p, s, <const scalar *>ctx.a, <const scalar *>panel, nc + m, outcome)
+    elif rule.sums != NULL:
+        weigh_front(p, s, <const scalar *>panel, rule.replaced, rule.sums, outcome)
     if m == 0:
         return True
     if rule == NULL:
@@ -121,7 +131,7 @@ cdef bint factor_subtree(int32_t root, const FrontContext *ctx, Outcome *outcome
         outcome.failed = <int32_t>bad
         outcome.pivot = real(panels[p.panel[begin + bad - p.first[begin]]])
         return False
-    if rule != NULL:        # these are weighed at the end, see `weigh_signed`
+    if rule != NULL:        # weighed already, or at the end, see `weigh_all`
         return True
     for s in range(begin, root + 1):
         weigh_pivots(p, s, <const scalar *>ctx.a, <const scalar *>panels + p.panel[s], 1, outcome)
@@ -143,7 +153,7 @@ cdef void factor_task(const Sweep *sweep, int32_t t, const scalar *tag) noexcept
     if rule != NULL and ctx.plan.tasks == 1:
         sums = results.sums + sweep.matrix * (p.n + p.tallest)
         memset(sums, 0, sizeof(double) * p.n)
-    outcome[0] = Outcome(failed=INT32_MAX, weakest=INT32_MAX, pivot=0, ratio=1, lost=0, growth=1)
+    outcome[0] = no_outcome()
     for k in range(ctx.plan.task_start[t], ctx.plan.task_start[t + 1]):
         s = ctx.plan.steps[k]
         if pool_read(failed) < p.first[s] or pool_stopped(step_work(p, s)):
@@ -151,6 +161,7 @@ cdef void factor_task(const Sweep *sweep, int32_t t, const scalar *tag) noexcept
         if rule != NULL:
             own = shifted(results.rule, p.first[s if p.simplicial_root[s] == -1 else p.begin[s]])
             own.sums = sums
+            own.weighed = outcome
             if own.replaced != NULL:
                 own.replaced += sweep.matrix * p.n
             rule = &own
@@ -163,8 +174,7 @@ cdef void factor_task(const Sweep *sweep, int32_t t, const scalar *tag) noexcept
             return
         extend_add_to_parent(s, ctx, tag)
     if sums != NULL:
-        weigh_signed(p, results, sweep.matrix, <const scalar *>ctx.a, <const scalar *>ctx.panels,
-                     True, outcome)
+        outcome.growth = growth_of(p, <const scalar *>ctx.a, outcome.growth)
 
 
 cdef inline void weigh_pivots(const Pattern *p, int32_t s, const scalar *a, const scalar *panel,
@@ -183,76 +193,64 @@ cdef inline void weigh_pivots(const Pattern *p, int32_t s, const scalar *a, cons
         panel += rows + 1
 
 
-cdef void weigh_pivot(int32_t j, double pivot, double entry, double least, double weak,
-                      Outcome *outcome) noexcept nogil:
-    """Note one pivot; where much cancelled, a rounding is at least that of a normal number."""
-    cdef double ratio = pivot / (entry if 2 * pivot > entry else max(entry, least))
-    if ratio < outcome.ratio:
-        outcome.ratio = ratio
-        outcome.weakest = j
-    if ratio < weak:
-        outcome.lost -= ilogb(ratio)
-
-
-cdef void weigh_signed(const Pattern *p, const Results *results, Py_ssize_t matrix,
-                       const scalar *a, const scalar *l, bint begun,
-                       Outcome *outcome) noexcept nogil:
-    """Note weak pivots and growth, for pivots of both signs.
-
-    `begun`: the simplicial columns have added up their squares while they were in registers.
+cdef void weigh_front(const Pattern *p, int32_t s, const scalar *panel, const uint8_t *replaced,
+                      double *sums, Outcome *outcome) noexcept nogil:
+    """Note weak pivots and growth in one front, for pivots of both signs; its panel is `panel`.
 
     What is eliminated from a diagonal entry may cancel or add up. The rounding of pivot j is that
     of |d_j| + sum_k |l_jk|^2 >= |a_jj|, and that of the whole factorization |L| |L|^H, whose
-    largest entry is on its diagonal. Growth is its ratio to the largest entry of A; where it is
-    below STABLE, to one that is large enough.
+    largest entry is on its diagonal. Growth is its ratio to the largest entry of A.
+
+    replaced : of the first column on, or NULL.
+    sums : n, and as many as the tallest front has rows.
     """
-    cdef const uint8_t *replaced = results.rule.replaced
-    cdef double *sums = results.sums + matrix * (p.n + p.tallest)
     cdef double *below = sums + p.n
-    cdef double largest = 0, grown = 0, least = least_normal(l)
+    cdef double least = least_normal(panel), pivot, size
     cdef double weak = WEAK_SHORT if scalar is float or scalar is floatcomplex else WEAK_LONG
-    cdef double bar = max(outcome.ratio, weak), pivot, size
-    cdef const int32_t *rows
-    cdef int32_t s, j, nc, rest
-    cdef int64_t q, m
-    if not begun:
-        memset(sums, 0, sizeof(double) * p.n)
-    for s in range(p.nsuper):
-        nc = p.first[s + 1] - p.first[s]
-        m = p.row_start[s + 1] - p.row_start[s]
-        rows = p.rows + p.row_start[s]
-        if nc > 1:
-            memset(below, 0, sizeof(double) * m)
-        for j in range(p.first[s], p.first[s + 1]):
-            pivot = square(l[0])
-            grown = max(grown, sums[j] + pivot)
-            size = sums[j] + pivot
-            if pivot < bar * (size + least) and not (
-                    replaced != NULL and replaced[matrix * p.n + j]):
-                weigh_pivot(j, pivot, size, least, weak, outcome)
-                bar = max(outcome.ratio, weak)
-            if begun and p.simplicial_root[s] != -1:
-                pass
-            elif nc == 1:
-                for q in range(m):
-                    sums[rows[q]] += square(l[1 + q])
-            else:
-                rest = p.first[s + 1] - j
-                for q in range(1, rest):
-                    sums[j + q] += square(l[q])
-                for q in range(m):
-                    below[q] += square(l[rest + q])
-            l += nc + m + 1
-        l -= nc
-        for q in range(m if nc > 1 else 0):
-            sums[rows[q]] += below[q]
+    cdef int32_t nc = p.first[s + 1] - p.first[s], j, rest
+    cdef int64_t q, m = p.row_start[s + 1] - p.row_start[s]
+    cdef const int32_t *rows = p.rows + p.row_start[s]
+    memset(below, 0, sizeof(double) * m)
+    for j in range(p.first[s], p.first[s + 1]):
+        pivot = square(panel[0])
+        size = sums[j] + pivot
+        outcome.growth = max(outcome.growth, size)
+        if (pivot < max(outcome.ratio, weak) * (size + least)
+                and not (replaced != NULL and replaced[j - p.first[s]])):
+            weigh_pivot(j, pivot, size, least, weak, outcome)
+        rest = p.first[s + 1] - j
+        for q in range(1, rest):
+            sums[j + q] += square(panel[q])
+        for q in range(m):
+            below[q] += square(panel[rest + q])
+        panel += nc + m + 1
+    for q in range(m):
+        sums[rows[q]] += below[q]
+
+
+cdef double growth_of(const Pattern *p, const scalar *a, double grown) noexcept nogil:
+    """Growth; where it is below `stable`, its ratio to an entry of A that is large enough."""
+    cdef double largest = 0, size, bar = (grown / stable(kind_of(a)))**2
+    cdef int64_t q
     for q in range(p.nnz):
         size = square(a[q])
         if size > largest:
             largest = size
-            if grown < STABLE * sqrt(size):
+            if size > bar:
                 break
-    outcome.growth = grown / max(sqrt(largest), least)
+    return grown / max(sqrt(largest), least_normal(a))
+
+
+cdef void weigh_all(const Pattern *p, const Results *results, const scalar *a,
+                    const scalar *l) noexcept nogil:
+    """The same for one matrix that several threads have factored, in the order of one thread."""
+    cdef const uint8_t *replaced = results.rule.replaced
+    cdef int32_t s
+    memset(results.sums, 0, sizeof(double) * p.n)
+    for s in range(p.nsuper):
+        weigh_front(p, s, l + p.panel[s], replaced + p.first[s] if replaced != NULL else NULL,
+                    results.sums, results.outcomes)
+    results.outcomes.growth = growth_of(p, a, results.outcomes.growth)
 
 
 cdef inline double square(scalar x) noexcept nogil:
@@ -265,19 +263,14 @@ cdef inline double square(scalar x) noexcept nogil:
 
 cdef void weigh_kind(const Pattern *p, int kind, const Results *results, const void *a,
                      const void *l) noexcept nogil:
-    """The same for one matrix that several threads have factored."""
     if kind == DOUBLE:
-        weigh_signed(p, results, 0, <const double *>a, <const double *>l, False,
-                     results.outcomes)
+        weigh_all(p, results, <const double *>a, <const double *>l)
     elif kind == FLOAT:
-        weigh_signed(p, results, 0, <const float *>a, <const float *>l, False,
-                     results.outcomes)
+        weigh_all(p, results, <const float *>a, <const float *>l)
     elif kind == DOUBLE_COMPLEX:
-        weigh_signed(p, results, 0, <const double complex *>a, <const double complex *>l,
-                     False, results.outcomes)
+        weigh_all(p, results, <const double complex *>a, <const double complex *>l)
     else:
-        weigh_signed(p, results, 0, <const float complex *>a, <const float complex *>l,
-                     False, results.outcomes)
+        weigh_all(p, results, <const float complex *>a, <const float complex *>l)
 
 
 cdef bint in_doubt(const Pattern *p, int kind, const Outcome *outcome) noexcept nogil:
@@ -391,7 +384,7 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
     cdef Outcome *outcomes
     cdef pool_call call
     cdef pivot_rule rule = pivot_rule(expected=NULL, least=least, replacement=replacement,
-                                      replaced=NULL, sums=NULL)
+                                      replaced=NULL, sums=NULL, weighed=NULL)
     if (a.shape[1] != p.nnz or l.shape[0] != batch or l.shape[1] != p.size or threads < 1
             or work.shape[0] < workspace(structure, batch, threads)):
         raise ValueError("factorize: arrays do not belong to this structure")
@@ -440,7 +433,7 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
         doubt[k] = in_doubt(p, kind_of(&a[0, 0]), &outcomes[k])
         if any_sign:
             growth[k] = outcomes[k].growth
-            clear = clear and growth[k] < STABLE
+            clear = clear and growth[k] < stable(kind_of(&a[0, 0]))
         clear = clear and failed[k] == -1
         clear = clear and (not doubt[k] if expected is None else value[k] > refused)
     free(outcomes)

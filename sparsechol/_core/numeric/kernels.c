@@ -3,6 +3,7 @@
 #include "kernels.h"
 
 #include <complex.h>
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -113,6 +114,7 @@ INLINE void store_part_s(float *p, portable_s v, ptrdiff_t n) {
 #define REAL_LETTER d
 #define SQRT sqrt
 #define FABS fabs
+#define COPYSIGN copysign
 #define CONJUGATE(x) (x)
 #define REAL_PART(x) (x)
 #define COMPLEX 0
@@ -125,6 +127,7 @@ INLINE void store_part_s(float *p, portable_s v, ptrdiff_t n) {
 #define REAL_LETTER s
 #define SQRT sqrtf
 #define FABS fabsf
+#define COPYSIGN copysignf
 #define CONJUGATE(x) (x)
 #define REAL_PART(x) (x)
 #define COMPLEX 0
@@ -137,6 +140,7 @@ INLINE void store_part_s(float *p, portable_s v, ptrdiff_t n) {
 #define REAL_LETTER d
 #define SQRT sqrt
 #define FABS fabs
+#define COPYSIGN copysign
 #define CONJUGATE(x) conj(x)
 #define REAL_PART(x) creal(x)
 #define COMPLEX 1
@@ -149,6 +153,7 @@ INLINE void store_part_s(float *p, portable_s v, ptrdiff_t n) {
 #define REAL_LETTER s
 #define SQRT sqrtf
 #define FABS fabsf
+#define COPYSIGN copysignf
 #define CONJUGATE(x) conjf(x)
 #define REAL_PART(x) crealf(x)
 #define COMPLEX 1

@@ -36,10 +36,10 @@ from libc.string cimport memcpy, memset, strlen
 from sparsechol._core.numeric cimport derivative_sweeps
 from sparsechol._core.numeric.condition cimport reciprocal_condition
 from sparsechol._core.numeric.dense cimport (
-    DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, conjugate, pivot_rule, scalar, size_of,
+    DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, Outcome, conjugate, pivot_rule, scalar, size_of,
 )
 from sparsechol._core.numeric.derivative_sweeps cimport Kind, derivative_all, derivative_space
-from sparsechol._core.numeric.factorize cimport REFUSED_ROUNDINGS, Outcome, factor_all, factor_space
+from sparsechol._core.numeric.factorize cimport REFUSED_ROUNDINGS, factor_all, factor_space
 from sparsechol._core.numeric.gram cimport FORM, ROWS, WEIGHTS, congruence
 from sparsechol._core.numeric.packing cimport (
     fold, gather_panels, read_diagonal, read_places, scatter_panels, turn_panels, unfold,
@@ -399,7 +399,7 @@ cdef bint factor(const Work *w) noexcept nogil:
     cdef bint accept_weak = w.call.flags & ACCEPT_WEAK != 0
     cdef Outcome *outcomes = NULL
     cdef pivot_rule rule = pivot_rule(expected=NULL, least=0, replacement=0, replaced=NULL,
-                                      sums=NULL)
+                                      sums=NULL, weighed=NULL)
     cdef char *panels = w.call.result.data
     cdef Py_ssize_t k
     if work != NULL:

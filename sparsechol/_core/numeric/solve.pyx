@@ -26,7 +26,8 @@ import numpy as np
 
 from sparsechol._core.numeric.dense cimport (
     AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, PACK, SCALARS, TRANSPOSED, Crew,
-    backward_one, conjugate, forward_one, kind_of, multiply, real, scalar, size_of, solve_right,
+    backward_columns, backward_one, conjugate, forward_columns, forward_one, kind_of, multiply,
+    real, scalar, size_of, solve_right,
 )
 from sparsechol._core.numeric.sweep_driver cimport array_of, each, run_tasks
 from sparsechol._core.parallel.pool cimport (
@@ -62,6 +63,8 @@ cdef void forward(const Pattern *p, int32_t t, const scalar *l, scalar *x, int k
             forward_front(p, s, l, x, k, sums, w, crew)
             if signs:
                 turn_rows(p, s, l, x, k)
+        elif k == 1:
+            forward_columns(p, s, l, x, sums, reached, signs)
         else:
             forward_subtree(p, s, l, x, k, sums, reached, signs)
         if plan.shared_start[s] != -1:
@@ -176,6 +179,8 @@ cdef void backward(const Pattern *p, int32_t t, const scalar *l, scalar *x, int 
             return
         if p.simplicial_root[root] == -1:
             backward_front(p, root, l, x, k, w, crew)
+        elif k == 1:
+            backward_columns(p, root, l, x)
         else:
             for s in range(root, p.begin[root] - 1, -1):
                 backward_column(<int>(p.row_start[s + 1] - p.row_start[s]), k, l + p.panel[s],
@@ -208,14 +213,7 @@ cdef inline void forward_column(int m, int k, const scalar *column, const int32_
     """One column of a simplicial subtree: x1 <- x1 / l, then it leaves the rows below."""
     cdef double inverse = 1 / real(column[0])       # does not wait for x1
     cdef int i, c
-    cdef scalar y
     cdef scalar *target
-    if k == 1:
-        y = x1[0] * inverse
-        x1[0] = y
-        for i in range(m):
-            sums[rows[i]] -= column[i + 1] * y
-        return
     for c in range(k):
         x1[c] = x1[c] * inverse
     for i in range(m):
@@ -226,17 +224,10 @@ cdef inline void forward_column(int m, int k, const scalar *column, const int32_
 
 cdef inline void backward_column(int m, int k, const scalar *column, const int32_t *rows,
                                  scalar *x1, const scalar *x) noexcept nogil:
-    """One column of a simplicial subtree; conjugated if there is one right-hand side."""
+    """One column of a simplicial subtree."""
     cdef double inverse = 1 / real(column[0])
     cdef int i, c
-    cdef scalar y
     cdef const scalar *source
-    if k == 1:
-        y = x1[0]
-        for i in range(m):
-            y -= conjugate(column[i + 1]) * x[rows[i]]
-        x1[0] = y * inverse
-        return
     for i in range(m):
         source = x + <Py_ssize_t>rows[i] * k
         for c in range(k):
