@@ -14,7 +14,6 @@ from .conditioned import Conditioned
 from .factor_base import CholeskyBase, checked
 from .pivots import accepts_weak
 from .single_factor import SingleFactor
-from .symmetry import blaming_asymmetry
 
 
 class CholeskyFactor(SingleFactor, CholeskyBase):
@@ -78,9 +77,7 @@ class CholeskyFactor(SingleFactor, CholeskyBase):
         NotPositiveDefiniteError, PatternMismatchError, ValueError, TypeError
             As for `cholesky`. TypeError also if a complex matrix meets a real factor.
         """
-        packed = self.pattern._packed(A, lower, self.dtype)
-        with blaming_asymmetry(self.pattern, A, lower, packed):
-            self._refactorize(packed[None], threads, accepts_weak(weak_pivots))
+        self._replace(A, lower, threads, accepts_weak(weak_pivots))
         return self
 
     @overload
@@ -116,7 +113,8 @@ class CholeskyFactor(SingleFactor, CholeskyBase):
         >>> F.solve([2.0, 9.0])
         array([-0.5,  2. ])
         """
-        return self._columnwise(b, self._both_triangles(), threads)
+        x = None if self._values is None else self._solver.solve(b, threads)
+        return self._columnwise(b, self._both_triangles(), threads) if x is None else x
 
     def sample(
         self,

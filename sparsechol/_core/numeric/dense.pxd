@@ -8,6 +8,7 @@ products and solves are cut into pieces for the threads of a crew.
 """
 
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
+from libc.string cimport strcmp
 
 from sparsechol._core.parallel.pool cimport pool_worker
 from sparsechol._core.symbolic.structure cimport Pattern
@@ -77,6 +78,16 @@ cdef inline int kind_of(const scalar *tag) noexcept nogil:
         return FLOAT_COMPLEX
     else:
         return DOUBLE_COMPLEX
+
+
+cdef inline int kind_named(const char *format) noexcept nogil:
+    """Which of the four types the format of a buffer stands for, in native order; -1: none."""
+    if format == NULL:
+        return -1
+    if format[0] == b"Z":
+        return (DOUBLE_COMPLEX if strcmp(format, "Zd") == 0 else
+                FLOAT_COMPLEX if strcmp(format, "Zf") == 0 else -1)
+    return DOUBLE if strcmp(format, "d") == 0 else FLOAT if strcmp(format, "f") == 0 else -1
 
 
 cdef inline scalar conjugate(scalar x) noexcept nogil:

@@ -1,5 +1,7 @@
 """Signatures of `factorize.pyx`."""
 
+from typing import Any
+
 import numpy as np
 
 from sparsechol._core.symbolic.structure import Structure
@@ -18,5 +20,6 @@ def factorize(
     least: float = 0,
     replacement: float = 0,
     replaced: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None, bool]: ...
+    brief: bool = False,
+) -> Any: ...
 def dependence(structure: Structure, l: np.ndarray, row: int) -> np.ndarray: ...

@@ -23,6 +23,9 @@ Gill, P. E., Saunders, M. A., Shinnerl, J. R. (1996). On the stability of Choles
     symmetric quasidefinite systems. SIAM J. Matrix Anal. Appl. 17(1), 35-46.
 """
 
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+)
 from libc.float cimport DBL_EPSILON, DBL_MANT_DIG, FLT_EPSILON, FLT_MANT_DIG
 from libc.math cimport ilogb, sqrt
 from libc.stdint cimport INT32_MAX, int8_t, int32_t, int64_t, uint8_t
@@ -36,8 +39,8 @@ from sparsechol._core.numeric.assembly cimport (
 )
 from sparsechol._core.numeric.dense cimport (
     CONJ_TRANS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, SCALARS, WEAK_LONG, WEAK_SHORT,
-    Outcome, conjugate, factor_columns, factor_panel, kind_of, multiply, multiply_signed, pivot_rule,
-    real, scalar, shifted, weigh_pivot,
+    Outcome, conjugate, factor_columns, factor_panel, kind_named, kind_of, multiply,
+    multiply_signed, pivot_rule, real, scalar, shifted, weigh_pivot,
 )
 from sparsechol._core.numeric.sweep_driver cimport (
     FrontContext, Many, Sweep, SweepJob, each, run_sweep, step_work, sweep_job, sweep_space,
@@ -57,6 +60,10 @@ cdef enum:
 cdef inline double stable(int kind) noexcept nogil:
     """Growth that is nothing to look at: half of the digits are left."""
     return 2**11 if kind == FLOAT or kind == FLOAT_COMPLEX else 2**26
+
+
+cdef int READ = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT
+cdef int WRITE = READ | PyBUF_WRITABLE
 
 
 cdef struct Results:
@@ -344,9 +351,8 @@ def workspace(Structure structure, Py_ssize_t batch, int threads):
     return factor_space(&structure.pattern, batch, threads)
 
 
-def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, scalar[::1] work,
-              int threads, bint any_sign=False, const int8_t[::1] expected=None,
-              double least=0, double replacement=0, uint8_t[:, ::1] replaced=None):
+def factorize(Structure structure, a, l, work, int threads, bint any_sign=False, expected=None,
+              double least=0, double replacement=0, replaced=None, bint brief=False):
     """Factor A = L L^H, or A = L S L^H if pivots may have any sign, for each matrix of a batch.
 
     Parameters
@@ -361,6 +367,8 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
     least, replacement : a pivot that is not farther than `least` on its side of zero becomes as
         large as `replacement` on that side; 0: it fails.
     replaced : (batch, n) set to 1 where a pivot was replaced; needed with `expected`.
+    brief : whether to return None where there is nothing to look at: no matrix failed, and none is
+        in doubt, weak where signs are expected, or grown.
 
     Returns
     -------
@@ -376,68 +384,105 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
         Whether rounding may have decided the factor.
     growth : (batch,) float64 or None
         max |L| |L|^H / max |A| of a signed factorization.
-    clear : bool
-        Whether no matrix failed, and none is in doubt, weak where signs are expected, or grown.
     """
     cdef const Pattern *p = &structure.pattern
-    cdef Py_ssize_t k, batch = a.shape[0]
-    cdef Outcome *outcomes
+    cdef Py_buffer held[5]
+    cdef int count = 0
+    cdef Py_ssize_t batch
+    cdef bint clear = True
+    cdef Outcome *outcomes = NULL
     cdef pool_call call
+    cdef Many values
     cdef pivot_rule rule = pivot_rule(expected=NULL, least=least, replacement=replacement,
                                       replaced=NULL, sums=NULL, weighed=NULL)
-    if (a.shape[1] != p.nnz or l.shape[0] != batch or l.shape[1] != p.size or threads < 1
-            or work.shape[0] < workspace(structure, batch, threads)):
-        raise ValueError("factorize: arrays do not belong to this structure")
-    if expected is not None:
-        if (replaced is None or expected.shape[0] != p.n or replaced.shape[0] != batch
-                or replaced.shape[1] != p.n):
-            raise ValueError("factorize: signs do not belong to this structure")
-    failed_array = np.empty(batch, np.int32)
-    row_array = np.empty(batch, np.int32)
-    value_array = np.empty(batch)
-    doubt_array = np.empty(batch, np.uint8)
-    growth_array = np.empty(batch) if any_sign else None
-    cdef int32_t[::1] failed = failed_array
-    cdef int32_t[::1] row = row_array
-    cdef double[::1] value = value_array
-    cdef uint8_t[::1] doubt = doubt_array
-    cdef double[::1] growth = growth_array      # None of Cholesky
-    cdef bint clear = True
-    cdef double refused = REFUSED_ROUNDINGS * (
-        FLT_EPSILON if scalar is float or scalar is floatcomplex else DBL_EPSILON)
-    if p.n == 0 or batch == 0:
-        failed[:], row[:], value[:], doubt[:] = -1, -1, 1, False
-        if any_sign:
-            growth[:] = 1
-        return failed_array, row_array, value_array, doubt_array, growth_array, clear
-    if expected is not None:
-        rule.expected = &expected[0]
-        rule.replaced = &replaced[0, 0]
+    try:
+        for array in (a, l, work):
+            PyObject_GetBuffer(array, &held[count], READ if count == 0 else WRITE)
+            count += 1
+        if expected is not None:
+            PyObject_GetBuffer(expected, &held[count], READ)
+            count += 1
+            PyObject_GetBuffer(replaced, &held[count], WRITE)
+            count += 1
+        batch = check_factor_arguments(p, held, count, threads)
+        if p.n == 0 or batch == 0:
+            return None if brief else report(p, FLOAT, NULL, batch, any_sign)
+        if expected is not None:
+            rule.expected = <const int8_t *>held[3].buf
+            rule.replaced = <uint8_t *>held[4].buf
+        kind = kind_named(held[0].format)
+        values = each(held[0].buf)
+        pool_begin(&call)
+        with nogil:
+            outcomes = factor_all(p, kind, batch, values, held[1].buf, &rule if any_sign else NULL,
+                                  held[2].buf, threads)
+        pool_end(&call)
+        if outcomes == NULL:
+            raise MemoryError("no memory for the list of tasks")
+        for k in range(batch):
+            clear = clear and nothing_to_tell(p, kind, &outcomes[k], expected is not None)
+        return None if brief and clear else report(p, kind, outcomes, batch, any_sign)
+    finally:
+        free(outcomes)
+        for k in range(count):
+            PyBuffer_Release(&held[k])
+
+
+cdef Py_ssize_t check_factor_arguments(const Pattern *p, const Py_buffer *held, int count,
+                                       int threads) except -1:
+    """The number of matrices; ValueError unless arrays fit, in dimensions and types."""
+    cdef const Py_buffer *a = &held[0]
+    cdef const Py_buffer *l = &held[1]
+    cdef const Py_buffer *work = &held[2]
+    cdef Py_ssize_t batch
+    cdef int kind = kind_named(a.format)
+    if (kind == -1 or kind_named(l.format) != kind or kind_named(work.format) != kind
+            or a.ndim != 2 or l.ndim != 2 or work.ndim != 1):
+        raise ValueError("factorize: wrong types or dimensions of arrays")
+    batch = a.shape[0]
     if batch >= 2**31 - 1:
         raise OverflowError(f"a batch of {batch} matrices is too large")
-    pool_begin(&call)
-    with nogil:
-        outcomes = factor_all(p, kind_of(&a[0, 0]), batch, each(&a[0, 0]), &l[0, 0],
-                              &rule if any_sign else NULL, &work[0], threads)
-    try:
-        pool_end(&call)
-    except BaseException:
-        free(outcomes)
-        raise
-    if outcomes == NULL:
-        raise MemoryError("no memory for the list of tasks")
-    for k in range(batch):
-        failed[k] = p.perm[outcomes[k].failed] if outcomes[k].failed != INT32_MAX else -1
-        row[k] = p.perm[outcomes[k].weakest] if outcomes[k].weakest != INT32_MAX else -1
-        value[k] = outcomes[k].pivot if failed[k] != -1 else outcomes[k].ratio
-        doubt[k] = in_doubt(p, kind_of(&a[0, 0]), &outcomes[k])
-        if any_sign:
-            growth[k] = outcomes[k].growth
-            clear = clear and growth[k] < stable(kind_of(&a[0, 0]))
-        clear = clear and failed[k] == -1
-        clear = clear and (not doubt[k] if expected is None else value[k] > refused)
-    free(outcomes)
-    return failed_array, row_array, value_array, doubt_array, growth_array, clear
+    if (a.shape[1] != p.nnz or l.shape[0] != batch or l.shape[1] != p.size or threads < 1
+            or work.shape[0] < factor_space(p, batch, threads)):
+        raise ValueError("factorize: arrays do not belong to this structure")
+    if count == 5 and (held[3].ndim != 1 or held[3].shape[0] != p.n or held[3].itemsize != 1
+                       or held[4].ndim != 2 or held[4].shape[0] != batch
+                       or held[4].shape[1] != p.n or held[4].itemsize != 1):
+        raise ValueError("factorize: signs do not belong to this structure")
+    return batch
+
+
+cdef bint nothing_to_tell(const Pattern *p, int kind, const Outcome *outcome,
+                          bint expected) noexcept nogil:
+    """Whether a factor needs no second look, see `factorize`."""
+    cdef double refused = REFUSED_ROUNDINGS * (
+        FLT_EPSILON if kind == FLOAT or kind == FLOAT_COMPLEX else DBL_EPSILON)
+    if outcome.failed != INT32_MAX or not outcome.growth < stable(kind):
+        return False
+    return outcome.ratio > refused if expected else not in_doubt(p, kind, outcome)
+
+
+cdef tuple report(const Pattern *p, int kind, const Outcome *outcomes, Py_ssize_t batch,
+                  bint any_sign):
+    """What came of each matrix as arrays, see `factorize`; of empty ones without outcomes."""
+    arrays = (np.full(batch, -1, np.int32), np.full(batch, -1, np.int32), np.ones(batch),
+              np.zeros(batch, np.uint8), np.ones(batch))
+    cdef int32_t[::1] failed = arrays[0]
+    cdef int32_t[::1] row = arrays[1]
+    cdef double[::1] value = arrays[2]
+    cdef uint8_t[::1] doubt = arrays[3]
+    cdef double[::1] growth = arrays[4]
+    cdef Py_ssize_t k
+    for k in range(batch if outcomes != NULL else 0):
+        value[k] = outcomes[k].ratio
+        if outcomes[k].failed != INT32_MAX:
+            failed[k] = p.perm[outcomes[k].failed]
+            value[k] = outcomes[k].pivot
+        if outcomes[k].weakest != INT32_MAX:
+            row[k] = p.perm[outcomes[k].weakest]
+        doubt[k] = in_doubt(p, kind, &outcomes[k])
+        growth[k] = outcomes[k].growth
+    return arrays if any_sign else (*arrays[:4], None)
 
 
 def dependence(Structure structure, const scalar[::1] l, int32_t row):

@@ -17,7 +17,7 @@ place. On the way down a task writes to its own rows only.
 """
 
 from libc.limits cimport INT_MAX
-from libc.math cimport fabs, log
+from libc.math cimport copysign, fabs, log
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -141,11 +141,12 @@ cdef inline void turn_rows(const Pattern *p, int32_t s, const scalar *l, scalar 
     cdef Py_ssize_t rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
     cdef int32_t j
     cdef int c
+    cdef double sign
     l += p.panel[s]
     for j in range(p.first[s], p.first[s + 1]):
-        if real(l[0]) < 0:
-            for c in range(k):
-                x[<Py_ssize_t>j * k + c] = -x[<Py_ssize_t>j * k + c]
+        sign = copysign(1, real(l[0]))      # no branch that would be mispredicted
+        for c in range(k):
+            x[<Py_ssize_t>j * k + c] = <scalar>(x[<Py_ssize_t>j * k + c] * sign)
         l += rows + 1
 
 
@@ -378,7 +379,7 @@ cdef void solve_block(const System *job, int32_t item, int thread,
     if job.upper:
         for t in range(p.parallel_plan.tasks - 1, -1, -1):
             backward(p, t, panels, <scalar *>block.x, block.k, <scalar *>block.w, &block.crew)
-    leave(job, b, &block)
+    leave(job, b if job.out == NULL else <scalar *>job.out, &block)
 
 
 cdef void forward_task(const System *job, int32_t t, int thread,
@@ -415,7 +416,7 @@ cdef void solve_together(const System *job, int32_t threads, int thread,
     turn(job, &block, tag)
     if job.upper:
         run_tasks(plan, False, threads, run_backward, <void *>job, job.scratch)
-    leave(job, <scalar *>job.b, &block)
+    leave(job, <scalar *>(job.b if job.out == NULL else job.out), &block)
 
 
 cdef routine blocks[SCALARS]
@@ -542,6 +543,7 @@ def solve(Structure structure, const scalar[:, ::1] l, scalar[:, :, :] b, scalar
     job.signs = signs and lower and upper
     job.factor = each(&l[0, 0])
     job.b = <char *>&b[0, 0, 0]
+    job.out = NULL
     job.strides[0] = b.strides[0] // <Py_ssize_t>sizeof(scalar)
     job.strides[1] = b.strides[1] // <Py_ssize_t>sizeof(scalar)
     job.strides[2] = b.strides[2] // <Py_ssize_t>sizeof(scalar)
