@@ -52,8 +52,6 @@ class LDLBase(FactorBase):
         """Factor packed values, with what `rule` adds to the diagonal."""
         pattern, signs = self.pattern, rule.signs
         self._values, self._rule = None, rule
-        for name in ("_exact", "_norms"):
-            self.__dict__.pop(name, None)
         if rule.replacement or self._replaced is None:
             self._replaced = np.zeros((len(packed), self.shape[0]), dtype=np.uint8)
         shifted = packed
@@ -81,7 +79,7 @@ class LDLBase(FactorBase):
         self._values = packed
         warn_of_pivots(doubt)
 
-    @cached_property
+    @property
     def _exact(self) -> bool:
         """Whether the factor is that of A, not of a regularized matrix."""
         rule = self._rule
@@ -146,7 +144,7 @@ class LDLBase(FactorBase):
         size = self._norms[:, None, None] * largest(x) + largest(b)
         return residual, largest(residual) / np.where(size == 0, 1, size)
 
-    @cached_property
+    @property
     def _norms(self) -> np.ndarray:
         """The largest sum of absolute values in a row of each matrix."""
         indptr, rows = self.pattern.indptr, self.pattern.indices

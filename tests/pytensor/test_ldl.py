@@ -134,7 +134,9 @@ def test_batches_and_a_matrix_without_a_factor():
     assert isinstance(G, sc.LDLFactor)
 
 
-@pytest.mark.parametrize("mode", [PYTHON, "JAX", pytest.param("NUMBA", marks=pytest.mark.slow)])
+@pytest.mark.fast_cases(f"{PYTHON}|JAX")
+@pytest.mark.filterwarnings("ignore:Cannot cache compiled function")  # of a graph, not of ours
+@pytest.mark.parametrize("mode", [PYTHON, "JAX", "NUMBA"])
 def test_signs_and_regularization(mode):
     """Derivatives keep what is added constant, so they are those of another matrix."""
     last = P.perm[-1]

@@ -718,6 +718,22 @@ INLINE double NAME(square)(SCALAR x) {
 #endif
 }
 
+/* x <- scale x, whose squares go to the sums of their rows. */
+INLINE void NAME(scale)(ptrdiff_t m, SCALAR *x, REAL scale, const int32_t *below, double *sums) {
+    for (ptrdiff_t i = 0; i < m; i++) x[i] *= scale;
+    if (sums)
+        for (ptrdiff_t i = 0; i < m; i++) sums[below[i]] += NAME(square)(x[i]);
+}
+
+/* Both for a column whose targets lie in one array. */
+INLINE const int32_t *NAME(spread)(ptrdiff_t m, SCALAR *x, REAL inverse, REAL scale,
+                                   const int32_t *target, SCALAR *base, const int32_t *below,
+                                   double *sums) {
+    target = NAME(send)(0, m, m, x, inverse, target, base);
+    NAME(scale)(m, x, scale, below, sums);
+    return target;
+}
+
 /* The rounding of pivot j is that of |d_j| + sum_k |l_jk|^2, see `weigh_front`. */
 INLINE void NAME(weigh)(const pivot_rule *rule, int32_t j, ptrdiff_t column, REAL root) {
     outcome *result = rule->weighed;
@@ -753,27 +769,25 @@ INLINE ptrdiff_t NAME(columns_by)(const subtree *r, void *l, void *update,
             inverse = COPYSIGN(1, pivot);
             scale = 1;
         }
+        column[0] = COPYSIGN(root, pivot);
+        double *sums = rule ? rule->sums : NULL;
         if (m == 0 || below[m - 1] <= last) {
             switch (m) { /* short loops of known length are unrolled */
             case 0: break;
-            case 1: target = NAME(send)(0, 1, 1, x, inverse, target, l); break;
-            case 2: target = NAME(send)(0, 2, 2, x, inverse, target, l); break;
-            case 3: target = NAME(send)(0, 3, 3, x, inverse, target, l); break;
-            case 4: target = NAME(send)(0, 4, 4, x, inverse, target, l); break;
-            default: target = NAME(send)(0, m, m, x, inverse, target, l);
+            case 1: target = NAME(spread)(1, x, inverse, scale, target, l, below, sums); break;
+            case 2: target = NAME(spread)(2, x, inverse, scale, target, l, below, sums); break;
+            case 3: target = NAME(spread)(3, x, inverse, scale, target, l, below, sums); break;
+            case 4: target = NAME(spread)(4, x, inverse, scale, target, l, below, sums); break;
+            default: target = NAME(spread)(m, x, inverse, scale, target, l, below, sums);
             }
         } else {
             ptrdiff_t inside = 0;
             while (below[inside] <= last) inside++;
             target = NAME(send)(0, inside, m, x, inverse, target, l);
             target = NAME(send)(inside, m, m, x, inverse, target, update);
+            NAME(scale)(m, x, scale, below, sums);
         }
-        column[0] = COPYSIGN(root, pivot);
-        for (ptrdiff_t i = 0; i < m; i++) x[i] *= scale;
-        if (rule && rule->sums) {
-            for (ptrdiff_t i = 0; i < m; i++) rule->sums[below[i]] += NAME(square)(x[i]);
-            NAME(weigh)(rule, r->first[s], r->first[s] - r->first[r->begin], root);
-        }
+        if (sums) NAME(weigh)(rule, r->first[s], r->first[s] - r->first[r->begin], root);
     }
     return -1;
 }
