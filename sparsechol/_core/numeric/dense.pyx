@@ -448,17 +448,19 @@ cdef Py_ssize_t factor_columns(const Pattern *p, int32_t root, scalar *l, scalar
     return own(<const scalar *>l).columns_signed(&r, l, update, rule)
 
 
-cdef void forward_columns(const Pattern *p, int32_t root, const scalar *l, scalar *x, scalar *sums,
-                          const uint8_t *reached, bint signs) noexcept nogil:
-    """x <- L^-1 x, or S L^-1 x, on the columns of a simplicial subtree, for one right-hand side."""
+cdef void forward_columns(const Pattern *p, int32_t begin, int32_t root, const scalar *l, scalar *x,
+                          scalar *sums, const uint8_t *reached, bint signs) noexcept nogil:
+    """x <- L^-1 x, or S L^-1 x, on supernodes of one column each, for one right-hand side."""
     cdef subtree r = up(p, root)
+    r.begin = begin
     own(l).forward_columns(&r, l + p.panel[r.begin], x, sums, reached, signs)
 
 
-cdef void backward_columns(const Pattern *p, int32_t root, const scalar *l,
+cdef void backward_columns(const Pattern *p, int32_t begin, int32_t root, const scalar *l,
                            scalar *x) noexcept nogil:
-    """x <- L^-H x on the columns of a simplicial subtree, for one right-hand side."""
+    """x <- L^-H x on supernodes of one column each, for one right-hand side."""
     cdef subtree r = up(p, root)
+    r.begin = begin
     own(l).backward_columns(&r, l + p.panel[r.begin], x)
 
 

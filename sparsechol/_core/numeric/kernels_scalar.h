@@ -845,6 +845,13 @@ static void NAME(backward_columns)(const subtree *r, const void *l, void *x_) {
         below -= m;
         REAL inverse = 1 / REAL_PART(column[0]);
         SCALAR y = *x;
+        if (m >= 8) { /* long sums in parts that do not wait for each other */
+            SCALAR sum[4] = {0};
+            for (; m >= 8; m -= 4)
+                for (int i = 0; i < 4; i++)
+                    sum[i] += CONJUGATE(column[m - i]) * all[below[m - 1 - i]];
+            y -= (sum[0] + sum[1]) + (sum[2] + sum[3]);
+        }
         for (ptrdiff_t i = m; i-- > 0;) y -= CONJUGATE(column[i + 1]) * all[below[i]];
         *x = y * inverse;
         x--;

@@ -51,24 +51,47 @@ cdef void forward(const Pattern *p, int32_t t, const scalar *l, scalar *x, int k
     reached : whether X has nonzeros in the subtree of each supernode; NULL: it may.
     """
     cdef const Plan *plan = &p.parallel_plan
-    cdef int32_t q, s
-    for q in range(plan.task_start[t], plan.task_start[t + 1]):
+    cdef int32_t q = plan.task_start[t], end = plan.task_start[t + 1], s, begin
+    while q < end:
         s = plan.steps[q]
-        if k > 1 and pool_stopped(step_entries(p, s) * k):
+        if k == 1 and is_column(p, s):
+            begin = p.begin[s]
+            add_foreign_sums(p, s, k, sums, shared, reached)
+            while q + 1 < end and goes_on(p, s, plan.steps[q + 1]):
+                q += 1
+                s = plan.steps[q]
+            forward_columns(p, begin, s, l, x, sums, reached, signs)
+            if reached != NULL and not reached[s]:
+                q += 1
+                continue            # what other columns took from its rows stays with them
+        elif k > 1 and pool_stopped(step_entries(p, s) * k):
             return
-        if reached != NULL and not reached[s]:
+        elif reached != NULL and not reached[s]:
+            q += 1
             continue
-        add_foreign_sums(p, s, k, sums, shared, reached)
-        if p.simplicial_root[s] == -1:
-            forward_front(p, s, l, x, k, sums, w, crew)
-            if signs:
-                turn_rows(p, s, l, x, k)
-        elif k == 1:
-            forward_columns(p, s, l, x, sums, reached, signs)
         else:
-            forward_subtree(p, s, l, x, k, sums, reached, signs)
+            add_foreign_sums(p, s, k, sums, shared, reached)
+            if p.simplicial_root[s] == -1:
+                forward_front(p, s, l, x, k, sums, w, crew)
+                if signs:
+                    turn_rows(p, s, l, x, k)
+            else:
+                forward_subtree(p, s, l, x, k, sums, reached, signs)
         if plan.shared_start[s] != -1:
             share_sums(p, s, k, sums, shared + plan.shared_start[s] * k)
+        q += 1
+
+
+cdef inline bint is_column(const Pattern *p, int32_t s) noexcept nogil:
+    """Whether a step has supernodes of one column alone: a subtree, or a front."""
+    return p.first[s + 1] - p.first[s] == 1
+
+
+cdef inline bint goes_on(const Pattern *p, int32_t s, int32_t after) noexcept nogil:
+    """Whether the columns of two steps follow one another, and no other task has to do with it."""
+    cdef const Plan *plan = &p.parallel_plan
+    return (is_column(p, after) and p.begin[after] == s + 1 and plan.shared_start[s] == -1
+            and plan.foreign_child[after] == -1)
 
 
 cdef inline int64_t step_entries(const Pattern *p, int32_t s) noexcept nogil:
@@ -173,19 +196,22 @@ cdef void backward(const Pattern *p, int32_t t, const scalar *l, scalar *x, int 
                    const Crew *crew) noexcept nogil:
     """X <- L^-H X for one right-hand side, X <- L^-T X for several, on one task."""
     cdef const Plan *plan = &p.parallel_plan
-    cdef int32_t q, s, root
-    for q in range(plan.task_start[t + 1] - 1, plan.task_start[t] - 1, -1):
+    cdef int32_t q = plan.task_start[t + 1] - 1, end = plan.task_start[t], s, root
+    while q >= end:
         root = plan.steps[q]
-        if k > 1 and pool_stopped(step_entries(p, root) * k):
+        if k == 1 and is_column(p, root):
+            while q > end and goes_on(p, plan.steps[q - 1], plan.steps[q]):
+                q -= 1
+            backward_columns(p, p.begin[plan.steps[q]], root, l, x)
+        elif k > 1 and pool_stopped(step_entries(p, root) * k):
             return
-        if p.simplicial_root[root] == -1:
+        elif p.simplicial_root[root] == -1:
             backward_front(p, root, l, x, k, w, crew)
-        elif k == 1:
-            backward_columns(p, root, l, x)
         else:
             for s in range(root, p.begin[root] - 1, -1):
                 backward_column(<int>(p.row_start[s + 1] - p.row_start[s]), k, l + p.panel[s],
                                 p.rows + p.row_start[s], x + <Py_ssize_t>p.first[s] * k, x)
+        q -= 1
 
 
 cdef inline void backward_front(const Pattern *p, int32_t s, const scalar *l, scalar *x, int k,
