@@ -1,8 +1,8 @@
 """Quadratic programs, min x^T P x / 2 + q^T x with l <= A x <= u, as KKT matrices.
 
-The problem classes of OSQP's benchmarks (Stellato, Banjac, Goulart, Bemporad and Boyd 2020, appendix
-A), each from its formulation there; q, l and u are not in the matrix. Where they say nothing else,
-matrices have 15 % normal entries.
+The problem classes of OSQP's benchmarks (Stellato, Banjac, Goulart, Bemporad and Boyd 2020,
+appendix A), each from its formulation there; q, l and u are not in the matrix. Where they say
+nothing else, matrices have 15 % normal entries.
 """
 
 import numpy as np

@@ -72,7 +72,7 @@ def main():
         print(f"{name} ...", file=sys.stderr, flush=True)
         times = measure(A, names, args.repeat)
         own = [[times[kind][rival] / times[kind][OURS] for rival in rivals] for kind in kinds]
-        ratios.append(sum(own, []))
+        ratios.append(np.ravel(own))
         cells = [name, str(A.shape[0])]
         for kind, quotients in zip(kinds, own, strict=True):
             cells += [f"{1e3 * times[kind][OURS]:.3g}", *(f"{q:.2f}" for q in quotients)]

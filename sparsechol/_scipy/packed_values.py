@@ -165,15 +165,14 @@ def known_places(pattern: PackedPattern, A: MatrixLike, lower: bool) -> KnownPla
     """
     if not isinstance(A, (csc_array, csr_array, csc_matrix, csr_matrix)) or A.ndim != 2:
         return None
-    arrays = compressed(A, np.dtype(float))
+    arrays = compressed(A)
     starts, count = np.asarray(arrays.indptr, dtype=np.int64), arrays.indices.shape[0]
     by_column = (arrays.format == "csc") == lower
     major = np.repeat(np.arange(starts.shape[0] - 1), np.diff(starts))
     read = int(((arrays.indices >= major) if by_column else (arrays.indices <= major)).sum())
     numbers, found = np.arange(1.0, count + 1), np.zeros(pattern.indices.shape[0])
-    row, _ = pack(
-        pattern.indptr, pattern.indices, starts, arrays.indices, numbers, by_column, not lower, found
-    )
+    matrix = starts, arrays.indices, numbers
+    row, _ = pack(pattern.indptr, pattern.indices, *matrix, by_column, not lower, found)
     if row >= 0 or np.count_nonzero(found) != read or count >= 2**31 - 1:
         return None
     places = found.astype(np.int32) - 1

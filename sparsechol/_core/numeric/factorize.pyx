@@ -27,7 +27,7 @@ from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
 from libc.float cimport DBL_EPSILON, DBL_MANT_DIG, FLT_EPSILON, FLT_MANT_DIG
-from libc.math cimport ilogb, sqrt
+from libc.math cimport fabs, ilogb
 from libc.stdint cimport INT32_MAX, int8_t, int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -237,15 +237,23 @@ cdef void weigh_front(const Pattern *p, int32_t s, const scalar *panel, const ui
 
 cdef double growth_of(const Pattern *p, const scalar *a, double grown) noexcept nogil:
     """Growth; where it is below `stable`, its ratio to an entry of A that is large enough."""
-    cdef double largest = 0, size, bar = (grown / stable(kind_of(a)))**2
+    cdef double largest = 0, size, bar = grown / stable(kind_of(a))
     cdef int64_t q
     for q in range(p.nnz):
-        size = square(a[q])
+        size = largest_part(a[q])
         if size > largest:
             largest = size
             if size > bar:
                 break
-    return grown / max(sqrt(largest), least_normal(a))
+    return grown / max(largest, least_normal(a))
+
+
+cdef inline double largest_part(scalar x) noexcept nogil:
+    """The larger of the absolute values of the parts."""
+    if scalar is floatcomplex or scalar is doublecomplex:
+        return max(fabs(x.real), fabs(x.imag))
+    else:
+        return fabs(x)
 
 
 cdef void weigh_all(const Pattern *p, const Results *results, const scalar *a,
