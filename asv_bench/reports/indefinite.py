@@ -1,7 +1,4 @@
-"""Signed factorizations of KKT matrices beside QDLDL and PARDISO, one thread.
-
-    python -m asv_bench.reports.indefinite --kkt FOLDER
-"""
+"""Signed factorizations of KKT matrices beside QDLDL and PARDISO, one thread."""
 
 import argparse
 import sys

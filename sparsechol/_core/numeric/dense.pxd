@@ -28,7 +28,7 @@ cdef extern from "kernels.h" nogil:
         double pivot                # the failed pivot
         double ratio                # pivot / diagonal entry of A in the weakest column
         int64_t lost                # bits that cancelled in weak columns, see `in_doubt`
-        double growth               # max |L| |L|^H of a signed factorization; at the end, by max |A|
+        double growth               # max |L| |L|^H, of signed ones; at the end, by max |A|
     double WEAK_LONG                # a pivot below this part of its diagonal entry is weak,
     double WEAK_SHORT               # in single precision
     void weigh_pivot(int32_t j, double pivot, double entry, double least, double weak,

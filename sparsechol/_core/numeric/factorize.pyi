@@ -12,7 +12,7 @@ def workspace(structure: Structure, batch: int, threads: int) -> int: ...
 def factorize(
     structure: Structure,
     a: np.ndarray,
-    l: np.ndarray,
+    factor: np.ndarray,
     work: np.ndarray,
     threads: int,
     any_sign: bool = False,

@@ -359,7 +359,7 @@ def workspace(Structure structure, Py_ssize_t batch, int threads):
     return factor_space(&structure.pattern, batch, threads)
 
 
-def factorize(Structure structure, a, l, work, int threads, bint any_sign=False, expected=None,
+def factorize(Structure structure, a, factor, work, int threads, bint any_sign=False, expected=None,
               double least=0, double replacement=0, replaced=None, bint brief=False):
     """Factor A = L L^H, or A = L S L^H if pivots may have any sign, for each matrix of a batch.
 
@@ -367,7 +367,7 @@ def factorize(Structure structure, a, l, work, int threads, bint any_sign=False,
     ----------
     structure : Structure
     a : (batch, structure.nnz) values of the lower triangle of each A, in the analyzed order.
-    l : (batch, structure.size) overwritten with the panels of each L.
+    factor : (batch, structure.size) overwritten with the panels of each L.
     work : (workspace(structure, batch, threads),) workspace.
     threads : most threads to work at once: on the tasks of one matrix, or on several matrices.
     any_sign : whether S is not the identity.
@@ -404,7 +404,7 @@ def factorize(Structure structure, a, l, work, int threads, bint any_sign=False,
     cdef pivot_rule rule = pivot_rule(expected=NULL, least=least, replacement=replacement,
                                       replaced=NULL, sums=NULL, weighed=NULL)
     try:
-        for array in (a, l, work):
+        for array in (a, factor, work):
             PyObject_GetBuffer(array, &held[count], READ if count == 0 else WRITE)
             count += 1
         if expected is not None:
@@ -440,18 +440,18 @@ cdef Py_ssize_t check_factor_arguments(const Pattern *p, const Py_buffer *held, 
                                        int threads) except -1:
     """The number of matrices; ValueError unless arrays fit, in dimensions and types."""
     cdef const Py_buffer *a = &held[0]
-    cdef const Py_buffer *l = &held[1]
+    cdef const Py_buffer *panels = &held[1]
     cdef const Py_buffer *work = &held[2]
     cdef Py_ssize_t batch
     cdef int kind = kind_named(a.format)
-    if (kind == -1 or kind_named(l.format) != kind or kind_named(work.format) != kind
-            or a.ndim != 2 or l.ndim != 2 or work.ndim != 1):
+    if (kind == -1 or kind_named(panels.format) != kind or kind_named(work.format) != kind
+            or a.ndim != 2 or panels.ndim != 2 or work.ndim != 1):
         raise ValueError("factorize: wrong types or dimensions of arrays")
     batch = a.shape[0]
     if batch >= 2**31 - 1:
         raise OverflowError(f"a batch of {batch} matrices is too large")
-    if (a.shape[1] != p.nnz or l.shape[0] != batch or l.shape[1] != p.size or threads < 1
-            or work.shape[0] < factor_space(p, batch, threads)):
+    if (a.shape[1] != p.nnz or panels.shape[0] != batch or panels.shape[1] != p.size
+            or threads < 1 or work.shape[0] < factor_space(p, batch, threads)):
         raise ValueError("factorize: arrays do not belong to this structure")
     if count == 5 and (held[3].ndim != 1 or held[3].shape[0] != p.n or held[3].itemsize != 1
                        or held[4].ndim != 2 or held[4].shape[0] != batch

@@ -1,4 +1,4 @@
-"""The common calls on the factor of one matrix, with next to nothing between Python and the kernels.
+"""The common calls on the factor of one matrix, with little between Python and the kernels.
 
 A contiguous vector of the factor's own type is solved for at once, and the values of a matrix whose
 index arrays are those of the last one are gathered from known places. Everything else is answered
@@ -22,7 +22,7 @@ import numpy as np
 from sparsechol._core.parallel.threads import thread_count
 
 from sparsechol._core.numeric.dense cimport (
-    DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, conjugate, kind_named, scalar, size_of,
+    DOUBLE, DOUBLE_COMPLEX, FLOAT, conjugate, kind_named, scalar, size_of,
 )
 from sparsechol._core.numeric.packing cimport all_finite
 from sparsechol._core.numeric.solve cimport System, solve_all, solve_space, useful_threads
@@ -187,7 +187,7 @@ cdef class KnownPlaces:
         PyBuffer_Release(&self.starts)
 
     def packed(self, A, lower, dtype):
-        """The values of a matrix in the same places, (1, nnz); None where the long way is needed."""
+        """The values of a matrix in the same places, (1, nnz); None for the long way."""
         cdef Py_buffer data, out
         cdef bint good = False
         if type(A) is not self.container or lower is not self.lower or A.shape != self.shape:

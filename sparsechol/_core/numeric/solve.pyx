@@ -90,8 +90,8 @@ cdef inline bint is_column(const Pattern *p, int32_t s) noexcept nogil:
 cdef inline bint goes_on(const Pattern *p, int32_t s, int32_t after) noexcept nogil:
     """Whether columns of two steps follow one another, and no other task has to do with it."""
     cdef const Plan *plan = &p.parallel_plan
-    return (is_column(p, s) and is_column(p, after) and p.begin[after] == s + 1 and plan.shared_start[s] == -1
-            and plan.foreign_child[after] == -1)
+    return (is_column(p, s) and is_column(p, after) and p.begin[after] == s + 1
+            and plan.shared_start[s] == -1 and plan.foreign_child[after] == -1)
 
 
 cdef inline int64_t step_entries(const Pattern *p, int32_t s) noexcept nogil:

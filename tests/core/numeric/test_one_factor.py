@@ -51,13 +51,12 @@ def test_known_places_refuse_what_the_long_way_refuses():
         F.refactorize(bad)
     with pytest.raises(TypeError):
         F.refactorize(M.astype(complex))
+    upper, cut = M.copy(), M.copy()
+    upper.data[np.repeat(np.arange(9), np.diff(M.indptr)) < M.indices] = 0
     with pytest.raises(ValueError, match="pass lower=False"):
-        upper = M.copy()
-        upper.data[np.repeat(np.arange(9), np.diff(M.indptr)) < M.indices] = 0
         F.refactorize(upper)
+    cut.data = cut.data[:-1]
     with pytest.raises(ValueError, match="length"):
-        cut = M.copy()
-        cut.data = cut.data[:-1]
         F.refactorize(cut)
     assert F._values is before
     other = sp.csc_array(np.eye(9))  # a smaller pattern, and then the old one again
