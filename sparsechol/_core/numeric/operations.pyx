@@ -23,7 +23,7 @@ Those of a congruence are for a pattern that knows G, see `gram`.
 A matrix that is not positive definite gets a factor of NaN, and so does all that is computed of it.
 So does one with a weak pivot, positive but within rounding of zero, unless the flag ACCEPT_WEAK is
 set. LDL takes pivots of both signs, and `turn` gives the columns of its second operand the signs of
-the pivots of the first. LDL_SIGNS says which signs: the same for all matrices of a batch. All other
+the pivots of the first. LDL_SIGNS says which signs. All other
 operations take a factor of either kind; SOLVE has the flag SIGNED for that of LDL.
 """
 
@@ -425,7 +425,25 @@ cdef bint factor(const Work *w, const pivot_rule *rule, char *panels) noexcept n
 
 
 cdef bint factor_with_signs(const Work *w) noexcept nogil:
-    """Factor with the signs of the second operand, those of the first matrix for all of them."""
+    """Factor each matrix with its signs, all at once where these are the same."""
+    cdef Work one = w[0]
+    cdef Py_ssize_t k
+    cdef bint same = True
+    for k in range(1, w.batch):
+        same = same and array_of(&w.operand[1], w.bytes[1], k) == w.operand[1].data
+    if same:
+        return factor_expected(w, w.call.result.data)
+    one.batch = 1
+    for k in range(w.batch):
+        one.operand[0] = Many(data=array_of(&w.operand[0], w.bytes[0], k), which=NULL)
+        one.operand[1] = Many(data=array_of(&w.operand[1], w.bytes[1], k), which=NULL)
+        if not factor_expected(&one, w.call.result.data + k * w.result_bytes):
+            return False
+    return True
+
+
+cdef bint factor_expected(const Work *w, char *result) noexcept nogil:
+    """Factor with the signs of the first matrix for all of them."""
     cdef Py_ssize_t n = w.view.p.n, j, k
     cdef const char *signs = array_of(&w.operand[1], w.bytes[1], 0)
     cdef bint flags = w.call.operation == REPLACED_PIVOTS
@@ -433,7 +451,7 @@ cdef bint factor_with_signs(const Work *w) noexcept nogil:
     cdef double sign
     cdef int8_t *expected = <int8_t *>malloc(n)
     cdef uint8_t *replaced = <uint8_t *>calloc(n, w.batch)
-    cdef char *panels = w.call.result.data
+    cdef char *panels = result
     cdef pivot_rule rule
     cdef bint done = False
     if flags:
@@ -451,9 +469,9 @@ cdef bint factor_with_signs(const Work *w) noexcept nogil:
         for k in range(w.batch if done else 0):
             for j in range(n):
                 if real_kind == FLOAT:
-                    (<float *>w.call.result.data)[k * n + w.view.order[j]] = replaced[k * n + j]
+                    (<float *>result)[k * n + w.view.order[j]] = replaced[k * n + j]
                 else:
-                    (<double *>w.call.result.data)[k * n + w.view.order[j]] = replaced[k * n + j]
+                    (<double *>result)[k * n + w.view.order[j]] = replaced[k * n + j]
     free(expected)
     free(replaced)
     return done
