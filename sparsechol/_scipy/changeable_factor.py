@@ -154,8 +154,8 @@ class ChangeableFactor(SingleFactor):
         """Return the panels, writable."""
         panels = self._valid_panels
         if not panels.flags.writeable:  # unpickled from read-only memory
-            self._panels = panels = panels.copy()
-        return panels[0]
+            self._use_panels(panels.copy())
+        return self._panels[0]
 
     def _own_values(self) -> np.ndarray:
         """Return the packed values for changes: a copy, for others may hold them."""

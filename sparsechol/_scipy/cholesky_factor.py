@@ -16,7 +16,6 @@ from .factor_base import CholeskyBase, checked
 from .input import draws_shape
 from .low_rank_factor import LowRankFactor, read_correction
 from .pivots import accepts_weak
-from .symmetry import blaming_asymmetry
 
 
 class CholeskyFactor(ChangeableFactor, CholeskyBase):
@@ -80,9 +79,7 @@ class CholeskyFactor(ChangeableFactor, CholeskyBase):
         NotPositiveDefiniteError, PatternMismatchError, ValueError, TypeError
             As for `cholesky`. TypeError also if a complex matrix meets a real factor.
         """
-        packed = self.pattern._packed(A, lower, self.dtype)
-        with blaming_asymmetry(self.pattern, A, lower, packed):
-            self._refactorize(packed[None], threads, accepts_weak(weak_pivots))
+        self._replace(A, lower, threads, accepts_weak(weak_pivots))
         return self
 
     def _change_error(self, text: str, row: int, pivot: float) -> NotPositiveDefiniteError:
@@ -126,7 +123,8 @@ class CholeskyFactor(ChangeableFactor, CholeskyBase):
         >>> F.solve([2.0, 9.0])
         array([-0.5,  2. ])
         """
-        return self._columnwise(b, self._both_triangles(), threads)
+        x = None if self._values is None else self._solver.solve(b, threads)
+        return self._columnwise(b, self._both_triangles(), threads) if x is None else x
 
     def sample(
         self,

@@ -4,7 +4,7 @@ from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.sparse import csc_array, csr_array, issparse
+from scipy.sparse import csc_array, csr_array
 
 from .._core.symbolic import etree
 from .._core.symbolic.analysis import tree_in_order
@@ -16,7 +16,7 @@ from .input import (
     check_order,
     check_rhs_shape,
     compressed,
-    unmasked,
+    sparse_or_dense,
 )
 from .symmetry import check_triangle
 
@@ -170,7 +170,7 @@ def with_products(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the lower pattern of ``A + C C^H`` from that of A, and C of one or more columns."""
     n = indptr.size - 1
-    given = C if issparse(C) else unmasked(C, "reserve")
+    given = sparse_or_dense(C, "reserve")
     check_rhs_shape(given.shape, n, "reserve")
     if isinstance(given, np.ndarray) and given.ndim == 1:
         given = given[:, None]

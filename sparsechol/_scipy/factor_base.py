@@ -107,7 +107,7 @@ class FactorBase:
         length = _factorize.workspace(structure, count, threads)
         with self._lock:
             if not self._panels.flags.writeable:  # unpickled from read-only memory
-                self._panels = self._new_panels("the factor")
+                self._use_panels(self._new_panels("the factor"))
             if self._work.size < length:
                 self._work = np.empty(0, dtype=self.dtype)
                 self._work = allocate(length, self.dtype, "the workspace")
@@ -121,6 +121,11 @@ class FactorBase:
         self._work = np.empty(0, dtype=self.dtype)
         self._lock = threading.Lock()
         self._owns_values = False
+        self._use_panels(self._panels)
+
+    def _use_panels(self, panels: np.ndarray) -> None:
+        """Hold these panels from now on."""
+        self._panels = panels
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -379,19 +384,26 @@ class CholeskyBase(FactorBase):
         """Factor packed values; `rule` says whether weak pivots are accepted."""
         self._values = None
         outcome = _factorize.factorize(
-            self.pattern._structure, packed, self._panels, self._work, threads
-        )
-        doubt = check_pivots(
-            self.pattern,
+            self.pattern._structure,
             packed,
             self._panels,
-            outcome,
-            self._is_batch,
-            rule,
+            self._work,
             threads,
-            least_rcond=self._least_rcond,
-            always=self._always_estimated,
+            brief=not self._always_estimated,
         )
+        doubt = None
+        if outcome is not None:
+            doubt = check_pivots(
+                self.pattern,
+                packed,
+                self._panels,
+                outcome,
+                self._is_batch,
+                rule,
+                threads,
+                least_rcond=self._least_rcond,
+                always=self._always_estimated,
+            )
         self._values = packed
         warn_of_pivots(doubt)
 

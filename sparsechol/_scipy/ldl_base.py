@@ -41,7 +41,7 @@ class LDLBase(FactorBase):
     _rows = ("_panels", "_values", "_replaced")
     _signed = True
     _rule: PivotRule
-    _replaced: np.ndarray  # (count, n) uint8: whether a pivot was replaced, in the kernels' order
+    _replaced: Any = None  # (count, n) uint8: whether a pivot was replaced, in the kernels' order
 
     def __init__(
         self, pattern: "SymbolicFactor", packed: np.ndarray, threads: int | None, rule: PivotRule
@@ -52,7 +52,8 @@ class LDLBase(FactorBase):
         """Factor packed values, with what `rule` adds to the diagonal."""
         pattern, signs = self.pattern, rule.signs
         self._values, self._rule = None, rule
-        self._replaced = np.zeros((len(packed), self.shape[0]), dtype=np.uint8)
+        if rule.replacement or self._replaced is None:
+            self._replaced = np.zeros((len(packed), self.shape[0]), dtype=np.uint8)
         shifted = packed
         if signs is not None and rule.shift:
             shifted = packed.copy()
@@ -68,10 +69,13 @@ class LDLBase(FactorBase):
             rule.least,
             rule.replacement,
             self._replaced,
+            True,
         )
-        doubt = check_pivots(
-            pattern, shifted, self._panels, outcome, self._is_batch, rule.accept, threads, rule
-        )
+        doubt = None
+        if outcome is not None:
+            doubt = check_pivots(
+                pattern, shifted, self._panels, outcome, self._is_batch, rule.accept, threads, rule
+            )
         self._values = packed
         warn_of_pivots(doubt)
 

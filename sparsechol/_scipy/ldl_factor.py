@@ -11,7 +11,6 @@ from .._exceptions import PivotError
 from .._typing import MatrixLike, SparseLike
 from .changeable_factor import ChangeableFactor
 from .ldl_base import LDLBase
-from .symmetry import blaming_asymmetry
 
 
 class LDLFactor(ChangeableFactor, LDLBase):
@@ -68,9 +67,7 @@ class LDLFactor(ChangeableFactor, LDLBase):
         PivotError, PatternMismatchError, ValueError, TypeError
             As for `ldl`. TypeError also if a complex matrix meets a real factor.
         """
-        packed = self.pattern._packed(A, lower, self.dtype)
-        with blaming_asymmetry(self.pattern, A, lower, packed):
-            self._refactorize(packed[None], threads, self._rule)
+        self._replace(A, lower, threads, self._rule)
         return self
 
     def _change_error(self, text: str, row: int, pivot: float) -> PivotError:
@@ -128,6 +125,10 @@ class LDLFactor(ChangeableFactor, LDLBase):
         >>> sc.ldl(K, signs=[1, 1, -1], regularize=1e-8).solve([0.0, 0.0, 1.0]).round(12)
         array([ 0.5,  0.5, -1. ])
         """
+        if refine is None and self._values is not None and self._exact:
+            x = self._solver.solve(b, threads)
+            if x is not None:
+                return x
         system = self._both_triangles()
         return self._columnwise(b, system, threads, self._refining(refine))
 

@@ -4,8 +4,9 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import DTypeLike
-from scipy.sparse import csc_array
+from scipy.sparse import csc_array, csc_matrix, csr_array, csr_matrix
 
+from .._core.numeric.one_factor import KnownPlaces
 from .._core.numeric.packing import expand, first_nonfinite, pack
 from .._core.symbolic.patterns import symmetric_pattern
 from .._exceptions import PatternMismatchError
@@ -155,6 +156,28 @@ class PackedPattern:
         data = np.empty(sources.shape[0], dtype=packed.dtype)
         expand(packed, sources, data)
         return sorted_csc(data, members, starts, self.shape)
+
+
+def known_places(pattern: PackedPattern, A: MatrixLike, lower: bool) -> KnownPlaces | None:
+    """Return where the packed values of a CSC or CSR matrix, which has been packed, lie in it.
+
+    None for other formats, and where entries are repeated or outside the pattern.
+    """
+    if not isinstance(A, (csc_array, csr_array, csc_matrix, csr_matrix)) or A.ndim != 2:
+        return None
+    arrays = compressed(A)
+    starts, count = np.asarray(arrays.indptr, dtype=np.int64), arrays.indices.shape[0]
+    by_column = (arrays.format == "csc") == lower
+    major = np.repeat(np.arange(starts.shape[0] - 1), np.diff(starts))
+    read = int(((arrays.indices >= major) if by_column else (arrays.indices <= major)).sum())
+    numbers, found = np.arange(1.0, count + 1), np.zeros(pattern.indices.shape[0])
+    matrix = starts, arrays.indices, numbers
+    row, _ = pack(pattern.indptr, pattern.indices, *matrix, by_column, not lower, found)
+    if row >= 0 or np.count_nonzero(found) != read or count >= 2**31 - 1:
+        return None
+    places = found.astype(np.int32) - 1
+    conjugated = not lower and A.dtype.kind == "c"
+    return KnownPlaces(A, lower, places, pattern.indptr, conjugated, read == count)
 
 
 def sorted_csc(data, indices, indptr, shape) -> csc_array:

@@ -81,10 +81,9 @@ def check_pivots(
         Packed values of the matrices.
     panels : (count, size) ndarray
         Their factors.
-    outcome : five (count,) ndarrays, and a bool
+    outcome : five (count,) ndarrays
         The answer of `numeric.factorize`: failed row, row of the weakest pivot, its value,
-        whether a condition estimate is worth while, the growth if it was signed, else None, and
-        whether there is nothing to look at.
+        whether a condition estimate is worth while, and the growth if it was signed, else None.
     batch : bool
         Whether messages name the matrix by its number in a batch.
     accept : bool
@@ -103,9 +102,7 @@ def check_pivots(
     str or None
         The warning that the user should get, see `warn_of_pivots`.
     """
-    failed, row, value, doubt, growth, clear = outcome
-    if clear and not always:
-        return None
+    failed, row, value, doubt, growth = outcome
     refused = REFUSED_ROUNDINGS * EPS[packed.dtype]
     if rule is not None and rule.signs is not None:
         doubt = value <= refused  # quasi-definite, as the user says, however ill-conditioned

@@ -11,11 +11,14 @@ from scipy.sparse.linalg import LinearOperator
 
 from .. import derivatives
 from .._core.numeric import packing
+from .._core.numeric.one_factor import KnownPlaces, VectorSolver, packed_copy
 from .._core.numeric.solve import reach
+from .._exceptions import PivotError
 from .._typing import Entries, MatrixLike, SparseLike, Trans
 from .factor_base import RHS_BLOCK, FactorBase, checked
 from .input import as_scipy, dense_rhs, row_numbers, sparse_rhs
-from .packed_values import sorted_csc
+from .packed_values import known_places, sorted_csc
+from .symmetry import blaming_asymmetry
 
 if TYPE_CHECKING:
     from .symbolic_factor import SymbolicFactor
@@ -29,6 +32,37 @@ class SingleFactor(FactorBase):
     """Solve, invert and read the factor of one matrix."""
 
     _is_batch = False
+    _solver: VectorSolver
+    _known: KnownPlaces | None = None  # where the values of the last matrix were
+
+    def _use_panels(self, panels: np.ndarray) -> None:
+        pattern = self.pattern
+        self._panels = panels
+        self._solver = VectorSolver(pattern._structure, panels, pattern._order, self._signed)
+
+    def _repack(self, A: MatrixLike, lower: bool) -> np.ndarray:
+        """Return the packed values of another matrix, (1, nnz), always in a fresh array.
+
+        Those of a matrix with the index arrays of the last one come from known places.
+        """
+        if type(A) is np.ndarray:
+            packed = packed_copy(A, self.pattern.indices.shape[0], self.dtype)
+        else:
+            packed = self._known and self._known.packed(A, lower, self.dtype)
+        if packed is None:
+            packed = self.pattern._packed(A, lower, self.dtype)[None]
+            if issparse(A):
+                self._known = known_places(self.pattern, A, lower)
+        return packed
+
+    def _replace(self, A: MatrixLike, lower: bool, threads: int | None, rule: Any) -> None:
+        """Factor another matrix in place."""
+        packed = self._repack(A, lower)
+        try:
+            self._refactorize(packed, threads, rule)
+        except PivotError:
+            with blaming_asymmetry(self.pattern, A, lower, packed[0]):
+                raise
 
     def copy(self) -> Self:
         """Return an independent factor of the same matrix; the analyzed pattern is shared.

@@ -448,6 +448,12 @@ RULES = {
     ),
     "ldl": by_column("a", True),
     "turn": turn,
+    "ldl_signs": lambda layout, sets, a, signs, *, shape: by_column("a", True)(
+        layout, sets, a, shape=shape
+    ),
+    "replaced_pivots": lambda layout, sets, *operands, shape: propagate.union_all(
+        sets, [ids for ids in operands if ids is not None], shape
+    ),
     "csc_triangle_solve": with_csc_triangle(solve_triangle),
     "csc_triangle_product": with_csc_triangle(times_triangle),
     "csc_triangle_outer": csc_triangle_outer,

@@ -342,6 +342,8 @@ define_transpose(place_diagonal_p, _place_diagonal_transpose)
 
 cholesky_p = _define("cholesky")
 ldl_p = _define("ldl")
+ldl_signs_p = _define("ldl_signs")
+replaced_pivots_p = _define("replaced_pivots")
 turn_p = _define("turn")
 tangent_p = _define("tangent")
 tangent_panels_p = _define("tangent_panels")
@@ -356,6 +358,19 @@ def cholesky_call(pattern, a, accept_weak=False):
 def ldl_call(pattern, a):
     """Return the flat panels of L with A = L S L^H; all of them are NaN where there is none."""
     return _bind(ldl_p, pattern, a)
+
+
+def ldl_signs_call(pattern, a, signs, diagonal=0.0, below=0.0):
+    """Return the same for pivots with these signs, constants.
+
+    A pivot that is not farther than `diagonal` on its side of zero becomes as large as `below`.
+    """
+    return _bind(ldl_signs_p, pattern, a, signs, diagonal=diagonal, below=below)
+
+
+def replaced_pivots_call(pattern, a, signs, diagonal=0.0, below=0.0):
+    """Return 1 for each row of A whose pivot `ldl_signs_call` replaces, 0 for the others."""
+    return _bind(replaced_pivots_p, pattern, a, signs, diagonal=diagonal, below=below)
 
 
 def turn_call(pattern, l, x):
@@ -388,6 +403,18 @@ def _ldl_jvp(primals, tangents, *, pattern, dtype):
     [a], [da] = primals, tangents
     l = ldl_call(pattern, a)
     return l, _change_of_factor(pattern, l, da, signed=True)
+
+
+def _ldl_signs_jvp(primals, tangents, *, pattern, dtype, **options):
+    # What replaces pivots is a constant matrix on the diagonal, added to A.
+    (a, signs), (da, _) = primals, tangents
+    l = ldl_signs_call(pattern, a, signs, **options)
+    return l, _change_of_factor(pattern, l, da, signed=True) if _moves(da) else zero_like(l)
+
+
+def _replaced_pivots_jvp(primals, tangents, *, pattern, dtype, **options):
+    out = replaced_pivots_call(pattern, *primals, **options)
+    return out, zero_like(out)
 
 
 def _change_of_factor(pattern, l, da, signed):
@@ -425,6 +452,8 @@ def _adjoint_jvp(primals, tangents, *, pattern, dtype):
 
 define_jvp(cholesky_p, _cholesky_jvp)
 define_jvp(ldl_p, _ldl_jvp)
+define_jvp(ldl_signs_p, _ldl_signs_jvp)
+define_jvp(replaced_pivots_p, _replaced_pivots_jvp)
 define_jvp(turn_p, _turn_jvp)
 define_jvp(tangent_p, partial(_tangent_jvp, True))
 define_jvp(tangent_panels_p, partial(_tangent_jvp, False))

@@ -10,6 +10,8 @@ from ._ops import Kernel, QuadForm
 
 OPTIONS = {
     "cholesky": ("accept_weak",),
+    "ldl_signs": ("diagonal", "below"),
+    "replaced_pivots": ("diagonal", "below"),
     "logdet": ("signed",),
     "solve": ("signed",),
     "gather": ("diagonal", "below"),

@@ -2,9 +2,13 @@
 
 from functools import cached_property
 
+import numpy as np
 import pytensor.tensor as pt
+from numpy.typing import ArrayLike
 
 from .._scipy.ldl_base import Inertia
+from .._scipy.pivot_rule import PivotRule, pivot_rule
+from .._typing import Regularize
 from . import _ops as ops
 from ._matrix import Factored, SymmetricMatrix, constant
 
@@ -14,6 +18,10 @@ class LDLFactor(Factored):
 
     D has the signs of the pivots on its diagonal, and so has the diagonal of L. All results are NaN
     where a pivot is zero or rounding, or the pivots are so unstable that no digit is right.
+
+    Where pivots were replaced or the diagonal was shifted (``regularize=``), L is the factor of
+    Q + E with a diagonal matrix E, and so is everything but `matrix` and ``solve(b, refine=k)``.
+    Derivatives take E as a constant: they are those of Q + E at the values of Q.
 
     Attributes
     ----------
@@ -26,8 +34,9 @@ class LDLFactor(Factored):
 
     _solve = ops.SignedSolve
 
-    def __init__(self, Q: SymmetricMatrix):
+    def __init__(self, Q: SymmetricMatrix, rule: PivotRule):
         self.matrix = Q
+        self._rule = rule
         self.pattern = Q.pattern
         self.values = Q.values
 
@@ -37,7 +46,36 @@ class LDLFactor(Factored):
     @cached_property
     def _factor(self):
         """The factor L, as flat panels."""
-        return ops.SignedFactor(self.pattern)(self.values)
+        if self._rule.signs is None:
+            return ops.SignedFactor(self.pattern)(self.values)
+        return ops.FactorWithSigns(self.pattern, **self._limits)(*self._shifted)
+
+    @property
+    def _limits(self):
+        """The rule of replacement, as operations take it."""
+        return {"diagonal": self._rule.least, "below": self._rule.replacement}
+
+    @cached_property
+    def _shifted(self):
+        """The values that are factored, and the signs."""
+        rule, values = self._rule, pt.as_tensor_variable(self.values)
+        signs = constant(np.asarray(rule.signs, dtype=values.type.dtype))
+        if rule.shift:
+            shift = np.zeros(self.pattern.indices.shape[0], values.type.dtype)
+            shift[self.pattern.indptr[:-1]] = rule.shift * rule.signs
+            values = values + constant(shift)
+        return values, signs
+
+    @property
+    def regularized(self) -> pt.TensorVariable:
+        """How many pivots were replaced, an integer; one for each matrix of a batch.
+
+        Asking for it takes another factorization. `sparsechol.LDLFactor.regularized` has the rows.
+        """
+        if not self._rule.replacement:
+            return pt.zeros_like(self._pivots[..., 0], dtype="int64")
+        flags = ops.ReplacedPivots(self.pattern, **self._limits)(*self._shifted)
+        return pt.sum(flags, axis=-1).astype("int64")
 
     @property
     def _pivots(self):
@@ -87,7 +125,8 @@ class LDLFactor(Factored):
         b : (n,) or (..., n, k) tensor variable or array_like
             Right-hand side, or one a column.
         refine : int, optional
-            Steps of iterative refinement: a product with Q and a solve each.
+            Steps of iterative refinement: a product with Q and a solve each. Of a regularized
+            matrix Q + E they lead to the solution with Q itself.
         b_ndim : {None, 1, 2}, optional
             With 1 `b` is a batch of vectors, (..., n).
 
@@ -102,7 +141,9 @@ class LDLFactor(Factored):
         return x
 
 
-def ldl(Q: SymmetricMatrix) -> LDLFactor:
+def ldl(
+    Q: SymmetricMatrix, *, signs: ArrayLike | None = None, regularize: Regularize = None
+) -> LDLFactor:
     """Factorize a symmetric matrix with pivots of both signs.
 
     For quasi-definite matrices, as the KKT matrices of quadratic programs, see `sparsechol.ldl`.
@@ -112,10 +153,29 @@ def ldl(Q: SymmetricMatrix) -> LDLFactor:
     Parameters
     ----------
     Q : SymmetricMatrix
+    signs : (n,) array_like of 1 and -1, optional
+        The sign of each pivot in the numbering of `Q`, a constant, the same for all matrices of a
+        batch. A pivot of another sign is refused, or replaced by `regularize`.
+    regularize : float or (float, float), optional
+        ``delta``: factor ``Q + delta diag(signs)``. ``(eps, delta)``: a pivot that is not farther
+        than eps on its side of zero becomes delta on that side; `LDLFactor.regularized` counts
+        them. Needs `signs`. See `sparsechol.ldl`.
 
     Returns
     -------
     LDLFactor
+
+    Raises
+    ------
+    ValueError
+        If `signs` or `regularize` are not as above.
+
+    Notes
+    -----
+    Of a regularized matrix Q + E the derivatives are those of the factor that was made, with E
+    held constant: for ``delta`` that is exact, since E does not depend on Q. A replaced pivot does
+    not move, while E would move with Q to keep it so; these derivatives move the pivot with Q
+    instead, as they do for the pivots nearby that were not replaced.
 
     Examples
     --------
@@ -124,4 +184,4 @@ def ldl(Q: SymmetricMatrix) -> LDLFactor:
     >>> print(F.solve(np.array([5.0, -4.0])).eval().round(6), F.inertia.negative.eval())
     [1. 1.] 1
     """
-    return LDLFactor(Q)
+    return LDLFactor(Q, pivot_rule(Q.pattern.shape[0], signs, regularize, False))

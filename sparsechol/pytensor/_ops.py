@@ -357,6 +357,30 @@ class SignedFactor(Kernel):
         return [turn(self.pattern, l, tangent(self.pattern, l, scatter(self.pattern, da)))]
 
 
+class FactorWithSigns(SignedFactor):
+    """The same for pivots with given signs, constants.
+
+    A pivot that is not farther than `diagonal` on its side of zero becomes as large as `below`:
+    what that adds to the diagonal of A is a constant of the derivatives.
+    """
+
+    operation = "ldl_signs"
+    fixed = (1,)
+
+    def adjoints(self, ct, l, a, signs):
+        return super().adjoints(ct, l, a)
+
+    def tangents(self, l, inputs, changes):
+        return super().tangents(l, inputs[:1], changes[:1])
+
+
+class ReplacedPivots(Kernel):
+    """1 for each row whose pivot `FactorWithSigns` replaces, 0 for the others."""
+
+    operation = "replaced_pivots"
+    fixed = (0, 1)
+
+
 class Turn(Kernel):
     """X S on the panels, S the signs of the diagonal of L."""
 

@@ -187,6 +187,81 @@ def test_a_matrix_without_a_factor_is_nan():
         jax.jit(lambda a: scj.ldl(scj.SymmetricMatrix(P, a), check=True).ok)(good)
 
 
+LAST = SYSTEMS[np.float64].P.perm[-1]  # whose pivot no other depends on
+RULES = {
+    "none": (SYSTEMS[np.float64].signs, None),
+    "shifted": (SYSTEMS[np.float64].signs, 0.25),
+    "replaced": (np.where(np.arange(7) == LAST, -1, 1) * SYSTEMS[np.float64].signs, (0.0, 0.5)),
+}
+
+
+@pytest.mark.fast_cases("replaced")
+@pytest.mark.parametrize("kind", RULES)
+def test_signs_and_regularization_differentiate_with_a_constant_addition(kind):
+    """What is added to the diagonal is read off the SciPy face; the rest is dense JAX."""
+    system, (signs, regularize) = SYSTEMS[np.float64], RULES[kind]
+    P, a, b = system.P, system.a, system.b
+    options = {"signs": signs, "regularize": regularize}
+    G = P.ldl(system.A, **options)
+    made = np.empty((7, 7))
+    made[np.ix_(P.perm, P.perm)] = (G.L @ G.D @ G.L.T).toarray()
+    added = np.diag(np.diag(made - system.A))
+    assert (abs(added).max() > 0.1) == (regularize is not None)
+    np.testing.assert_allclose(made, system.A + added, atol=1e-12)
+
+    def sparse(a):
+        F = scj.ldl(system.matrix(a), **options)
+        return F.logabsdet() + jnp.sum(jnp.sin(F.solve(b * a[0])) + F.solve(b, refine=1))
+
+    def dense(a):
+        A, B = system.dense(a), system.dense(a) + added
+        x = jnp.linalg.solve(B, b)
+        x = x + jnp.linalg.solve(B, b - A @ x)
+        return jnp.linalg.slogdet(B)[1] + jnp.sum(jnp.sin(jnp.linalg.solve(B, b * a[0])) + x)
+
+    @jax.jit
+    def derivatives(a):
+        (value, gradient), (_, along) = jax.jvp(jax.value_and_grad(sparse), (a,), (b[0, 0] * a,))
+        return value, gradient, along
+
+    along = jax.hessian(dense)(a) @ (b[0, 0] * a)
+    for x, y in zip(derivatives(a), (dense(a), jax.grad(dense)(a), along), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-9)
+    F = scj.ldl(system.matrix(a), **options)
+    np.testing.assert_array_equal(F.L, G.L.data)
+    assert F.regularized == len(G.regularized) == (kind == "replaced")
+    assert jax.tree.map(lambda x: x, F).regularized == F.regularized
+    assert hash(jax.tree.structure(F)) == hash(jax.tree.structure(scj.ldl(F.matrix, **options)))
+
+
+def test_signs_in_a_batch_and_what_is_refused():
+    system, (signs, rule) = SYSTEMS[np.float64], RULES["replaced"]
+    good = SYSTEMS[np.complex128].signs
+    many = jnp.stack([system.a, -system.a, 2 * system.a])
+
+    @jax.jit
+    @jax.vmap
+    def batch(a):
+        M = system.matrix(a)
+        F = scj.ldl(M, signs=signs, regularize=rule)
+        return scj.ldl(M, signs=good).ok, F.ok, F.regularized, F.solve(system.b[:, 0])
+
+    ok, always, count, x = batch(many)
+    assert ok.tolist() == [True, False, True]
+    assert always.all()
+    for k, a in enumerate(many):
+        G = system.P.ldl(np.asarray(a), signs=signs, regularize=rule)
+        assert count[k] == len(G.regularized)
+        np.testing.assert_allclose(x[k], G.solve(system.b[:, 0], refine=0), rtol=1e-10)
+    assert count[1] > count[0]
+    with pytest.raises(sc.PivotError, match="signs= says"):
+        scj.ldl(system.matrix(-system.a), signs=good, check=True)
+    with pytest.raises(ValueError, match="needs signs="):
+        scj.ldl(system.matrix(system.a), regularize=0.1)
+    with pytest.raises(ValueError, match="one for each row"):
+        scj.ldl(system.matrix(system.a), signs=[1, -1])
+
+
 def test_empty_matrix():
     P = scj.analyze(np.empty((0, 0)))
     F = scj.ldl(scj.SymmetricMatrix(P, jnp.empty(0)))

@@ -132,3 +132,46 @@ def test_batches_and_a_matrix_without_a_factor():
     assert repr(F).startswith("<LDLFactor of shape (7, 7)")
     np.testing.assert_allclose(F.rcond.eval({a: VALUES}), G.rcond, rtol=1e-14)
     assert isinstance(G, sc.LDLFactor)
+
+
+@pytest.mark.fast_cases(f"{PYTHON}|JAX")
+@pytest.mark.filterwarnings("ignore:Cannot cache compiled function")  # of a graph, not of ours
+@pytest.mark.parametrize("mode", [PYTHON, "JAX", "NUMBA"])
+def test_signs_and_regularization(mode):
+    """Derivatives keep what is added constant, so they are those of another matrix."""
+    last = P.perm[-1]
+    wrong = np.where(np.arange(N) == last, -SIGNS, SIGNS)
+    b = B[:, 0]
+    refused = scpt.ldl(scpt.SymmetricMatrix(P, a), signs=wrong)
+    cases = [(SIGNS, 0.25), (wrong, (0.0, 0.5))]
+    outputs = [refused.ok]
+    for signs, rule in cases:
+        F = scpt.ldl(scpt.SymmetricMatrix(P, a), signs=signs, regularize=rule)
+        f = F.logabsdet() + pt.sum(F.solve(b * a[0]))
+        gradient = pytensor.grad(f, a)
+        outputs += [F.regularized, F.solve(b), f, gradient, pytensor.grad((gradient * da).sum(), a)]
+    ok, *got = run([a, da], outputs, POINT, mode)
+    assert not ok
+    v = pt.dvector("v")
+    F = scpt.ldl(scpt.SymmetricMatrix(P, v))
+    g = F.logabsdet() + pt.sum(F.solve(b * (v[0] - a[0])))
+    for k, (signs, rule) in enumerate(cases):
+        count, x, f, gradient, second = got[5 * k : 5 * k + 5]
+        G = P.ldl(INDEFINITE, signs=signs, regularize=rule)
+        assert count == len(G.regularized) == k
+        np.testing.assert_allclose(x, G.solve(b, refine=0), rtol=1e-11)
+        made = np.empty((N, N))
+        made[np.ix_(P.perm, P.perm)] = (G.L @ G.D @ G.L.T).toarray()
+        added = P.values(made) - VALUES
+        # The same function of v = a + added, without rules; a[0] is v[0] - added[0].
+        gv = pytensor.grad(g, v)
+        want = run(
+            [v, a, da],
+            [g, gv, pytensor.grad((gv * da).sum(), v)],
+            (VALUES + added, np.full_like(VALUES, added[0]), CHANGE),
+            PYTHON,
+        )
+        for x, y in zip((f, gradient, second), want, strict=True):
+            np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-9)
+    with pytest.raises(ValueError, match="needs signs="):
+        scpt.ldl(scpt.SymmetricMatrix(P, a), regularize=0.1)

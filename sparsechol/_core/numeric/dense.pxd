@@ -7,7 +7,8 @@ An entry of a product has the same bits whatever rows and columns are computed w
 products and solves are cut into pieces for the threads of a crew.
 """
 
-from libc.stdint cimport int8_t, int32_t, uint8_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
+from libc.string cimport strcmp
 
 from sparsechol._core.parallel.pool cimport pool_worker
 from sparsechol._core.symbolic.structure cimport Pattern
@@ -24,13 +25,26 @@ cdef extern from "kernels.h" nogil:
         UPDATE              # rotations of A + C C^H,
         DOWNDATE            # of A - C C^H,
         ANY_SIGN            # or any
+    ctypedef struct Outcome "outcome":
+        # What the pivots of a factorization tell.
+        int32_t failed              # permuted column whose pivot is refused, or INT32_MAX
+        int32_t weakest             # permuted column that kept the least of its diagonal entry
+        double pivot                # the failed pivot
+        double ratio                # pivot / diagonal entry of A in the weakest column
+        int64_t lost                # bits that cancelled in weak columns, see `in_doubt`
+        double growth               # max |L| |L|^H, of signed ones; at the end, by max |A|
+    double WEAK_LONG                # a pivot below this part of its diagonal entry is weak,
+    double WEAK_SHORT               # in single precision
+    void weigh_pivot(int32_t j, double pivot, double entry, double least, double weak,
+                     Outcome *result)
     ctypedef struct pivot_rule:
         # Which pivots a signed factorization takes, of the columns from `expected` on.
         const int8_t *expected      # the sign of each; NULL: any
         double least                # a pivot that is not so far on its side of zero
         double replacement          # becomes so large on that side; 0: it is refused
         uint8_t *replaced           # set to 1 where a pivot was replaced
-        double *sums                # of |l|^2 in each row of simplicial columns; NULL: not
+        double *sums                # of |l|^2 in each row; NULL: not
+        Outcome *weighed            # with `sums`: what simplicial columns tell
 
 
 cdef struct Crew:
@@ -68,6 +82,16 @@ cdef inline int kind_of(const scalar *tag) noexcept nogil:
         return FLOAT_COMPLEX
     else:
         return DOUBLE_COMPLEX
+
+
+cdef inline int kind_named(const char *format) noexcept nogil:
+    """Which of the four types the format of a buffer stands for, in native order; -1: none."""
+    if format == NULL:
+        return -1
+    if format[0] == b"Z":
+        return (DOUBLE_COMPLEX if strcmp(format, "Zd") == 0 else
+                FLOAT_COMPLEX if strcmp(format, "Zf") == 0 else -1)
+    return DOUBLE if strcmp(format, "d") == 0 else FLOAT if strcmp(format, "f") == 0 else -1
 
 
 cdef inline scalar conjugate(scalar x) noexcept nogil:
@@ -115,6 +139,10 @@ cdef void multiply_signed(int m, int n, int k, const scalar *L, int ld, bint bet
                           int ldc, const Crew *crew) noexcept nogil
 cdef void forward_one(int nc, int m, const scalar *L, scalar *z) noexcept nogil
 cdef void backward_one(int nc, int m, const scalar *L, scalar *z) noexcept nogil
+cdef void forward_columns(const Pattern *p, int32_t begin, int32_t root, const scalar *l, scalar *x,
+                          scalar *sums, const uint8_t *reached, bint signs) noexcept nogil
+cdef void backward_columns(const Pattern *p, int32_t begin, int32_t root, const scalar *l,
+                           scalar *x) noexcept nogil
 cdef void scatter_add(int m, int begin, int end, const int32_t *place, const int32_t *runs,
                       int shift, const scalar *U, scalar *D, int ldd) noexcept nogil
 cdef void gather_lower(int m, int begin, int end, const int32_t *place, const int32_t *runs,

@@ -5,7 +5,7 @@ halves is a product. No BLAS: it costs more than the arithmetic on small blocks,
 would meet those of the caller.
 """
 
-from libc.stdint cimport int8_t, int32_t, int64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
 
 from sparsechol._core.parallel.pool cimport pool_share, pool_stopped
 
@@ -27,6 +27,9 @@ cdef extern from "kernels.h" nogil:
                          void *) noexcept nogil
         void (*forward)(Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, void *) noexcept nogil
         void (*backward)(Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, void *) noexcept nogil
+        void (*forward_columns)(const subtree *, const void *, void *, void *, const uint8_t *,
+                                int) noexcept nogil
+        void (*backward_columns)(const subtree *, const void *, void *) noexcept nogil
         void (*scatter)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const int32_t *, const int32_t *, int,
                         const void *, void *, Py_ssize_t) noexcept nogil
         void (*gather)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const int32_t *, const int32_t *, int,
@@ -445,6 +448,22 @@ cdef Py_ssize_t factor_columns(const Pattern *p, int32_t root, scalar *l, scalar
     if rule == NULL:
         return own(<const scalar *>l).columns(&r, l, update)
     return own(<const scalar *>l).columns_signed(&r, l, update, rule)
+
+
+cdef void forward_columns(const Pattern *p, int32_t begin, int32_t root, const scalar *l, scalar *x,
+                          scalar *sums, const uint8_t *reached, bint signs) noexcept nogil:
+    """x <- L^-1 x, or S L^-1 x, on supernodes of one column each, for one right-hand side."""
+    cdef subtree r = up(p, root)
+    r.begin = begin
+    own(l).forward_columns(&r, l + p.panel[r.begin], x, sums, reached, signs)
+
+
+cdef void backward_columns(const Pattern *p, int32_t begin, int32_t root, const scalar *l,
+                           scalar *x) noexcept nogil:
+    """x <- L^-H x on supernodes of one column each, for one right-hand side."""
+    cdef subtree r = up(p, root)
+    r.begin = begin
+    own(l).backward_columns(&r, l + p.panel[r.begin], x)
 
 
 cdef void invert_columns(const Pattern *p, int32_t root, const scalar *l, scalar *z,

@@ -1,7 +1,6 @@
 from libc.float cimport DBL_MIN, FLT_MIN
-from libc.stdint cimport int32_t, int64_t
 
-from sparsechol._core.numeric.dense cimport pivot_rule, scalar
+from sparsechol._core.numeric.dense cimport Outcome, pivot_rule, scalar
 from sparsechol._core.numeric.sweep_driver cimport Many
 from sparsechol._core.symbolic.structure cimport Pattern
 
@@ -13,15 +12,6 @@ cpdef enum:
 cdef inline double least_normal(const scalar *tag) noexcept nogil:
     """The smallest normal number: roundings of smaller ones are as large as its own."""
     return FLT_MIN if scalar is float or scalar is floatcomplex else DBL_MIN
-
-
-cdef struct Outcome:
-    int32_t failed          # permuted column whose pivot is refused, or INT32_MAX
-    int32_t weakest         # permuted column that kept the least of its diagonal entry, or same
-    double pivot            # the failed pivot
-    double ratio            # pivot / diagonal entry of A in the weakest column
-    int64_t lost            # bits that cancelled in weak columns, see `in_doubt`
-    double growth           # max |L| |L|^H / max |A| of a signed factorization
 
 
 cdef bint in_doubt(const Pattern *p, int kind, const Outcome *outcome) noexcept nogil

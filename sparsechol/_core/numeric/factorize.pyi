@@ -1,5 +1,7 @@
 """Signatures of `factorize.pyx`."""
 
+from typing import Any
+
 import numpy as np
 
 from sparsechol._core.symbolic.structure import Structure
@@ -10,7 +12,7 @@ def workspace(structure: Structure, batch: int, threads: int) -> int: ...
 def factorize(
     structure: Structure,
     a: np.ndarray,
-    l: np.ndarray,
+    factor: np.ndarray,
     work: np.ndarray,
     threads: int,
     any_sign: bool = False,
@@ -18,5 +20,6 @@ def factorize(
     least: float = 0,
     replacement: float = 0,
     replaced: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None, bool]: ...
+    brief: bool = False,
+) -> Any: ...
 def dependence(structure: Structure, l: np.ndarray, row: int) -> np.ndarray: ...

@@ -23,8 +23,11 @@ Gill, P. E., Saunders, M. A., Shinnerl, J. R. (1996). On the stability of Choles
     symmetric quasidefinite systems. SIAM J. Matrix Anal. Appl. 17(1), 35-46.
 """
 
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+)
 from libc.float cimport DBL_EPSILON, DBL_MANT_DIG, FLT_EPSILON, FLT_MANT_DIG
-from libc.math cimport ilogb, sqrt
+from libc.math cimport fabs, ilogb
 from libc.stdint cimport INT32_MAX, int8_t, int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -35,8 +38,9 @@ from sparsechol._core.numeric.assembly cimport (
     assemble_rest, extend_add_to_parent, has_children, open_subtree, update_matrix,
 )
 from sparsechol._core.numeric.dense cimport (
-    CONJ_TRANS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, SCALARS, conjugate, factor_columns,
-    factor_panel, kind_of, multiply, multiply_signed, pivot_rule, real, scalar, shifted,
+    CONJ_TRANS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, SCALARS, WEAK_LONG, WEAK_SHORT,
+    Outcome, conjugate, factor_columns, factor_panel, kind_named, kind_of, multiply,
+    multiply_signed, pivot_rule, real, scalar, shifted, weigh_pivot,
 )
 from sparsechol._core.numeric.sweep_driver cimport (
     FrontContext, Many, Sweep, SweepJob, each, run_sweep, step_work, sweep_job, sweep_space,
@@ -48,12 +52,18 @@ from sparsechol._core.parallel.pool cimport (
 from sparsechol._core.symbolic.structure cimport Pattern, Structure, plan_for
 
 
-cdef double WEAK_LONG = 1 / 32.      # a pivot below this part of its diagonal entry is weak,
-cdef double WEAK_SHORT = 1 / 8.      # in single precision
 cdef enum:
     SPARE_LONG = 14                 # a factor is in doubt so many bits before it is rounding,
     SPARE_SHORT = 8                 # in single precision
-    STABLE = 1000                   # growth that is nothing to look at, in any precision
+
+
+cdef inline double stable(int kind) noexcept nogil:
+    """Growth that is nothing to look at: half of the digits are left."""
+    return 2**11 if kind == FLOAT or kind == FLOAT_COMPLEX else 2**26
+
+
+cdef int READ = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT
+cdef int WRITE = READ | PyBUF_WRITABLE
 
 
 cdef struct Results:
@@ -62,6 +72,11 @@ cdef struct Results:
     pool_least *failed      # least column that has failed so far, of each matrix
     const pivot_rule *rule  # of the signed factorization; NULL: all pivots are to be positive
     double *sums            # of |l|^2 in each row: for each matrix n, and the tallest front
+
+
+cdef inline Outcome no_outcome() noexcept nogil:
+    """What is known before the first column."""
+    return Outcome(failed=INT32_MAX, weakest=INT32_MAX, pivot=0, ratio=1, lost=0, growth=0)
 
 
 cdef inline void merge_outcomes(Outcome *outcome, const Outcome *other) noexcept nogil:
@@ -97,6 +112,8 @@ cdef bint factor_front(int32_t s, const FrontContext *ctx, Outcome *outcome,
         return False
     if rule == NULL:
         weigh_pivots(p, s, <const scalar *>ctx.a, <const scalar *>panel, nc + m, outcome)
+    elif rule.sums != NULL:
+        weigh_front(p, s, <const scalar *>panel, rule.replaced, rule.sums, outcome)
     if m == 0:
         return True
     if rule == NULL:
@@ -121,7 +138,7 @@ cdef bint factor_subtree(int32_t root, const FrontContext *ctx, Outcome *outcome
         outcome.failed = <int32_t>bad
         outcome.pivot = real(panels[p.panel[begin + bad - p.first[begin]]])
         return False
-    if rule != NULL:        # these are weighed at the end, see `weigh_signed`
+    if rule != NULL:        # weighed already, or at the end, see `weigh_all`
         return True
     for s in range(begin, root + 1):
         weigh_pivots(p, s, <const scalar *>ctx.a, <const scalar *>panels + p.panel[s], 1, outcome)
@@ -143,7 +160,7 @@ cdef void factor_task(const Sweep *sweep, int32_t t, const scalar *tag) noexcept
     if rule != NULL and ctx.plan.tasks == 1:
         sums = results.sums + sweep.matrix * (p.n + p.tallest)
         memset(sums, 0, sizeof(double) * p.n)
-    outcome[0] = Outcome(failed=INT32_MAX, weakest=INT32_MAX, pivot=0, ratio=1, lost=0, growth=1)
+    outcome[0] = no_outcome()
     for k in range(ctx.plan.task_start[t], ctx.plan.task_start[t + 1]):
         s = ctx.plan.steps[k]
         if pool_read(failed) < p.first[s] or pool_stopped(step_work(p, s)):
@@ -151,6 +168,7 @@ cdef void factor_task(const Sweep *sweep, int32_t t, const scalar *tag) noexcept
         if rule != NULL:
             own = shifted(results.rule, p.first[s if p.simplicial_root[s] == -1 else p.begin[s]])
             own.sums = sums
+            own.weighed = outcome
             if own.replaced != NULL:
                 own.replaced += sweep.matrix * p.n
             rule = &own
@@ -163,8 +181,7 @@ cdef void factor_task(const Sweep *sweep, int32_t t, const scalar *tag) noexcept
             return
         extend_add_to_parent(s, ctx, tag)
     if sums != NULL:
-        weigh_signed(p, results, sweep.matrix, <const scalar *>ctx.a, <const scalar *>ctx.panels,
-                     True, outcome)
+        outcome.growth = growth_of(p, <const scalar *>ctx.a, outcome.growth)
 
 
 cdef inline void weigh_pivots(const Pattern *p, int32_t s, const scalar *a, const scalar *panel,
@@ -183,76 +200,72 @@ cdef inline void weigh_pivots(const Pattern *p, int32_t s, const scalar *a, cons
         panel += rows + 1
 
 
-cdef void weigh_pivot(int32_t j, double pivot, double entry, double least, double weak,
-                      Outcome *outcome) noexcept nogil:
-    """Note one pivot; where much cancelled, a rounding is at least that of a normal number."""
-    cdef double ratio = pivot / (entry if 2 * pivot > entry else max(entry, least))
-    if ratio < outcome.ratio:
-        outcome.ratio = ratio
-        outcome.weakest = j
-    if ratio < weak:
-        outcome.lost -= ilogb(ratio)
-
-
-cdef void weigh_signed(const Pattern *p, const Results *results, Py_ssize_t matrix,
-                       const scalar *a, const scalar *l, bint begun,
-                       Outcome *outcome) noexcept nogil:
-    """Note weak pivots and growth, for pivots of both signs.
-
-    `begun`: the simplicial columns have added up their squares while they were in registers.
+cdef void weigh_front(const Pattern *p, int32_t s, const scalar *panel, const uint8_t *replaced,
+                      double *sums, Outcome *outcome) noexcept nogil:
+    """Note weak pivots and growth in one front, for pivots of both signs; its panel is `panel`.
 
     What is eliminated from a diagonal entry may cancel or add up. The rounding of pivot j is that
     of |d_j| + sum_k |l_jk|^2 >= |a_jj|, and that of the whole factorization |L| |L|^H, whose
-    largest entry is on its diagonal. Growth is its ratio to the largest entry of A; where it is
-    below STABLE, to one that is large enough.
+    largest entry is on its diagonal. Growth is its ratio to the largest entry of A.
+
+    replaced : of the first column on, or NULL.
+    sums : n, and as many as the tallest front has rows.
     """
-    cdef const uint8_t *replaced = results.rule.replaced
-    cdef double *sums = results.sums + matrix * (p.n + p.tallest)
     cdef double *below = sums + p.n
-    cdef double largest = 0, grown = 0, least = least_normal(l)
+    cdef double least = least_normal(panel), pivot, size
     cdef double weak = WEAK_SHORT if scalar is float or scalar is floatcomplex else WEAK_LONG
-    cdef double bar = max(outcome.ratio, weak), pivot, size
-    cdef const int32_t *rows
-    cdef int32_t s, j, nc, rest
-    cdef int64_t q, m
-    if not begun:
-        memset(sums, 0, sizeof(double) * p.n)
-    for s in range(p.nsuper):
-        nc = p.first[s + 1] - p.first[s]
-        m = p.row_start[s + 1] - p.row_start[s]
-        rows = p.rows + p.row_start[s]
-        if nc > 1:
-            memset(below, 0, sizeof(double) * m)
-        for j in range(p.first[s], p.first[s + 1]):
-            pivot = square(l[0])
-            grown = max(grown, sums[j] + pivot)
-            size = sums[j] + pivot
-            if pivot < bar * (size + least) and not (
-                    replaced != NULL and replaced[matrix * p.n + j]):
-                weigh_pivot(j, pivot, size, least, weak, outcome)
-                bar = max(outcome.ratio, weak)
-            if begun and p.simplicial_root[s] != -1:
-                pass
-            elif nc == 1:
-                for q in range(m):
-                    sums[rows[q]] += square(l[1 + q])
-            else:
-                rest = p.first[s + 1] - j
-                for q in range(1, rest):
-                    sums[j + q] += square(l[q])
-                for q in range(m):
-                    below[q] += square(l[rest + q])
-            l += nc + m + 1
-        l -= nc
-        for q in range(m if nc > 1 else 0):
-            sums[rows[q]] += below[q]
+    cdef int32_t nc = p.first[s + 1] - p.first[s], j, rest
+    cdef int64_t q, m = p.row_start[s + 1] - p.row_start[s]
+    cdef const int32_t *rows = p.rows + p.row_start[s]
+    memset(below, 0, sizeof(double) * m)
+    for j in range(p.first[s], p.first[s + 1]):
+        pivot = square(panel[0])
+        size = sums[j] + pivot
+        outcome.growth = max(outcome.growth, size)
+        if (pivot < max(outcome.ratio, weak) * (size + least)
+                and not (replaced != NULL and replaced[j - p.first[s]])):
+            weigh_pivot(j, pivot, size, least, weak, outcome)
+        rest = p.first[s + 1] - j
+        for q in range(1, rest):
+            sums[j + q] += square(panel[q])
+        for q in range(m):
+            below[q] += square(panel[rest + q])
+        panel += nc + m + 1
+    for q in range(m):
+        sums[rows[q]] += below[q]
+
+
+cdef double growth_of(const Pattern *p, const scalar *a, double grown) noexcept nogil:
+    """Growth; where it is below `stable`, its ratio to an entry of A that is large enough."""
+    cdef double largest = 0, size, bar = grown / stable(kind_of(a))
+    cdef int64_t q
     for q in range(p.nnz):
-        size = square(a[q])
+        size = largest_part(a[q])
         if size > largest:
             largest = size
-            if grown < STABLE * sqrt(size):
+            if size > bar:
                 break
-    outcome.growth = grown / max(sqrt(largest), least)
+    return grown / max(largest, least_normal(a))
+
+
+cdef inline double largest_part(scalar x) noexcept nogil:
+    """The larger of the absolute values of the parts."""
+    if scalar is floatcomplex or scalar is doublecomplex:
+        return max(fabs(x.real), fabs(x.imag))
+    else:
+        return fabs(x)
+
+
+cdef void weigh_all(const Pattern *p, const Results *results, const scalar *a,
+                    const scalar *l) noexcept nogil:
+    """The same for one matrix that several threads have factored, in the order of one thread."""
+    cdef const uint8_t *replaced = results.rule.replaced
+    cdef int32_t s
+    memset(results.sums, 0, sizeof(double) * p.n)
+    for s in range(p.nsuper):
+        weigh_front(p, s, l + p.panel[s], replaced + p.first[s] if replaced != NULL else NULL,
+                    results.sums, results.outcomes)
+    results.outcomes.growth = growth_of(p, a, results.outcomes.growth)
 
 
 cdef inline double square(scalar x) noexcept nogil:
@@ -265,19 +278,14 @@ cdef inline double square(scalar x) noexcept nogil:
 
 cdef void weigh_kind(const Pattern *p, int kind, const Results *results, const void *a,
                      const void *l) noexcept nogil:
-    """The same for one matrix that several threads have factored."""
     if kind == DOUBLE:
-        weigh_signed(p, results, 0, <const double *>a, <const double *>l, False,
-                     results.outcomes)
+        weigh_all(p, results, <const double *>a, <const double *>l)
     elif kind == FLOAT:
-        weigh_signed(p, results, 0, <const float *>a, <const float *>l, False,
-                     results.outcomes)
+        weigh_all(p, results, <const float *>a, <const float *>l)
     elif kind == DOUBLE_COMPLEX:
-        weigh_signed(p, results, 0, <const double complex *>a, <const double complex *>l,
-                     False, results.outcomes)
+        weigh_all(p, results, <const double complex *>a, <const double complex *>l)
     else:
-        weigh_signed(p, results, 0, <const float complex *>a, <const float complex *>l,
-                     False, results.outcomes)
+        weigh_all(p, results, <const float complex *>a, <const float complex *>l)
 
 
 cdef bint in_doubt(const Pattern *p, int kind, const Outcome *outcome) noexcept nogil:
@@ -351,16 +359,15 @@ def workspace(Structure structure, Py_ssize_t batch, int threads):
     return factor_space(&structure.pattern, batch, threads)
 
 
-def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, scalar[::1] work,
-              int threads, bint any_sign=False, const int8_t[::1] expected=None,
-              double least=0, double replacement=0, uint8_t[:, ::1] replaced=None):
+def factorize(Structure structure, a, factor, work, int threads, bint any_sign=False, expected=None,
+              double least=0, double replacement=0, replaced=None, bint brief=False):
     """Factor A = L L^H, or A = L S L^H if pivots may have any sign, for each matrix of a batch.
 
     Parameters
     ----------
     structure : Structure
     a : (batch, structure.nnz) values of the lower triangle of each A, in the analyzed order.
-    l : (batch, structure.size) overwritten with the panels of each L.
+    factor : (batch, structure.size) overwritten with the panels of each L.
     work : (workspace(structure, batch, threads),) workspace.
     threads : most threads to work at once: on the tasks of one matrix, or on several matrices.
     any_sign : whether S is not the identity.
@@ -368,6 +375,8 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
     least, replacement : a pivot that is not farther than `least` on its side of zero becomes as
         large as `replacement` on that side; 0: it fails.
     replaced : (batch, n) set to 1 where a pivot was replaced; needed with `expected`.
+    brief : whether to return None where there is nothing to look at: no matrix failed, and none is
+        in doubt, weak where signs are expected, or grown.
 
     Returns
     -------
@@ -383,68 +392,105 @@ def factorize(Structure structure, const scalar[:, ::1] a, scalar[:, ::1] l, sca
         Whether rounding may have decided the factor.
     growth : (batch,) float64 or None
         max |L| |L|^H / max |A| of a signed factorization.
-    clear : bool
-        Whether no matrix failed, and none is in doubt, weak where signs are expected, or grown.
     """
     cdef const Pattern *p = &structure.pattern
-    cdef Py_ssize_t k, batch = a.shape[0]
-    cdef Outcome *outcomes
-    cdef pool_call call
-    cdef pivot_rule rule = pivot_rule(expected=NULL, least=least, replacement=replacement,
-                                      replaced=NULL, sums=NULL)
-    if (a.shape[1] != p.nnz or l.shape[0] != batch or l.shape[1] != p.size or threads < 1
-            or work.shape[0] < workspace(structure, batch, threads)):
-        raise ValueError("factorize: arrays do not belong to this structure")
-    if expected is not None:
-        if (replaced is None or expected.shape[0] != p.n or replaced.shape[0] != batch
-                or replaced.shape[1] != p.n):
-            raise ValueError("factorize: signs do not belong to this structure")
-    failed_array = np.empty(batch, np.int32)
-    row_array = np.empty(batch, np.int32)
-    value_array = np.empty(batch)
-    doubt_array = np.empty(batch, np.uint8)
-    growth_array = np.empty(batch) if any_sign else None
-    cdef int32_t[::1] failed = failed_array
-    cdef int32_t[::1] row = row_array
-    cdef double[::1] value = value_array
-    cdef uint8_t[::1] doubt = doubt_array
-    cdef double[::1] growth = growth_array      # None of Cholesky
+    cdef Py_buffer held[5]
+    cdef int count = 0
+    cdef Py_ssize_t batch
     cdef bint clear = True
-    cdef double refused = REFUSED_ROUNDINGS * (
-        FLT_EPSILON if scalar is float or scalar is floatcomplex else DBL_EPSILON)
-    if p.n == 0 or batch == 0:
-        failed[:], row[:], value[:], doubt[:] = -1, -1, 1, False
-        if any_sign:
-            growth[:] = 1
-        return failed_array, row_array, value_array, doubt_array, growth_array, clear
-    if expected is not None:
-        rule.expected = &expected[0]
-        rule.replaced = &replaced[0, 0]
+    cdef Outcome *outcomes = NULL
+    cdef pool_call call
+    cdef Many values
+    cdef pivot_rule rule = pivot_rule(expected=NULL, least=least, replacement=replacement,
+                                      replaced=NULL, sums=NULL, weighed=NULL)
+    try:
+        for array in (a, factor, work):
+            PyObject_GetBuffer(array, &held[count], READ if count == 0 else WRITE)
+            count += 1
+        if expected is not None:
+            PyObject_GetBuffer(expected, &held[count], READ)
+            count += 1
+            PyObject_GetBuffer(replaced, &held[count], WRITE)
+            count += 1
+        batch = check_factor_arguments(p, held, count, threads)
+        if p.n == 0 or batch == 0:
+            return None if brief else report(p, FLOAT, NULL, batch, any_sign)
+        if expected is not None:
+            rule.expected = <const int8_t *>held[3].buf
+            rule.replaced = <uint8_t *>held[4].buf
+        kind = kind_named(held[0].format)
+        values = each(held[0].buf)
+        pool_begin(&call)
+        with nogil:
+            outcomes = factor_all(p, kind, batch, values, held[1].buf, &rule if any_sign else NULL,
+                                  held[2].buf, threads)
+        pool_end(&call)
+        if outcomes == NULL:
+            raise MemoryError("no memory for the list of tasks")
+        for k in range(batch):
+            clear = clear and nothing_to_tell(p, kind, &outcomes[k], expected is not None)
+        return None if brief and clear else report(p, kind, outcomes, batch, any_sign)
+    finally:
+        free(outcomes)
+        for k in range(count):
+            PyBuffer_Release(&held[k])
+
+
+cdef Py_ssize_t check_factor_arguments(const Pattern *p, const Py_buffer *held, int count,
+                                       int threads) except -1:
+    """The number of matrices; ValueError unless arrays fit, in dimensions and types."""
+    cdef const Py_buffer *a = &held[0]
+    cdef const Py_buffer *panels = &held[1]
+    cdef const Py_buffer *work = &held[2]
+    cdef Py_ssize_t batch
+    cdef int kind = kind_named(a.format)
+    if (kind == -1 or kind_named(panels.format) != kind or kind_named(work.format) != kind
+            or a.ndim != 2 or panels.ndim != 2 or work.ndim != 1):
+        raise ValueError("factorize: wrong types or dimensions of arrays")
+    batch = a.shape[0]
     if batch >= 2**31 - 1:
         raise OverflowError(f"a batch of {batch} matrices is too large")
-    pool_begin(&call)
-    with nogil:
-        outcomes = factor_all(p, kind_of(&a[0, 0]), batch, each(&a[0, 0]), &l[0, 0],
-                              &rule if any_sign else NULL, &work[0], threads)
-    try:
-        pool_end(&call)
-    except BaseException:
-        free(outcomes)
-        raise
-    if outcomes == NULL:
-        raise MemoryError("no memory for the list of tasks")
-    for k in range(batch):
-        failed[k] = p.perm[outcomes[k].failed] if outcomes[k].failed != INT32_MAX else -1
-        row[k] = p.perm[outcomes[k].weakest] if outcomes[k].weakest != INT32_MAX else -1
-        value[k] = outcomes[k].pivot if failed[k] != -1 else outcomes[k].ratio
-        doubt[k] = in_doubt(p, kind_of(&a[0, 0]), &outcomes[k])
-        if any_sign:
-            growth[k] = outcomes[k].growth
-            clear = clear and growth[k] < STABLE
-        clear = clear and failed[k] == -1
-        clear = clear and (not doubt[k] if expected is None else value[k] > refused)
-    free(outcomes)
-    return failed_array, row_array, value_array, doubt_array, growth_array, clear
+    if (a.shape[1] != p.nnz or panels.shape[0] != batch or panels.shape[1] != p.size
+            or threads < 1 or work.shape[0] < factor_space(p, batch, threads)):
+        raise ValueError("factorize: arrays do not belong to this structure")
+    if count == 5 and (held[3].ndim != 1 or held[3].shape[0] != p.n or held[3].itemsize != 1
+                       or held[4].ndim != 2 or held[4].shape[0] != batch
+                       or held[4].shape[1] != p.n or held[4].itemsize != 1):
+        raise ValueError("factorize: signs do not belong to this structure")
+    return batch
+
+
+cdef bint nothing_to_tell(const Pattern *p, int kind, const Outcome *outcome,
+                          bint expected) noexcept nogil:
+    """Whether a factor needs no second look, see `factorize`."""
+    cdef double refused = REFUSED_ROUNDINGS * (
+        FLT_EPSILON if kind == FLOAT or kind == FLOAT_COMPLEX else DBL_EPSILON)
+    if outcome.failed != INT32_MAX or not outcome.growth < stable(kind):
+        return False
+    return outcome.ratio > refused if expected else not in_doubt(p, kind, outcome)
+
+
+cdef tuple report(const Pattern *p, int kind, const Outcome *outcomes, Py_ssize_t batch,
+                  bint any_sign):
+    """What came of each matrix as arrays, see `factorize`; of empty ones without outcomes."""
+    arrays = (np.full(batch, -1, np.int32), np.full(batch, -1, np.int32), np.ones(batch),
+              np.zeros(batch, np.uint8), np.ones(batch))
+    cdef int32_t[::1] failed = arrays[0]
+    cdef int32_t[::1] row = arrays[1]
+    cdef double[::1] value = arrays[2]
+    cdef uint8_t[::1] doubt = arrays[3]
+    cdef double[::1] growth = arrays[4]
+    cdef Py_ssize_t k
+    for k in range(batch if outcomes != NULL else 0):
+        value[k] = outcomes[k].ratio
+        if outcomes[k].failed != INT32_MAX:
+            failed[k] = p.perm[outcomes[k].failed]
+            value[k] = outcomes[k].pivot
+        if outcomes[k].weakest != INT32_MAX:
+            row[k] = p.perm[outcomes[k].weakest]
+        doubt[k] = in_doubt(p, kind, &outcomes[k])
+        growth[k] = outcomes[k].growth
+    return arrays if any_sign else (*arrays[:4], None)
 
 
 def dependence(Structure structure, const scalar[::1] l, int32_t row):

@@ -3,6 +3,7 @@
 #include "kernels.h"
 
 #include <complex.h>
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -114,6 +115,7 @@ INLINE void store_part_s(float *p, portable_s v, ptrdiff_t n) {
 #define SQRT sqrt
 #define FABS fabs
 #define MODULUS fabs
+#define COPYSIGN copysign
 #define CONJUGATE(x) (x)
 #define REAL_PART(x) (x)
 #define COMPLEX 0
@@ -127,6 +129,7 @@ INLINE void store_part_s(float *p, portable_s v, ptrdiff_t n) {
 #define SQRT sqrtf
 #define FABS fabsf
 #define MODULUS fabsf
+#define COPYSIGN copysignf
 #define CONJUGATE(x) (x)
 #define REAL_PART(x) (x)
 #define COMPLEX 0
@@ -140,6 +143,7 @@ INLINE void store_part_s(float *p, portable_s v, ptrdiff_t n) {
 #define SQRT sqrt
 #define FABS fabs
 #define MODULUS cabs
+#define COPYSIGN copysign
 #define CONJUGATE(x) conj(x)
 #define REAL_PART(x) creal(x)
 #define COMPLEX 1
@@ -153,6 +157,7 @@ INLINE void store_part_s(float *p, portable_s v, ptrdiff_t n) {
 #define SQRT sqrtf
 #define FABS fabsf
 #define MODULUS cabsf
+#define COPYSIGN copysignf
 #define CONJUGATE(x) conjf(x)
 #define REAL_PART(x) crealf(x)
 #define COMPLEX 1

@@ -10,6 +10,7 @@
 #ifndef SPARSECHOL_KERNELS_H
 #define SPARSECHOL_KERNELS_H
 
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,32 @@ typedef struct {
                             * down, where those of the root end */
 } subtree;
 
+/* What the pivots of a factorization tell. */
+typedef struct {
+    int32_t failed;  /* permuted column whose pivot is refused, or INT32_MAX */
+    int32_t weakest; /* permuted column that kept the least of its diagonal entry, or same */
+    double pivot;    /* the failed pivot */
+    double ratio;    /* pivot / diagonal entry of A in the weakest column */
+    int64_t lost;    /* bits that cancelled in weak columns */
+    double growth;   /* max |L| |L|^H of a signed factorization; at the end, by max |A| */
+} outcome;
+
+/* A pivot below this part of its diagonal entry is weak, in double and in single precision. */
+#define WEAK_LONG (1 / 32.)
+#define WEAK_SHORT (1 / 8.)
+
+/* Note pivot `j`, left of `entry`; where much cancelled, a rounding is at least that of `least`, a
+ * normal number. */
+static inline void weigh_pivot(int32_t j, double pivot, double entry, double least, double weak,
+                               outcome *result) {
+    double ratio = pivot / (2 * pivot > entry || entry > least ? entry : least);
+    if (ratio < result->ratio) {
+        result->ratio = ratio;
+        result->weakest = j;
+    }
+    if (ratio < weak) result->lost -= ilogb(ratio);
+}
+
 /* Which pivots a signed factorization takes. Columns count from `expected` and `replaced`. */
 typedef struct {
     const int8_t *expected; /* the sign of each pivot, 1 or -1; NULL: any */
@@ -38,6 +65,7 @@ typedef struct {
     double replacement;     /* ... becomes so large on that side; 0: it is refused */
     uint8_t *replaced;      /* set to 1 where a pivot was replaced */
     double *sums;           /* of |l|^2 in each row, to which simplicial columns add; NULL: not */
+    outcome *weighed;       /* with `sums`: what their pivots tell */
 } pivot_rule;
 
 /* Which rotations take vectors into columns of L: those of A + C C^H, of A - C C^H, or any. */
@@ -59,6 +87,13 @@ typedef struct {
     void (*forward)(ptrdiff_t nc, ptrdiff_t m, const void *L, ptrdiff_t ld, void *z);
     /* One right-hand side: z1 <- L11^-H (z1 - L21^H z2). */
     void (*backward)(ptrdiff_t nc, ptrdiff_t m, const void *L, ptrdiff_t ld, void *z);
+    /* One right-hand side on supernodes of one column each, from `begin` to `root`, whatever their
+     * tree: x <- L^-1 x, or with `signs` S L^-1 x; what is taken from
+     * the rows below is in `sums`, which may be x. `reached`: which columns; NULL: all. */
+    void (*forward_columns)(const subtree *r, const void *l, void *x, void *sums,
+                            const uint8_t *reached, int signs);
+    /* x <- L^-H x */
+    void (*backward_columns)(const subtree *r, const void *l, void *x);
     /* D[place[i] - shift, place[j] - shift] += U[i, j] for i >= j and columns j of U from `begin`
      * to `end`; U is m x m. runs[i]: where the rows that are like row i end, positive if their
      * places follow one another, negative if they are anywhere. */

@@ -1,8 +1,9 @@
 /* The kernels for one scalar type; included by kernels.c once for each of the four.
  *
- * Takes SCALAR, REAL, COMPLEX, LETTER, REAL_LETTER, SQRT, FABS, MODULUS, CONJUGATE, REAL_PART and LANES
- * (scalars in a vector; 0 or 1 for scalar code), and undefines them at the end. A `vec` is a vector
- * of rows of one column. The complex types use the products of the real ones, which come first.
+ * Takes SCALAR, REAL, COMPLEX, LETTER, REAL_LETTER, SQRT, FABS, MODULUS, COPYSIGN, CONJUGATE,
+ * REAL_PART and LANES (scalars in a vector; 0 or 1 for scalar code), and undefines them at the end.
+ * A `vec` is a vector of rows of one column. The complex types use the products of the real ones,
+ * which come first.
  */
 #define NAME(f) PASTE(f, LETTER)
 #define REAL_NAME(f) PASTE(f, REAL_LETTER)
@@ -718,6 +719,34 @@ INLINE double NAME(square)(SCALAR x) {
 #endif
 }
 
+/* x <- scale x, whose squares go to the sums of their rows. */
+INLINE void NAME(scale)(ptrdiff_t m, SCALAR *x, REAL scale, const int32_t *below, double *sums) {
+    for (ptrdiff_t i = 0; i < m; i++) x[i] *= scale;
+    if (sums)
+        for (ptrdiff_t i = 0; i < m; i++) sums[below[i]] += NAME(square)(x[i]);
+}
+
+/* Both for a column whose targets lie in one array. */
+INLINE const int32_t *NAME(spread)(ptrdiff_t m, SCALAR *x, REAL inverse, REAL scale,
+                                   const int32_t *target, SCALAR *base, const int32_t *below,
+                                   double *sums) {
+    target = NAME(send)(0, m, m, x, inverse, target, base);
+    NAME(scale)(m, x, scale, below, sums);
+    return target;
+}
+
+/* The rounding of pivot j is that of |d_j| + sum_k |l_jk|^2, see `weigh_front`. */
+INLINE void NAME(weigh)(const pivot_rule *rule, int32_t j, ptrdiff_t column, REAL root) {
+    outcome *result = rule->weighed;
+    double least = sizeof(REAL) == 4 ? FLT_MIN : DBL_MIN;
+    double weak = sizeof(REAL) == 4 ? WEAK_SHORT : WEAK_LONG;
+    double bar = result->ratio > weak ? result->ratio : weak;
+    double pivot = root * (double)root, size = rule->sums[j] + pivot;
+    result->growth = size > result->growth ? size : result->growth;
+    if (pivot < bar * (size + least) && !(rule->replaced && rule->replaced[column]))
+        weigh_pivot(j, pivot, size, least, weak, result);
+}
+
 /* The products need 1 / pivot only: the square root is off the path from column to column. `rule`
  * as for `factor_by`. */
 INLINE ptrdiff_t NAME(columns_by)(const subtree *r, void *l, void *update,
@@ -729,42 +758,37 @@ INLINE ptrdiff_t NAME(columns_by)(const subtree *r, void *l, void *update,
         const int32_t *below = r->rows + r->row_start[s];
         ptrdiff_t m = r->row_start[s + 1] - r->row_start[s];
         REAL pivot = REAL_PART(column[0]);
-        int negative = 0;
         if (rule) {
             pivot = NAME(take_pivot)(rule, r->first[s] - r->first[r->begin], pivot);
             if (pivot == 0) return r->first[s];
-            negative = pivot < 0;
-            pivot = FABS(pivot);
         } else if (!(pivot > 0 && pivot < (REAL)INFINITY))
             return r->first[s];
-        REAL root = SQRT(pivot), inverse = 1 / pivot, scale = 1 / root;
-        if (!(inverse < (REAL)INFINITY)) { /* a subnormal pivot: its root alone has an inverse */
+        REAL root = SQRT(FABS(pivot)), inverse = 1 / pivot, scale = 1 / root;
+        if (!(FABS(inverse) < (REAL)INFINITY)) {
+            /* a subnormal pivot: its root alone has an inverse */
             for (ptrdiff_t i = 0; i < m; i++) x[i] *= scale;
-            inverse = scale = 1;
+            inverse = COPYSIGN(1, pivot);
+            scale = 1;
         }
-        if (negative) {
-            root = -root;
-            inverse = -inverse;
-        }
+        column[0] = COPYSIGN(root, pivot);
+        double *sums = rule ? rule->sums : NULL;
         if (m == 0 || below[m - 1] <= last) {
             switch (m) { /* short loops of known length are unrolled */
             case 0: break;
-            case 1: target = NAME(send)(0, 1, 1, x, inverse, target, l); break;
-            case 2: target = NAME(send)(0, 2, 2, x, inverse, target, l); break;
-            case 3: target = NAME(send)(0, 3, 3, x, inverse, target, l); break;
-            case 4: target = NAME(send)(0, 4, 4, x, inverse, target, l); break;
-            default: target = NAME(send)(0, m, m, x, inverse, target, l);
+            case 1: target = NAME(spread)(1, x, inverse, scale, target, l, below, sums); break;
+            case 2: target = NAME(spread)(2, x, inverse, scale, target, l, below, sums); break;
+            case 3: target = NAME(spread)(3, x, inverse, scale, target, l, below, sums); break;
+            case 4: target = NAME(spread)(4, x, inverse, scale, target, l, below, sums); break;
+            default: target = NAME(spread)(m, x, inverse, scale, target, l, below, sums);
             }
         } else {
             ptrdiff_t inside = 0;
             while (below[inside] <= last) inside++;
             target = NAME(send)(0, inside, m, x, inverse, target, l);
             target = NAME(send)(inside, m, m, x, inverse, target, update);
+            NAME(scale)(m, x, scale, below, sums);
         }
-        column[0] = root;
-        for (ptrdiff_t i = 0; i < m; i++) x[i] *= scale;
-        if (rule && rule->sums)
-            for (ptrdiff_t i = 0; i < m; i++) rule->sums[below[i]] += NAME(square)(x[i]);
+        if (sums) NAME(weigh)(rule, r->first[s], r->first[s] - r->first[r->begin], root);
     }
     return -1;
 }
@@ -776,6 +800,63 @@ static ptrdiff_t NAME(columns)(const subtree *r, void *l, void *update) {
 static ptrdiff_t NAME(columns_signed)(const subtree *r, void *l, void *update,
                                       const pivot_rule *rule) {
     return NAME(columns_by)(r, l, update, rule);
+}
+
+/* x_s <- x_s / l_ss, then it leaves the rows below. */
+static void NAME(forward_columns)(const subtree *r, const void *l, void *x_, void *sums_,
+                                  const uint8_t *reached, int signs) {
+    const SCALAR *column = l;
+    const int32_t *below = r->rows + r->row_start[r->begin];
+    SCALAR *x = (SCALAR *)x_ + r->first[r->begin], *sums = sums_;
+    SCALAR *taken = x_ == sums_ ? NULL : sums + r->first[r->begin];
+    int64_t start = r->row_start[r->begin];
+    for (ptrdiff_t s = r->begin; s <= r->root; s++) {
+        int64_t end = r->row_start[s + 1];
+        ptrdiff_t m = end - start;
+        start = end;
+        if (!reached || reached[s]) {
+            REAL inverse = 1 / REAL_PART(column[0]); /* does not wait for x */
+            SCALAR y = *x;
+            if (taken) {
+                y += *taken;
+                *taken = 0;
+            }
+            *x = y * (signs ? FABS(inverse) : inverse);
+            y *= inverse;
+            for (ptrdiff_t i = 0; i < m; i++) sums[below[i]] -= column[i + 1] * y;
+        }
+        column += m + 1;
+        below += m;
+        x++;
+        if (taken) taken++;
+    }
+}
+
+/* x_s <- (x_s - l_s^H x) / l_ss. The parent is the last of the rows: it was computed just now. */
+static void NAME(backward_columns)(const subtree *r, const void *l, void *x_) {
+    const SCALAR *column = (const SCALAR *)l + (r->panel[r->root + 1] - r->panel[r->begin]);
+    const int32_t *below = r->rows + r->row_start[r->root + 1];
+    SCALAR *all = x_, *x = all + r->first[r->root];
+    int64_t end = r->row_start[r->root + 1];
+    for (ptrdiff_t s = r->root; s >= r->begin; s--) {
+        int64_t start = r->row_start[s];
+        ptrdiff_t m = end - start;
+        end = start;
+        column -= m + 1;
+        below -= m;
+        REAL inverse = 1 / REAL_PART(column[0]);
+        SCALAR y = *x;
+        if (m >= 8) { /* long sums in parts that do not wait for each other */
+            SCALAR sum[4] = {0};
+            for (; m >= 8; m -= 4)
+                for (int i = 0; i < 4; i++)
+                    sum[i] += CONJUGATE(column[m - i]) * all[below[m - 1 - i]];
+            y -= (sum[0] + sum[1]) + (sum[2] + sum[3]);
+        }
+        for (ptrdiff_t i = m; i-- > 0;) y -= CONJUGATE(column[i + 1]) * all[below[i]];
+        *x = y * inverse;
+        x--;
+    }
 }
 
 /* t += Z x with the columns from `begin` to `end` of the lower triangle of Z at the targets. */
@@ -833,7 +914,8 @@ static void NAME(inverse_columns)(const subtree *r, const void *l, void *z, cons
 
 static const kernels NAME(table) = {
     NAME(factor),          NAME(solve),           NAME(multiply),      NAME(forward),
-    NAME(backward),        NAME(scatter),         NAME(gather),        NAME(mirror),
+    NAME(backward),        NAME(forward_columns), NAME(backward_columns),
+    NAME(scatter),         NAME(gather),          NAME(mirror),
     NAME(columns),         NAME(inverse_columns), NAME(tangent),       NAME(outer),
     NAME(adjoint),         NAME(tangent_columns), NAME(outer_columns), NAME(adjoint_columns),
     NAME(inner_columns),   NAME(factor_signed),   NAME(multiply_signed), NAME(columns_signed),
@@ -851,6 +933,7 @@ static const kernels NAME(table) = {
 #undef SQRT
 #undef FABS
 #undef MODULUS
+#undef COPYSIGN
 #undef CONJUGATE
 #undef REAL_PART
 #undef LANES

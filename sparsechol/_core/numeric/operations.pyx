@@ -23,23 +23,23 @@ Those of a congruence are for a pattern that knows G, see `gram`.
 A matrix that is not positive definite gets a factor of NaN, and so does all that is computed of it.
 So does one with a weak pivot, positive but within rounding of zero, unless the flag ACCEPT_WEAK is
 set. LDL takes pivots of both signs, and `turn` gives the columns of its second operand the signs of
-the pivots of the first. All other operations take a factor of either kind; SOLVE has the flag
-SIGNED for that of LDL.
+the pivots of the first. LDL_SIGNS says which signs. All other
+operations take a factor of either kind; SOLVE has the flag SIGNED for that of LDL.
 """
 
 from libc.float cimport DBL_EPSILON, FLT_EPSILON
 from libc.math cimport NAN
-from libc.stdint cimport INT32_MAX, int32_t, int64_t
-from libc.stdlib cimport free, malloc
+from libc.stdint cimport INT32_MAX, int8_t, int32_t, int64_t, uint8_t
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset, strlen
 
 from sparsechol._core.numeric cimport derivative_sweeps
 from sparsechol._core.numeric.condition cimport reciprocal_condition
 from sparsechol._core.numeric.dense cimport (
-    DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, conjugate, pivot_rule, scalar, size_of,
+    DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, Outcome, conjugate, pivot_rule, scalar, size_of,
 )
 from sparsechol._core.numeric.derivative_sweeps cimport Kind, derivative_all, derivative_space
-from sparsechol._core.numeric.factorize cimport REFUSED_ROUNDINGS, Outcome, factor_all, factor_space
+from sparsechol._core.numeric.factorize cimport REFUSED_ROUNDINGS, factor_all, factor_space
 from sparsechol._core.numeric.gram cimport FORM, ROWS, WEIGHTS, congruence
 from sparsechol._core.numeric.packing cimport (
     fold, gather_panels, read_diagonal, read_places, scatter_panels, turn_panels, unfold,
@@ -94,6 +94,8 @@ cpdef enum Operation:
     RCOND                       # an estimate of the reciprocal condition number
     LDL                         # A = L S L^H, the diagonal of L is negative where that of S is
     TURN                        # X S
+    LDL_SIGNS                   # LDL whose pivots have the signs r; `diagonal` and `below` of the
+    REPLACED_PIVOTS             # call are the rule, see `pivot_rule`; 1 where one was replaced
     CSC_TRIANGLE_SOLVE          # with a triangle that is no factor
     CSC_TRIANGLE_PRODUCT
     CSC_TRIANGLE_OUTER
@@ -139,6 +141,8 @@ NAMES = {
     "rcond": "la>s",
     "ldl": "a>l",
     "turn": "ll>l",
+    "ldl_signs": "ar>l",
+    "replaced_pivots": "ar>r",
     "csc_triangle_solve": "ax>x",
     "csc_triangle_product": "ax>x",
     "csc_triangle_outer": "xx>a",
@@ -354,7 +358,9 @@ cdef const char *dispatch(const Work *w) noexcept nogil:
     cdef int operation = w.call.operation
     cdef bint done
     if operation == CHOLESKY or operation == LDL:
-        done = factor(w)
+        done = factor(w, NULL, w.call.result.data)
+    elif operation == LDL_SIGNS or operation == REPLACED_PIVOTS:
+        done = factor_with_signs(w)
     elif operation == TANGENT or operation == TANGENT_PANELS:
         done = differentiate(w, derivative_sweeps.TANGENT)
     elif operation == ADJOINT:
@@ -392,28 +398,83 @@ cdef void *workspace(const Work *w, Py_ssize_t scalars) noexcept nogil:
     return work
 
 
-cdef bint factor(const Work *w) noexcept nogil:
+cdef bint factor(const Work *w, const pivot_rule *rule, char *panels) noexcept nogil:
+    """Factor each matrix; by a rule, for pivots of both signs without one, or positive ones."""
     cdef void *work = workspace(w, factor_space(w.view.p, w.batch, w.threads))
     cdef double least = REFUSED_ROUNDINGS * (
         FLT_EPSILON if real_of(w.kind) == FLOAT else DBL_EPSILON)
     cdef bint accept_weak = w.call.flags & ACCEPT_WEAK != 0
+    cdef Py_ssize_t k, bytes = bytes_of(w, c"l")
     cdef Outcome *outcomes = NULL
-    cdef pivot_rule rule = pivot_rule(expected=NULL, least=0, replacement=0, replaced=NULL,
-                                      sums=NULL)
-    cdef char *panels = w.call.result.data
-    cdef Py_ssize_t k
+    cdef pivot_rule any_sign
+    memset(&any_sign, 0, sizeof(pivot_rule))
+    if rule == NULL and w.call.operation == LDL:
+        rule = &any_sign
     if work != NULL:
-        outcomes = factor_all(w.view.p, w.kind, w.batch, w.operand[0], panels,
-                              &rule if w.call.operation == LDL else NULL, work, w.threads)
+        outcomes = factor_all(w.view.p, w.kind, w.batch, w.operand[0], panels, rule, work,
+                              w.threads)
     free(work)
     if outcomes == NULL:
         return False
     for k in range(w.batch):
         if (outcomes[k].failed != INT32_MAX or not outcomes[k].ratio > least and not accept_weak
                 or not outcomes[k].growth * least < 1):
-            fill(w.kind, w.result_bytes, NAN, panels + k * w.result_bytes)
+            fill(w.kind, bytes, NAN, panels + k * bytes)
     free(outcomes)
     return True
+
+
+cdef bint factor_with_signs(const Work *w) noexcept nogil:
+    """Factor each matrix with its signs, all at once where these are the same."""
+    cdef Work one = w[0]
+    cdef Py_ssize_t k
+    cdef bint same = True
+    for k in range(1, w.batch):
+        same = same and array_of(&w.operand[1], w.bytes[1], k) == w.operand[1].data
+    if same:
+        return factor_expected(w, w.call.result.data)
+    one.batch = 1
+    for k in range(w.batch):
+        one.operand[0] = Many(data=array_of(&w.operand[0], w.bytes[0], k), which=NULL)
+        one.operand[1] = Many(data=array_of(&w.operand[1], w.bytes[1], k), which=NULL)
+        if not factor_expected(&one, w.call.result.data + k * w.result_bytes):
+            return False
+    return True
+
+
+cdef bint factor_expected(const Work *w, char *result) noexcept nogil:
+    """Factor with the signs of the first matrix for all of them."""
+    cdef Py_ssize_t n = w.view.p.n, j, k
+    cdef const char *signs = array_of(&w.operand[1], w.bytes[1], 0)
+    cdef bint flags = w.call.operation == REPLACED_PIVOTS
+    cdef int real_kind = real_of(w.kind)
+    cdef double sign
+    cdef int8_t *expected = <int8_t *>malloc(n)
+    cdef uint8_t *replaced = <uint8_t *>calloc(n, w.batch)
+    cdef char *panels = result
+    cdef pivot_rule rule
+    cdef bint done = False
+    if flags:
+        panels = <char *>malloc(w.batch * bytes_of(w, c"l") + 1)
+    if expected != NULL and replaced != NULL and panels != NULL:
+        for j in range(n):
+            k = w.view.order[j]
+            sign = (<const float *>signs)[k] if real_kind == FLOAT else (<const double *>signs)[k]
+            expected[j] = 1 if sign > 0 else -1
+        rule = pivot_rule(expected=expected, least=w.call.diagonal, replacement=w.call.below,
+                          replaced=replaced, sums=NULL, weighed=NULL)
+        done = factor(w, &rule, panels)
+    if flags:
+        free(panels)
+        for k in range(w.batch if done else 0):
+            for j in range(n):
+                if real_kind == FLOAT:
+                    (<float *>result)[k * n + w.view.order[j]] = replaced[k * n + j]
+                else:
+                    (<double *>result)[k * n + w.view.order[j]] = replaced[k * n + j]
+    free(expected)
+    free(replaced)
+    return done
 
 
 cdef void fill(int kind, Py_ssize_t bytes, double value, char *array) noexcept nogil:

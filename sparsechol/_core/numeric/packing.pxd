@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t
 from sparsechol._core.numeric.dense cimport scalar
 from sparsechol._core.symbolic.structure cimport Pattern
 
+cdef bint all_finite(const scalar *x, Py_ssize_t length) noexcept nogil
 cdef void gather_panels(const Pattern *p, const scalar *flat, double diagonal, double below,
                         scalar *packed) noexcept nogil
 cdef void scatter_panels(const Pattern *p, const scalar *packed, double diagonal, double below,

@@ -199,7 +199,7 @@ def mirrored(const int64_t[::1] indptr, const int32_t[::1] indices, const scalar
     return agree and (count == 0 or count == indptr[n] - n)
 
 
-cdef inline bint all_finite(const scalar *x, Py_ssize_t length) noexcept nogil:
+cdef bint all_finite(const scalar *x, Py_ssize_t length) noexcept nogil:
     """Whether no exponent has all its bits set; adding its lowest bit then reaches the sign."""
     cdef const uint32_t *short_words = <const uint32_t *>x
     cdef const uint64_t *long_words = <const uint64_t *>x

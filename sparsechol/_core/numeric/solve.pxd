@@ -18,6 +18,7 @@ cdef struct System:
     bint signs              # and in between with S = sign(diag L)
     Many factor
     char *b
+    char *out               # where solutions go, laid out as b; b itself where it is NULL
     Py_ssize_t strides[3]   # from factor to factor, row to row, right-hand side to right-hand side
     Py_ssize_t columns      # right-hand sides of each factor
     Py_ssize_t blocks       # of the right-hand sides of each factor

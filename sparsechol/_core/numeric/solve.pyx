@@ -17,7 +17,7 @@ place. On the way down a task writes to its own rows only.
 """
 
 from libc.limits cimport INT_MAX
-from libc.math cimport fabs, log
+from libc.math cimport copysign, fabs, log
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -26,7 +26,8 @@ import numpy as np
 
 from sparsechol._core.numeric.dense cimport (
     AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, PACK, SCALARS, TRANSPOSED, Crew,
-    backward_one, conjugate, forward_one, kind_of, multiply, real, scalar, size_of, solve_right,
+    backward_columns, backward_one, conjugate, forward_columns, forward_one, kind_of, multiply,
+    real, scalar, size_of, solve_right,
 )
 from sparsechol._core.numeric.sweep_driver cimport array_of, each, run_tasks
 from sparsechol._core.parallel.pool cimport (
@@ -50,22 +51,47 @@ cdef void forward(const Pattern *p, int32_t t, const scalar *l, scalar *x, int k
     reached : whether X has nonzeros in the subtree of each supernode; NULL: it may.
     """
     cdef const Plan *plan = &p.parallel_plan
-    cdef int32_t q, s
-    for q in range(plan.task_start[t], plan.task_start[t + 1]):
+    cdef int32_t q = plan.task_start[t], end = plan.task_start[t + 1], s, begin
+    while q < end:
         s = plan.steps[q]
-        if k > 1 and pool_stopped(step_entries(p, s) * k):
+        if k == 1 and is_column(p, s):
+            begin = p.begin[s]
+            add_foreign_sums(p, s, k, sums, shared, reached)
+            while q + 1 < end and goes_on(p, s, plan.steps[q + 1]):
+                q += 1
+                s = plan.steps[q]
+            forward_columns(p, begin, s, l, x, sums, reached, signs)
+            if reached != NULL and not reached[s]:
+                q += 1
+                continue            # what other columns took from its rows stays with them
+        elif k > 1 and pool_stopped(step_entries(p, s) * k):
             return
-        if reached != NULL and not reached[s]:
+        elif reached != NULL and not reached[s]:
+            q += 1
             continue
-        add_foreign_sums(p, s, k, sums, shared, reached)
-        if p.simplicial_root[s] == -1:
-            forward_front(p, s, l, x, k, sums, w, crew)
-            if signs:
-                turn_rows(p, s, l, x, k)
         else:
-            forward_subtree(p, s, l, x, k, sums, reached, signs)
+            add_foreign_sums(p, s, k, sums, shared, reached)
+            if p.simplicial_root[s] == -1:
+                forward_front(p, s, l, x, k, sums, w, crew)
+                if signs:
+                    turn_rows(p, s, l, x, k)
+            else:
+                forward_subtree(p, s, l, x, k, sums, reached, signs)
         if plan.shared_start[s] != -1:
             share_sums(p, s, k, sums, shared + plan.shared_start[s] * k)
+        q += 1
+
+
+cdef inline bint is_column(const Pattern *p, int32_t s) noexcept nogil:
+    """Whether a step has supernodes of one column alone: a subtree, or a front."""
+    return p.first[s + 1] - p.first[s] == 1
+
+
+cdef inline bint goes_on(const Pattern *p, int32_t s, int32_t after) noexcept nogil:
+    """Whether columns of two steps follow one another, and no other task has to do with it."""
+    cdef const Plan *plan = &p.parallel_plan
+    return (is_column(p, s) and is_column(p, after) and p.begin[after] == s + 1
+            and plan.shared_start[s] == -1 and plan.foreign_child[after] == -1)
 
 
 cdef inline int64_t step_entries(const Pattern *p, int32_t s) noexcept nogil:
@@ -138,11 +164,12 @@ cdef inline void turn_rows(const Pattern *p, int32_t s, const scalar *l, scalar 
     cdef Py_ssize_t rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
     cdef int32_t j
     cdef int c
+    cdef double sign
     l += p.panel[s]
     for j in range(p.first[s], p.first[s + 1]):
-        if real(l[0]) < 0:
-            for c in range(k):
-                x[<Py_ssize_t>j * k + c] = -x[<Py_ssize_t>j * k + c]
+        sign = copysign(1, real(l[0]))      # no branch that would be mispredicted
+        for c in range(k):
+            x[<Py_ssize_t>j * k + c] = <scalar>(x[<Py_ssize_t>j * k + c] * sign)
         l += rows + 1
 
 
@@ -169,17 +196,22 @@ cdef void backward(const Pattern *p, int32_t t, const scalar *l, scalar *x, int 
                    const Crew *crew) noexcept nogil:
     """X <- L^-H X for one right-hand side, X <- L^-T X for several, on one task."""
     cdef const Plan *plan = &p.parallel_plan
-    cdef int32_t q, s, root
-    for q in range(plan.task_start[t + 1] - 1, plan.task_start[t] - 1, -1):
+    cdef int32_t q = plan.task_start[t + 1] - 1, end = plan.task_start[t], s, root
+    while q >= end:
         root = plan.steps[q]
-        if k > 1 and pool_stopped(step_entries(p, root) * k):
+        if k == 1 and is_column(p, root):
+            while q > end and goes_on(p, plan.steps[q - 1], plan.steps[q]):
+                q -= 1
+            backward_columns(p, p.begin[plan.steps[q]], root, l, x)
+        elif k > 1 and pool_stopped(step_entries(p, root) * k):
             return
-        if p.simplicial_root[root] == -1:
+        elif p.simplicial_root[root] == -1:
             backward_front(p, root, l, x, k, w, crew)
         else:
             for s in range(root, p.begin[root] - 1, -1):
                 backward_column(<int>(p.row_start[s + 1] - p.row_start[s]), k, l + p.panel[s],
                                 p.rows + p.row_start[s], x + <Py_ssize_t>p.first[s] * k, x)
+        q -= 1
 
 
 cdef inline void backward_front(const Pattern *p, int32_t s, const scalar *l, scalar *x, int k,
@@ -208,14 +240,7 @@ cdef inline void forward_column(int m, int k, const scalar *column, const int32_
     """One column of a simplicial subtree: x1 <- x1 / l, then it leaves the rows below."""
     cdef double inverse = 1 / real(column[0])       # does not wait for x1
     cdef int i, c
-    cdef scalar y
     cdef scalar *target
-    if k == 1:
-        y = x1[0] * inverse
-        x1[0] = y
-        for i in range(m):
-            sums[rows[i]] -= column[i + 1] * y
-        return
     for c in range(k):
         x1[c] = x1[c] * inverse
     for i in range(m):
@@ -226,17 +251,10 @@ cdef inline void forward_column(int m, int k, const scalar *column, const int32_
 
 cdef inline void backward_column(int m, int k, const scalar *column, const int32_t *rows,
                                  scalar *x1, const scalar *x) noexcept nogil:
-    """One column of a simplicial subtree; conjugated if there is one right-hand side."""
+    """One column of a simplicial subtree."""
     cdef double inverse = 1 / real(column[0])
     cdef int i, c
-    cdef scalar y
     cdef const scalar *source
-    if k == 1:
-        y = x1[0]
-        for i in range(m):
-            y -= conjugate(column[i + 1]) * x[rows[i]]
-        x1[0] = y * inverse
-        return
     for i in range(m):
         source = x + <Py_ssize_t>rows[i] * k
         for c in range(k):
@@ -387,7 +405,7 @@ cdef void solve_block(const System *job, int32_t item, int thread,
     if job.upper:
         for t in range(p.parallel_plan.tasks - 1, -1, -1):
             backward(p, t, panels, <scalar *>block.x, block.k, <scalar *>block.w, &block.crew)
-    leave(job, b, &block)
+    leave(job, b if job.out == NULL else <scalar *>job.out, &block)
 
 
 cdef void forward_task(const System *job, int32_t t, int thread,
@@ -424,7 +442,7 @@ cdef void solve_together(const System *job, int32_t threads, int thread,
     turn(job, &block, tag)
     if job.upper:
         run_tasks(plan, False, threads, run_backward, <void *>job, job.scratch)
-    leave(job, <scalar *>job.b, &block)
+    leave(job, <scalar *>(job.b if job.out == NULL else job.out), &block)
 
 
 cdef routine blocks[SCALARS]
@@ -551,6 +569,7 @@ def solve(Structure structure, const scalar[:, ::1] l, scalar[:, :, :] b, scalar
     job.signs = signs and lower and upper
     job.factor = each(&l[0, 0])
     job.b = <char *>&b[0, 0, 0]
+    job.out = NULL
     job.strides[0] = b.strides[0] // <Py_ssize_t>sizeof(scalar)
     job.strides[1] = b.strides[1] // <Py_ssize_t>sizeof(scalar)
     job.strides[2] = b.strides[2] // <Py_ssize_t>sizeof(scalar)
