@@ -145,9 +145,15 @@ class ChangeableFactor(SingleFactor):
         self, panels: np.ndarray, columns: Columns, sign: float
     ) -> tuple[int, float, float]:
         """Take vectors, rows in the order of the kernels, into the panels."""
-        least = REFUSED_ROUNDINGS * EPS[self.dtype]
         return _update.update(
-            self.pattern._structure, panels, *columns, sign, self._signed, least, self._expected
+            self.pattern._structure,
+            panels,
+            *columns,
+            sign,
+            self._signed,
+            REFUSED_ROUNDINGS * EPS[self.dtype],
+            self._work,
+            self._expected,
         )
 
     def _writable_panels(self) -> np.ndarray:

@@ -92,7 +92,8 @@ class LDLFactor(FactorBase):
     def tree_unflatten(cls, static, leaves):
         """Make an object from what `tree_flatten_with_keys` returns."""
         pattern, rule = static
-        return cls(pattern, *leaves, rule)
+        values, factor = leaves
+        return cls(pattern, values, factor, rule)
 
     @property
     def regularized(self) -> jax.Array:

@@ -13,6 +13,7 @@ def update(
     sign: float,
     any_sign: bool,
     least: float,
+    work: np.ndarray,
     expected: np.ndarray | None = None,
 ) -> tuple[int, float, float]: ...
 def misfit(

@@ -256,7 +256,8 @@ cdef struct Outcome:
 
 
 cdef Outcome change(const Pattern *p, scalar *l, const Columns *c, const scalar *values, int form,
-                    double sign, const int8_t *expected, double least) noexcept nogil:
+                    double sign, const int8_t *expected, double least, scalar *work,
+                    Py_ssize_t size) noexcept nogil:
     """Take all vectors into the factor. Where a pivot is refused the factor is as it was."""
     cdef Outcome out = Outcome(failed=-1, pivot=0, weakest=1, memory=False)
     cdef Saved saved
@@ -273,7 +274,8 @@ cdef Outcome change(const Pattern *p, scalar *l, const Columns *c, const scalar 
             v = set_out(p, c, values, begin, form, sign, expected, least)
             count_paths(p, &v, &supernodes, &entries)
             begin += WIDTH
-        saved.panels = malloc(sizeof(scalar) * entries + 1)
+    if entries and out.memory:
+        saved.panels = work if entries <= size else malloc(sizeof(scalar) * entries)
         saved.supernodes = <int32_t *>malloc(sizeof(int32_t) * supernodes + 1)
         out.memory = saved.panels != NULL and saved.supernodes != NULL
     begin = 0
@@ -288,7 +290,8 @@ cdef Outcome change(const Pattern *p, scalar *l, const Columns *c, const scalar 
         restore(p, l, &saved)
     free(w)
     free(dense)
-    free(saved.panels)
+    if saved.panels != <void *>work:
+        free(saved.panels)
     free(saved.supernodes)
     return out
 
@@ -302,7 +305,7 @@ cdef double pivot_of(const Pattern *p, const scalar *l, int32_t column) noexcept
 
 
 def update(Structure structure, scalar[::1] l, const int64_t[::1] start, const int32_t[::1] rows,
-           const scalar[::1] values, double sign, bint any_sign, double least,
+           const scalar[::1] values, double sign, bint any_sign, double least, scalar[::1] work,
            const int8_t[::1] expected=None):
     """L S L^H <- L S L^H + sign C C^H, in place.
 
@@ -316,6 +319,7 @@ def update(Structure structure, scalar[::1] l, const int64_t[::1] start, const i
     sign : 1 or -1
     any_sign : whether pivots may be negative
     least : a pivot no larger than this part of its terms is refused
+    work : workspace of any size, where panels are saved if it is large enough
     expected : (n,) sign of each pivot, in the order of the kernels; None: any
 
     Returns
@@ -337,7 +341,8 @@ def update(Structure structure, scalar[::1] l, const int64_t[::1] start, const i
     c.rows = &rows[0]
     with nogil:
         out = change(p, &l[0], &c, &values[0], form, sign,
-                     &expected[0] if expected is not None else NULL, least)
+                     &expected[0] if expected is not None else NULL, least,
+                     &work[0] if work.shape[0] else NULL, work.shape[0])
     if not out.memory:
         raise MemoryError("no memory for the workspace of an update")
     return (-1 if out.failed == -1 else p.perm[out.failed]), out.pivot, out.weakest
