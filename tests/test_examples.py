@@ -54,6 +54,46 @@ def test_mixed_model_runs(capsys, tmp_path):
     assert_drawn(figure)
 
 
+# ---- trend and season of a monthly series ----
+
+
+@pytest.fixture(scope="module")
+def monthly():
+    script = example("monthly_series")
+    y = np.log(script.PASSENGERS[:40])
+    return script, y, script.Series(y, 45)
+
+
+def test_likelihood_of_a_monthly_series_against_dense(monthly):
+    """By the covariance of y and a flat prior on the null spaces (Harville 1974)."""
+    _, y, series = monthly
+    theta = np.log([300.0, 200.0, 50.0])
+    t, u, s = np.exp(theta)
+    Q = (t * series.matrices[0] + u * series.matrices[1]).toarray()
+    eigenvalues, vectors = np.linalg.eigh(Q)
+    free = eigenvalues < 1e-9 * eigenvalues.max()
+    assert free.sum() == 2 + 11
+    B, X = series.B.toarray(), series.B @ vectors[:, free]
+    V = B @ (vectors[:, ~free] / eigenvalues[~free]) @ vectors[:, ~free].T @ B.T + np.eye(40) / s
+    information = X.T @ np.linalg.solve(V, X)
+    r = y - X @ np.linalg.solve(information, X.T @ np.linalg.solve(V, y))
+    wanted = np.linalg.slogdet(V)[1] + np.linalg.slogdet(information)[1]
+    wanted += r @ np.linalg.solve(V, r) + (40 - 13) * np.log(2 * np.pi)
+    value, gradient = series(theta)
+    np.testing.assert_allclose(value, wanted / 2, rtol=1e-9)
+    differences = approx_fprime(theta, lambda x: series(x)[0], 1e-6)
+    np.testing.assert_allclose(gradient, differences, rtol=1e-4, atol=1e-4)
+
+
+def test_monthly_series_runs(monthly, capsys, tmp_path):
+    figure = figure_in(tmp_path)
+    _, error, spread = monthly[0].main(figure)
+    assert np.sqrt(np.mean(error**2)) < 0.06
+    assert np.all(abs(error) < 2.5 * spread)
+    assert "12 of 12 months" in capsys.readouterr().out
+    assert_drawn(figure)
+
+
 # ---- logistic regression with random effects ----
 
 

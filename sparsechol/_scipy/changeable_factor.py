@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 # The kernels take up so many vectors at a time.
 TOGETHER = 8
 
+# What `misfit` says of vectors whose product overflows.
+TOO_LARGE = -2
+
 
 class Columns(NamedTuple):
     """Hold vectors by column: int64 starts, int32 rows, values."""
@@ -65,6 +68,8 @@ class ChangeableFactor(SingleFactor):
             If the shape does not fit, or `C` holds NaN or infinity.
         TypeError
             If `C` is complex and the factor is real.
+        OverflowError
+            If ``C C^H`` has entries beyond the largest number.
 
         Warns
         -----
@@ -121,6 +126,8 @@ class ChangeableFactor(SingleFactor):
     def _require_fit(self, columns: Columns, placed: Columns) -> None:
         """Raise PatternMismatchError unless each vector fits the pattern of L."""
         entry, first = _update.misfit(self.pattern._structure, *placed)
+        if entry == TOO_LARGE:
+            raise OverflowError("C C^H has entries beyond the largest number: scale A and C")
         if entry >= 0:
             row = int(columns.rows[entry])
             column = int(np.searchsorted(columns.start, entry, side="right")) - 1
@@ -135,6 +142,9 @@ class ChangeableFactor(SingleFactor):
         """Change panels and packed values by vectors, placed in the order of the kernels."""
         panels = self._writable_panels()
         row, pivot, weakest = self._take_up(panels, by_first_row(placed), sign)
+        if row >= 0 and sign > 0 and not self._signed:  # nothing was saved
+            self._values = None
+            raise OverflowError("A + C C^H has no factor in this precision: refactorize")
         if row >= 0:
             what = "A + C C^H" if sign > 0 else "A - C C^H"
             raise self._change_error(what, row, pivot)

@@ -285,6 +285,21 @@ def test_mistakes(C, error, match):
     assert F.logdet() == pytest.approx(np.log(6))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.complex128])
+def test_vectors_that_are_too_large(dtype):
+    F = sc.cholesky(np.eye(3, dtype=dtype))
+    large = np.finfo(dtype).max ** 0.75
+    with pytest.raises(OverflowError, match="scale A and C"):
+        F.update([0, large, 0])
+    assert F.logdet() == 0
+    small = np.array([0, np.finfo(dtype).tiny, 0], dtype=dtype)
+    assert F.update(small).logdet() == 0
+    F = sc.cholesky(np.eye(3, dtype=dtype) * np.finfo(dtype).max ** 0.9)
+    wide = np.array([0, np.finfo(dtype).max ** 0.45, 0], dtype=dtype)
+    expected = 3 * 0.9 * np.log(float(np.finfo(dtype).max)) + np.log(2)
+    np.testing.assert_allclose(F.update(wide).logdet(), expected, rtol=1e-6)
+
+
 def test_corrupt_indices_are_refused():
     C = sp.csc_array(([1.0], [1], [0, 1]), shape=(3, 1))
     C.indices[0] = 7

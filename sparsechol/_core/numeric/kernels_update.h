@@ -35,7 +35,7 @@ INLINE REAL NAME(difference)(REAL l, SCALAR w) {
     ((square) > (sizeof(REAL) == 8 ? 1e-280 : 1e-28) && (square) < (sizeof(REAL) == 8 ? 1e300 : 1e36))
 
 /* The rotation for a diagonal entry and an entry of a vector of sign `sigma`; it changes the two.
- * Returns 0 where the pivot is refused; the diagonal then is its root, with its sign. */
+ * Returns 0 where the pivot is refused or no number; the diagonal then is its root, with its sign. */
 INLINE int NAME(rotate)(int form, SCALAR *diagonal, SCALAR w, double *sigma, double least,
                         double *weakest, NAME(rotation) *t) {
     REAL l = REAL_PART(*diagonal), scale = 1, s = l < 0 ? -1 : 1, sign = (REAL)*sigma;
@@ -55,7 +55,8 @@ INLINE int NAME(rotate)(int form, SCALAR *diagonal, SCALAR w, double *sigma, dou
     REAL pivot = s == sign ? s * (ll + ww) : s * NAME(difference)(l, w);
     REAL size = FABS(pivot), r = SQRT(size), after = pivot < 0 ? -1 : 1;
     *diagonal = after * r * scale;
-    if (!((form == ANY_SIGN ? size : pivot) > (REAL)least * big)) return 0;
+    if (!((form == ANY_SIGN ? size : pivot) > (REAL)least * big && r * scale < (REAL)INFINITY))
+        return 0;
     if (size < (REAL)*weakest * big) *weakest = size / big;
     REAL inverse = r * (1 / size); /* the root and the quotient at the same time */
     *t = (NAME(rotation)){.a = s * l * inverse, .b = CONJUGATE(w) * (sign * inverse)};

@@ -371,11 +371,12 @@ def misfit(Structure structure, const int64_t[::1] start, const int32_t[::1] row
 
     Returns
     -------
-    entry : its number, -1 if all fit
+    entry : its number, -1 if all fit; -2 if the square of one is beyond the largest number
     first : original row
     """
     cdef const Pattern *p = &structure.pattern
     cdef Columns c = Columns(count=start.shape[0] - 1, start=&start[0], rows=NULL)
+    cdef scalar square = 0
     cdef Py_ssize_t k
     cdef int64_t q
     cdef int32_t first, s
@@ -389,9 +390,10 @@ def misfit(Structure structure, const int64_t[::1] start, const int32_t[::1] row
         first = first_row(&c, k, &values[0])
         s = -1 if first == -1 else supernode_of(p, first)
         for q in range(start[k], start[k + 1]):
+            square = square + values[q] * conjugate(values[q])
             if values[q] != 0 and offset_in_front(p, s, rows[q]) == -1:
                 return q, p.perm[first]
-    return -1, -1
+    return (-1 if real(square) - real(square) == 0 else -2), -1
 
 
 def add_products(const int64_t[::1] indptr, const int32_t[::1] indices, const int64_t[::1] start,
