@@ -1,12 +1,12 @@
 """Trend and season of a monthly series: a random walk and a seasonal effect, both intrinsic.
 
-The logarithm of the passengers of international airlines, in thousands a month, 1949 to 1960 (series G
-of Box and Jenkins, 1976), is
+The logarithm of the passengers of international airlines, in thousands a month, 1949 to 1960
+(series G of Box and Jenkins, 1976), is
 
     y = trend + season + noise,
 
-a random walk of second order (no penalty on a line) and an effect that nearly sums to zero over any
-twelve months in a row (no penalty on a pattern that repeats itself). Their precision matrices t R and
+a random walk of second order (no penalty on a line) and an effect that nearly sums to zero over
+any twelve months in a row (no penalty on a pattern that repeats itself). Their precision matrices t R and
 u S are singular with known null spaces; given y, all is definite. With B, which picks what was
 measured, and x = (trend, season),
 
@@ -33,17 +33,22 @@ from scipy.optimize import minimize
 
 import sparsechol as sc
 
-PASSENGERS = np.array(
-    """
-    112 118 132 129 121 135 148 148 136 119 104 118 115 126 141 135 125 149 170 170 158 133 114 140
-    145 150 178 163 172 178 199 199 184 162 146 166 171 180 193 181 183 218 230 242 209 191 172 194
-    196 196 236 235 229 243 264 272 237 211 180 201 204 188 235 227 234 264 302 293 259 229 203 229
-    242 233 267 269 270 315 364 347 312 274 237 278 284 277 317 313 318 374 413 405 355 306 271 306
-    315 301 356 348 355 422 465 467 404 347 305 336 340 318 362 348 363 435 491 505 404 359 310 337
-    360 342 406 396 420 472 548 559 463 407 362 405 417 391 419 461 472 535 622 606 508 461 390 432
-    """.split(),
-    dtype=float,
-)
+# fmt: off
+PASSENGERS = np.array([
+    112, 118, 132, 129, 121, 135, 148, 148, 136, 119, 104, 118,
+    115, 126, 141, 135, 125, 149, 170, 170, 158, 133, 114, 140,
+    145, 150, 178, 163, 172, 178, 199, 199, 184, 162, 146, 166,
+    171, 180, 193, 181, 183, 218, 230, 242, 209, 191, 172, 194,
+    196, 196, 236, 235, 229, 243, 264, 272, 237, 211, 180, 201,
+    204, 188, 235, 227, 234, 264, 302, 293, 259, 229, 203, 229,
+    242, 233, 267, 269, 270, 315, 364, 347, 312, 274, 237, 278,
+    284, 277, 317, 313, 318, 374, 413, 405, 355, 306, 271, 306,
+    315, 301, 356, 348, 355, 422, 465, 467, 404, 347, 305, 336,
+    340, 318, 362, 348, 363, 435, 491, 505, 404, 359, 310, 337,
+    360, 342, 406, 396, 420, 472, 548, 559, 463, 407, 362, 405,
+    417, 391, 419, 461, 472, 535, 622, 606, 508, 461, 390, 432,
+], dtype=float)
+# fmt: on
 YEAR = 12
 NAMES = ("trend", "season", "noise")
 
