@@ -6,7 +6,8 @@ The logarithm of the passengers of international airlines, in thousands a month,
     y = trend + season + noise,
 
 a random walk of second order (no penalty on a line) and an effect that nearly sums to zero over
-any twelve months in a row (no penalty on a pattern that repeats itself). Their precision matrices t R and
+any twelve months in a row (no penalty on a pattern that repeats itself).
+Their precision matrices t R and
 u S are singular with known null spaces; given y, all is definite. With B, which picks what was
 measured, and x = (trend, season),
 
