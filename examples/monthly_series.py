@@ -6,10 +6,9 @@ The logarithm of the passengers of international airlines, in thousands a month,
     y = trend + season + noise,
 
 a random walk of second order (no penalty on a line) and an effect that nearly sums to zero over
-any twelve months in a row (no penalty on a pattern that repeats itself).
-Their precision matrices t R and
-u S are singular with known null spaces; given y, all is definite. With B, which picks what was
-measured, and x = (trend, season),
+any twelve months in a row (no penalty on a pattern that repeats itself). Their precision matrices
+t R and u S are singular with known null spaces; given y, all is definite. With B, which picks what
+was measured, and x = (trend, season),
 
     P = diag(t R, u S) + s B^T B,     c = s B^T y,     m = P^-1 c
     log p(y) = (log pdet t R + log pdet u S + N log s - (N - k) log 2 pi
