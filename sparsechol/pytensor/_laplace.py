@@ -19,8 +19,11 @@ from ._graphs import Fixed, frontier, rebuilt
 from ._matrix import SymmetricMatrix
 from ._sparse_derivatives import Sparsity, sparse_hessian
 
-SUFFICIENT = 1e-4  # least part of the gain that the gradient promises
-SMALLEST = 1e-10  # step length at which the search ends
+SUFFICIENT = 1e-4  # least part of the promised gain with which a step is taken
+GOOD = 0.75  # part of the promised gain from which the damping may fall
+LEAST = 1 / 64  # smallest damping but none
+MOST = 1e10  # damping at which the search ends
+PATIENCE = 2  # steps that are taken after one that was refused before the damping falls
 
 
 class Laplace(NamedTuple):
@@ -76,9 +79,9 @@ def laplace(
     Notes
     -----
     Newton steps in a loop find the mode. A multiple of the row sums of the Hessian damps each step
-    until `logjoint` rises (Levenberg, 1944; Marquardt, 1963), so that `logjoint` need not be
-    concave away from its mode. The pattern of the Hessian is found, colored and analyzed once,
-    when the graph is built.
+    (Levenberg, 1944; Marquardt, 1963), larger after a step that was refused, and smaller after
+    steps that gained what they promised, so that `logjoint` need not be concave away from its mode.
+    The pattern of the Hessian is found, colored and analyzed once, when the graph is built.
 
     Derivatives of every order are exact: those of the mode follow from the implicit function
     theorem, at the cost of a solve each, and the loop is not differentiated. `logjoint` has to be
@@ -155,28 +158,33 @@ class Field:
         """Find the mode, and say whether the last step is as small as rounding allows."""
         eps = np.finfo(start.type.dtype).eps
 
-        def step(x, value, t, _, *inner):
+        def step(x, value, damping, wait, _, *inner):
             g, Q = self.at(x, "gradient", "precision", inner=inner)
             rows = Q.with_values(abs(Q.values)) @ pt.ones_like(x)
-            d = Q.add_diagonal((1 / t - 1) * rows).solve(g)
+            d = Q.add_diagonal(damping * rows).solve(g)
             new = x + d
             new_value = self.at(new, "value", inner=inner)
             rounding = 100 * eps * (abs(value) + self.pattern.shape[0])
-            rises = new_value >= value + SUFFICIENT * (g * d).sum() - rounding
+            promised = 0.5 * ((g * d).sum() + damping * (rows * d**2).sum())
+            rises = new_value >= value + SUFFICIENT * promised - rounding
+            falls = (new_value >= value + GOOD * promised - rounding) & (wait <= 0)
             small = pt.max(abs(d)) <= np.sqrt(eps) * (1 + pt.max(abs(x)))
-            done = rises & small & pt.eq(t, 1)
+            done = rises & small & pt.eq(damping, 0)
+            less = pt.switch(damping > LEAST, damping / 4, 0)
+            more = pt.maximum(4 * damping, LEAST)
             following = [
                 pt.switch(rises, new, x),
                 pt.switch(rises, new_value, value),
-                pt.switch(rises, pt.minimum(4 * t, 1), t / 4),
+                pt.switch(rises, pt.switch(falls, less, damping), more),
+                pt.switch(rises, wait - 1, PATIENCE),
                 done,
             ]
             following = [y.astype(s.type.dtype) for y, s in zip(following, states, strict=True)]
-            return following, until(done | (t < SMALLEST))
+            return following, until(done | (damping > MOST))
 
-        states = [start, self.at(start, "value"), pt.ones((), start.type.dtype),
-                  pt.zeros((), "int64")]  # fmt: skip
-        x, _, _, done = pytensor.scan(
+        none = pt.zeros((), "int64")
+        states = [start, self.at(start, "value"), pt.zeros((), start.type.dtype), none, none]
+        x, *_, done = pytensor.scan(
             step, outputs_info=states, non_sequences=self.fixed.passed, n_steps=maxiter,
             return_updates=False,
         )  # fmt: skip

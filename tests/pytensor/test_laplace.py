@@ -189,6 +189,32 @@ def test_not_concave():
         assert np.isfinite(value)
 
 
+@pytest.mark.parametrize("start", [0.0, 100.0])
+def test_heavy_tails_far_from_the_start(start):
+    """A random walk with noise of Student's t: not concave on the way to the mode."""
+    n = 10
+    x, y = pt.vector("x", shape=(n,)), pt.vector("y", shape=(n,))
+
+    def logjoint(x, y, xp):
+        steps = x[1:] - x[:-1]
+        walk = -0.5 * ((steps**2).sum() + x[0] ** 2)
+        return walk - 2.5 * xp.log1p((y - x) ** 2 / 4).sum()
+
+    found = scpt.laplace(logjoint(x, y, pt), x, x0=np.full(n, start))
+    f = pytensor.function([y], [found.log_marginal, found.mode])
+    R = 2 * np.eye(n) - np.eye(n, k=1) - np.eye(n, k=-1)
+    R[-1, -1] = 1
+    for data in (np.linspace(2, 4, n), np.full(n, 8.0), np.full(n, 30.0), np.tile([-9.0, 9], 5)):
+        log_marginal, mode = f(data)
+        r = data - mode
+        np.testing.assert_allclose(R @ mode, 5 * r / (4 + r**2), atol=1e-7)
+        H = R + np.diag(5 * (4 - r**2) / (4 + r**2) ** 2)
+        assert np.linalg.eigvalsh(H).min() > 0
+        wanted = logjoint(mode, data, np) + n / 2 * np.log(2 * np.pi)
+        wanted -= 0.5 * np.linalg.slogdet(H)[1]
+        np.testing.assert_allclose(log_marginal, wanted, rtol=1e-9)
+
+
 @pytest.mark.slow
 def test_no_mode():
     """NaN, and nothing is raised."""
