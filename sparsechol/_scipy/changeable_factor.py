@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # The kernels take up so many vectors at a time.
 TOGETHER = 8
 
-# What `misfit` says of vectors whose product overflows.
+# What `update` says of vectors whose product overflows.
 TOO_LARGE = -2
 
 
@@ -31,6 +31,15 @@ class Columns(NamedTuple):
     start: np.ndarray
     rows: np.ndarray
     values: np.ndarray
+
+
+class Outcome(NamedTuple):
+    """Tell what became of vectors, see `update` in update.pyx."""
+
+    entry: int
+    row: int
+    pivot: float
+    weakest: float
 
 
 class ChangeableFactor(SingleFactor):
@@ -101,11 +110,14 @@ class ChangeableFactor(SingleFactor):
         >>> F.update([0.0, np.sqrt(2.0), 0.0]).solve([1.0, 1.0, 1.0]).round(6)
         array([1.  , 0.25, 0.25])
         """
-        columns = self._columns(C)
-        placed = columns._replace(rows=self.pattern._place[columns.rows])
-        self._require_fit(columns, placed)
+        columns = by_first_row(self._columns(C), self.pattern._place)
+        sign = -1 if downdate else 1
         with self._lock:
-            self._change(columns, placed, -1 if downdate else 1)
+            panels = self._writable_panels()
+            outcome = self._take_up(panels, columns, sign, self.pattern._place)
+            self._judge(columns, sign, outcome)
+            self._change_values(columns, sign)
+        warn_of_cancellation(outcome.weakest, self.dtype)
         return self
 
     def _columns(self, C: MatrixLike, name: str = "C") -> Columns:
@@ -123,47 +135,45 @@ class ChangeableFactor(SingleFactor):
             values = vectors[which, rows]
         return Columns(np.asarray(start, np.int64), np.asarray(rows, np.int32), values)
 
-    def _require_fit(self, columns: Columns, placed: Columns) -> None:
-        """Raise PatternMismatchError unless each vector fits the pattern of L."""
-        entry, first = _update.misfit(self.pattern._structure, *placed)
-        if entry == TOO_LARGE:
+    def _judge(self, columns: Columns, sign: int, outcome: Outcome) -> None:
+        """Raise the error of a change that was refused."""
+        if outcome.entry == TOO_LARGE:
             raise OverflowError("C C^H has entries beyond the largest number: scale A and C")
-        if entry >= 0:
-            row = int(columns.rows[entry])
-            column = int(np.searchsorted(columns.start, entry, side="right")) - 1
+        if outcome.entry >= 0:
+            row, first = int(columns.rows[outcome.entry]), outcome.row
             raise PatternMismatchError(
-                f"column {column} of C has nonzeros in rows {row} and {first}, and L has no entry"
-                f" for these two rows: analyze(A, reserve=C) makes room for it",
+                f"a column of C has nonzeros in rows {row} and {first}, and L has no entry for these"
+                " two rows: analyze(A, reserve=C) makes room for it",
                 row,
-                int(first),
+                first,
             )
-
-    def _change(self, columns: Columns, placed: Columns, sign: int) -> None:
-        """Change panels and packed values by vectors, placed in the order of the kernels."""
-        panels = self._writable_panels()
-        row, pivot, weakest = self._take_up(panels, by_first_row(placed), sign)
-        if row >= 0 and sign > 0 and not self._signed:  # nothing was saved
+        if outcome.row >= 0 and sign > 0 and not self._signed:  # nothing was saved
             self._values = None
             raise OverflowError("A + C C^H has no factor in this precision: refactorize")
-        if row >= 0:
+        if outcome.row >= 0:
             what = "A + C C^H" if sign > 0 else "A - C C^H"
-            raise self._change_error(what, row, pivot)
-        self._change_values(columns, sign)
-        warn_of_cancellation(weakest, self.dtype)
+            raise self._change_error(what, outcome.row, outcome.pivot)
 
     def _take_up(
-        self, panels: np.ndarray, columns: Columns, sign: float
-    ) -> tuple[int, float, float]:
-        """Take vectors, rows in the order of the kernels, into the panels."""
-        return _update.update(
-            self.pattern._structure,
-            panels,
-            *columns,
-            sign,
-            self._signed,
-            REFUSED_ROUNDINGS * EPS[self.dtype],
-            self._work,
-            self._expected,
+        self,
+        panels: np.ndarray,
+        columns: Columns,
+        sign: float,
+        place: np.ndarray | None = None,
+    ) -> Outcome:
+        """Take vectors into the panels; `place` has their rows in the order of the kernels."""
+        return Outcome(
+            *_update.update(
+                self.pattern._structure,
+                place,
+                panels,
+                *columns,
+                sign,
+                self._signed,
+                REFUSED_ROUNDINGS * EPS[self.dtype],
+                self._work,
+                self._expected,
+            )
         )
 
     def _writable_panels(self) -> np.ndarray:
@@ -243,9 +253,10 @@ class ChangeableFactor(SingleFactor):
         below, values, diagonal = _update.column_of(structure, panels, place)
         nonzero = values != 0
         column = one_column(below[nonzero], values[nonzero])
-        failed, pivot, _ = self._take_up(panels, column, np.sign(diagonal))
-        if failed >= 0:
-            raise self._change_error(f"A without row and column {row}", failed, pivot)
+        outcome = self._take_up(panels, column, np.sign(diagonal))
+        if outcome.row >= 0:
+            what = f"A without row and column {row}"
+            raise self._change_error(what, outcome.row, outcome.pivot)
         nothing = np.zeros(self.shape[0], dtype=self.dtype)
         _update.write_row_and_column(structure, panels, place, before, nothing, 1)
         self._set_row(row, entries.places, 0, 1)
@@ -324,14 +335,15 @@ class ChangeableFactor(SingleFactor):
         x[place + 1 :] /= root
         nonzero = np.flatnonzero(x[place + 1 :]).astype(np.int32) + np.int32(place + 1)
         taken = one_column(nonzero, x[nonzero])
-        failed, other, weakest = self._take_up(panels, taken, -np.sign(pivot))
-        if failed >= 0:
-            raise self._change_error(f"A with row and column {row}", failed, other)
+        outcome = self._take_up(panels, taken, -np.sign(pivot))
+        if outcome.row >= 0:
+            what = f"A with row and column {row}"
+            raise self._change_error(what, outcome.row, outcome.pivot)
         diagonal = float(np.sign(pivot)) * root
         _update.write_row_and_column(structure, panels, place, before, x, diagonal)
         values = entries.values_of(column, self.shape[0])
         self._set_row(row, entries.places, values, given)
-        warn_of_cancellation(weakest, self.dtype)
+        warn_of_cancellation(outcome.weakest, self.dtype)
 
     def _require_row_of_pattern(self, row: int, column: Columns) -> None:
         """Raise PatternMismatchError unless A has room for each entry of a row."""
@@ -415,7 +427,7 @@ def one_column(rows: np.ndarray, values: np.ndarray) -> Columns:
     return Columns(np.array([0, rows.size], dtype=np.int64), rows, values)
 
 
-def by_first_row(columns: Columns) -> Columns:
+def by_first_row(columns: Columns, place: np.ndarray) -> Columns:
     """Order many vectors by their first row, so that those taken up together share a path."""
     if columns.start.size - 1 <= TOGETHER:
         return columns
@@ -423,7 +435,7 @@ def by_first_row(columns: Columns) -> Columns:
     first = np.full(lengths.size, np.iinfo(np.int32).max)
     filled = np.flatnonzero(lengths)
     if filled.size:
-        first[filled] = np.minimum.reduceat(columns.rows, columns.start[filled])
+        first[filled] = np.minimum.reduceat(place[columns.rows], columns.start[filled])
     order = np.argsort(first, kind="stable")
     lengths = lengths[order]
     ends = np.cumsum(lengths)

@@ -6,6 +6,7 @@ from sparsechol._core.symbolic.structure import Structure
 
 def update(
     structure: Structure,
+    place: np.ndarray | None,
     l: np.ndarray,
     start: np.ndarray,
     rows: np.ndarray,
@@ -15,10 +16,7 @@ def update(
     least: float,
     work: np.ndarray,
     expected: np.ndarray | None = None,
-) -> tuple[int, float, float]: ...
-def misfit(
-    structure: Structure, start: np.ndarray, rows: np.ndarray, values: np.ndarray
-) -> tuple[int, int]: ...
+) -> tuple[int, int, float, float]: ...
 def add_products(
     indptr: np.ndarray,
     indices: np.ndarray,

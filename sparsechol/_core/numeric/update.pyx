@@ -304,17 +304,19 @@ cdef double pivot_of(const Pattern *p, const scalar *l, int32_t column) noexcept
     return root * abs(root)
 
 
-def update(Structure structure, scalar[::1] l, const int64_t[::1] start, const int32_t[::1] rows,
-           const scalar[::1] values, double sign, bint any_sign, double least, scalar[::1] work,
+def update(Structure structure, const int32_t[::1] place, scalar[::1] l,
+           const int64_t[::1] start, const int32_t[::1] rows, const scalar[::1] values,
+           double sign, bint any_sign, double least, scalar[::1] work,
            const int8_t[::1] expected=None):
     """L S L^H <- L S L^H + sign C C^H, in place.
 
     Parameters
     ----------
     structure : Structure
+    place : (n,) where each row of C is in the order of the kernels; None: rows are in it
     l : (structure.size,) panels of L
-    start : (k + 1,) int64, columns of C; each fits the pattern (see `misfit`)
-    rows : int32 rows of C in the order of the kernels
+    start : (k + 1,) int64, columns of C
+    rows : int32 rows of C
     values : entries of C
     sign : 1 or -1
     any_sign : whether pivots may be negative
@@ -324,28 +326,46 @@ def update(Structure structure, scalar[::1] l, const int64_t[::1] start, const i
 
     Returns
     -------
-    failed : original row of the pivot that is refused, the factor is then as it was; -1 if none
+    entry : number of the first nonzero of C that does not fit the pattern of L, and nothing was
+        done; -2 where squares are beyond the largest number; else -1
+    row : original row of the pivot that is refused, the factor is then as it was; -1 if none. Of
+        an entry that does not fit, the first row of its column
     pivot : that pivot
     weakest : the smallest pivot, relative to its terms
     """
     cdef const Pattern *p = &structure.pattern
-    cdef Columns c = Columns(count=start.shape[0] - 1, start=&start[0], rows=NULL)
-    cdef Outcome out
+    cdef Columns c = Columns(count=start.shape[0] - 1, start=NULL, rows=NULL)
+    cdef Outcome out = Outcome(failed=-1, pivot=0, weakest=1, memory=True)
     cdef int form = ANY_SIGN if any_sign else UPDATE if sign > 0 else DOWNDATE
+    cdef int32_t *placed = NULL
+    cdef int64_t entry = -1, q
+    cdef int32_t first = -1
     check_columns(p, start, rows)
     if l.shape[0] != p.size or values.shape[0] != rows.shape[0] or (
+            place is not None and place.shape[0] != p.n) or (
             expected is not None and expected.shape[0] != p.n):
         raise ValueError("update: arrays do not belong to this structure")
     if rows.shape[0] == 0:
-        return -1, 0.0, 1.0
-    c.rows = &rows[0]
+        return -1, -1, 0.0, 1.0
+    c.start, c.rows = &start[0], &rows[0]
+    if place is not None:
+        placed = <int32_t *>malloc(sizeof(int32_t) * rows.shape[0])
+        if placed == NULL:
+            raise MemoryError("no memory for the rows of an update")
+        for q in range(rows.shape[0]):
+            placed[q] = place[rows[q]]
+        c.rows = placed
     with nogil:
-        out = change(p, &l[0], &c, &values[0], form, sign,
-                     &expected[0] if expected is not None else NULL, least,
-                     &work[0] if work.shape[0] else NULL, work.shape[0])
+        entry = misfit(p, &c, &values[0], &first)
+        if entry == -1:
+            out = change(p, &l[0], &c, &values[0], form, sign,
+                         &expected[0] if expected is not None else NULL, least,
+                         &work[0] if work.shape[0] else NULL, work.shape[0])
+            first = out.failed
+    free(placed)
     if not out.memory:
         raise MemoryError("no memory for the workspace of an update")
-    return (-1 if out.failed == -1 else p.perm[out.failed]), out.pivot, out.weakest
+    return entry, (-1 if first == -1 else p.perm[first]), out.pivot, out.weakest
 
 
 cdef int check_columns(const Pattern *p, const int64_t[::1] start,
@@ -363,37 +383,28 @@ cdef int check_columns(const Pattern *p, const int64_t[::1] start,
     return 0
 
 
-def misfit(Structure structure, const int64_t[::1] start, const int32_t[::1] rows,
-           const scalar[::1] values):
+cdef int64_t misfit(const Pattern *p, const Columns *c, const scalar *values,
+                    int32_t *first) noexcept nogil:
     """The first nonzero of C that does not fit the pattern of L, and the first row of its column.
 
-    The rows of a column of C must be among those of the column of L at the first of them.
-
-    Returns
-    -------
-    entry : its number, -1 if all fit; -2 if the square of one is beyond the largest number
-    first : original row
+    The rows of a column of C must be among those of the column of L at the first of them. -1 if
+    all fit, -2 if they do and their squares are beyond the largest number.
     """
-    cdef const Pattern *p = &structure.pattern
-    cdef Columns c = Columns(count=start.shape[0] - 1, start=&start[0], rows=NULL)
     cdef scalar square = 0
     cdef Py_ssize_t k
     cdef int64_t q
-    cdef int32_t first, s
-    check_columns(p, start, rows)
-    if values.shape[0] != rows.shape[0]:
-        raise ValueError("update: the values do not belong to the rows")
-    if rows.shape[0] == 0:
-        return -1, -1
-    c.rows = &rows[0]
+    cdef int32_t s
     for k in range(c.count):
-        first = first_row(&c, k, &values[0])
-        s = -1 if first == -1 else supernode_of(p, first)
-        for q in range(start[k], start[k + 1]):
+        first[0] = first_row(c, k, values)
+        if first[0] == -1:
+            continue
+        s = supernode_of(p, first[0])
+        for q in range(c.start[k], c.start[k + 1]):
             square = square + values[q] * conjugate(values[q])
-            if values[q] != 0 and offset_in_front(p, s, rows[q]) == -1:
-                return q, p.perm[first]
-    return (-1 if real(square) - real(square) == 0 else -2), -1
+            if values[q] != 0 and offset_in_front(p, s, c.rows[q]) == -1:
+                return q
+    first[0] = -1
+    return -1 if real(square) - real(square) == 0 else -2
 
 
 def add_products(const int64_t[::1] indptr, const int32_t[::1] indices, const int64_t[::1] start,
