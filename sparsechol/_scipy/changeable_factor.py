@@ -142,8 +142,8 @@ class ChangeableFactor(SingleFactor):
         if outcome.entry >= 0:
             row, first = int(columns.rows[outcome.entry]), outcome.row
             raise PatternMismatchError(
-                f"a column of C has nonzeros in rows {row} and {first}, and L has no entry for these"
-                " two rows: analyze(A, reserve=C) makes room for it",
+                f"a column of C has nonzeros in rows {row} and {first}, and L has no entry for"
+                " these two rows: analyze(A, reserve=C) makes room for it",
                 row,
                 first,
             )

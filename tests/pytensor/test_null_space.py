@@ -191,6 +191,7 @@ def test_constraints_must_fix_the_null_space():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:np.dot:Warning")  # PyTensor's products of transposed matrices
 @pytest.mark.parametrize("mode", ["NUMBA", "JAX"])
 def test_other_modes(mode):
     if mode == "JAX" and importlib.util.find_spec("jax") is None:
