@@ -106,7 +106,7 @@ def test_products_of_small_integer_factors(step, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("count", [100, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [100, pytest.param(2_000, marks=pytest.mark.slow)])
 def test_singular_integer_matrices(count, dtype):
     for A in integer_products(np.random.default_rng(0), count, dtype):
         for order in ("natural", "amd"):
@@ -114,7 +114,7 @@ def test_singular_integer_matrices(count, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("count", [100, pytest.param(5_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [100, pytest.param(1_000, marks=pytest.mark.slow)])
 def test_designs_with_an_intercept_and_all_dummies(count, dtype):
     for A in dummies(np.random.default_rng(1), count):
         for order in ("natural", "amd"):
@@ -167,7 +167,7 @@ def well_conditioned(rng, most):
 
 
 @pytest.mark.parametrize(("dtype", "most", "units"), [(np.float64, 1e8, 40), (np.float32, 1e4, 8)])
-@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [300, pytest.param(2_000, marks=pytest.mark.slow)])
 def test_no_word_on_well_conditioned_matrices(count, dtype, most, units):
     rng = np.random.default_rng(2)
     for _ in range(count):
@@ -237,7 +237,7 @@ LAPACK_KINDS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("count", [50, pytest.param(4_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [50, pytest.param(1_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", LAPACK_KINDS)
 def test_verdict_and_values_beside_lapack(kind, dtype, count):
