@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 
+from .._core.numeric import row_changes as _rows
 from .._core.numeric import update as _update
 from .._core.numeric.factorize import REFUSED_ROUNDINGS
 from .._exceptions import PatternMismatchError
@@ -250,7 +251,7 @@ class ChangeableFactor(SingleFactor):
     def _delete_row(self, row: int) -> None:
         structure, panels = self.pattern._structure, self._writable_panels()
         place, before, entries = row_of(self.pattern, row)
-        below, values, diagonal = _update.column_of(structure, panels, place)
+        below, values, diagonal = _rows.column_of(structure, panels, place)
         nonzero = values != 0
         column = one_column(below[nonzero], values[nonzero])
         outcome = self._take_up(panels, column, np.sign(diagonal))
@@ -258,7 +259,7 @@ class ChangeableFactor(SingleFactor):
             what = f"A without row and column {row}"
             raise self._change_error(what, outcome.row, outcome.pivot)
         nothing = np.zeros(self.shape[0], dtype=self.dtype)
-        _update.write_row_and_column(structure, panels, place, before, nothing, 1)
+        _rows.write_row_and_column(structure, panels, place, before, nothing, 1)
         self._set_row(row, entries.places, 0, 1)
 
     def _set_row(self, row: int, places: np.ndarray, values: Any, diagonal: float) -> None:
@@ -323,13 +324,13 @@ class ChangeableFactor(SingleFactor):
         structure = pattern._structure
         place, before, entries = row_of(pattern, row)
         self._require_row_of_pattern(row, column)
-        _, old, unit = _update.column_of(structure, panels, place)
-        if unit != 1 or old.any() or not _update.is_zero_row(structure, panels, place, before):
+        _, old, unit = _rows.column_of(structure, panels, place)
+        if unit != 1 or old.any() or not _rows.is_zero_row(structure, panels, place, before):
             raise ValueError(f"row {row} is not one of the identity: delete_rows({row}) first")
         x = np.zeros(self.shape[0], dtype=self.dtype)
         np.add.at(x, pattern._place[column.rows], column.values)
         given = float(x[place].real)
-        _update.solve_before(structure, panels, place, before, x)
+        _rows.solve_before(structure, panels, place, before, x)
         pivot, root = self._new_pivot(row, given, x[:place])
         x[:place] *= self._signs_before(place)
         x[place + 1 :] /= root
@@ -340,7 +341,7 @@ class ChangeableFactor(SingleFactor):
             what = f"A with row and column {row}"
             raise self._change_error(what, outcome.row, outcome.pivot)
         diagonal = float(np.sign(pivot)) * root
-        _update.write_row_and_column(structure, panels, place, before, x, diagonal)
+        _rows.write_row_and_column(structure, panels, place, before, x, diagonal)
         values = entries.values_of(column, self.shape[0])
         self._set_row(row, entries.places, values, given)
         warn_of_cancellation(outcome.weakest, self.dtype)

@@ -16,7 +16,9 @@ from libc.string cimport memset
 import numpy as np
 
 from sparsechol._core.numeric.dense cimport conjugate, real, scalar
-from sparsechol._core.symbolic.structure cimport Pattern, Structure
+from sparsechol._core.symbolic.structure cimport (
+    Pattern, Structure, front_rows, place_in_front, supernode_of,
+)
 
 ctypedef fused index:
     int32_t
@@ -519,30 +521,9 @@ def find_entries(Structure structure, const int32_t[::1] row, const int32_t[::1]
 
 cdef int64_t find(const Pattern *p, int32_t i, int32_t j) noexcept nogil:
     """Place of entry (i, j), i >= j, of permuted rows in flat panels; -1 where there is none."""
-    cdef int64_t low = 0, high = p.nsuper, middle, rows
-    cdef int32_t s
-    while high - low > 1:
-        middle = (low + high) // 2
-        if p.first[middle] <= j:
-            low = middle
-        else:
-            high = middle
-    s = <int32_t>low
-    rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
-    if i < p.first[s + 1]:
-        return p.panel[s] + (j - p.first[s]) * rows + i - p.first[s]
-    low = p.row_start[s] - 1
-    high = p.row_start[s + 1]
-    while high - low > 1:
-        middle = (low + high) // 2
-        if p.rows[middle] <= i:
-            low = middle
-        else:
-            high = middle
-    if low < p.row_start[s] or p.rows[low] != i:
-        return -1
-    return (p.panel[s] + (j - p.first[s]) * rows + p.first[s + 1] - p.first[s]
-            + low - p.row_start[s])
+    cdef int32_t s = supernode_of(p, j)
+    cdef int64_t at = place_in_front(p, s, i)
+    return -1 if at == -1 else p.panel[s] + (j - p.first[s]) * front_rows(p, s) + at
 
 
 def read_entries(const scalar[::1] flat, const int64_t[::1] position, scalar[::1] out):

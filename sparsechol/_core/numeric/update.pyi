@@ -26,18 +26,3 @@ def add_products(
     sign: float,
     packed: np.ndarray,
 ) -> bool: ...
-def column_of(
-    structure: Structure, l: np.ndarray, column: int
-) -> tuple[np.ndarray, np.ndarray, float]: ...
-def solve_before(
-    structure: Structure, l: np.ndarray, row: int, before: np.ndarray, x: np.ndarray
-) -> None: ...
-def is_zero_row(structure: Structure, l: np.ndarray, row: int, before: np.ndarray) -> bool: ...
-def write_row_and_column(
-    structure: Structure,
-    l: np.ndarray,
-    row: int,
-    before: np.ndarray,
-    x: np.ndarray,
-    diagonal: float,
-) -> None: ...

@@ -1,4 +1,4 @@
-"""Low-rank changes of a factor in place: L S L^H +- C C^H, and rows that leave or come back.
+"""Low-rank changes of a factor in place: L S L^H +- C C^H.
 
 A vector whose entries fit the pattern of L changes the columns on one path of the tree, from its
 first entry to the root (Davis and Hager 1999). Several vectors are taken up together, so that each
@@ -11,14 +11,6 @@ that are merged, always the leftmost supernode of all paths next.
 What a vector is on the rows of a front is gathered into a dense matrix W beside the panel, and
 rotations take it into the columns (kernels_update.h).
 
-If row and column i are deleted, those of the identity take their place (Davis and Hager 2005):
-
-        [ L11           ]        [ L11           ]
-        [ l12^H d       ]   ->   [ 0    1        ]      L33' L33'^H = L33 L33^H + l32 l32^H
-        [ L31   l32 L33 ]        [ L31  0   L33' ]
-
-and the reverse where they are added: l12 = L11^-1 a12, l32 = (a32 - L31 l12) / d.
-
 References
 ----------
 Chambers, J. M. (1971). Regression updating. J. Amer. Statist. Assoc. 66.
@@ -26,20 +18,18 @@ Davis, T. A., Hager, W. W. (1999). Modifying a sparse Cholesky factorization. SI
     Appl. 20(3).
 Davis, T. A., Hager, W. W. (2001). Multiple-rank modifications of a sparse Cholesky factorization.
     SIAM J. Matrix Anal. Appl. 22(4).
-Davis, T. A., Hager, W. W. (2005). Row modifications of a sparse Cholesky factorization. SIAM J.
-    Matrix Anal. Appl. 26(3).
 """
 
 from libc.stdint cimport int8_t, int32_t, int64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
-import numpy as np
-
 from sparsechol._core.numeric.dense cimport (
     ANY_SIGN, DOWNDATE, UPDATE, WIDTH, conjugate, real, scalar, update_column, update_panel,
 )
-from sparsechol._core.symbolic.structure cimport Pattern, Structure
+from sparsechol._core.symbolic.structure cimport (
+    Pattern, Structure, front_rows, place_in, place_in_front, supernode_of,
+)
 
 
 cdef struct Vectors:
@@ -59,17 +49,6 @@ cdef struct Saved:
     int64_t entries             # how many of them are in use
     int32_t *supernodes
     int64_t count
-
-
-cdef inline int32_t supernode_of(const Pattern *p, int32_t column) noexcept nogil:
-    cdef int32_t low = 0, high = p.nsuper, middle
-    while high - low > 1:
-        middle = (low + high) // 2
-        if p.first[middle] <= column:
-            low = middle
-        else:
-            high = middle
-    return low
 
 
 cdef inline int32_t leftmost(const int32_t *at, int count) noexcept nogil:
@@ -299,8 +278,7 @@ cdef Outcome change(const Pattern *p, scalar *l, const Columns *c, const scalar 
 cdef double pivot_of(const Pattern *p, const scalar *l, int32_t column) noexcept nogil:
     """The pivot whose root, with its sign, stands on the diagonal."""
     cdef int32_t s = supernode_of(p, column), j = column - p.first[s]
-    cdef int64_t rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
-    cdef double root = real(l[p.panel[s] + j * (rows + 1)])
+    cdef double root = real(l[p.panel[s] + j * (front_rows(p, s) + 1)])
     return root * abs(root)
 
 
@@ -401,7 +379,7 @@ cdef int64_t misfit(const Pattern *p, const Columns *c, const scalar *values,
         s = supernode_of(p, first[0])
         for q in range(c.start[k], c.start[k + 1]):
             square = square + values[q] * conjugate(values[q])
-            if values[q] != 0 and offset_in_front(p, s, c.rows[q]) == -1:
+            if values[q] != 0 and place_in_front(p, s, c.rows[q]) == -1:
                 return q
     first[0] = -1
     return -1 if real(square) - real(square) == 0 else -2
@@ -432,7 +410,7 @@ def add_products(const int64_t[::1] indptr, const int32_t[::1] indices, const in
             for b in range(start[k], start[k + 1]):
                 if rows[a] < rows[b] or values[a] == 0 or values[b] == 0:
                     continue
-                at = place(&indices[0], indptr[rows[b]], indptr[rows[b] + 1], rows[a])
+                at = place_in(&indices[0], indptr[rows[b]], indptr[rows[b] + 1], rows[a])
                 if at == -1:
                     all_inside = False
                 else:
@@ -441,213 +419,3 @@ def add_products(const int64_t[::1] indptr, const int32_t[::1] indices, const in
                         product = real(product)
                     packed[at] = packed[at] + <scalar>sign * product
     return all_inside
-
-
-cdef int64_t place(const int32_t *indices, int64_t low, int64_t high, int32_t row) noexcept nogil:
-    """Where a row stands in a sorted list, -1 if it does not."""
-    cdef int64_t end = high, middle
-    low -= 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        if indices[middle] < row:
-            low = middle
-        else:
-            high = middle
-    return high if high < end and indices[high] == row else -1
-
-
-# ---- rows that leave or come back ----
-
-
-cdef int32_t subtree_of_row(const Pattern *p, int32_t row, const int32_t[::1] before,
-                            int32_t *found) noexcept nogil:
-    """The supernodes, in ascending order, whose fronts have a row below their columns.
-
-    before : columns of A with an entry in this row, all before it.
-    found : (nsuper).
-
-    Returns their number, -1 without memory.
-    """
-    cdef int32_t last = supernode_of(p, row), count = 0, s
-    cdef Py_ssize_t k
-    cdef int8_t *seen = <int8_t *>calloc(p.nsuper, 1)
-    if seen == NULL:
-        return -1
-    for k in range(before.shape[0]):
-        s = supernode_of(p, before[k])
-        while s != last and not seen[s]:
-            seen[s] = True
-            s = p.parent[s]
-    for s in range(last):
-        if seen[s]:
-            found[count] = s
-            count += 1
-    free(seen)
-    return count
-
-
-cdef int64_t offset_in_front(const Pattern *p, int32_t s, int32_t row) noexcept nogil:
-    """Where a row, not before supernode s, stands in its front; -1 if it does not."""
-    cdef int64_t at
-    if row < p.first[s + 1]:
-        return row - p.first[s]
-    at = place(p.rows, p.row_start[s], p.row_start[s + 1], row)
-    return -1 if at == -1 else p.first[s + 1] - p.first[s] + at - p.row_start[s]
-
-
-cdef void solve_row(const Pattern *p, int32_t row, const int32_t *path, int32_t count,
-                    const scalar *l, scalar *x) noexcept nogil:
-    """x <- L^-1 x on the columns before a row, x - L L^-1 x on the rows from it on."""
-    cdef int32_t k, j, s = supernode_of(p, row)
-    for k in range(count):
-        for j in range(p.first[path[k]], p.first[path[k] + 1]):
-            eliminate_below(p, path[k], j, l, x)
-    for j in range(p.first[s], row):
-        eliminate_below(p, s, j, l, x)
-
-
-cdef inline void eliminate_below(const Pattern *p, int32_t s, int32_t column, const scalar *l,
-                                 scalar *x) noexcept nogil:
-    cdef int32_t nc = p.first[s + 1] - p.first[s], j = column - p.first[s], i
-    cdef int64_t q, m = p.row_start[s + 1] - p.row_start[s]
-    cdef const scalar *panel = l + p.panel[s] + j * (nc + m)
-    cdef const int32_t *rows = p.rows + p.row_start[s]
-    cdef scalar y = x[column]
-    if y == 0:
-        return
-    y = y / <scalar>real(panel[j])
-    x[column] = y
-    for i in range(j + 1, nc):
-        x[p.first[s] + i] -= panel[i] * y
-    for q in range(m):
-        x[rows[q]] -= panel[nc + q] * y
-
-
-cdef void write_row(const Pattern *p, int32_t row, const int32_t *path, int32_t count,
-                    const scalar *x, scalar *l) noexcept nogil:
-    """Row of L <- x^H on the columns before it."""
-    cdef int32_t k, s = supernode_of(p, row)
-    for k in range(count):
-        write_in_front(p, path[k], row, p.first[path[k] + 1], x, l)
-    write_in_front(p, s, row, row, x, l)
-
-
-cdef inline void write_in_front(const Pattern *p, int32_t s, int32_t row, int32_t end,
-                                const scalar *x, scalar *l) noexcept nogil:
-    """Row of the panel of s <- x^H on its columns before `end`, where the panel has the row."""
-    cdef int64_t rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
-    cdef int64_t at = offset_in_front(p, s, row)
-    cdef int32_t j
-    if at == -1:
-        return
-    for j in range(p.first[s], end):
-        l[p.panel[s] + (j - p.first[s]) * rows + at] = conjugate(x[j])
-
-
-cdef inline bint is_zero_in_front(const Pattern *p, int32_t s, int32_t row, int32_t end,
-                                  const scalar *l) noexcept nogil:
-    cdef int64_t rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
-    cdef int64_t at = offset_in_front(p, s, row)
-    cdef int32_t j
-    if at != -1:
-        for j in range(p.first[s], end):
-            if l[p.panel[s] + (j - p.first[s]) * rows + at] != 0:
-                return False
-    return True
-
-
-cdef int check_row(const Pattern *p, Py_ssize_t size, int32_t row,
-                   const int32_t[::1] before) except -1:
-    cdef Py_ssize_t k
-    if size != p.size or not 0 <= row < p.n:
-        raise ValueError("update: the row does not belong to this structure")
-    for k in range(before.shape[0]):
-        if not 0 <= before[k] < row:
-            raise ValueError("update: entries of the row are not before it")
-    return 0
-
-
-def column_of(Structure structure, const scalar[::1] l, int32_t column):
-    """Column of L below the diagonal, rows in the order of the kernels and values; its diagonal."""
-    cdef const Pattern *p = &structure.pattern
-    cdef int32_t s
-    cdef int64_t at, rows
-    check_row(p, l.shape[0], column, np.empty(0, np.int32))
-    s = supernode_of(p, column)
-    rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
-    at = p.panel[s] + (column - p.first[s]) * rows + column - p.first[s]
-    values = np.asarray(l)[at:p.panel[s] + (column - p.first[s] + 1) * rows]
-    below = np.concatenate([
-        np.arange(column + 1, p.first[s + 1], dtype=np.int32),
-        np.asarray(structure.arrays["rows"][p.row_start[s]:p.row_start[s + 1]], dtype=np.int32),
-    ])
-    return below, values[1:].copy(), float(values[0].real)
-
-
-def solve_before(Structure structure, const scalar[::1] l, int32_t row, const int32_t[::1] before,
-                 scalar[::1] x):
-    """x <- L11^-1 x on the columns before a row, and x2 - L21 L11^-1 x1 on the row and after it.
-
-    before : columns before the row where A has an entry in it; x is zero on all other columns.
-    """
-    cdef const Pattern *p = &structure.pattern
-    cdef int32_t count
-    check_row(p, l.shape[0], row, before)
-    if x.shape[0] != p.n:
-        raise ValueError("update: the row does not belong to this structure")
-    path_array = np.empty(p.nsuper, np.int32)
-    cdef int32_t[::1] path = path_array
-    with nogil:
-        count = subtree_of_row(p, row, before, &path[0])
-        if count >= 0:
-            solve_row(p, row, &path[0], count, &l[0], &x[0])
-    if count < 0:
-        raise MemoryError("no memory for the workspace of an update")
-
-
-def is_zero_row(Structure structure, const scalar[::1] l, int32_t row, const int32_t[::1] before):
-    """Whether a row of L is zero before its diagonal."""
-    cdef const Pattern *p = &structure.pattern
-    cdef int32_t count, k, s
-    cdef bint zero = True
-    check_row(p, l.shape[0], row, before)
-    path_array = np.empty(p.nsuper, np.int32)
-    cdef int32_t[::1] path = path_array
-    with nogil:
-        count = subtree_of_row(p, row, before, &path[0])
-        for k in range(count):
-            zero = zero and is_zero_in_front(p, path[k], row, p.first[path[k] + 1], &l[0])
-        s = supernode_of(p, row)
-        zero = zero and is_zero_in_front(p, s, row, row, &l[0])
-    if count < 0:
-        raise MemoryError("no memory for the workspace of an update")
-    return zero
-
-
-def write_row_and_column(Structure structure, scalar[::1] l, int32_t row,
-                         const int32_t[::1] before, const scalar[::1] x, double diagonal):
-    """Row of L <- x^H before the diagonal, its column <- x below; then the diagonal."""
-    cdef const Pattern *p = &structure.pattern
-    cdef int32_t count, s, i, nc
-    cdef int64_t q, m
-    cdef scalar *column
-    check_row(p, l.shape[0], row, before)
-    if x.shape[0] != p.n:
-        raise ValueError("update: the row does not belong to this structure")
-    path_array = np.empty(p.nsuper, np.int32)
-    cdef int32_t[::1] path = path_array
-    with nogil:
-        count = subtree_of_row(p, row, before, &path[0])
-        if count >= 0:
-            write_row(p, row, &path[0], count, &x[0], &l[0])
-            s = supernode_of(p, row)
-            nc = p.first[s + 1] - p.first[s]
-            m = p.row_start[s + 1] - p.row_start[s]
-            column = &l[0] + p.panel[s] + (row - p.first[s]) * (nc + m)
-            column[row - p.first[s]] = <scalar>diagonal
-            for i in range(row - p.first[s] + 1, nc):
-                column[i] = x[p.first[s] + i]
-            for q in range(m):
-                column[nc + q] = x[p.rows[p.row_start[s] + q]]
-    if count < 0:
-        raise MemoryError("no memory for the workspace of an update")

@@ -64,3 +64,43 @@ cdef class Structure:
 cdef inline const Plan *plan_for(const Pattern *p, Py_ssize_t batch, int threads) noexcept nogil:
     """How to go through the tree: a batch gives each matrix to one thread."""
     return &p.parallel_plan if batch == 1 and threads > 1 else &p.serial_plan
+
+
+cdef inline int32_t supernode_of(const Pattern *p, int32_t column) noexcept nogil:
+    """The supernode that a column belongs to."""
+    cdef int32_t low = 0, high = p.nsuper, middle
+    while high - low > 1:
+        middle = (low + high) // 2
+        if p.first[middle] <= column:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+cdef inline int64_t place_in(const int32_t *sorted_rows, int64_t low, int64_t high,
+                             int32_t row) noexcept nogil:
+    """Where a row stands between two places of a sorted list, -1 if it does not."""
+    cdef int64_t end = high, middle
+    low -= 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if sorted_rows[middle] < row:
+            low = middle
+        else:
+            high = middle
+    return high if high < end and sorted_rows[high] == row else -1
+
+
+cdef inline int64_t place_in_front(const Pattern *p, int32_t s, int32_t row) noexcept nogil:
+    """Where a row, not before supernode s, stands in its front; -1 if it does not."""
+    cdef int64_t at
+    if row < p.first[s + 1]:
+        return row - p.first[s]
+    at = place_in(p.rows, p.row_start[s], p.row_start[s + 1], row)
+    return -1 if at == -1 else p.first[s + 1] - p.first[s] + at - p.row_start[s]
+
+
+cdef inline int64_t front_rows(const Pattern *p, int32_t s) noexcept nogil:
+    """Rows of a front."""
+    return p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
