@@ -185,18 +185,20 @@ class ChangeableFactor(SingleFactor):
         return self._panels[0]
 
     def _own_values(self) -> np.ndarray:
-        """Return the packed values for changes: a copy, for others may hold them."""
-        if not self._owns_values:
-            self._values = self._values.copy()
-            self._owns_values = True
+        """Return the packed values for changes: a copy where others may hold them.
+
+        They become another object in any case, by which `Conditioned` and `LowRankFactor` see that
+        the factor was changed.
+        """
+        self._values = self._values[:] if self._owns_values else self._values.copy()
+        self._owns_values = True
         return self._values[0]
 
     def _change_values(self, columns: Columns, sign: int) -> None:
         """Add vectors to the packed values, which are forgotten if they have no place for some."""
-        if not self._values.size:
+        pattern, packed = self.pattern, self._own_values()
+        if not packed.size:
             return
-        pattern = self.pattern
-        packed = self._own_values()
         if not _update.add_products(pattern.indptr, pattern.indices, *columns, sign, packed):
             self._values = np.empty((1, 0), dtype=self.dtype)
 
@@ -264,8 +266,8 @@ class ChangeableFactor(SingleFactor):
 
     def _set_row(self, row: int, places: np.ndarray, values: Any, diagonal: float) -> None:
         """Set the packed values of a row."""
-        if self._values.size:
-            packed = self._own_values()
+        packed = self._own_values()
+        if packed.size:
             packed[places] = values
             packed[self.pattern.indptr[row]] = diagonal
 

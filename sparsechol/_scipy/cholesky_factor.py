@@ -251,6 +251,6 @@ class CholeskyFactor(ChangeableFactor, CholeskyBase):
         array([2., 2.])
         """
         logdet = self.logdet()  # raises if there is no factor
-        return Conditioned(self, self._values[0], logdet, None, C, e, threads)
+        return Conditioned(self, self._known_values[0], logdet, None, C, e, threads)
 
     logdet_grad = derivatives.logdet_grad

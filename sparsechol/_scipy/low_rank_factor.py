@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 class LowRankFactor:
     """Hold ``A + C D C^H`` as a factor of A and a correction.
 
-    `CholeskyFactor.with_low_rank` makes it. Any number of threads may use it.
+    `CholeskyFactor.with_low_rank` makes it. Any number of threads may use it. After its factor was
+    refactorized or changed it raises ValueError.
 
     Attributes
     ----------
@@ -45,7 +46,7 @@ class LowRankFactor:
     """
 
     def __init__(self, factor: "CholeskyFactor", C: np.ndarray, D: np.ndarray):
-        self.factor = factor
+        self.factor, self._factored = factor, factor._values
         V = factor.solve_triangular(C)
         Q, R = np.linalg.qr(V)
         core = R @ D @ R.conj().T
@@ -78,6 +79,13 @@ class LowRankFactor:
         """Type of the values."""
         return self.factor.dtype
 
+    @property
+    def _current(self) -> "CholeskyFactor":
+        """The factor of A, unless it was changed since."""
+        if self.factor._values is not self._factored:
+            raise ValueError("the factor was changed: call its method with_low_rank again")
+        return self.factor
+
     def __repr__(self) -> str:
         return (
             f"<LowRankFactor of shape {self.shape}, {self.dtype}: {self.factor}, rank {self.rank}>"
@@ -94,7 +102,7 @@ class LowRankFactor:
     @property
     def _directions(self) -> np.ndarray:
         """L^-H U, in the numbering of A."""
-        return self.factor.solve_triangular(self._basis, trans="C")
+        return self._current.solve_triangular(self._basis, trans="C")
 
     def _corrected(self, y: np.ndarray, scale: np.ndarray) -> np.ndarray:
         """Return y + U diag(scale) U^H y."""
@@ -118,8 +126,10 @@ class LowRankFactor:
         """
         if issparse(b):
             raise TypeError("b must be dense: the solution of a low-rank correction is")
-        y = self.factor.solve_triangular(b)
-        return self.factor.solve_triangular(self._corrected(y, -self._w / (1 + self._w)), trans="C")
+        y = self._current.solve_triangular(b)
+        return self._current.solve_triangular(
+            self._corrected(y, -self._w / (1 + self._w)), trans="C"
+        )
 
     def logdet(self) -> float:
         """Compute the logarithm of the determinant, in float64.
@@ -128,7 +138,7 @@ class LowRankFactor:
         -------
         float
         """
-        return self.factor.logdet() + float(np.log1p(self._w.astype(float)).sum())
+        return self._current.logdet() + float(np.log1p(self._w.astype(float)).sum())
 
     def slogdet(self) -> Slogdet[float]:
         """Compute the sign, 1, and the logarithm of the determinant.
@@ -152,7 +162,7 @@ class LowRankFactor:
         (n,) real ndarray
         """
         squares = np.abs(self._directions) ** 2
-        return self.factor.diag_inverse(threads=threads) - squares @ (self._w / (1 + self._w))
+        return self._current.diag_inverse(threads=threads) - squares @ (self._w / (1 + self._w))
 
     def inverse_entries(
         self, rows: ArrayLike, columns: ArrayLike, *, threads: int | None = None
@@ -170,7 +180,7 @@ class LowRankFactor:
         -------
         ndarray of the broadcast shape
         """
-        found = self.factor.inverse_entries(rows, columns, threads=threads)
+        found = self._current.inverse_entries(rows, columns, threads=threads)
         X, weights = self._directions, self._w / (1 + self._w)
         left, right = X[np.asarray(rows)], X[np.asarray(columns)].conj()
         return found - (left * right) @ weights
@@ -191,9 +201,9 @@ class LowRankFactor:
         x : ndarray of shape ``(*size, n)``
         """
         shape = draws_shape(size)
-        z = self.factor._normal_draws(math.prod(shape), rng)
+        z = self._current._normal_draws(math.prod(shape), rng)
         root = self._corrected(z, (1 + self._w) ** -0.5 - 1)
-        x = checked(self.factor.solve_triangular(root, trans="C"))
+        x = checked(self._current.solve_triangular(root, trans="C"))
         return np.ascontiguousarray(x.T).reshape(*shape, self.shape[0])
 
 

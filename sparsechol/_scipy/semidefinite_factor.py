@@ -350,7 +350,7 @@ class SemidefiniteFactor:
         array([5., 5., 5.])
         """
         F, logdet = self.grounded, self.logdet()  # raises if there is no factor
-        values = self.null_space.unground(F._values[0])
+        values = self.null_space.unground(F._known_values[0])
         return Conditioned(F, values, logdet, self.null_space, C, e, threads)
 
     def to_linear_operator(self) -> LinearOperator:

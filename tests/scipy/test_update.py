@@ -408,6 +408,20 @@ def test_low_rank_mistakes(C, D, error, match):
         sc.cholesky(np.diag([1.0, 2.0, 3.0])).with_low_rank(C, D)
 
 
+@pytest.mark.parametrize("change", [
+    lambda F: F.update([1.0, 0, 0]), lambda F: F.delete_rows(1), lambda F: F.refactorize(np.eye(3)),
+])  # fmt: skip
+def test_what_was_made_of_the_factor_before_it_changed(change):
+    F = sc.cholesky(np.diag([1.0, 2.0, 3.0])).update([0, 0, 1.0])
+    low_rank, conditioned = F.with_low_rank(np.ones(3)), F.condition(np.ones(3), 1.0)
+    assert np.isfinite(low_rank.logdet() + conditioned.mean().sum())
+    change(F)
+    for use in (low_rank.logdet, lambda: low_rank.solve(np.ones(3)), conditioned.mean):
+        with pytest.raises(ValueError, match="call its method"):
+            use()
+    assert np.isfinite(F.with_low_rank(np.ones(3)).logdet() + F.condition(np.ones(3)).mean().sum())
+
+
 def test_low_rank_of_no_columns():
     F = sc.cholesky(np.diag([1.0, 2.0, 3.0]))
     G = F.with_low_rank(np.zeros((3, 0)))
