@@ -1,4 +1,4 @@
-"""Low-rank changes of a factor, beside CHOLMOD through scikit-sparse and beside a factorization."""
+"""Changes of a factor: low rank, beside CHOLMOD through scikit-sparse; rows that come and go."""
 
 import numpy as np
 import scipy.sparse as sp
@@ -47,3 +47,24 @@ class Update:
     def time_update_and_downdate(self, problem, solver_name, rank):
         self.update(False)
         self.update(True)
+
+
+class Rows:
+    params = (problems.NAMES,)
+    param_names = ("problem",)
+    timeout = 300
+
+    def setup(self, problem):
+        solver = common.solver(problem, "sparsechol")
+        solver.analyze()
+        solver.factorize()
+        self.factor = solver.factor
+        A = sp.csc_array(common.matrix(problem))
+        rows = np.random.default_rng(0).integers(A.shape[0], size=20)
+        self.rows = [(int(row), A[:, [int(row)]]) for row in rows]
+        self.time_delete_and_add(problem)
+
+    def time_delete_and_add(self, problem):
+        for row, column in self.rows:
+            self.factor.delete_rows(row)
+            self.factor.add_row(row, column)

@@ -326,17 +326,16 @@ class ChangeableFactor(SingleFactor):
         structure = pattern._structure
         place, before, entries = row_of(pattern, row)
         self._require_row_of_pattern(row, column)
-        _, old, unit = _rows.column_of(structure, panels, place)
+        below, old, unit = _rows.column_of(structure, panels, place)
         if unit != 1 or old.any() or not _rows.is_zero_row(structure, panels, place, before):
             raise ValueError(f"row {row} is not one of the identity: delete_rows({row}) first")
         x = np.zeros(self.shape[0], dtype=self.dtype)
         np.add.at(x, pattern._place[column.rows], column.values)
         given = float(x[place].real)
-        _rows.solve_before(structure, panels, place, before, x)
-        pivot, root = self._new_pivot(row, given, x[:place])
-        x[:place] *= self._signs_before(place)
-        x[place + 1 :] /= root
-        nonzero = np.flatnonzero(x[place + 1 :]).astype(np.int32) + np.int32(place + 1)
+        squares = _rows.solve_before(structure, panels, place, before, x)
+        pivot, root = self._new_pivot(row, given, *squares)
+        x[below] /= root
+        nonzero = below[x[below] != 0]
         taken = one_column(nonzero, x[nonzero])
         outcome = self._take_up(panels, taken, -np.sign(pivot))
         if outcome.row >= 0:
@@ -352,9 +351,11 @@ class ChangeableFactor(SingleFactor):
         """Raise PatternMismatchError unless A has room for each entry of a row."""
         starts, members, _ = self.pattern._both_triangles
         nonzero = column.rows[column.values != 0]
-        outside = np.setdiff1d(nonzero, members[starts[row] : starts[row + 1]])
+        inside = np.zeros(self.shape[0], dtype=bool)
+        inside[members[starts[row] : starts[row + 1]]] = True
+        outside = nonzero[~inside[nonzero]]
         if outside.size:
-            other = int(outside[0])
+            other = int(outside.min())
             raise PatternMismatchError(
                 f"a has a nonzero in row {other}, and the analyzed pattern has no entry"
                 f" ({other}, {row}): analyze a pattern that has it",
@@ -362,21 +363,18 @@ class ChangeableFactor(SingleFactor):
                 row,
             )
 
-    def _new_pivot(self, row: int, given: float, z: np.ndarray) -> tuple[float, float]:
-        """Return the pivot of a row that is added, and the root of its size."""
-        squares = np.real(z * z.conj())
-        pivot = given - float(squares @ self._signs_before(z.size))
-        terms = abs(given) + float(squares.sum())
+    def _new_pivot(
+        self, row: int, given: float, taken: float, squares: float
+    ) -> tuple[float, float]:
+        """Return the pivot of a row that is added, and the root of its size.
+
+        What the columns before take from the diagonal entry, and the sum of its terms, are known.
+        """
+        pivot = given - taken
         wrong = not self._signed and pivot < 0
-        if wrong or not abs(pivot) > REFUSED_ROUNDINGS * EPS[self.dtype] * terms:
+        if wrong or not abs(pivot) > REFUSED_ROUNDINGS * EPS[self.dtype] * (abs(given) + squares):
             raise self._change_error(f"A with row and column {row}", row, pivot)
         return pivot, abs(pivot) ** 0.5
-
-    def _signs_before(self, place: int) -> np.ndarray:
-        """Return the signs of the pivots before a column, in the order of the kernels."""
-        if not self._signed:
-            return np.ones(place, dtype=np.finfo(self.dtype).dtype)
-        return np.sign(self._diagonal(self._panels)[0][self.pattern._order[:place]])
 
 
 def warn_of_cancellation(weakest: float, dtype: np.dtype) -> None:

@@ -82,6 +82,36 @@ cdef inline void eliminate_below(const Pattern *p, int32_t s, int32_t column, co
         x[rows[q]] -= panel[nc + q] * y
 
 
+cdef struct Squares:
+    double signed       # sum of s |x|^2, s the sign of the pivot
+    double all          # sum of |x|^2
+
+
+cdef Squares turn_row(const Pattern *p, int32_t row, const int32_t *path, int32_t count,
+                      const scalar *l, scalar *x) noexcept nogil:
+    """x <- S x on the columns before a row; the squares of x."""
+    cdef Squares sums = Squares(signed=0, all=0)
+    cdef int32_t k, s = supernode_of(p, row)
+    for k in range(count):
+        turn_in_front(p, path[k], p.first[path[k] + 1], l, x, &sums)
+    turn_in_front(p, s, row, l, x, &sums)
+    return sums
+
+
+cdef inline void turn_in_front(const Pattern *p, int32_t s, int32_t end, const scalar *l,
+                               scalar *x, Squares *sums) noexcept nogil:
+    cdef int64_t rows = front_rows(p, s)
+    cdef int32_t j
+    cdef double square
+    for j in range(p.first[s], end):
+        square = real(x[j] * conjugate(x[j]))
+        sums.all += square
+        if real(l[p.panel[s] + (j - p.first[s]) * (rows + 1)]) < 0:
+            x[j] = -x[j]
+            square = -square
+        sums.signed += square
+
+
 cdef void write_row(const Pattern *p, int32_t row, const int32_t *path, int32_t count,
                     const scalar *x, scalar *l) noexcept nogil:
     """Row of L <- x^H on the columns before it."""
@@ -145,12 +175,20 @@ def column_of(Structure structure, const scalar[::1] l, int32_t column):
 
 def solve_before(Structure structure, const scalar[::1] l, int32_t row, const int32_t[::1] before,
                  scalar[::1] x):
-    """x <- L11^-1 x on the columns before a row, and x2 - L21 L11^-1 x1 on the row and after it.
+    """x <- S L11^-1 x on the columns before a row, and x2 - L21 L11^-1 x1 on the row and after it.
 
-    before : columns before the row where A has an entry in it; x is zero on all other columns.
+    Parameters
+    ----------
+    before : columns before the row where A has an entry in it; x is zero on all other columns
+
+    Returns
+    -------
+    tuple of float
+        Of x on the columns before the row, x^H S x and x^H x.
     """
     cdef const Pattern *p = &structure.pattern
     cdef int32_t count
+    cdef Squares sums = Squares(signed=0, all=0)
     check_row(p, l.shape[0], row, before)
     if x.shape[0] != p.n:
         raise ValueError("row_changes: the row does not belong to this structure")
@@ -160,8 +198,10 @@ def solve_before(Structure structure, const scalar[::1] l, int32_t row, const in
         count = subtree_of_row(p, row, before, &path[0])
         if count >= 0:
             solve_row(p, row, &path[0], count, &l[0], &x[0])
+            sums = turn_row(p, row, &path[0], count, &l[0], &x[0])
     if count < 0:
         raise MemoryError("no memory for the workspace of a change")
+    return sums.signed, sums.all
 
 
 def is_zero_row(Structure structure, const scalar[::1] l, int32_t row, const int32_t[::1] before):
