@@ -11,6 +11,7 @@ from ._exceptions import (
 from ._scipy.cholesky_batch import CholeskyBatch
 from ._scipy.cholesky_factor import CholeskyFactor
 from ._scipy.conditioned import Conditioned
+from ._scipy.config import show_config
 from ._scipy.elimination import column_counts, elimination_tree, postorder
 from ._scipy.functions import cholesky, ldl, logdet, partial_inverse, solve
 from ._scipy.gram import Gram, gram
@@ -58,6 +59,7 @@ __all__ = [
     "models",
     "partial_inverse",
     "postorder",
+    "show_config",
     "solve",
     "solve_triangular",
 ]

@@ -1,7 +1,9 @@
 """The measurements behind `reports.solvers`: every solver on one matrix, interleaved, medians."""
 
+import json
 import math
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -61,6 +63,8 @@ def run(args):
         print(*batch.table(args.repeat, args.markdown), sep="\n", end="\n\n")
     print(*tables.matrix_table(results, OURS, args.markdown), sep="\n", end="\n\n")
     print(*machine.describe(load_before), sep="\n")
+    if args.save:
+        save(results, args)
     if results:
         print("Orders:", ", ".join(f"{solver} {order}" for solver, order in settings(results)))
     print(f"Threads: {THREADS}. Medians of {args.repeat} interleaved samples.")
@@ -68,6 +72,16 @@ def run(args):
     for line in failures + refused:
         print(line)
     return 1 if failures else 0
+
+
+def save(results, args):
+    """Write what `reports.chart` draws: the times of each problem, by work and solver."""
+    problems = {
+        result.name: {f"{work}, {solver}": time for (work, solver), time in result.times.items()}
+        for result in results
+    }
+    found = {"processor": machine.cpu(), "threads": args.threads, "seconds": problems}
+    Path(args.save).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def chosen(args):

@@ -31,6 +31,7 @@ def arguments():
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these problems alone")
     parser.add_argument("--smallest", type=int, default=1, metavar="N", help="rows at least")
     parser.add_argument("--markdown", action="store_true", help="tables in Markdown")
+    parser.add_argument("--save", metavar="FILE.json", help="keep the times, for a chart")
     args = parser.parse_args()
     if args.repeat < 1 or args.threads < 1:
         parser.error("--repeat and --threads must be at least 1")

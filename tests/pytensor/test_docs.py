@@ -28,6 +28,10 @@ def test_document():
     assert documents.run(blocks) >= 4
 
 
+def test_readme():
+    assert documents.run(documents.blocks_of("../README.md")) == 3
+
+
 def test_sparse_derivatives():
     blocks = documents.blocks_of("sparse_derivatives.md")
     [place] = [k for k, (_, text) in enumerate(blocks) if "import sparsechol.pytensor" in text]
