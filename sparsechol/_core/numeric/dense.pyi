@@ -1,0 +1,3 @@
+"""Signature of what `dense.pyx` shows to Python users."""
+
+def instruction_set(name: str | None = None) -> str: ...
