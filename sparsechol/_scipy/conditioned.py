@@ -12,6 +12,7 @@ from .factor_base import checked
 from .input import check_finite, row_numbers, unmasked
 from .null_space import NullSpace, low_rank_entries
 from .pivots import EPS
+from .quadratic import low_rank_quadratic, read_rows
 from .sweeps import Sweeps
 
 if TYPE_CHECKING:
@@ -219,6 +220,35 @@ class Conditioned:
         out = F.inverse_entries(rows, columns, threads=self._threads)
         term = low_rank_entries(*self._low_rank, rows.ravel(), columns.ravel())
         return (out - term.reshape(rows.shape)).astype(F.dtype)
+
+    def quadratic_variance(self, B: MatrixLike) -> Any:
+        """Compute the variance of each row of ``B x``.
+
+        Parameters
+        ----------
+        B : (n,) or (m, n) array_like, or (m, n) sparse array or matrix
+            Real.
+
+        Returns
+        -------
+        float, or (m,) ndarray
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the shape does not fit, or `B` is complex or not finite.
+
+        Notes
+        -----
+        See `CholeskyFactor.inverse_quadratic`.
+        """
+        F = self._factor
+        rows, shape = read_rows(B, self.shape[0])
+        if rows.dtype.kind == "c":
+            raise TypeError(f"B holds {rows.dtype}: it must be real")
+        out = F.inverse_quadratic(rows, threads=self._threads)
+        out = np.maximum(out - low_rank_quadratic(*self._low_rank, rows), 0)
+        return out.astype(F.dtype).reshape(shape)[()]
 
     def _mean(self, mu) -> np.ndarray:
         """Read a mean; a number stands for all elements."""

@@ -13,7 +13,7 @@ but the numbers 1 + w.
 """
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,6 +24,7 @@ from .._typing import MatrixLike, RandomState
 from .factor_base import Slogdet, checked
 from .input import dense_rhs, draws_shape, sparse_or_dense, unmasked
 from .pivots import EPS
+from .quadratic import read_rows
 
 if TYPE_CHECKING:
     from .cholesky_factor import CholeskyFactor
@@ -184,6 +185,23 @@ class LowRankFactor:
         X, weights = self._directions, self._w / (1 + self._w)
         left, right = X[np.asarray(rows)], X[np.asarray(columns)].conj()
         return found - (left * right) @ weights
+
+    def inverse_quadratic(self, B: MatrixLike, *, threads: int | None = None) -> Any:
+        """Compute ``b (A + C D C^H)^-1 b^H`` for each row b of B.
+
+        Parameters
+        ----------
+        B, threads
+            As for `CholeskyFactor.inverse_quadratic`.
+
+        Returns
+        -------
+        float, or (m,) real ndarray
+        """
+        rows, shape = read_rows(B, self.shape[0])
+        found = self._current.inverse_quadratic(rows, threads=threads)
+        squares = np.abs(rows @ self._directions) ** 2
+        return (found - squares @ (self._w / (1 + self._w))).astype(found.dtype).reshape(shape)[()]
 
     def sample(
         self, size: int | tuple[int, ...] | None = None, *, rng: RandomState = None

@@ -17,6 +17,7 @@ from .conditioned import Conditioned
 from .factor_base import Slogdet, checked
 from .input import row_numbers
 from .null_space import NullSpace, low_rank_entries
+from .quadratic import low_rank_quadratic, read_rows
 from .symmetry import blaming_asymmetry
 
 if TYPE_CHECKING:
@@ -311,6 +312,23 @@ class SemidefiniteFactor:
         row, column = rows.ravel(), columns.ravel()
         term = low_rank_entries(V, X, row, column) * (labels[row] == labels[column])
         return out - term.reshape(rows.shape)
+
+    def inverse_quadratic(self, B: MatrixLike, *, threads: int | None = None) -> Any:
+        """Compute ``b A^+ b^H`` for each row b of B: variances of B x, x an intrinsic field.
+
+        Parameters
+        ----------
+        B, threads
+            As for `CholeskyFactor.inverse_quadratic`.
+
+        Returns
+        -------
+        float, or (m,) real ndarray
+        """
+        rows, shape = read_rows(B, self.shape[0])
+        out = self.grounded.inverse_quadratic(rows, threads=threads)
+        term = low_rank_quadratic(*self._low_rank(threads), rows, self.null_space.labels)
+        return (out - term).astype(out.dtype).reshape(shape)[()]
 
     def _low_rank(self, threads) -> tuple[np.ndarray, np.ndarray]:
         """Return V and X of ``A^+ = W - V X^H - X V^H`` in blocks, by a solve for each column."""

@@ -27,6 +27,10 @@ def agrees(given_, Q, C, e, rng, tol=1e-10):
     assert given_.marginal_variances().min() >= 0
     i, j = rng.integers(-n, n, (3, 1)), rng.integers(n, size=5)
     assert abs(given_.covariance_entries(i, j) - cov[i, j]).max() <= tol * size
+    B = rng.standard_normal((6, n)) * (rng.random((6, n)) < 0.3)
+    expected = np.einsum("ri,ij,rj->r", B, cov, B)
+    assert abs(given_.quadratic_variance(sp.csr_array(B)) - expected).max() <= tol * size * n
+    assert abs(given_.quadratic_variance(B[0]) - expected[0]) <= tol * size * n
     x = mean + rng.standard_normal((2, 3, N.shape[1])) @ N.T
     d = x - mean
     wanted = -(N.shape[1] * np.log(2 * np.pi) + logdet + np.einsum("...i,ij,...j", d, Q, d)) / 2

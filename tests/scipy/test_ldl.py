@@ -69,6 +69,10 @@ def test_every_result_is_that_of_dense_algebra(case):
     np.testing.assert_allclose(F.diag_inverse(), np.diag(Z).real, **near)
     rows, columns = rng.integers(0, N, (2, 5))
     np.testing.assert_allclose(F.inverse_entries(rows, columns), Z[rows, columns], **near)
+    B = rng.standard_normal((8, N)) * (rng.random((8, N)) < 2 / N)
+    wanted = np.einsum("ri,ij,rj->r", B, Z, B).real
+    far = {"rtol": 0, "atol": near["atol"] * (B**2).sum()}
+    np.testing.assert_allclose(F.inverse_quadratic(sp.csr_array(B)), wanted, **far)
     for shape in [(N,), (N, 3)]:
         b = rng.standard_normal(shape).astype(dtype)
         np.testing.assert_allclose(F.solve(b), Z @ b, rtol=0, atol=near["atol"] * abs(b).sum())

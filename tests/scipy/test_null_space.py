@@ -53,6 +53,10 @@ def agrees(F, Q, V, rng, tol=1e-10):
         assert abs(Z.data - W[Z.coords]).max() <= tol * size
     i, j = rng.integers(-n, n, (4, 1)), rng.integers(n, size=7)
     assert abs(F.inverse_entries(i, j) - W[i, j]).max() <= tol * size
+    B = rng.standard_normal((6, n)) * (rng.random((6, n)) < 0.3)
+    expected = np.einsum("ri,ij,rj->r", B, W, B).real
+    assert abs(F.inverse_quadratic(sp.csr_array(B)) - expected).max() <= tol * size * n
+    assert F.inverse_quadratic(B[0]).dtype == F.diag_inverse().dtype
 
 
 @SETTINGS

@@ -366,6 +366,9 @@ def test_low_rank_beside_a_factor(case):
         assert np.abs(G.solve(b) - inverse @ b).max() <= tolerance * size * np.abs(b).sum()
         assert np.abs(G.diag_inverse() - np.diag(inverse).real).max() <= tolerance * size
         assert abs(G.inverse_entries(0, n - 1) - inverse[0, n - 1]) <= tolerance * size
+        rows = np.eye(n)[:2] - np.eye(n)[-1]
+        wanted = np.einsum("ri,ij,rj->r", rows, inverse, rows).real
+        assert np.abs(G.inverse_quadratic(rows) - wanted).max() <= 4 * tolerance * size
         assert abs(G.logdet() - np.linalg.slogdet(B)[1]) <= tolerance * n
         assert G.slogdet() == (1.0, G.logdet())
 
