@@ -21,6 +21,7 @@ from .._scipy.null_space import DEPENDENT, NullSpace, low_rank_entries
 from .._scipy.pivots import EPS
 from ._compat import is_concrete
 from ._matrix import SymmetricMatrix, static_numbers
+from ._rows import low_rank_quadratic, read_static_rows
 
 if TYPE_CHECKING:
     from ._factor import Factor
@@ -261,6 +262,22 @@ class Conditioned:
         rows, columns = np.broadcast_arrays(rows, columns)
         term = low_rank_entries(*self._low_rank(), rows.ravel(), columns.ravel())
         return self._F.inverse_entries(rows, columns) - term.reshape(rows.shape)
+
+    def quadratic_variance(self, B: Any) -> jax.Array:
+        """Compute the variance of each row of ``B x``.
+
+        Parameters
+        ----------
+        B
+            Real; as for `Factor.inverse_quadratic`.
+
+        Returns
+        -------
+        () or (m,) jax.Array
+        """
+        rows, shape = read_static_rows(B, self.shape[0])
+        term = low_rank_quadratic(*self._low_rank(), rows)
+        return jnp.maximum(self._F.inverse_quadratic(B) - term.reshape(shape), 0)
 
     def _mean(self, mu) -> jax.Array:
         """Read a mean; a number stands for all elements."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import ClassVar, overload
+from typing import Any, ClassVar, overload
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from .._scipy.input import row_numbers
 from .._scipy.null_space import NullSpace, NullSpaceLike
 from .._scipy.pivots import EPS, accepts_weak
+from .._scipy.quadratic import TRIANGLE_COST, pairs_of, rows_in_inverse
 from .._scipy.single_factor import places_in_inverse
 from .._scipy.symbolic_factor import SymbolicFactor
 from .._typing import Entries, Trans, WeakPivots
@@ -20,6 +21,7 @@ from ._compat import is_concrete
 from ._conditioned import Conditioned
 from ._low_rank import LowRankFactor, read_correction
 from ._matrix import SymmetricMatrix, as_vectors, static_numbers
+from ._rows import StaticRows, read_static_rows
 from ._semidefinite import SemidefiniteFactor, annihilates
 
 
@@ -206,8 +208,7 @@ class FactorBase:
         out = jnp.zeros(row.size, self.dtype)
         if inside.any():
             s = primitives.partial_inverse_call(P, self._attached)
-            found = s[np.where(place[inside] < 0, ~place[inside], place[inside])]
-            out = out.at[inside].set(jnp.where(place[inside] < 0, found.conj(), found))
+            out = out.at[inside].set(read_places(s, place[inside]))
         if not inside.all():
             out = out.at[~inside].set(self._entries_by_solves(row[~inside], column[~inside]))
         return out.reshape(shape)
@@ -221,6 +222,59 @@ class FactorBase:
         unit = jnp.zeros((self.shape[0], distinct.size), self.dtype)
         x = self.solve(unit.at[distinct, np.arange(distinct.size)].set(1))[row, which]
         return x.conj() if flip else x
+
+    def inverse_quadratic(self, B: Any) -> jax.Array:
+        """Compute ``b A^-1 b^H`` for each row b of B: the variances of B x, x of N(0, A^-1).
+
+        Parameters
+        ----------
+        B : (n,) or (m, n) array_like, SciPy sparse array or matrix, BCOO or BCSR
+            Places that a sparse array lacks, and zeros in an array that is known, cost nothing. So
+            a `sparse_jacobian` of the format 'bcsr' is used as it is, also under `jax.jit`.
+
+        Returns
+        -------
+        () or (m,) real jax.Array
+            Differentiable in the values of A and in the numbers of B.
+
+        Raises
+        ------
+        ValueError
+            If the shape does not fit.
+
+        Notes
+        -----
+        See `sparsechol.CholeskyFactor.inverse_quadratic`. All rows of a traced array, and of a
+        sparse one with traced indices, are solved for.
+
+        Examples
+        --------
+        >>> import jax.numpy as jnp, numpy as np, sparsechol.jax as scj
+        >>> P = scj.analyze(np.array([[2.0, 1.0], [1.0, 2.0]]))
+        >>> F = scj.cholesky(scj.SymmetricMatrix(P, jnp.array([2.0, 1.0, 2.0])))
+        >>> print(F.inverse_quadratic([[1.0, 0.0], [1.0, -1.0]]).round(4))
+        [0.6667 2.    ]
+        """
+        rows, shape = read_static_rows(B, self.shape[0])
+        if not isinstance(rows, StaticRows):
+            columns = rows.conj().T
+            return (columns.conj() * self.solve(columns)).real.sum(axis=0).reshape(shape)
+        P, pattern = self.pattern, rows.pattern
+        b = rows.values.astype(jnp.result_type(rows.values, self.dtype))
+        inside = rows_in_inverse(P, pattern, 2 * TRIANGLE_COST * P.nnz)
+        out = jnp.zeros(pattern.shape[0], b.real.dtype)
+        if pattern[inside].nnz:
+            pairs = pairs_of(P, pattern, np.flatnonzero(inside))
+            s = primitives.partial_inverse_call(P, self._attached)
+            entries = read_places(s, pairs.place)
+            terms = (b[pairs.left] * entries * b[pairs.right].conj()).real
+            out = out.at[pairs.row].add(pairs.weight * terms)
+        rest = np.flatnonzero(~inside)
+        if rest.size:
+            columns = rows.dense(b, rest).conj().T
+            terms = columns.conj() * self.solve(columns)
+            out = out.at[rest].set(terms.real.sum(axis=0))
+        return out.reshape(shape)
 
     @property
     def L(self) -> jax.Array:
@@ -341,6 +395,12 @@ class Factor(FactorBase):
         """
         self._checked()
         return LowRankFactor(self, *read_correction(self, C, D))
+
+
+def read_places(panels: jax.Array, place: np.ndarray) -> jax.Array:
+    """Read entries at places in flat panels, complemented where the mirror image is stored."""
+    found = panels[np.where(place < 0, ~place, place)]
+    return jnp.where(place < 0, found.conj(), found)
 
 
 def require_known(values: jax.Array, factor: str) -> None:

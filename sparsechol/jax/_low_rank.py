@@ -9,7 +9,7 @@ eigenvalues meet: everything is differentiable to any order.
 """
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ._matrix import as_vectors
+from ._rows import low_rank_quadratic, read_static_rows
 
 if TYPE_CHECKING:
     from ._factor import Factor
@@ -134,6 +135,23 @@ class LowRankFactor:
         X, K = self._parts()
         left, right = X @ self._weights(K), X.conj()
         return found - (left[np.asarray(rows)] * right[np.asarray(columns)]).sum(-1)
+
+    def inverse_quadratic(self, B: Any) -> jax.Array:
+        """Compute ``b (A + C D C^H)^-1 b^H`` for each row b of B.
+
+        Parameters
+        ----------
+        B
+            As for `Factor.inverse_quadratic`.
+
+        Returns
+        -------
+        () or (m,) real jax.Array
+        """
+        rows, shape = read_static_rows(B, self.shape[0])
+        X, K = self._parts()
+        term = low_rank_quadratic(X @ self._weights(K), X, rows) / 2
+        return self.factor.inverse_quadratic(B) - term.reshape(shape)
 
     def sample(self, key: jax.Array, *, shape: tuple[int, ...] | int = ()) -> jax.Array:
         """Draw from the normal distribution with mean zero and this precision matrix.

@@ -1,6 +1,7 @@
 """Define SemidefiniteFactor: the factor of a semidefinite matrix with known null space."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from .._scipy.symmetry import ROUNDINGS
 from .._typing import Entries
 from ._conditioned import Conditioned
 from ._matrix import SymmetricMatrix, as_vectors, static_numbers
+from ._rows import low_rank_quadratic, read_static_rows
 
 
 def coordinates(N: NullSpace, x: jax.Array) -> jax.Array:
@@ -264,6 +266,22 @@ class SemidefiniteFactor:
         term = low_rank_entries(*self._low_rank(), row, column)
         term = jnp.where(labels[row] == labels[column], term, 0)
         return self.grounded.inverse_entries(rows, columns) - term.reshape(rows.shape)
+
+    def inverse_quadratic(self, B: Any) -> jax.Array:
+        """Compute ``b A^+ b^H`` for each row b of B: variances of B x, x an intrinsic field.
+
+        Parameters
+        ----------
+        B
+            As for `Factor.inverse_quadratic`.
+
+        Returns
+        -------
+        () or (m,) real jax.Array
+        """
+        rows, shape = read_static_rows(B, self.shape[0])
+        term = low_rank_quadratic(*self._low_rank(), rows, self.null_space.labels)
+        return self.grounded.inverse_quadratic(B) - term.reshape(shape)
 
     def _low_rank(self) -> tuple[jax.Array, jax.Array]:
         """Return V and X of ``A^+ = W - V X^H - X V^H`` in blocks."""

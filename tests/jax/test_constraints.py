@@ -39,6 +39,8 @@ def found(w, C, e, mu, intrinsic):
         field.mean(mu),
         field.marginal_variances(),
         field.covariance_entries([0, 1], [3, 2]),
+        field.quadratic_variance(TURN[:2]),
+        field.quadratic_variance(mu)[None],
         field.logpdf(jnp.stack([x, field.mean(0.0)]), mu),
     ])  # fmt: skip
 
@@ -59,7 +61,8 @@ def wanted(w, C, e, mu, intrinsic):
     density = (jnp.linalg.slogdet(A)[1] - (N - m) * jnp.log(2 * jnp.pi)
                - jnp.einsum("ki,ij,kj->k", d, Q, d)) / 2  # fmt: skip
     return jnp.concatenate([
-        mean(mu), jnp.diag(S), S[jnp.array([0, 1]), jnp.array([3, 2])], density
+        mean(mu), jnp.diag(S), S[jnp.array([0, 1]), jnp.array([3, 2])],
+        jnp.diag(TURN[:2] @ S @ TURN[:2].T), (mu @ S @ mu)[None], density,
     ])  # fmt: skip
 
 

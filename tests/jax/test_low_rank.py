@@ -21,6 +21,9 @@ def dense(values):
     return L + jnp.tril(L, -1).conj().T
 
 
+ROWS = np.eye(N)[:3] - 2 * np.eye(N)[4]
+
+
 def operands(dtype=float, seed=0):
     rng = np.random.default_rng(seed)
     C = rng.standard_normal((N, K))
@@ -36,8 +39,9 @@ def everything(values, C, D, b):
     """A number that all methods enter."""
     F = scj.cholesky(scj.SymmetricMatrix(P, values)).with_low_rank(C, D)
     entries = F.inverse_entries([0, -1], [5, 2])
+    forms = F.inverse_quadratic(ROWS)
     return (F.logdet() + jnp.sum(jnp.sin(F.solve(b)).real) + jnp.sum(F.diag_inverse() ** 2)
-            + jnp.sum(jnp.abs(entries) ** 2))  # fmt: skip
+            + jnp.sum(jnp.abs(entries) ** 2) + jnp.sum(jnp.cos(forms)))  # fmt: skip
 
 
 def reference(values, C, D, b):
@@ -45,7 +49,8 @@ def reference(values, C, D, b):
     inverse = jnp.linalg.inv(M)
     entries = inverse[jnp.array([0, -1]), jnp.array([5, 2])]
     return (jnp.linalg.slogdet(M)[1] + jnp.sum(jnp.sin(inverse @ b).real)
-            + jnp.sum(jnp.diag(inverse).real ** 2) + jnp.sum(jnp.abs(entries) ** 2))  # fmt: skip
+            + jnp.sum(jnp.diag(inverse).real ** 2) + jnp.sum(jnp.abs(entries) ** 2)
+            + jnp.sum(jnp.cos(jnp.diag(ROWS @ inverse @ ROWS.T).real)))  # fmt: skip
 
 
 @pytest.mark.parametrize("order", [2, pytest.param(3, marks=pytest.mark.slow)])

@@ -66,6 +66,13 @@ FIELDS = {
 ROWS, COLUMNS = [0, 3, 2], [4, 1, 2]
 
 
+def rows(n):
+    """Rows of B for quadratic forms."""
+    B = np.zeros((3, n))
+    B[[0, 0, 1, 1, 1], [0, 1, 0, n - 1, 2]] = 1.0, -2.0, 0.5, -0.5, 3.0
+    return B
+
+
 def found(s, w):
     """All results of a factor in one array; what it is applied to moves, too."""
     F = s.factor(w)
@@ -75,12 +82,15 @@ def found(s, w):
         F.diag_inverse(),
         F.partial_inverse(),
         F.inverse_entries(ROWS, COLUMNS),
+        F.inverse_quadratic(rows(s.n)),
+        F.inverse_quadratic(w[0] * rows(s.n)),
         scj.gmrf_logpdf(s.b.T * w[1], w[0], F),
     ])  # fmt: skip
 
 
 def wanted(s, w):
     """The same by dense JAX."""
+    B = rows(s.n)
     W, logdet, x = s.pinv(w), jnp.linalg.slogdet(s.dense(w))[1], s.b * w[1] - w[0]
     squares = jnp.einsum("ik,ij,jk->k", x, s.matrix(w).todense(), x)
     return jnp.concatenate([
@@ -89,6 +99,8 @@ def wanted(s, w):
         jnp.diag(W),
         W[s.P.indices, s.column],
         W[np.array(ROWS), np.array(COLUMNS)],
+        jnp.diag(B @ W @ B.T),
+        jnp.diag(B @ W @ B.T) * w[0] ** 2,
         (logdet - (s.n - s.k) * jnp.log(2 * jnp.pi) - squares) / 2,
     ])  # fmt: skip
 
