@@ -28,9 +28,11 @@ from ._semidefinite import SemidefiniteFactor
 from ._sparse import analyze, from_sparse, to_bcoo
 from ._sparse_derivatives import SparseHessian, SparseJacobian, sparse_hessian, sparse_jacobian
 from ._triangle import TriangularMatrix, TriangularPattern, analyze_triangle, solve_triangular
+from ._uncertainty import Estimate, Uncertainty
 
 __all__ = [
     "Conditioned",
+    "Estimate",
     "Factor",
     "Gram",
     "LDLFactor",
@@ -46,6 +48,7 @@ __all__ = [
     "SymmetricMatrix",
     "TriangularMatrix",
     "TriangularPattern",
+    "Uncertainty",
     "analyze",
     "analyze_triangle",
     "check_pattern",

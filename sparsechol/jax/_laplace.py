@@ -1,21 +1,37 @@
 """Integrate latent values out by Laplace's approximation."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._exceptions import NotPositiveDefiniteError
+from .._status import NEWTON, SINGULAR
 from .._typing import OrderingLike
+from ._compat import is_concrete
 from ._factor import cholesky
 from ._matrix import SymmetricMatrix
 from ._newton import Minimization
+from ._outcome import Outcome
 from ._typing import Pytree
+from ._uncertainty import Uncertainty, chosen, uncertainty
 
 
-class Laplace(NamedTuple):
-    """Result of `laplace`.
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=(
+        *("log_marginal", "mode", "precision", "status", "iterations", "gradient_norm"),
+        *("_last", "_args"),
+    ),
+    meta_fields=("_problem",),
+)
+@dataclass(frozen=True)
+class Laplace(Outcome):
+    """Result of `laplace`, a pytree.
 
     Attributes
     ----------
@@ -25,11 +41,103 @@ class Laplace(NamedTuple):
     precision : SymmetricMatrix
         The precision matrix of the normal approximation of the latent values: the Hessian of
         ``-logjoint`` at the mode.
+    status : int array
+        Why the search for the mode ended: 2 at a mode, 0 after `maxiter` iterations; -1 where
+        `logjoint` or its derivatives are not finite, -2 where the Hessian of ``-logjoint`` is not
+        positive definite. What is NaN is so where it is not 2.
+    iterations : int array
+        Newton steps that were taken.
+    gradient_norm : jax.Array
+        The largest entry of the gradient of `logjoint` in x at the last point, without its sign. It
+        has no derivative.
     """
 
     log_marginal: jax.Array
     mode: Pytree
     precision: SymmetricMatrix
+    status: jax.Array
+    iterations: jax.Array
+    gradient_norm: jax.Array
+    _last: jax.Array = field(repr=False)
+    _args: tuple = field(repr=False)
+    _problem: Minimization = field(repr=False)
+
+    _messages: ClassVar[dict[int, str]] = NEWTON
+
+    @property
+    def message(self) -> str:
+        """Why the search ended, in words; of one problem, outside of transformations.
+
+        Where a singular Hessian is the reason, it names the latent values that are not determined.
+        """
+        status = self._known_status()
+        return self._messages[status] + (self._undetermined() if status == SINGULAR else "")
+
+    def _undetermined(self) -> str:
+        """Say which latent values are not determined at the last point."""
+        problem = self._problem
+        M = problem.hessian.matrix(self._last, *self._args)
+        try:
+            M.pattern.factorize(np.asarray(M.values))
+        except NotPositiveDefiniteError as error:
+            if error.rows:
+                return (
+                    f": {problem.names.named(error.rows)} can move together and change the density"
+                    " to second order by nothing"
+                )
+            return f": its pivot at {problem.names.name(error.row or 0)} is {error.pivot:.3g}"
+        except ValueError:
+            return ": it is not finite"
+        return " but for rounding"
+
+    def uncertainty(self, argnums: int | Sequence[int] | None = None) -> Uncertainty:
+        """Compute how exactly parameters and latent values are known, as TMB's ``sdreport`` does.
+
+        To be called where the parameters maximize `log_marginal` (or that and the log of a prior).
+
+        Parameters
+        ----------
+        argnums : int or sequence of int, optional
+            Which of the arguments `theta` are parameters, all others being known. By default all of
+            floating point numbers.
+
+        Returns
+        -------
+        Uncertainty
+            Covariances and standard errors of parameters, of latent values, and of functions of
+            both.
+
+        Raises
+        ------
+        ValueError
+            If there are no parameters; outside of transformations also if no mode was found.
+        NotPositiveDefiniteError
+            Outside of transformations, if the parameters are not determined, or do not maximize
+            `log_marginal`. The error names some. Inside, the covariance is NaN.
+
+        Notes
+        -----
+        The covariance V of the parameters is the inverse of the exact Hessian of
+        ``-log_marginal``. It takes a solve for each parameter and for each pair. Latent values x
+        have the covariance ``H^-1 + J V J^T``, with the precision matrix H, and the Jacobian J of
+        the mode in the parameters (Kass and Steffey, 1989): what the first term lacks is that the
+        parameters are estimates.
+
+        Examples
+        --------
+        >>> import jax.numpy as jnp, sparsechol.jax as scj
+        >>> y = jnp.array([1.0, 0.0, 2.0, 3.0])
+        >>> def logjoint(x, mean):
+        ...     return -0.5 * jnp.sum((x - mean) ** 2 + (y - x) ** 2)
+        >>> report = scj.laplace(logjoint, jnp.zeros(4), 1.5).uncertainty()
+        >>> print(report.standard_errors().round(4), report.latent_standard_errors().round(4))
+        0.7071 [0.7906 0.7906 0.7906 0.7906]
+        """
+        if is_concrete(self.status) and np.ndim(self.status) == 0 and not self.converged:
+            raise ValueError(f"there is no mode to be uncertain of: {self.message}")
+        given = self._args[: self._problem.given]
+        known = self._last, given, self._args[len(given) :]
+        return uncertainty(self._problem, log_integral, known, chosen(given, argnums))
 
 
 def laplace(
@@ -57,14 +165,16 @@ def laplace(
     Returns
     -------
     Laplace
-        ``(log_marginal, mode, precision)``: the log of the integral of ``exp(logjoint(x, *theta))``
-        over x, and the mean and precision matrix of the normal approximation of x. The integral is
-        exact if `logjoint` is quadratic in x. The log and the mode are NaN if no mode is found.
+        ``log_marginal``, ``mode`` and ``precision``: the log of the integral of
+        ``exp(logjoint(x, *theta))`` over x, and the mean and precision matrix of the normal
+        approximation of x. The integral is exact if `logjoint` is quadratic in x. All are NaN if no
+        mode is found; ``converged``, ``status``, ``message``, ``iterations`` and ``gradient_norm``
+        say how the search for it ended. ``uncertainty()`` computes standard errors.
 
     Notes
     -----
     With the mode x, and the Hessian H of ``-logjoint`` there, the log of the integral is
-    ``logjoint(x) + n/2 log(2 pi) - logdet(H)/2`` (Tierney and Kadane, 1986). All results are
+    ``logjoint(x) + n/2 log(2 pi) - logdet(H)/2`` (Tierney and Kadane, 1986). These results are
     differentiable any number of times in theta. The derivatives go through the mode, by the
     implicit function theorem, and through H (Kristensen et al., 2016. TMB: automatic
     differentiation and Laplace approximation. J. Stat. Softw. 70(5)).
@@ -84,8 +194,18 @@ def laplace(
     -0.698 0.141
     """
     problem = Minimization(lambda x, *theta: -logjoint(x, *theta), x0, theta, ordering)
-    x, converged, _ = problem.solve(tol, maxiter)
-    x = jnp.where(converged, x, jnp.nan)
-    H = problem.hessian.matrix(x, *problem.args)
+    last, ending = problem.solve(tol, maxiter)
+    x = jnp.where(ending.status > 0, last, jnp.nan)
+    value, H = log_integral(problem, x, problem.args)
+    last = jax.lax.stop_gradient(last)
+    known = last, problem.args, problem
+    return Laplace(value, problem.unravel(x), H, *ending, *known)
+
+
+def log_integral(
+    problem: Minimization, x: jax.Array, args: tuple
+) -> tuple[jax.Array, SymmetricMatrix]:
+    """Return the approximation, given the mode, and the precision matrix there."""
+    H = problem.hessian.matrix(x, *args)
     volume = 0.5 * (x.size * np.log(2 * np.pi) - cholesky(H).logdet())
-    return Laplace(volume - problem.f(x, *problem.args), problem.unravel(x), H)
+    return volume - problem.f(x, *args), H

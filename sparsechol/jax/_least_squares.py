@@ -11,13 +11,15 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from .._exceptions import NotPositiveDefiniteError
+from .._status import FTOL, GTOL, MAXITER, NOT_FINITE, SINGULAR, XTOL
 from .._typing import OrderingLike
 from ._compat import is_concrete
 from ._factor import Factor, cholesky
 from ._matrix import SymmetricMatrix, static_numbers
+from ._outcome import Outcome
 from ._parameters import Parameters
 from ._residuals import LOSSES, Problem
-from ._trust_region import FTOL, GTOL, MAXITER, METHODS, NOT_FINITE, SINGULAR, XTOL, iterate
+from ._trust_region import METHODS, iterate
 from ._typing import Pytree
 
 MESSAGES = {
@@ -36,7 +38,7 @@ MESSAGES = {
     meta_fields=("_parameters",),
 )
 @dataclass(frozen=True)
-class LeastSquares:
+class LeastSquares(Outcome):
     """Result of `least_squares`, a pytree.
 
     Attributes
@@ -65,20 +67,7 @@ class LeastSquares:
     information: SymmetricMatrix
     _parameters: Parameters = field(repr=False)
 
-    @property
-    def converged(self) -> jax.Array:
-        """True where a minimum was found."""
-        return self.status > 0
-
-    @property
-    def message(self) -> str:
-        """Why the iteration ended, in words; of one problem, outside of transformations."""
-        if not is_concrete(self.status) or np.ndim(self.status):
-            raise ValueError(
-                "message is the words for one known status: under a transformation or for several"
-                " problems use the numbers in status"
-            )
-        return MESSAGES[int(self.status)]
+    _messages = MESSAGES
 
     def _factor(self) -> Factor:
         F = cholesky(self.information)

@@ -1,16 +1,20 @@
 """Minimize by Newton's method on sparse Hessians, with derivatives of the implicit function."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._status import FTOL, MAXITER, NEWTON, NOT_FINITE, SINGULAR
 from .._typing import OrderingLike
 from ._factor import cholesky
 from ._matrix import SymmetricMatrix
-from ._parameters import raveled_start
+from ._outcome import Outcome
+from ._parameters import Parameters, raveled_start
 from ._sparse_derivatives import SparseHessian, sparse_hessian
 from ._typing import Pytree
 
@@ -18,20 +22,42 @@ HALVINGS = 30  # most halvings of a step
 SHIFTS = 12  # most shifts of the diagonal
 
 
-class Minimum(NamedTuple):
-    """Result of `newton`.
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("x", "status", "iterations", "gradient_norm"),
+    meta_fields=(),
+)
+@dataclass(frozen=True)
+class Minimum(Outcome):
+    """Result of `newton`, a pytree.
 
     Attributes
     ----------
     x : pytree of arrays
-        The minimizer, a pytree like `x0`.
-    converged : bool array
+        The minimizer, a pytree like `x0`; where none was found, the last point.
+    status : int array
+        Why the iteration ended: 2 at a minimum, 0 after `maxiter` iterations; -1 where the function
+        or its derivatives are not finite, -2 where the Hessian is not positive definite.
     iterations : int array
+        Steps that were taken.
+    gradient_norm : jax.Array
+        The largest entry of the gradient at the last point, without its sign. It has no derivative.
     """
 
     x: Pytree
-    converged: jax.Array
+    status: jax.Array
     iterations: jax.Array
+    gradient_norm: jax.Array
+
+    _messages: ClassVar[dict[int, str]] = NEWTON
+
+
+class Ending(NamedTuple):
+    """How a search ended, see `Minimum`."""
+
+    status: jax.Array
+    iterations: jax.Array
+    gradient_norm: jax.Array
 
 
 def newton(
@@ -64,8 +90,9 @@ def newton(
     Returns
     -------
     Minimum
-        ``(x, converged, iterations)``. The derivatives of x, of every order and in both modes, are
-        those of the implicit function; each costs a solve.
+        ``x``, ``converged``, ``status``, ``message``, ``iterations`` and ``gradient_norm``. The
+        derivatives of x, of every order and in both modes, are those of the implicit function; each
+        costs a solve.
 
     Notes
     -----
@@ -85,8 +112,8 @@ def newton(
     [0.574 0.51  0.448]
     """
     problem = Minimization(f, x0, args, ordering)
-    x, converged, iterations = problem.solve(tol, maxiter)
-    return Minimum(problem.unravel(x), converged, iterations)
+    x, ending = problem.solve(tol, maxiter)
+    return Minimum(problem.unravel(x), *ending)
 
 
 class Minimization:
@@ -98,6 +125,7 @@ class Minimization:
     def __init__(self, f: Callable, x0: Pytree, args: tuple, ordering: OrderingLike):
         x, self.unravel = raveled_start(x0)
         self.start = jax.lax.stop_gradient(x)
+        self.names = Parameters.of(x0)
 
         def value(x, *args):
             y = f(self.unravel(x), *args)
@@ -105,53 +133,68 @@ class Minimization:
             return y.astype(x.dtype) if real else y
 
         self.f, consts = jax.closure_convert(value, self.start, *args)
-        self.args = (*args, *consts)
+        self.args, self.given = (*args, *consts), len(args)
         self.hessian = sparse_hessian(self.f, self.start, *self.args, ordering=ordering)
 
-    def solve(self, tol: float | None, maxiter: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Return the minimizer, whether it was found, and the number of steps."""
+    def solve(self, tol: float | None, maxiter: int) -> tuple[jax.Array, Ending]:
+        """Return the minimizer, and how the search for it ended."""
         tol = float(jnp.finfo(self.start.dtype).eps if tol is None else tol)
-        return _implicit(self.f, self.hessian, tol, int(maxiter))(self.start, self.args)
+        search = partial(_iterate, self.f, self.hessian, tol=tol, maxiter=int(maxiter))
+        return _implicit(self.f, self.hessian, search)(self.start, self.args)
+
+    def near(self, x: jax.Array, args: tuple) -> jax.Array:
+        """Return the minimizer as a function of the arguments, given what it is for these."""
+        return _implicit(self.f, self.hessian, lambda x, _: (x, ()))(x, args)[0]
 
 
-def _implicit(f, hessian: SparseHessian, tol, maxiter):
-    """Return the minimizer as a function of the arguments, with its derivative."""
+def _implicit(f, hessian: SparseHessian, search):
+    """Return the result of a search as a function of the arguments, with its derivative."""
 
     @jax.custom_jvp
     def minimize(start, args):
-        return _iterate(f, hessian, start, args, tol, maxiter)
+        return search(start, args)
 
     @minimize.defjvp
     def _(primals, tangents):
         (start, args), (_, changes) = primals, tangents
-        x, converged, iterations = minimize(start, args)
+        x, ending = minimize(start, args)
         _, change = jax.jvp(lambda args: jax.grad(f)(x, *args), (args,), (changes,))
         dx = -cholesky(hessian.matrix(x, *args)).solve(change)
-        none = cast("Any", np.zeros((), jax.dtypes.float0))  # the tangent of an integer
-        return (x, converged, iterations), (dx, none, none)
+        return (x, ending), (dx, jax.tree.map(_no_change, ending))
 
     return minimize
 
 
-def _iterate(f, hessian, start, args, tol, maxiter):
+def _no_change(y: jax.Array) -> Any:
+    """Return the tangent of a constant."""
+    real = jnp.issubdtype(y.dtype, jnp.floating)
+    return jnp.zeros_like(y) if real else cast("Any", np.zeros(y.shape, jax.dtypes.float0))
+
+
+def _iterate(f, hessian, start, args, *, tol, maxiter):
     """Take damped steps, the last of which promised next to nothing."""
 
     def step(state):
-        x, value, _, count = state
+        x, value, _, _, count = state
         gradient = jax.grad(f)(x, *args)
         direction, definite = _direction(hessian.matrix(x, *args), gradient)
         promised = -gradient @ direction / 2
         x, value = _search(f, args, x, value, direction, promised)
         small = jnp.abs(promised) <= tol * (1 + jnp.abs(value))
-        return x, value, definite & small & jnp.isfinite(value), count + 1
+        return x, value, definite & small & jnp.isfinite(value), definite, count + 1
 
     def unfinished(state):
-        _, value, settled, count = state
+        _, value, settled, _, count = state
         return ~settled & (count < maxiter) & jnp.isfinite(value)
 
-    first = step((start, f(start, *args), False, 0))
-    x, _, settled, count = jax.lax.while_loop(unfinished, step, first)
-    return x, settled, jnp.asarray(count)
+    first = step((start, f(start, *args), False, False, 0))
+    x, value, settled, definite, count = jax.lax.while_loop(unfinished, step, first)
+    gradient = jax.grad(f)(x, *args)
+    finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient))
+    reasons = [(settled, FTOL), (~finite, NOT_FINITE), (~definite, SINGULAR)]
+    conditions, values = zip(*reasons, strict=True)
+    status = jnp.select(conditions, values, MAXITER)
+    return x, Ending(status, jnp.asarray(count), jnp.max(jnp.abs(gradient), initial=0.0))
 
 
 def _direction(M: SymmetricMatrix, gradient):

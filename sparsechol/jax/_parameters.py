@@ -37,10 +37,10 @@ class Parameters:
     shapes: tuple[tuple[int, ...], ...]
 
     @classmethod
-    def of(cls, x: Pytree) -> "Parameters":
+    def of(cls, x: Pytree, name: str = "x") -> "Parameters":
         """Read the layout of a pytree of arrays."""
         found, tree = jax.tree_util.tree_flatten_with_path(x)
-        paths = tuple(jax.tree_util.keystr(path) for path, _ in found)
+        paths = tuple(name + jax.tree_util.keystr(path) for path, _ in found)
         return cls(tree, paths, tuple(np.shape(leaf) for _, leaf in found))
 
     @property
@@ -61,7 +61,7 @@ class Parameters:
             size = int(np.prod(shape))
             if k < size:
                 at = ", ".join(map(str, np.unravel_index(k, shape)))
-                return f"x{path}[{at}]" if at else f"x{path}"
+                return f"{path}[{at}]" if at else path
             k -= size
         raise IndexError(k)
 

@@ -22,13 +22,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from .._status import FTOL, GTOL, MAXITER, NOT_FINITE, SINGULAR, XTOL
 from ._factor import cholesky
 from ._matrix import SymmetricMatrix
 
-# Why the iteration ended; positive where it found a minimum. The first four are SciPy's.
-MAXITER, GTOL, FTOL, XTOL = 0, 1, 2, 3
-NOT_FINITE, SINGULAR = -1, -2
-RUNNING = -9
+RUNNING = -9  # the status while no reason to end is known
 
 DAMPING = 1e-8  # of the first step, in units of the scale: nearly Gauss and Newton
 LARGEST_DAMPING = 1e30

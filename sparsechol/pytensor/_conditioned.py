@@ -11,6 +11,7 @@ from .._scipy.constraints import fix_null_space, orthonormal_rows, rows_of
 from .._scipy.null_space import NullSpace
 from .._typing import MatrixLike
 from . import _ops as ops
+from ._rows import low_rank_quadratic
 from ._shapes import ends_in, leading
 
 
@@ -174,6 +175,26 @@ class Conditioned:
         -------
         TensorVariable, (..., n)
         """
-        M, _ = self._solved
-        X = self._WC - M @ (self._C @ self._WC) / 2
+        M, X = self._low_rank
         return self._definite.diag_inverse() - 2 * (M * X).sum(axis=-1)
+
+    @property
+    def _low_rank(self):
+        """M and X of the covariance ``W - M X^T - X M^T``."""
+        M, _ = self._solved
+        return M, self._WC - M @ (self._C @ self._WC) / 2
+
+    def quadratic_variance(self, B: Any) -> pt.TensorVariable:
+        """Return the variance of each row of ``B x``.
+
+        Parameters
+        ----------
+        B : (n,) or (m, n) array_like, SciPy sparse array or matrix, or tensor variable
+            As for `SymmetricMatrix.inverse_quadratic`.
+
+        Returns
+        -------
+        TensorVariable, (...) or (..., m)
+        """
+        term = low_rank_quadratic(*self._low_rank, B)
+        return self._definite.inverse_quadratic(B) - term

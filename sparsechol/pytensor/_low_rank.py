@@ -12,6 +12,7 @@ import pytensor.tensor as pt
 from pytensor.gradient import disconnected_grad
 
 from . import _ops as ops
+from ._rows import low_rank_quadratic
 from ._shapes import as_vectors, ends_in
 
 
@@ -103,6 +104,21 @@ class LowRankFactor:
         TensorVariable, (n,)
         """
         return self.matrix.diag_inverse() - ((self._X @ self._weights) * self._X).sum(axis=1)
+
+    def inverse_quadratic(self, B: Any) -> pt.TensorVariable:
+        """Return ``b (Q + C D C^T)^-1 b^T`` of each row b of B.
+
+        Parameters
+        ----------
+        B : (n,) or (m, n) array_like, SciPy sparse array or matrix, or tensor variable
+            As for `SymmetricMatrix.inverse_quadratic`.
+
+        Returns
+        -------
+        TensorVariable, (...) or (..., m)
+        """
+        term = low_rank_quadratic(self._X @ self._weights, self._X, B) / 2
+        return self.matrix.inverse_quadratic(B) - term
 
     def quad_form(self, x: pt.TensorLike) -> pt.TensorVariable:
         """Return ``x^T (Q + C D C^T) x``.

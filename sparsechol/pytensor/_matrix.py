@@ -30,6 +30,7 @@ from .._typing import OrderingLike, Trans, WeakPivots
 from . import _ops as ops
 from ._conditioned import Conditioned
 from ._rewrites import meet_pymc
+from ._rows import inverse_quadratic
 from ._shapes import as_vectors, ends_in, is_one_each, leading
 
 
@@ -136,6 +137,32 @@ class Factored:
         TensorVariable, (..., n)
         """
         return ops.diagonal(self.pattern, self._panels_of_inverse)
+
+    def inverse_quadratic(self, B: Any) -> pt.TensorVariable:
+        """Return ``b Q^-1 b^T`` of each row b of B: the variances of B x, x of N(0, Q^-1).
+
+        Parameters
+        ----------
+        B : (n,) or (m, n) array_like, SciPy sparse array or matrix, or tensor variable
+            Zeros in an array that is known, and places that a sparse one lacks, cost nothing.
+
+        Returns
+        -------
+        TensorVariable, (...) or (..., m)
+            Differentiable any number of times, in Q and in B.
+
+        Notes
+        -----
+        See `sparsechol.CholeskyFactor.inverse_quadratic`. All rows of a variable are solved for.
+
+        Examples
+        --------
+        >>> import numpy as np, sparsechol.pytensor as scpt
+        >>> Q = scpt.from_sparse(np.array([[2.0, 1.0], [1.0, 2.0]]))
+        >>> print(Q.inverse_quadratic([[1.0, 0.0], [1.0, -1.0]]).eval().round(6))
+        [0.666667 2.      ]
+        """
+        return inverse_quadratic(self, B)
 
 
 class SymmetricMatrix(Factored):

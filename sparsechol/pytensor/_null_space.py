@@ -4,6 +4,7 @@ The formulas are in `sparsechol._scipy.null_space`; here they are compositions o
 """
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pytensor.tensor as pt
@@ -18,6 +19,7 @@ from . import _ops as ops
 from ._conditioned import Conditioned
 from ._functions import Matrix
 from ._matrix import SymmetricMatrix, as_vectors, log_normal
+from ._rows import low_rank_quadratic
 from ._shapes import leading
 from ._sparse import from_sparse
 
@@ -222,6 +224,21 @@ class SemidefiniteFactor:
         V, X = self._low_rank
         low_rank = V[row] * X[..., column, :] + X[..., row, :] * V[column]
         return self.grounded.partial_inverse() - low_rank.sum(axis=-1)
+
+    def inverse_quadratic(self, B: Any) -> pt.TensorVariable:
+        """Return ``b Q^+ b^T`` of each row b of B: variances of B x, x the intrinsic field.
+
+        Parameters
+        ----------
+        B : (n,) or (m, n) array_like, SciPy sparse array or matrix, or tensor variable
+            As for `SymmetricMatrix.inverse_quadratic`.
+
+        Returns
+        -------
+        TensorVariable, (...) or (..., m)
+        """
+        term = low_rank_quadratic(*self._low_rank, B, self.null_space.labels)
+        return self.grounded.inverse_quadratic(B) - term
 
     @cached_property
     def _low_rank(self):

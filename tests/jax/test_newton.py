@@ -1,5 +1,7 @@
 """Newton's method and Laplace's approximation, and their implicit derivatives."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -152,6 +154,10 @@ def chain(n):
 THETA = jnp.array([0.3, -1.0])
 
 
+def parts(found):
+    return found.log_marginal, found.mode, found.precision
+
+
 def test_gaussian_integral_is_exact():
     y = jnp.array([0.3, -1.0, 2.0])
 
@@ -159,7 +165,7 @@ def test_gaussian_integral_is_exact():
         prior = -0.5 * jnp.sum(x**2) / s - 1.5 * jnp.log(2 * jnp.pi * s)
         return prior - 0.5 * jnp.sum((y - x) ** 2) - 1.5 * jnp.log(2 * jnp.pi)
 
-    value, mode, precision = scj.laplace(logjoint, jnp.zeros(3), 0.7)
+    value, mode, precision = parts(scj.laplace(logjoint, jnp.zeros(3), 0.7))
     variance = 1.7  # of data under the marginal density
     wanted = -0.5 * jnp.sum(y**2) / variance - 1.5 * np.log(2 * np.pi * variance)
     np.testing.assert_allclose(value, wanted, rtol=1e-12)
@@ -172,7 +178,7 @@ def test_one_latent_value_against_quadrature():
     def logjoint(x, t):
         return jnp.sum(30 * x - 10 * jnp.exp(x)) - 0.5 * t * jnp.sum(x**2)
 
-    value, mode, _ = scj.laplace(logjoint, jnp.zeros(1), 2.0)
+    value, mode, _ = parts(scj.laplace(logjoint, jnp.zeros(1), 2.0))
     top = float(logjoint(mode, 2.0))
     integral, _ = quad(lambda x: np.exp(float(logjoint(jnp.array([x]), 2.0)) - top), 0, 2.5)
     np.testing.assert_allclose(value, top + np.log(integral), atol=5e-3)
@@ -181,7 +187,7 @@ def test_one_latent_value_against_quadrature():
 @pytest.mark.slow
 def test_against_the_dense_formula():
     logjoint = chain(30)
-    value, mode, precision = scj.laplace(logjoint, jnp.zeros(30), THETA)
+    value, mode, precision = parts(scj.laplace(logjoint, jnp.zeros(30), THETA))
     H = -jax.hessian(logjoint)(mode, THETA)
     np.testing.assert_allclose(precision @ jnp.eye(30), H, rtol=1e-10, atol=1e-12)
     wanted = logjoint(mode, THETA) + 15 * np.log(2 * np.pi) - 0.5 * np.linalg.slogdet(H)[1]
@@ -192,7 +198,7 @@ def test_against_the_dense_formula():
 @pytest.mark.slow
 def test_gradient_and_curvature():
     logjoint = chain(30)
-    f = jax.jit(lambda theta: scj.laplace(logjoint, jnp.zeros(30), theta)[0])
+    f = jax.jit(lambda theta: scj.laplace(logjoint, jnp.zeros(30), theta).log_marginal)
     gradient = jax.jit(jax.grad(f))
     np.testing.assert_allclose(gradient(THETA), differences(f, THETA, 1e-3), rtol=1e-8)
     curvature = jax.hessian(f)(THETA)
@@ -201,12 +207,53 @@ def test_gradient_and_curvature():
 
 @pytest.mark.slow
 def test_where_there_is_no_mode():
-    for found in (
-        scj.laplace(lambda x, t: jnp.sum(t * x), jnp.zeros(3), 1.0),
-        scj.laplace(lambda x: jnp.sum(x**3), jnp.full(3, 0.1)),
+    """NaN, with the reason."""
+    for found, status, match in (
+        (scj.laplace(lambda x, t: jnp.sum(t * x), jnp.zeros(3), 1.0), -2, r"its pivot at x\[0\] is 0"),
+        (scj.laplace(lambda x: jnp.sum(x**3), jnp.full(3, 0.1)), -2, r"its pivot at x\[\d\] is -"),
+        (scj.laplace(lambda x: -jnp.sum(x**2) + jnp.nan, jnp.zeros(3)), -1, "not finite"),
+        (scj.laplace(lambda x: -jnp.sum((x - 9) ** 4), jnp.zeros(3), maxiter=2), 0, "maxiter"),
     ):
         assert np.isnan(found.log_marginal)
         assert np.isnan(found.mode).all()
+        assert not found.converged
+        assert found.status == status
+        assert re.search(match, found.message)
+        with pytest.raises(ValueError, match=match):
+            found.uncertainty(0)
+
+
+@pytest.mark.slow
+def test_an_intercept_that_is_confounded_with_a_field():
+    """Named in the tree of the latent values: any constant may move from one to the other."""
+
+    def logjoint(x):
+        field, mean = x["field"], x["mean"]
+        return -0.5 * jnp.sum(jnp.diff(field) ** 2) - 0.5 * jnp.sum((field + mean - 1.0) ** 2)
+
+    found = scj.laplace(logjoint, {"field": jnp.zeros(3), "mean": jnp.zeros(())})
+    assert found.status == -2
+    assert "x['mean']" in found.message
+    assert "x['field'][0]" in found.message
+
+
+def test_how_a_search_ended():
+    """Under jit and for batches as numbers; in words outside."""
+    run = lambda t: scj.newton(poisson, jnp.zeros(4), t, maxiter=20)  # noqa: E731
+    found = jax.jit(run)(T)
+    assert found.status == 2
+    assert "promised" in found.message
+    assert found.gradient_norm < 1e-12
+    many = jax.vmap(run)(jnp.stack([T, T * jnp.nan]))
+    np.testing.assert_array_equal(many.status, [2, -1])
+    np.testing.assert_array_equal(many.converged, [True, False])
+    with pytest.raises(ValueError, match="one known status"):
+        many.message  # noqa: B018
+    few = scj.newton(poisson, jnp.zeros(4), T, maxiter=1)
+    slope = jnp.max(jnp.abs(jax.grad(poisson)(few.x, T)))
+    np.testing.assert_allclose(few.gradient_norm, slope, rtol=1e-12)
+    assert int(few.iterations) == 1
+    assert "maxiter" in few.message
 
 
 @pytest.mark.slow
@@ -232,7 +279,7 @@ def test_ten_thousand_latent_values():
         analyzed.append(args[0].shape)
         return before(*args, **options)
 
-    f = jax.jit(lambda theta: scj.laplace(logjoint, jnp.zeros(n * n), theta)[0])
+    f = jax.jit(lambda theta: scj.laplace(logjoint, jnp.zeros(n * n), theta).log_marginal)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_derivatives, "analyze", counted)
         gradient = jax.jit(jax.grad(f))(THETA)

@@ -1,0 +1,13 @@
+"""Why a search for a minimum ended: numbers that all faces share, and sentences for Newton's."""
+
+# Positive where a minimum was found. The first four are SciPy's.
+MAXITER, GTOL, FTOL, XTOL = 0, 1, 2, 3
+NOT_FINITE, SINGULAR = -1, -2
+
+NEWTON = {
+    MAXITER: "the largest number of iterations was reached (maxiter)",
+    FTOL: "the last step promised to change the function by next to nothing (tol)",
+    XTOL: "the last step moved the point by next to nothing",
+    NOT_FINITE: "the function or its derivatives are not finite where the search ended",
+    SINGULAR: "the Hessian is not positive definite where the search ended",
+}
