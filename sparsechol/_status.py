@@ -2,7 +2,7 @@
 
 # Positive where a minimum was found. The first four are SciPy's.
 MAXITER, GTOL, FTOL, XTOL = 0, 1, 2, 3
-NOT_FINITE, SINGULAR = -1, -2
+NOT_FINITE, SINGULAR, STUCK = -1, -2, -3
 
 NEWTON = {
     MAXITER: "the largest number of iterations was reached (maxiter)",
@@ -10,4 +10,5 @@ NEWTON = {
     XTOL: "the last step moved the point by next to nothing",
     NOT_FINITE: "the function or its derivatives are not finite where the search ended",
     SINGULAR: "the Hessian is not positive definite where the search ended",
+    STUCK: "no step changes the function as its derivatives promise: is one of them wrong?",
 }

@@ -435,7 +435,7 @@ class FactorBase:
             )
         x = self._solve(columns, system, threads, reached)
         other = dense[None] if self._signed else x
-        return (other.conj() * x).real.sum(axis=1)
+        return np.real(other.conj() * x).sum(axis=1)
 
 
 class CholeskyBase(FactorBase):

@@ -81,7 +81,7 @@ def read_rows(B: Any, n: int, name: str = "B") -> tuple[csr_array, tuple[int, ..
     if row.size:
         raise ValueError(f"{name} must not hold infinities or NaNs: row {min(row)} does")
     # A sparse array of one dimension is read as a column.
-    C = as_scipy(rows).T if B.ndim == 1 else as_scipy(converted(rows, "csr"))
+    C: Any = as_scipy(rows).T if B.ndim == 1 else as_scipy(converted(rows, "csr"))
     if not C.has_canonical_format:
         C = C.copy()  # the arrays may be the caller's
         C.sum_duplicates()

@@ -20,11 +20,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.sparse as sp
 from jax.flatten_util import ravel_pytree
 
 from .._exceptions import NotPositiveDefiniteError
-from .._scipy.symbolic_factor import analyze
+from .._scipy.joint_pattern import joint_pattern
 from ._compat import is_concrete
 from ._factor import Factor, cholesky
 from ._matrix import SymmetricMatrix
@@ -141,20 +140,11 @@ class Uncertainty:
             ``getJointPrecision``.
         """
         H, J = self._factor.matrix, self._sensitivity
-        n, p = J.shape
-        product = H @ J
-        inverse = jnp.linalg.inv(self.covariance)
-        corner = inverse + J.T @ product
-        # The lower triangle column by column: those of H with the rows of parameters below.
-        row, column = H.pattern.indices, np.repeat(np.arange(n), np.diff(H.pattern.indptr))
-        a, b = np.tril_indices(p)
-        rows = np.concatenate([row, np.tile(np.arange(n, n + p), n), n + a])
-        columns = np.concatenate([column, np.repeat(np.arange(n), p), n + b])
-        values = jnp.concatenate([H.values, -product.ravel(), corner[a, b]])
-        number = np.arange(1.0, rows.size + 1)
-        lower = sp.csc_array((number, (rows, columns)), shape=(n + p, n + p))
-        P = analyze(lower + sp.tril(lower, -1).T)
-        return SymmetricMatrix(P, values[P.values(lower).astype(int) - 1])
+        product, p = H @ J, J.shape[1]
+        corner = jnp.linalg.inv(self.covariance) + J.T @ product
+        P, places = joint_pattern(H.pattern, p)
+        parts = H.values, -product.ravel(), corner[np.tril_indices(p)]
+        return SymmetricMatrix(P, jnp.concatenate(parts)[places])
 
     def sample(self, key: jax.Array, *, shape: tuple[int, ...] | int = ()) -> tuple[Pytree, Pytree]:
         """Draw latent values and parameters from their joint normal approximation.
@@ -171,17 +161,19 @@ class Uncertainty:
         theta : pytree like `theta`, with `shape` in front
             A tuple where there are several arguments with parameters.
         """
-        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+        count = math.prod(sizes)
         first, second = jax.random.split(key)
         vector, _ = ravel_pytree(self._parameters)
-        z = jax.random.normal(first, (math.prod(shape), vector.size), vector.dtype)
+        z = jax.random.normal(first, (count, vector.size), vector.dtype)
         moved = z @ jnp.linalg.cholesky(self.covariance).T
-        x = self._mode + moved @ self._sensitivity.T
-        x += self._factor.sample(second, shape=math.prod(shape))
-        return tuple(
-            jax.tree.map(lambda y: y.reshape(*shape, *y.shape[1:]), jax.vmap(unravel)(draws))
-            for unravel, draws in ((self._problem.unravel, x), (self._unravel, vector + moved))
-        )
+        x = self._mode + moved @ self._sensitivity.T + self._factor.sample(second, shape=count)
+
+        def shaped(unravel, draws):
+            leaves = jax.vmap(unravel)(draws)
+            return jax.tree.map(lambda y: y.reshape(*sizes, *y.shape[1:]), leaves)
+
+        return shaped(self._problem.unravel, x), shaped(self._unravel, vector + moved)
 
     @property
     def _parameters(self) -> tuple:
@@ -274,9 +266,7 @@ def uncertainty(
     gradient, curvature, J = derivatives(mode, theta, closure)
     root = jnp.linalg.cholesky(curvature)
     covariance = jax.scipy.linalg.cho_solve((root, True), jnp.eye(vector.size, dtype=root.dtype))
-    names = Parameters.of(
-        tuple(y if k in argnums else None for k, y in enumerate(theta)), "theta"
-    )
+    names = Parameters.of(tuple(y if k in argnums else None for k, y in enumerate(theta)), "theta")
     if is_concrete(covariance) and not np.isfinite(covariance).all():
         raise_undetermined(np.asarray(curvature), np.asarray(gradient), names)
     factor = cholesky(problem.hessian.matrix(mode, *theta, *closure))

@@ -30,9 +30,11 @@ from ._sparse import from_sparse
 from ._sparse_derivatives import sparse_hessian, sparse_jacobian
 from ._superlu import superlu_solve
 from ._triangle import solve_triangular
+from ._uncertainty import Estimate, Uncertainty
 
 __all__ = [
     "Conditioned",
+    "Estimate",
     "Gram",
     "LDLFactor",
     "Laplace",
@@ -41,6 +43,7 @@ __all__ = [
     "SemidefiniteFactor",
     "SparsityWarning",
     "SymmetricMatrix",
+    "Uncertainty",
     "check_pattern",
     "cholesky",
     "combine",

@@ -1,6 +1,8 @@
 """Laplace approximation of an integral over a latent field, with exact derivatives."""
 
-from typing import ClassVar, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import pytensor
@@ -13,11 +15,13 @@ from pytensor.graph.rewriting.basic import node_rewriter
 from pytensor.scan.utils import until
 from pytensor.tensor.rewriting.basic import register_canonicalize
 
+from .._status import MAXITER, NEWTON, NOT_FINITE, SINGULAR, STUCK, XTOL
 from .._typing import OnUnknown, OrderingLike
 from ._detect import check_floats, gradient
 from ._graphs import Fixed, frontier, rebuilt
 from ._matrix import SymmetricMatrix
 from ._sparse_derivatives import Sparsity, sparse_hessian
+from ._uncertainty import Uncertainty
 
 SUFFICIENT = 1e-4  # least part of the promised gain with which a step is taken
 GOOD = 0.75  # part of the promised gain from which the damping may fall
@@ -26,7 +30,8 @@ MOST = 1e10  # damping at which the search ends
 PATIENCE = 2  # steps that are taken after one that was refused before the damping falls
 
 
-class Laplace(NamedTuple):
+@dataclass(frozen=True)
+class Laplace:
     """A Laplace approximation, as `laplace` returns it.
 
     Attributes
@@ -35,11 +40,94 @@ class Laplace(NamedTuple):
     mode : (n,) tensor variable
     precision : SymmetricMatrix
         Precision matrix of the normal approximation: the negative Hessian at the mode.
+    status : scalar variable of int64
+        Why the search for the mode ended: 3 at a mode, 0 after `maxiter` iterations; -1 where
+        `logjoint` or its gradient are not finite, -2 where the negative Hessian is not positive
+        definite, -3 where no step helps. What is NaN is so where it is not 3.
+    iterations : scalar variable of int64
+        Newton steps that were tried.
+    gradient_norm : scalar variable
+        The largest entry of the gradient of `logjoint` in x at the last point, without its sign. It
+        has no derivative.
     """
 
     log_marginal: Variable
     mode: Variable
     precision: SymmetricMatrix
+    status: Variable
+    iterations: Variable
+    gradient_norm: Variable
+    _density: "Field" = field(repr=False)
+    _givens: dict = field(repr=False)
+
+    @property
+    def converged(self) -> Variable:
+        """True where a mode was found."""
+        return pt.gt(self.status, 0)
+
+    @staticmethod
+    def message(status: int) -> str:
+        """Say in words why the search ended.
+
+        Parameters
+        ----------
+        status : int
+            What a compiled function gives for `status`.
+
+        Returns
+        -------
+        str
+
+        Examples
+        --------
+        >>> import sparsechol.pytensor as scpt
+        >>> print(scpt.Laplace.message(0))
+        the largest number of iterations was reached (maxiter)
+        """
+        return NEWTON[int(status)]
+
+    def uncertainty(self, parameters: Variable | Sequence[Variable]) -> Uncertainty:
+        """Build how exactly parameters and latent values are known, as TMB's ``sdreport`` does.
+
+        To be evaluated where the parameters maximize `log_marginal` (or that and the log of a
+        prior).
+
+        Parameters
+        ----------
+        parameters : tensor variable of floats, or sequence of them
+            What `log_marginal` depends on, and is estimated; of known shapes (static, or by
+            `givens` of `laplace`).
+
+        Returns
+        -------
+        Uncertainty
+            Covariances and standard errors of parameters, of latent values, and of functions of
+            both. All of it is NaN where no mode is found, or the parameters are not determined.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `parameters` are not variables of floats, or their shapes are not known.
+
+        Notes
+        -----
+        The covariance V of the parameters is the inverse of the exact Hessian of
+        ``-log_marginal``. It takes a solve for each parameter and for each pair. Latent values x
+        have the covariance ``H^-1 + J V J^T``, with the precision matrix H, and the Jacobian J of
+        the mode in the parameters (Kass and Steffey, 1989): what the first term lacks is that the
+        parameters are estimates.
+
+        Examples
+        --------
+        >>> import numpy as np, pytensor.tensor as pt, sparsechol.pytensor as scpt
+        >>> x, mean, y = pt.vector("x", shape=(4,)), pt.scalar("mean"), np.arange(4.0)
+        >>> logjoint = -0.5 * ((x - mean) ** 2 + (y - x) ** 2).sum()
+        >>> report = scpt.laplace(logjoint, x).uncertainty(mean)
+        >>> [error] = report.standard_errors()
+        >>> print(error.eval({mean: 1.5}, mode="FAST_COMPILE").round(4))
+        0.7071
+        """
+        return Uncertainty(self, parameters)
 
 
 def laplace(
@@ -74,7 +162,9 @@ def laplace(
     Returns
     -------
     Laplace
-        ``log_marginal``, ``mode`` and ``precision``. All of them are NaN where no mode is found.
+        ``log_marginal``, ``mode`` and ``precision``. All of them are NaN where no mode is found;
+        ``status``, ``message(status)``, ``converged``, ``iterations`` and ``gradient_norm`` say how
+        the search for it ended. ``uncertainty(parameters)`` builds standard errors.
 
     Notes
     -----
@@ -116,18 +206,23 @@ def laplace(
         logjoint, x, sparsity=sparsity, givens=givens, format="symmetric", ordering=ordering,
         on_unknown=on_unknown,
     )  # fmt: skip
-    field = Field(x, logjoint, g, H.with_values(-H.values))
+    density = Field(x, logjoint, g, H.with_values(-H.values))
     start = pt.zeros(H.shape[0], x.type.dtype) if x0 is None else pt.as_tensor_variable(x0)
-    found, succeeded = field.search(start.astype(x.type.dtype), maxiter)
-    mode = Implicit(field)(found, *field.reads)
-    value, precision = field.at(mode, "value", "precision")
-    n = H.shape[0]
-    log_marginal = value + 0.5 * n * np.log(2 * np.pi) - 0.5 * precision.logdet()
+    found, succeeded, stuck, iterations = density.search(start.astype(x.type.dtype), maxiter)
+    mode = Implicit(density)(found, *density.reads)
+    value, precision = density.at(mode, "value", "precision")
+    n, logdet = H.shape[0], precision.logdet()
+    log_marginal = value + 0.5 * n * np.log(2 * np.pi) - 0.5 * logdet
+    slope = disconnected_grad(density.at(found, "gradient"))
+    status = pt.switch(pt.isfinite(logdet), pt.switch(stuck, STUCK, MAXITER), SINGULAR)
+    status = pt.switch(pt.isfinite(value) & pt.all(pt.isfinite(slope)), status, NOT_FINITE)
+    status = pt.switch(succeeded, XTOL, status).astype("int64")
     log_marginal, mode, values = (
         pt.switch(succeeded, part, np.nan).astype(part.type.dtype)
         for part in (log_marginal, mode, precision.values)
     )
-    return Laplace(log_marginal, mode, precision.with_values(values))
+    ending = status, iterations, pt.max(pt.abs(slope))
+    return Laplace(log_marginal, mode, precision.with_values(values), *ending, density, givens)
 
 
 class Field:
@@ -155,10 +250,20 @@ class Field:
         return found[0] if len(found) == 1 else found
 
     def search(self, start, maxiter):
-        """Find the mode, and say whether the last step is as small as rounding allows."""
+        """Find the mode.
+
+        Returns
+        -------
+        x : tensor variable
+        succeeded : scalar variable
+            Whether the last step is as small as rounding allows.
+        stuck : scalar variable
+            Whether no step helps.
+        iterations : scalar variable
+        """
         eps = np.finfo(start.type.dtype).eps
 
-        def step(x, value, damping, wait, _, *inner):
+        def step(x, value, damping, wait, count, _, *inner):
             g, Q = self.at(x, "gradient", "precision", inner=inner)
             rows = Q.with_values(abs(Q.values)) @ pt.ones_like(x)
             d = Q.add_diagonal(damping * rows).solve(g)
@@ -177,18 +282,20 @@ class Field:
                 pt.switch(rises, new_value, value),
                 pt.switch(rises, pt.switch(falls, less, damping), more),
                 pt.switch(rises, wait - 1, PATIENCE),
+                count + 1,
                 done,
             ]
             following = [y.astype(s.type.dtype) for y, s in zip(following, states, strict=True)]
             return following, until(done | (damping > MOST))
 
         none = pt.zeros((), "int64")
-        states = [start, self.at(start, "value"), pt.zeros((), start.type.dtype), none, none]
-        x, *_, done = pytensor.scan(
+        states = [start, self.at(start, "value"), pt.zeros((), start.type.dtype), none, none, none]
+        x, _, damping, _, count, done = pytensor.scan(
             step, outputs_info=states, non_sequences=self.fixed.passed, n_steps=maxiter,
             return_updates=False,
         )  # fmt: skip
-        return disconnected_grad(x[-1]), pt.eq(disconnected_grad(done[-1]), 1)
+        succeeded, stuck = pt.eq(disconnected_grad(done[-1]), 1), pt.gt(damping[-1], MOST)
+        return disconnected_grad(x[-1]), succeeded, disconnected_grad(stuck), count[-1]
 
 
 class Implicit(Op):

@@ -61,6 +61,12 @@ def test_sparse_derivatives():
     assert documents.run(blocks[:place]) == 7
 
 
+def test_laplace():
+    blocks = documents.blocks_of("laplace.md")
+    [place] = [k for k, (_, text) in enumerate(blocks) if "import sparsechol.pytensor" in text]
+    assert documents.run(blocks[:place]) == 7
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_docstrings(name):
     if name == "lineax_solver" and not HAVE_LINEAX:

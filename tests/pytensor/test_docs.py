@@ -46,6 +46,13 @@ def test_least_squares():
         assert documents.run([("python", "import numpy as np"), *blocks[place:]]) == 1
 
 
+def test_laplace():
+    blocks = documents.blocks_of("laplace.md")
+    [place] = [k for k, (_, text) in enumerate(blocks) if "import sparsechol.pytensor" in text]
+    with pytensor.config.change_flags(mode="FAST_COMPILE"):
+        assert documents.run(blocks[place:]) == 1
+
+
 def test_upstream():
     """The patch that the page writes out gives PyTensor's dense Jacobian."""
     with pytensor.config.change_flags(mode="FAST_COMPILE"):

@@ -8,6 +8,7 @@ import pytensor.sparse as ps
 import pytensor.tensor as pt
 import pytest
 import scipy.sparse as sp
+from pytensor.gradient import disconnected_grad
 from scipy.integrate import quad
 
 import sparsechol as sc
@@ -217,15 +218,38 @@ def test_heavy_tails_far_from_the_start(start):
 
 @pytest.mark.slow
 def test_no_mode():
-    """NaN, and nothing is raised."""
+    """NaN with the reason, and nothing is raised."""
     x, a = pt.vector("x", shape=(3,)), pt.scalar("a")
     found = scpt.laplace((a * x**2 + x).sum(), x)
-    f = pytensor.function([a], [found.log_marginal, found.mode, found.precision.values])
-    assert all(np.isfinite(part).all() for part in f(-1.0))
-    for bad in (1.0, np.nan):
-        assert all(np.isnan(part).all() for part in f(bad))
+    ending = [found.status, found.iterations, found.converged, found.gradient_norm]
+    f = pytensor.function([a], [found.log_marginal, found.mode, found.precision.values, *ending])
+    *parts, status, iterations, converged, slope = f(-1.0)
+    assert all(np.isfinite(part).all() for part in parts)
+    assert (status, converged, slope) == (3, True, 0)
+    assert 0 < iterations < 4
+    for bad, reason in ((1.0, -2), (np.nan, -1)):
+        *parts, status, iterations, converged, _ = f(bad)
+        assert all(np.isnan(part).all() for part in parts)
+        assert (status, converged) == (reason, False)
+    assert "not positive definite" in found.message(-2)
     found = scpt.laplace(-pt.exp(x - 9).sum() + x.sum(), x, maxiter=2)
-    assert np.isnan(found.log_marginal.eval())
+    ending = [found.log_marginal, found.status, found.iterations, found.gradient_norm]
+    value, status, iterations, slope = (y.eval() for y in ending)
+    assert np.isnan(value)
+    assert (status, iterations) == (0, 2)
+    assert slope > 0
+    assert "maxiter" in found.message(status)
+
+
+@pytest.mark.slow
+def test_no_step_helps():
+    """A gradient that is wrong, by an Op that is taken for a constant."""
+    x = pt.vector("x", shape=(3,))
+    wrong = -(x**2).sum() - 4 * ((disconnected_grad(x) - 3) ** 2).sum()
+    found = scpt.laplace(wrong, x, np.full(3, 2.0))
+    status = found.status.eval()
+    assert status == -3
+    assert "derivatives" in found.message(status)
 
 
 @pytest.mark.slow
