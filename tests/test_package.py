@@ -22,7 +22,7 @@ def test_all_names_everything_public():
 
 
 OPERANDS = {
-    "A", "b", "x", "x_bar", "dA", "L_bar", "Z_bar", "v", "F", "y", "gradient", "pattern",
+    "A", "B", "b", "x", "x_bar", "dA", "L_bar", "Z_bar", "v", "F", "y", "gradient", "pattern",
     "values", "rows", "columns", "size", "fun", "grad", "sparsity", "C", "e", "mu", "V", "dtype",
     "packed", "WV", "D", "row", "a",
 }  # fmt: skip

@@ -24,6 +24,8 @@ from ._sparse_derivatives import joined, sparse_jacobian
 if TYPE_CHECKING:
     from ._laplace import Laplace
 
+FEW = 4  # pullbacks that are built one by one
+
 
 class Estimate(NamedTuple):
     """A function of parameters and latent values with its standard errors, of one shape."""
@@ -181,11 +183,17 @@ class Uncertainty:
 
 
 def rows_of_jacobian(expr, wrt, count):
-    """Return the Jacobian of a vector of `count` elements, by a pullback for each."""
+    """Return the Jacobian of a vector of `count` elements, by a pullback for each.
+
+    Numba compiles a few of them sooner than a stack: they share their kernels, and zeros in the
+    seeds leave parts out.
+    """
+    options = {"disconnected_inputs": "ignore", "return_disconnected": "zero"}
+    seeds = np.eye(count, dtype=expr.type.dtype)
+    if count <= FEW:
+        rows = [joined(pullback(expr, wrt, pt.constant(seed), **options)) for seed in seeds]
+        return pt.stack(rows)
     weights = expr.type()
-    products = pullback(
-        expr, wrt, weights, disconnected_inputs="ignore", return_disconnected="zero"
-    )
-    seeds = pt.constant(np.eye(count, dtype=expr.type.dtype))
-    found = at_all(products, [weights], [seeds], count)
+    products = pullback(expr, wrt, weights, **options)
+    found = at_all(products, [weights], [pt.constant(seeds)], count)
     return pt.concatenate([part.reshape((count, -1)) for part in found], axis=1)

@@ -61,14 +61,17 @@ def test_against_tmb():
 
 @pytest.mark.slow
 def test_mixed_model_equations():
-    """Henderson's: their inverse is the covariance of effects and of errors of prediction."""
+    """Henderson's: their inverse is the covariance of effects and of errors of prediction.
+
+    There are more parameters than are differentiated one by one.
+    """
     rng = np.random.default_rng(0)
-    X, y, noise, effects = rng.standard_normal((50, 3)), rng.standard_normal(50), 2.0, 0.7
+    X, y, noise, effects = rng.standard_normal((50, 6)), rng.standard_normal(50), 2.0, 0.7
     Z = np.eye(7)[rng.integers(0, 7, 50)] * rng.standard_normal(50)[:, None]
     u, beta = pt.vector("u", shape=(7,)), pt.vector("beta")
     r = y - X @ beta - Z @ u
     logjoint = -0.5 * noise * (r**2).sum() - 0.5 * effects * (u**2).sum()
-    found = scpt.laplace(logjoint, u, givens={beta: np.zeros(3)})
+    found = scpt.laplace(logjoint, u, givens={beta: np.zeros(6)})
     report = found.uncertainty(beta)
     fitted = report.propagate(X[:5] @ beta + Z[:5] @ u)
     f = pytensor.function(
@@ -76,9 +79,9 @@ def test_mixed_model_equations():
         [*report.standard_errors(), report.latent_standard_errors(), fitted.standard_errors],
     )
     both = np.hstack([Z, X])
-    covariance = np.linalg.inv(noise * both.T @ both + effects * np.diag([1.0] * 7 + [0] * 3))
+    covariance = np.linalg.inv(noise * both.T @ both + effects * np.diag([1.0] * 7 + [0] * 6))
     wanted = np.sqrt(np.diag(covariance))
-    errors, latent, of_fit = f(rng.standard_normal(3))
+    errors, latent, of_fit = f(rng.standard_normal(6))
     np.testing.assert_allclose(errors, wanted[7:], rtol=1e-9)
     np.testing.assert_allclose(latent, wanted[:7], rtol=1e-9)
     of_rows = np.einsum("ri,ij,rj->r", both[:5], covariance, both[:5])
