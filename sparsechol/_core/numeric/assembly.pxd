@@ -17,7 +17,7 @@ from sparsechol._core.symbolic.structure cimport Pattern
 cdef inline scalar *update_matrix(int32_t s, const FrontContext *ctx,
                                   const scalar *tag) noexcept nogil:
     """The square matrix of a step."""
-    cdef const void *place = ctx.shared if ctx.plan.shared_start[s] != -1 else ctx.own
+    cdef const void *place = ctx.shared if ctx.plan.shared[s] else ctx.own
     return <scalar *>place + ctx.plan.update[s]
 
 

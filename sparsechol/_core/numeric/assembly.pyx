@@ -148,7 +148,7 @@ cdef void extend_add_to_parent(int32_t s, const FrontContext *ctx,
                                const scalar *tag) noexcept nogil:
     """Add the update matrix of s, which is done, to the front of its parent in the same task."""
     cdef const Pattern *p = ctx.p
-    if p.parent[s] == -1 or ctx.plan.shared_start[s] != -1:
+    if p.parent[s] == -1 or ctx.plan.shared[s]:
         return
     if ctx.plan.opens[s]:
         assemble(p.parent[s], -1, ctx, tag)

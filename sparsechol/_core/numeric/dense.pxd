@@ -140,7 +140,7 @@ cdef void multiply_signed(int m, int n, int k, const scalar *L, int ld, bint bet
 cdef void forward_one(int nc, int m, const scalar *L, scalar *z) noexcept nogil
 cdef void backward_one(int nc, int m, const scalar *L, scalar *z) noexcept nogil
 cdef void forward_columns(const Pattern *p, int32_t begin, int32_t root, const scalar *l, scalar *x,
-                          scalar *sums, const uint8_t *reached, bint signs) noexcept nogil
+                          const uint8_t *reached, bint signs) noexcept nogil
 cdef void backward_columns(const Pattern *p, int32_t begin, int32_t root, const scalar *l,
                            scalar *x) noexcept nogil
 cdef void scatter_add(int m, int begin, int end, const int32_t *place, const int32_t *runs,

@@ -27,7 +27,7 @@ cdef extern from "kernels.h" nogil:
                          void *) noexcept nogil
         void (*forward)(Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, void *) noexcept nogil
         void (*backward)(Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, void *) noexcept nogil
-        void (*forward_columns)(const subtree *, const void *, void *, void *, const uint8_t *,
+        void (*forward_columns)(const subtree *, const void *, void *, const uint8_t *,
                                 int) noexcept nogil
         void (*backward_columns)(const subtree *, const void *, void *) noexcept nogil
         void (*scatter)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const int32_t *, const int32_t *, int,
@@ -451,11 +451,11 @@ cdef Py_ssize_t factor_columns(const Pattern *p, int32_t root, scalar *l, scalar
 
 
 cdef void forward_columns(const Pattern *p, int32_t begin, int32_t root, const scalar *l, scalar *x,
-                          scalar *sums, const uint8_t *reached, bint signs) noexcept nogil:
+                          const uint8_t *reached, bint signs) noexcept nogil:
     """x <- L^-1 x, or S L^-1 x, on supernodes of one column each, for one right-hand side."""
     cdef subtree r = up(p, root)
     r.begin = begin
-    own(l).forward_columns(&r, l + p.panel[r.begin], x, sums, reached, signs)
+    own(l).forward_columns(&r, l + p.panel[r.begin], x, reached, signs)
 
 
 cdef void backward_columns(const Pattern *p, int32_t begin, int32_t root, const scalar *l,

@@ -353,7 +353,7 @@ cdef void descend(const Sweep *sweep, int32_t t, const scalar *tag) noexcept nog
         s = plan.steps[k]
         if pool_stopped(2 * step_work(p, s)):
             return
-        if p.parent[s] != -1 and plan.shared_start[s] == -1:
+        if p.parent[s] != -1 and not plan.shared[s]:
             if sweep.job.what != INNER:
                 gather(s, &sweep.ctx, tag)
             if sweep.job.what != ADJOINT:

@@ -88,10 +88,10 @@ typedef struct {
     /* One right-hand side: z1 <- L11^-H (z1 - L21^H z2). */
     void (*backward)(ptrdiff_t nc, ptrdiff_t m, const void *L, ptrdiff_t ld, void *z);
     /* One right-hand side on supernodes of one column each, from `begin` to `root`, whatever their
-     * tree: x <- L^-1 x, or with `signs` S L^-1 x; what is taken from
-     * the rows below is in `sums`, which may be x. `reached`: which columns; NULL: all. */
-    void (*forward_columns)(const subtree *r, const void *l, void *x, void *sums,
-                            const uint8_t *reached, int signs);
+     * tree: x <- L^-1 x, or with `signs` S L^-1 x. `reached`: which
+     * columns; NULL: all. */
+    void (*forward_columns)(const subtree *r, const void *l, void *x, const uint8_t *reached,
+                            int signs);
     /* x <- L^-H x */
     void (*backward_columns)(const subtree *r, const void *l, void *x);
     /* D[place[i] - shift, place[j] - shift] += U[i, j] for i >= j and columns j of U from `begin`

@@ -803,12 +803,11 @@ static ptrdiff_t NAME(columns_signed)(const subtree *r, void *l, void *update,
 }
 
 /* x_s <- x_s / l_ss, then it leaves the rows below. */
-static void NAME(forward_columns)(const subtree *r, const void *l, void *x_, void *sums_,
+static void NAME(forward_columns)(const subtree *r, const void *l, void *x_,
                                   const uint8_t *reached, int signs) {
     const SCALAR *column = l;
     const int32_t *below = r->rows + r->row_start[r->begin];
-    SCALAR *x = (SCALAR *)x_ + r->first[r->begin], *sums = sums_;
-    SCALAR *taken = x_ == sums_ ? NULL : sums + r->first[r->begin];
+    SCALAR *all = x_, *x = all + r->first[r->begin];
     int64_t start = r->row_start[r->begin];
     for (ptrdiff_t s = r->begin; s <= r->root; s++) {
         int64_t end = r->row_start[s + 1];
@@ -817,18 +816,13 @@ static void NAME(forward_columns)(const subtree *r, const void *l, void *x_, voi
         if (!reached || reached[s]) {
             REAL inverse = 1 / REAL_PART(column[0]); /* does not wait for x */
             SCALAR y = *x;
-            if (taken) {
-                y += *taken;
-                *taken = 0;
-            }
             *x = y * (signs ? FABS(inverse) : inverse);
             y *= inverse;
-            for (ptrdiff_t i = 0; i < m; i++) sums[below[i]] -= column[i + 1] * y;
+            for (ptrdiff_t i = 0; i < m; i++) all[below[i]] -= column[i + 1] * y;
         }
         column += m + 1;
         below += m;
         x++;
-        if (taken) taken++;
     }
 }
 

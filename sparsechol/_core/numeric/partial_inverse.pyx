@@ -113,7 +113,7 @@ cdef void invert_task(const Sweep *sweep, int32_t t, const scalar *tag) noexcept
         s = plan.steps[k]
         if pool_stopped(2 * step_work(p, s)):
             return
-        if p.parent[s] != -1 and plan.shared_start[s] == -1:
+        if p.parent[s] != -1 and not plan.shared[s]:
             gather(s, ctx, tag)
         if p.simplicial_root[s] == -1:
             invert_front(s, sweep, tag)

@@ -11,9 +11,10 @@ Between the two X1 <- S X1, where S = sign(diag L), if the factor is signed.
 The backward step is with L^T. The adjoint of a complex factor is reached by conjugating X before
 and after: L^-H x = conj(L^-T conj(x)).
 
-Where the tree is cut into tasks (see symbolic.plans), what a task takes from rows beyond it goes
-into sums of its own, which it leaves to the task above: on the way up no two tasks write to one
-place. On the way down a task writes to its own rows only.
+Where the tree is cut into tasks (see symbolic.plans), what a task takes from rows beyond it, and
+what it was left to take by the tasks below, is summed from zero and left to the task above: on the
+way up no two tasks write to one place, and the sums are the same for any number of threads. On the
+way down a task writes to its own rows only.
 """
 
 from libc.limits cimport INT_MAX
@@ -39,47 +40,45 @@ from sparsechol._core.symbolic.structure cimport Pattern, Plan, Structure
 NO_REACH = np.empty(0, dtype=np.uint8)
 
 
-cdef void forward(const Pattern *p, int32_t t, const scalar *l, scalar *x, int k, scalar *sums,
+cdef void forward(const Pattern *p, int32_t t, const scalar *l, scalar *x, int k, scalar *y,
                   scalar *shared, scalar *w, const uint8_t *reached, bint signs,
                   const Crew *crew) noexcept nogil:
     """X <- L^-1 X on one task, X <- S L^-1 X with `signs`.
 
     x : k values for each row of the matrix.
-    sums : what the task takes from each row, zero before and after; x itself if there is one task.
+    y : as many; where the thread works. x itself where no other thread does.
     shared : what goes from task to task.
     w : k values for each row of the tallest front.
     reached : whether X has nonzeros in the subtree of each supernode; NULL: it may.
     """
     cdef const Plan *plan = &p.parallel_plan
     cdef int32_t q = plan.task_start[t], end = plan.task_start[t + 1], s, begin
+    if x != y:
+        copy_rows(p, t, k, <const scalar *>x, y)
+    if plan.tasks > 1:
+        begin_sums(plan, t, k, y, shared)
     while q < end:
         s = plan.steps[q]
         if k == 1 and is_column(p, s):
             begin = p.begin[s]
-            add_foreign_sums(p, s, k, sums, shared, reached)
             while q + 1 < end and goes_on(p, s, plan.steps[q + 1]):
                 q += 1
                 s = plan.steps[q]
-            forward_columns(p, begin, s, l, x, sums, reached, signs)
-            if reached != NULL and not reached[s]:
-                q += 1
-                continue            # what other columns took from its rows stays with them
+            forward_columns(p, begin, s, l, y, reached, signs)
         elif k > 1 and pool_stopped(step_entries(p, s) * k):
             return
-        elif reached != NULL and not reached[s]:
-            q += 1
-            continue
-        else:
-            add_foreign_sums(p, s, k, sums, shared, reached)
+        elif reached == NULL or reached[s]:
             if p.simplicial_root[s] == -1:
-                forward_front(p, s, l, x, k, sums, w, crew)
+                forward_front(p, s, l, y, k, w, crew)
                 if signs:
-                    turn_rows(p, s, l, x, k)
+                    turn_rows(p, s, l, y, k)
             else:
-                forward_subtree(p, s, l, x, k, sums, reached, signs)
-        if plan.shared_start[s] != -1:
-            share_sums(p, s, k, sums, shared + plan.shared_start[s] * k)
+                forward_subtree(p, s, l, y, k, reached, signs)
         q += 1
+    if plan.tasks > 1:
+        end_sums(plan, t, k, y, shared)
+    if x != y:
+        copy_rows(p, t, k, <const scalar *>y, x)
 
 
 cdef inline bint is_column(const Pattern *p, int32_t s) noexcept nogil:
@@ -88,10 +87,8 @@ cdef inline bint is_column(const Pattern *p, int32_t s) noexcept nogil:
 
 
 cdef inline bint goes_on(const Pattern *p, int32_t s, int32_t after) noexcept nogil:
-    """Whether columns of two steps follow one another, and no other task has to do with it."""
-    cdef const Plan *plan = &p.parallel_plan
-    return (is_column(p, s) and is_column(p, after) and p.begin[after] == s + 1
-            and plan.shared_start[s] == -1 and plan.foreign_child[after] == -1)
+    """Whether the columns of two steps follow one another."""
+    return is_column(p, s) and is_column(p, after) and p.begin[after] == s + 1
 
 
 cdef inline int64_t step_entries(const Pattern *p, int32_t s) noexcept nogil:
@@ -99,63 +96,76 @@ cdef inline int64_t step_entries(const Pattern *p, int32_t s) noexcept nogil:
     return p.panel[s + 1] - p.panel[s if p.simplicial_root[s] == -1 else p.begin[s]]
 
 
-cdef inline void add_foreign_sums(const Pattern *p, int32_t s, int k, scalar *sums,
-                                  const scalar *shared, const uint8_t *reached) noexcept nogil:
-    """Add what other tasks took from the rows of s and above."""
+cdef inline void copy_rows(const Pattern *p, int32_t t, int k, const scalar *source,
+                           scalar *target) noexcept nogil:
+    """The rows of a task."""
     cdef const Plan *plan = &p.parallel_plan
-    cdef int32_t child = plan.foreign_child[s]
-    while child != -1:
-        if reached == NULL or reached[child]:
-            scatter_rows(<int>(p.row_start[child + 1] - p.row_start[child]), k,
-                         p.rows + p.row_start[child], shared + plan.shared_start[child] * k, sums)
-        child = plan.next_foreign[child]
+    cdef int32_t q, s
+    cdef Py_ssize_t at
+    for q in range(plan.task_start[t], plan.task_start[t + 1]):
+        s = plan.steps[q]
+        at = <Py_ssize_t>p.first[p.begin[s]] * k
+        memcpy(target + at, source + at, sizeof(scalar) * (<Py_ssize_t>p.first[s + 1] * k - at))
 
 
-cdef inline void share_sums(const Pattern *p, int32_t s, int k, scalar *sums,
+cdef inline void begin_sums(const Plan *plan, int32_t t, int k, scalar *y,
                             scalar *shared) noexcept nogil:
-    """Move the sums of the rows below s to where other tasks find them."""
+    """Zero on the rows beyond a task, whose values wait in `shared`; then what tasks below left."""
     cdef int64_t q
+    cdef int32_t child = plan.task_child[t]
+    cdef scalar *kept
+    cdef scalar *row
     cdef int c
-    cdef scalar *source
-    for q in range(p.row_start[s], p.row_start[s + 1]):
-        source = sums + <Py_ssize_t>p.rows[q] * k
+    for q in range(plan.beyond_start[t], plan.beyond_start[t + 1]):
+        kept = shared + q * k
+        row = y + <Py_ssize_t>plan.beyond[q] * k
         for c in range(k):
-            shared[c] = source[c]
-            source[c] = 0
-        shared += k
+            kept[c] = row[c]
+            row[c] = 0
+    while child != -1:
+        q = plan.beyond_start[child]
+        scatter_rows(<int>(plan.beyond_start[child + 1] - q), k, plan.beyond + q,
+                     <const scalar *>shared + q * k, y)
+        child = plan.next_task[child]
 
 
-cdef inline void settle(Py_ssize_t length, scalar *x1, scalar *sums1) noexcept nogil:
-    """Right-hand sides take in the sums of their rows."""
-    cdef Py_ssize_t i
-    if x1 != sums1:
-        for i in range(length):
-            x1[i] += sums1[i]
-            sums1[i] = 0
+cdef inline void end_sums(const Plan *plan, int32_t t, int k, scalar *y,
+                          scalar *shared) noexcept nogil:
+    """What the task leaves to the one above goes to `shared`, the values that waited go back."""
+    cdef int64_t q
+    cdef scalar *kept
+    cdef scalar *row
+    cdef scalar value
+    cdef int c
+    for q in range(plan.beyond_start[t], plan.beyond_start[t + 1]):
+        kept = shared + q * k
+        row = y + <Py_ssize_t>plan.beyond[q] * k
+        for c in range(k):
+            value = kept[c]
+            kept[c] = row[c]
+            row[c] = value
 
 
 cdef inline void forward_front(const Pattern *p, int32_t s, const scalar *l, scalar *x, int k,
-                               scalar *sums, scalar *w, const Crew *crew) noexcept nogil:
+                               scalar *w, const Crew *crew) noexcept nogil:
     cdef int nc = p.first[s + 1] - p.first[s]
     cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
     cdef const scalar *panel = l + p.panel[s]
     cdef const int32_t *rows = p.rows + p.row_start[s]
-    cdef Py_ssize_t at = <Py_ssize_t>p.first[s] * k
-    cdef scalar *x1 = x + at
+    cdef scalar *x1 = x + <Py_ssize_t>p.first[s] * k
     cdef int i
-    settle(<Py_ssize_t>nc * k, x1, sums + at)
     if k == 1:
         memcpy(w, x1, sizeof(scalar) * nc)
         memset(w + nc, 0, sizeof(scalar) * m)
         forward_one(nc, m, panel, w)
         memcpy(x1, w, sizeof(scalar) * nc)
         for i in range(m):
-            sums[rows[i]] += w[nc + i]
+            x[rows[i]] += w[nc + i]
     else:
         solve_right(TRANSPOSED, k, nc, panel, nc + m, x1, k, crew)
         multiply(TRANSPOSED, False, k, m, nc, <const scalar *>x1, k, panel + nc, nc + m, False, w,
                  k, crew)
-        scatter_rows(m, k, rows, <const scalar *>w, sums)
+        scatter_rows(m, k, rows, <const scalar *>w, x)
 
 
 cdef inline void turn_rows(const Pattern *p, int32_t s, const scalar *l, scalar *x,
@@ -174,7 +184,7 @@ cdef inline void turn_rows(const Pattern *p, int32_t s, const scalar *l, scalar 
 
 
 cdef inline void forward_subtree(const Pattern *p, int32_t root, const scalar *l, scalar *x, int k,
-                                 scalar *sums, const uint8_t *reached, bint signs) noexcept nogil:
+                                 const uint8_t *reached, bint signs) noexcept nogil:
     cdef int32_t s
     cdef int c
     cdef Py_ssize_t at
@@ -183,10 +193,9 @@ cdef inline void forward_subtree(const Pattern *p, int32_t root, const scalar *l
         if reached != NULL and not reached[s]:
             continue
         at = <Py_ssize_t>p.first[s] * k
-        settle(k, x + at, sums + at)
         column = l + p.panel[s]
         forward_column(<int>(p.row_start[s + 1] - p.row_start[s]), k, column,
-                       p.rows + p.row_start[s], x + at, sums)
+                       p.rows + p.row_start[s], x + at, x)
         if signs and real(column[0]) < 0:
             for c in range(k):
                 x[at + c] = -x[at + c]
@@ -236,7 +245,7 @@ cdef inline void backward_front(const Pattern *p, int32_t s, const scalar *l, sc
 
 
 cdef inline void forward_column(int m, int k, const scalar *column, const int32_t *rows,
-                                scalar *x1, scalar *sums) noexcept nogil:
+                                scalar *x1, scalar *x) noexcept nogil:
     """One column of a simplicial subtree: x1 <- x1 / l, then it leaves the rows below."""
     cdef double inverse = 1 / real(column[0])       # does not wait for x1
     cdef int i, c
@@ -244,7 +253,7 @@ cdef inline void forward_column(int m, int k, const scalar *column, const int32_
     for c in range(k):
         x1[c] = x1[c] * inverse
     for i in range(m):
-        target = sums + <Py_ssize_t>rows[i] * k
+        target = x + <Py_ssize_t>rows[i] * k
         for c in range(k):
             target[c] -= column[i + 1] * x1[c]
 
@@ -328,7 +337,7 @@ cdef inline void permute_out(const int32_t *place, const scalar *x, Py_ssize_t n
 
 
 cdef inline Py_ssize_t space(const Pattern *p, Py_ssize_t block) noexcept nogil:
-    """Scalars of a thread's workspace: X, sums, what is shared, w, and for products."""
+    """Scalars of a thread's workspace: X, Y, what is shared, w, and for products."""
     cdef Py_ssize_t rows = p.n + p.shared_rows + p.tallest
     if p.parallel_plan.tasks > 1:
         rows += p.n
@@ -339,7 +348,7 @@ cdef struct Block:
     # One block of right-hand sides in the workspace of a thread.
     int k
     void *x
-    void *sums
+    void *y
     void *shared
     void *w
     Crew crew
@@ -350,18 +359,16 @@ cdef inline Block block_of(const System *job, int k, int thread) noexcept nogil:
     cdef const Pattern *p = job.p
     cdef Py_ssize_t unit = size_of(job.kind) * job.block
     cdef char *x = job.work + size_of(job.kind) * space(p, job.block) * thread
-    cdef char *sums = x + unit * p.n if p.parallel_plan.tasks > 1 else x
-    cdef char *shared = sums + unit * p.n
+    cdef char *y = x + unit * p.n if p.parallel_plan.tasks > 1 else x
+    cdef char *shared = y + unit * p.n
     cdef char *w = shared + unit * p.shared_rows
     cdef Crew crew = Crew(threads=1, worker=NULL, packs=w + unit * p.tallest, stride=0)
-    return Block(k=k, x=x, sums=sums, shared=shared, w=w, crew=crew)
+    return Block(k=k, x=x, y=y, shared=shared, w=w, crew=crew)
 
 
 cdef void enter(const System *job, const scalar *b, const Block *block) noexcept nogil:
-    """Right-hand sides into X; the sums are cleared."""
+    """Right-hand sides into X."""
     permute_in(job.inward, b, job.p.n, block.k, job.strides[1], job.strides[2], <scalar *>block.x)
-    if job.p.parallel_plan.tasks > 1:
-        memset(block.sums, 0, sizeof(scalar) * job.p.n * block.k)
     if block.k > 1 and not job.lower:
         conjugate_all(<scalar *>block.x, <Py_ssize_t>job.p.n * block.k)
 
@@ -399,7 +406,7 @@ cdef void solve_block(const System *job, int32_t item, int thread,
     enter(job, <const scalar *>b, &block)
     if job.lower:
         for t in range(p.parallel_plan.tasks):
-            forward(p, t, panels, <scalar *>block.x, block.k, <scalar *>block.sums,
+            forward(p, t, panels, <scalar *>block.x, block.k, <scalar *>block.x,
                     <scalar *>block.shared, <scalar *>block.w, job.reached, job.signs, &block.crew)
     turn(job, &block, tag)
     if job.upper:
@@ -414,7 +421,7 @@ cdef void forward_task(const System *job, int32_t t, int thread,
     cdef Block block = block_of(job, <int>job.columns, 0)
     cdef Block own = block_of(job, <int>job.columns, thread)
     forward(job.p, t, <const scalar *>job.factor.data, <scalar *>block.x, block.k,
-            <scalar *>own.sums, <scalar *>block.shared, <scalar *>own.w, job.reached, job.signs,
+            <scalar *>own.y, <scalar *>block.shared, <scalar *>own.w, job.reached, job.signs,
             &own.crew)
 
 
@@ -433,10 +440,7 @@ cdef void solve_together(const System *job, int32_t threads, int thread,
     cdef const Pattern *p = job.p
     cdef const Plan *plan = &p.parallel_plan
     cdef Block block = block_of(job, <int>job.columns, 0)
-    cdef int other
     enter(job, <const scalar *>job.b, &block)
-    for other in range(1, threads):
-        memset(block_of(job, block.k, other).sums, 0, sizeof(scalar) * p.n * block.k)
     if job.lower:
         run_tasks(plan, True, threads, run_forward, <void *>job, job.scratch)
     turn(job, &block, tag)

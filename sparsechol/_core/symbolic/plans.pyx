@@ -17,6 +17,9 @@ all threads see, and the step is a foreign child there. The tasks' places in tha
 with their depth: when a task writes, the matrices of its children, on the other side, are read,
 while those of its grandchildren are dead and give their place. Foreign or not, children are added
 in ascending order, so that the sum has the same bits however the tree is cut.
+
+Solves take vectors from task to task, on all rows of a task's shared update matrices: the rows
+beyond the task.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
@@ -31,24 +34,28 @@ cdef double PARTS = 128
 cdef double SHORTEST = 50_000
 
 
-def make_plan(below, parent, simplicial_root, time, task, task_parent):
+def make_plan(row_start, rows, parent, simplicial_root, time, task, task_parent):
     """Everything that a partition into tasks decides: the contents of a Plan."""
-    steps, task_start, length, shared, shared_start, shared_rows = steps_by_task(
-        below, parent, time, task, task_parent)
+    below = np.diff(row_start)
+    steps, task_start, length, shared = steps_by_task(parent, time, task, task_parent)
     up_rank, down_rank = ranks(task_parent, length)
     leaf, opens, foreign_child, foreign_before, foreign_after, next_foreign = assembly_order(
         parent, simplicial_root, task)
-    update, updates = stack_offsets(below, parent, shared_start, opens, leaf, steps, task_start)
-    update[shared], shared_size = shared_offsets(shared, below, task, task_parent)
+    update, updates = stack_offsets(below, parent, shared, opens, leaf, steps, task_start)
+    senders = np.flatnonzero(shared).astype(np.int32)
+    update[senders], shared_size = shared_offsets(senders, below, task, task_parent)
+    beyond_start, beyond = rows_beyond(shared, row_start, rows, steps, task_start)
+    task_child, next_task = children(task_parent)
     contents = dict(
         task_start=task_start, steps=steps, task_parent=task_parent, up_rank=up_rank,
         down_rank=down_rank, leaf=leaf, opens=opens, foreign_child=foreign_child,
         foreign_before=foreign_before, foreign_after=foreign_after, next_foreign=next_foreign,
-        shared_start=shared_start, update=update,
+        shared=shared, update=update, task_child=task_child, next_task=next_task,
+        beyond_start=beyond_start, beyond=beyond,
     )
     for array in contents.values():
         array.flags.writeable = False
-    return contents | dict(updates=updates, shared_size=shared_size, shared_rows=shared_rows)
+    return contents | dict(updates=updates, shared_size=shared_size)
 
 
 def partition(const int32_t[::1] parent, const int32_t[::1] simplicial_root,
@@ -182,45 +189,79 @@ def shared_offsets(const int32_t[::1] shared, const int64_t[::1] below, const in
     return place_array, total[0] + total[1]
 
 
-def steps_by_task(const int64_t[::1] below, const int32_t[::1] parent, const double[::1] time,
-                  const int32_t[::1] task, const int32_t[::1] task_parent):
+def children(const int32_t[::1] parent):
+    """The first child of each node of a forest, and the next sibling; -1 for none."""
+    cdef Py_ssize_t count = parent.shape[0]
+    cdef int32_t t
+    child_array = np.full(count, -1, dtype=np.int32)
+    sibling_array = np.full(count, -1, dtype=np.int32)
+    cdef int32_t[::1] child = child_array
+    cdef int32_t[::1] sibling = sibling_array
+    for t in range(<int32_t>count - 1, -1, -1):
+        if parent[t] != -1:
+            sibling[t] = child[parent[t]]
+            child[parent[t]] = t
+    return child_array, sibling_array
+
+
+def rows_beyond(const uint8_t[::1] shared, const int64_t[::1] row_start, const int32_t[::1] rows,
+                const int32_t[::1] steps, const int32_t[::1] task_start):
+    """The rows of each task's shared update matrices: where they start, and the rows, ascending."""
+    cdef Py_ssize_t tasks = task_start.shape[0] - 1
+    cdef Py_ssize_t t, k
+    cdef int32_t s
+    cdef int64_t q, most = 0, count = 0
+    start_array = np.zeros(tasks + 1, dtype=np.int64)
+    cdef int64_t[::1] start = start_array
+    for k in range(steps.shape[0]):
+        s = steps[k]
+        most += row_start[s + 1] - row_start[s] if shared[s] else 0
+    found_array = np.empty(most, dtype=np.int32)
+    cdef int32_t[::1] found = found_array
+    cdef int32_t[::1] latest = np.full(np.max(rows, initial=-1) + 1, -1, dtype=np.int32)
+    with nogil:
+        for t in range(tasks):
+            for k in range(task_start[t], task_start[t + 1]):
+                s = steps[k]
+                for q in range(row_start[s], row_start[s + 1] if shared[s] else row_start[s]):
+                    if latest[rows[q]] != t:
+                        latest[rows[q]] = <int32_t>t
+                        found[count] = rows[q]
+                        count += 1
+            start[t + 1] = count
+    for t in range(tasks):
+        found_array[start[t]:start[t + 1]].sort()
+    return start_array, found_array[:count].copy()
+
+
+def steps_by_task(const int32_t[::1] parent, const double[::1] time, const int32_t[::1] task,
+                  const int32_t[::1] task_parent):
     """Steps task by task, ascending, and those whose update matrix goes to another task.
 
     Returns
     -------
     steps, task_start : int32, the steps and where each task starts.
     length : float64, predicted time of each task.
-    shared : int32, the steps whose update matrix goes to another task, ascending.
-    shared_start : int64, where the rows of such a step start among those of all, -1 for others.
-    shared_rows : how many rows they have.
+    shared : uint8, whether a step's update matrix goes to another task.
     """
     cdef Py_ssize_t ns = task.shape[0]
     cdef Py_ssize_t tasks = task_parent.shape[0]
-    cdef Py_ssize_t count = 0
     cdef int32_t s
-    cdef int64_t rows = 0
     start_array = np.zeros(tasks + 1, dtype=np.int32)
     length_array = np.zeros(tasks)
-    shared_start_array = np.empty(ns, dtype=np.int64)
-    shared_array = np.empty(ns, dtype=np.int32)
+    shared_array = np.zeros(ns, dtype=np.uint8)
     cdef int32_t[::1] start = start_array
     cdef double[::1] length = length_array
-    cdef int64_t[::1] shared_start = shared_start_array
-    cdef int32_t[::1] shared = shared_array
+    cdef uint8_t[::1] shared = shared_array
     cdef int32_t[::1] head = np.empty(tasks, dtype=np.int32)
     cdef int32_t[::1] steps
     with nogil:
         for s in range(ns):
-            shared_start[s] = -1
             if task[s] == -1:
                 continue
             start[task[s] + 1] += 1
             length[task[s]] += time[s]
-            if parent[s] != -1 and task[parent[s]] != task[s]:
-                shared_start[s] = rows
-                rows += below[s]
-                shared[count] = s
-                count += 1
+            shared[s] = parent[s] != -1 and task[parent[s]] != task[s]
         accumulate(start, head)
     steps_array = np.empty(start_array[tasks], dtype=np.int32)
     steps = steps_array
@@ -229,8 +270,7 @@ def steps_by_task(const int64_t[::1] below, const int32_t[::1] parent, const dou
             if task[s] != -1:
                 steps[head[task[s]]] = s
                 head[task[s]] += 1
-    shared_array = shared_array[:count].copy()
-    return steps_array, start_array, length_array, shared_array, shared_start_array, rows
+    return steps_array, start_array, length_array, shared_array
 
 
 def assembly_order(const int32_t[::1] parent, const int32_t[::1] simplicial_root,
@@ -286,7 +326,7 @@ def assembly_order(const int32_t[::1] parent, const int32_t[::1] simplicial_root
 
 
 def stack_offsets(const int64_t[::1] orders, const int32_t[::1] parent,
-                  const int64_t[::1] shared_start, const uint8_t[::1] opens,
+                  const uint8_t[::1] shared, const uint8_t[::1] opens,
                   const uint8_t[::1] leaf, const int32_t[::1] steps,
                   const int32_t[::1] task_start):
     """Start of a square matrix for each step in a thread's workspace, and its length.
@@ -320,11 +360,11 @@ def stack_offsets(const int64_t[::1] orders, const int32_t[::1] parent,
             for k in range(task_start[t], task_start[t + 1]):
                 s = steps[k]
                 p = parent[s]
-                if leaf[s] and shared_start[s] == -1:
+                if leaf[s] and not shared[s]:
                     start[s] = push(orders[s], &top[level[s]], &highest[level[s]])
-                if opens[s] and shared_start[p] == -1:
+                if opens[s] and not shared[p]:
                     start[p] = push(orders[p], &top[level[p]], &highest[level[p]])
-                if shared_start[s] == -1:
+                if not shared[s]:
                     top[level[s]] = start[s]
         even = highest[0]
         for s in range(ns):

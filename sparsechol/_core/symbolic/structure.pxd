@@ -21,8 +21,12 @@ cdef struct Plan:
     const int32_t *foreign_before   # (nsuper) foreign sibling to be added first before this child
     const int32_t *foreign_after    # (nsuper) first foreign child after the last one of the task
     const int32_t *next_foreign     # (nsuper) next foreign sibling, -1 for none
-    const int64_t *shared_start     # (nsuper) start of its rows among all shared, -1 if it is not
+    const uint8_t *shared           # (nsuper) whether its update matrix is shared
     const int64_t *update       # (nsuper) start of each update matrix: a thread's own, or shared
+    const int32_t *task_child   # (tasks) first task below, -1 for none
+    const int32_t *next_task    # (tasks) next task below the same one, -1 for none
+    const int64_t *beyond_start     # (tasks + 1) into beyond
+    const int32_t *beyond       # rows that shared update matrices of each task have, ascending
 
 
 cdef struct Pattern:
@@ -32,7 +36,7 @@ cdef struct Pattern:
     int32_t widest              # most columns of a front
     int64_t nnz                 # stored values of A
     int64_t size                # entries of the flat factor
-    int64_t shared_rows         # rows of all shared update matrices
+    int64_t shared_rows         # rows beyond the tasks of the parallel plan
     const int32_t *perm         # original row at each place
     const int32_t *first        # (nsuper + 1) first column of each supernode
     const int32_t *parent       # (nsuper) parent supernode, -1 for a root

@@ -65,11 +65,12 @@ cdef class Structure:
         time = step_times(first, row_start, simplicial_root)
         task, task_parent = partition(parent, simplicial_root, time)
         self.parallel_plan = make_plan(
-            rows_below, parent, simplicial_root, time, task, task_parent)
+            row_start, rows, parent, simplicial_root, time, task, task_parent)
         if task_parent.shape[0] > 1:
             one = np.where(task < 0, -1, 0).astype(np.int32)
             self.serial_plan = make_plan(
-                rows_below, parent, simplicial_root, time, one, np.array([-1], dtype=np.int32))
+                row_start, rows, parent, simplicial_root, time, one,
+                np.array([-1], dtype=np.int32))
         else:
             self.serial_plan = self.parallel_plan
         self.arrays = dict(
@@ -88,7 +89,7 @@ cdef class Structure:
         self.pattern.widest = widest
         self.pattern.nnz = nnz
         self.pattern.size = panel[ns]
-        self.pattern.shared_rows = self.parallel_plan["shared_rows"]
+        self.pattern.shared_rows = self.parallel_plan["beyond"].shape[0]
         self.pattern.serial_plan = plan_of(self.serial_plan)
         self.pattern.parallel_plan = plan_of(self.parallel_plan)
         self.pattern.perm = ints(self.arrays["perm"])
@@ -178,8 +179,12 @@ cdef Plan plan_of(dict contents):
         foreign_before=ints(contents["foreign_before"]),
         foreign_after=ints(contents["foreign_after"]),
         next_foreign=ints(contents["next_foreign"]),
-        shared_start=longs(contents["shared_start"]),
+        shared=flags(contents["shared"]),
         update=longs(contents["update"]),
+        task_child=ints(contents["task_child"]),
+        next_task=ints(contents["next_task"]),
+        beyond_start=longs(contents["beyond_start"]),
+        beyond=ints(contents["beyond"]),
     )
 
 
