@@ -35,9 +35,11 @@ cdef double PANEL_ENTRY = 0.7
 cdef double UPDATE_ENTRY = 1.25
 cdef double FLOP = 0.024
 
-# The same for one column of a simplicial subtree, and for one product that it sends off.
+# The same for one column of a simplicial subtree, for one product that it sends off, and for a
+# subtree under a front, which also gets its update matrix.
 cdef double COLUMN_OVERHEAD = 8.0
 cdef double PRODUCT = 1.0
+cdef double SUBTREE_OVERHEAD = 50.0
 
 # Two subtrees of a node that take longer than this, in ns, are not one simplicial subtree:
 # threads share them.
@@ -78,6 +80,11 @@ cdef inline double front_time(double nc, double m) noexcept nogil:
 cdef inline double column_time(double m) noexcept nogil:
     """Predicted time of one column of a simplicial subtree in ns."""
     return COLUMN_OVERHEAD + PRODUCT * m * (m + 1) / 2
+
+
+cdef inline double subtree_time(double m) noexcept nogil:
+    """Predicted time that a simplicial subtree takes besides its columns in ns."""
+    return SUBTREE_OVERHEAD + UPDATE_ENTRY * 0.5 * m * m
 
 
 cdef inline double trapezoid(double nc, double m) noexcept nogil:
@@ -230,7 +237,7 @@ def simplicial_subtrees(const int32_t[::1] first, const int32_t[::1] into, const
                 longest[above[s]] = max(longest[above[s]], as_columns[s])
                 as_columns[above[s]] += as_columns[s]
                 entries[above[s]] += entries[s]
-                best[above[s]] += as_columns[s] if simplicial[s] else fronts
+                best[above[s]] += as_columns[s] + subtree_time(rows) if simplicial[s] else fronts
         for s in range(<int32_t>ns - 1, -1, -1):
             if into[s] == s and above[s] != -1 and simplicial[above[s]]:
                 simplicial[s] = 1
