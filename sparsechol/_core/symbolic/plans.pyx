@@ -34,25 +34,46 @@ cdef double PARTS = 128
 cdef double SHORTEST = 50_000
 
 
+def _constant(*numbers, dtype=np.int32):
+    """A read-only array."""
+    array = np.array(numbers, dtype=dtype)
+    array.flags.writeable = False
+    return array
+
+
+# The only task of a small matrix, which has nothing to do with others.
+ALONE = dict(
+    task_parent=_constant(-1), up_rank=_constant(0), down_rank=_constant(0),
+    task_child=_constant(-1), next_task=_constant(-1),
+    beyond_start=_constant(0, 0, dtype=np.int64), beyond=_constant(),
+)
+
+
 def make_plan(row_start, rows, parent, simplicial_root, time, task, task_parent):
     """Everything that a partition into tasks decides: the contents of a Plan."""
     below = np.diff(row_start)
     steps, task_start, length, shared = steps_by_task(parent, time, task, task_parent)
-    up_rank, down_rank = ranks(task_parent, length)
     leaf, opens, foreign_child, foreign_before, foreign_after, next_foreign = assembly_order(
         parent, simplicial_root, task)
     update, updates = stack_offsets(below, parent, shared, opens, leaf, steps, task_start)
-    senders = np.flatnonzero(shared).astype(np.int32)
-    update[senders], shared_size = shared_offsets(senders, below, task, task_parent)
-    beyond_start, beyond = rows_beyond(shared, row_start, rows, steps, task_start)
-    task_child, next_task = children(task_parent)
     contents = dict(
-        task_start=task_start, steps=steps, task_parent=task_parent, up_rank=up_rank,
-        down_rank=down_rank, leaf=leaf, opens=opens, foreign_child=foreign_child,
+        task_start=task_start, steps=steps, leaf=leaf, opens=opens, foreign_child=foreign_child,
         foreign_before=foreign_before, foreign_after=foreign_after, next_foreign=next_foreign,
-        shared=shared, update=update, task_child=task_child, next_task=next_task,
-        beyond_start=beyond_start, beyond=beyond,
+        shared=shared, update=update,
     )
+    shared_size = 0
+    if task_parent.shape[0] == 1:
+        contents |= ALONE
+    else:
+        senders = np.flatnonzero(shared).astype(np.int32)
+        update[senders], shared_size = shared_offsets(senders, below, task, task_parent)
+        up_rank, down_rank = ranks(task_parent, length)
+        task_child, next_task = children(task_parent)
+        beyond_start, beyond = rows_beyond(shared, row_start, rows, steps, task_start)
+        contents |= dict(
+            task_parent=task_parent, up_rank=up_rank, down_rank=down_rank, task_child=task_child,
+            next_task=next_task, beyond_start=beyond_start, beyond=beyond,
+        )
     for array in contents.values():
         array.flags.writeable = False
     return contents | dict(updates=updates, shared_size=shared_size)
@@ -66,18 +87,27 @@ def partition(const int32_t[::1] parent, const int32_t[::1] simplicial_root,
     """
     cdef Py_ssize_t ns = parent.shape[0]
     cdef int32_t s, p, t = 0
-    cdef double grain
-    task_array = np.full(ns, -1, dtype=np.int32)
-    above_array = np.full(ns + 1, -1, dtype=np.int32)       # supernode above each task
+    cdef double grain, total = 0
+    task_array = np.empty(ns, dtype=np.int32)
     cdef int32_t[::1] task = task_array
+    with nogil:
+        for s in range(ns):
+            total += time[s]
+            task[s] = 0 if simplicial_root[s] == -1 or simplicial_root[s] == s else -1
+    if ns > 0 and total < SHORTEST:
+        return task_array, ALONE["task_parent"]
+    above_array = np.empty(ns + 1, dtype=np.int32)          # supernode above each task
     cdef int32_t[::1] above = above_array
     # Subtrees under one parent (the last place: roots) that wait for more.
     cdef double[::1] waiting = np.zeros(ns + 1)
-    cdef int32_t[::1] head = np.full(ns + 1, -1, dtype=np.int32)
+    cdef int32_t[::1] head = np.empty(ns + 1, dtype=np.int32)
     cdef int32_t[::1] link = np.empty(ns, dtype=np.int32)
     cdef double carried
-    grain = max(np.sum(time) / PARTS, SHORTEST)
+    grain = max(total / PARTS, SHORTEST)
     with nogil:
+        for s in range(ns):
+            task[s] = head[s] = -1
+        head[ns] = -1
         for s in range(ns):
             if simplicial_root[s] != -1 and simplicial_root[s] != s:
                 continue
@@ -119,8 +149,6 @@ def ranks(const int32_t[::1] parent, const double[::1] time):
     """Order of urgency of the tasks on the way up and on the way down: longest path first."""
     cdef Py_ssize_t count = parent.shape[0]
     cdef int32_t t
-    if count == 1:
-        return np.zeros(1, dtype=np.int32), np.zeros(1, dtype=np.int32)
     cdef double[::1] up = np.array(time)
     cdef double[::1] down = np.array(time)
     cdef double[::1] longest = np.zeros(count)

@@ -264,7 +264,7 @@ def visiting_order(const int32_t[::1] first, const int32_t[::1] into, const int3
     cdef int32_t fronts = 0, size
     order_array = np.empty(n, dtype=np.int32)
     boundaries_array = np.zeros(n + 1, dtype=np.int32)
-    root_array = np.full(n, -1, dtype=np.int32)
+    root_array = np.empty(n, dtype=np.int32)
     cdef int32_t[::1] order = order_array
     cdef int32_t[::1] boundaries = boundaries_array
     cdef int32_t[::1] simplicial_root = root_array
@@ -313,11 +313,13 @@ cdef int32_t order_children(const int32_t[::1] into, const int32_t[::1] above,
     """Visit the merged supernodes in postorder, the heaviest child first; returns their number."""
     cdef Py_ssize_t ns = into.shape[0]
     cdef int32_t s, p, root = -1, size = 0
-    cdef int32_t[:, ::1] links = np.full((3, ns), -1, dtype=np.int32)
+    cdef int32_t[:, ::1] links = np.empty((3, ns), dtype=np.int32)
     cdef int32_t[::1] child = links[0]
     cdef int32_t[::1] sibling = links[1]
     cdef int32_t[::1] stack = links[2]
     with nogil:
+        for s in range(ns):
+            child[s] = sibling[s] = -1
         for s in range(<int32_t>ns - 1, -1, -1):
             if into[s] != s:
                 continue
@@ -351,10 +353,12 @@ cdef int32_t number_columns(const int32_t[::1] first, const int32_t[::1] into,
     cdef Py_ssize_t ns = into.shape[0]
     cdef Py_ssize_t c
     cdef int32_t s, j, p, place = 0, fronts = 0, begin = 0
-    cdef int32_t[:, ::1] links = np.full((2, ns), -1, dtype=np.int32)
+    cdef int32_t[:, ::1] links = np.empty((2, ns), dtype=np.int32)
     cdef int32_t[::1] member = links[0]     # old supernodes, ascending
     cdef int32_t[::1] following = links[1]
     with nogil:
+        for s in range(ns):
+            member[s] = -1
         for s in range(<int32_t>ns - 1, -1, -1):
             following[s] = member[into[s]]
             member[into[s]] = s
@@ -366,6 +370,7 @@ cdef int32_t number_columns(const int32_t[::1] first, const int32_t[::1] into,
             while s != -1:
                 for j in range(first[s], first[s + 1]):
                     order[place] = j
+                    simplicial_root[place] = -1
                     if simplicial[p]:
                         boundaries[fronts] = place
                         fronts += 1

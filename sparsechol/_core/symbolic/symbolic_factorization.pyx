@@ -70,7 +70,7 @@ def symbolic_factorization(
     cdef int64_t p, q, total
     cdef bint well = True
     cdef int32_t[::1] supernode = np.empty(n, dtype=np.int32)
-    cdef int64_t[::1] entry = np.array(entry_start[:n])      # where the next entry of a column goes
+    cdef int64_t[::1] entry = np.empty(n, dtype=np.int64)    # where the next entry of a column goes
     cdef Front *front = <Front *>malloc(max(1, <size_t>ns * sizeof(Front)))
     cdef Front *f
     if front == NULL:
@@ -85,6 +85,8 @@ def symbolic_factorization(
                 relative=place_start[s] if place_start[s] < place_start[s + 1] else -1,
                 left=<int32_t>total, latest=-1, parent=-1, panel_rows=0,
             )
+        for i in range(n):
+            entry[i] = entry_start[i]
         for i in range(n):
             own = supernode[i]
             entry_source[entry[i]] = indptr[perm[i]]
@@ -167,14 +169,19 @@ def locate_products(const int32_t[::1] first, const int32_t[::1] simplicial_root
     """
     cdef Py_ssize_t ns = simplicial_root.shape[0]
     cdef Py_ssize_t n = first[ns]
-    cdef int32_t s, root, k, following, begin = 0
+    cdef int32_t s, j, root, k, following, begin = 0
     cdef int64_t q, m
     cdef int32_t[::1] place = np.empty(n, dtype=np.int32)
-    cdef int32_t[::1] waiting = np.full(n, -1, dtype=np.int32)      # by row
+    cdef int32_t[::1] waiting = np.empty(n, dtype=np.int32)         # by row
     cdef int32_t[::1] link = np.empty(ns, dtype=np.int32)
-    cdef int32_t[::1] served = np.zeros(ns, dtype=np.int32)
-    cdef int64_t[::1] head = np.array(target_start[:ns])
+    cdef int32_t[::1] served = np.empty(ns, dtype=np.int32)
+    cdef int64_t[::1] head = np.empty(ns, dtype=np.int64)
     with nogil:
+        for j in range(n):
+            waiting[j] = -1
+        for s in range(ns):
+            served[s] = 0
+            head[s] = target_start[s]
         while begin < ns:
             root = simplicial_root[begin]
             if root == -1:
