@@ -45,13 +45,28 @@ INLINE void NAME(store_rows)(SCALAR *p, vec v, ptrdiff_t n) {
     NAME(store)(p, v);
 }
 
+#if LANES > 1
+/* Lane i goes to lane i ^ distance, for a distance that is known when it is compiled. */
+INLINE vec NAME(swap)(vec v, int distance) {
+#if defined(__clang__)
+    vec swapped;
+    for (int i = 0; i < ROWS; i++) swapped[i] = v[i ^ distance];
+    return swapped;
+#else
+    __typeof__(v < v) other;
+    for (int i = 0; i < ROWS; i++) other[i] = i ^ distance;
+    return __builtin_shuffle(v, other);
+#endif
+}
+#endif
+
 INLINE SCALAR NAME(sum)(vec v) {
 #if LANES > 1
-    SCALAR s[ROWS];
-    memcpy(s, &v, sizeof v);
-    for (int half = ROWS / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++) s[i] += s[i + half];
-    return s[0];
+    v += NAME(swap)(v, ROWS / 2);
+    if (ROWS > 2) v += NAME(swap)(v, ROWS / 4);
+    if (ROWS > 4) v += NAME(swap)(v, ROWS / 8);
+    if (ROWS > 8) v += NAME(swap)(v, ROWS / 16);
+    return v[0];
 #else
     return v;
 #endif
@@ -209,17 +224,7 @@ INLINE void NAME(turn)(int conjugate, int vectors, vec a[VECTORS]) {
     static const SCALAR alternating[17] = {-0.0f, 0, -0.0f, 0, -0.0f, 0, -0.0f, 0,    -0.0f,
                                            0,     -0.0f, 0, -0.0f, 0, -0.0f, 0, -0.0f};
     vec signs = NAME(load)(alternating + conjugate);
-    whole other;
-    for (int i = 0; i < ROWS; i++) other[i] = i ^ 1;
-    for (int v = 0; v < vectors; v++) {
-#if defined(__clang__)
-        vec swapped;
-        for (int i = 0; i < ROWS; i++) swapped[i] = a[v][i ^ 1];
-#else
-        vec swapped = __builtin_shuffle(a[v], other);
-#endif
-        a[v] = (vec)((whole)swapped ^ (whole)signs);
-    }
+    for (int v = 0; v < vectors; v++) a[v] = (vec)((whole)NAME(swap)(a[v], 1) ^ (whole)signs);
 #else
     for (int v = 0; v + 1 < vectors; v += 2) {
         vec re = a[v];
@@ -580,45 +585,65 @@ static void NAME(multiply_signed)(int op, int lower, ptrdiff_t m, ptrdiff_t n, p
  *   forward    [ L11 ]  columns     z1 <- L11^-1 z1, z2 <- z2 - L21 z1
  *   backward   [ L21 ]  m           z1 <- L11^-H (z1 - L21^H z2)
  */
+/* z += L minus for n rows. */
+INLINE void NAME(forward_rows)(int columns, ptrdiff_t n, const SCALAR *L, ptrdiff_t ld,
+                               const SCALAR minus[4], SCALAR *z) {
+    vec sum = NAME(load_rows)(z, n);
+    for (int j = 0; j < columns; j++) sum += NAME(load_rows)(L + j * ld, n) * minus[j];
+    NAME(store_rows)(z, sum, n);
+}
+
 INLINE void NAME(forward_block)(int columns, ptrdiff_t m, const SCALAR *L, ptrdiff_t ld,
                                 SCALAR *z) {
-    SCALAR minus[4];
+    SCALAR minus[4], head[4]; /* z1 in registers: it is not read back from memory just written */
+    for (int j = 0; j < columns; j++) head[j] = z[j];
     for (int j = 0; j < columns; j++) {
-        z[j] *= 1 / REAL_PART(L[j + j * ld]); /* the division does not wait for z */
-        minus[j] = -z[j];
-        for (int i = j + 1; i < columns; i++) z[i] += L[i + j * ld] * minus[j];
+        head[j] *= 1 / REAL_PART(L[j + j * ld]); /* the division does not wait for z */
+        minus[j] = -head[j];
+        for (int i = j + 1; i < columns; i++) head[i] += L[i + j * ld] * minus[j];
     }
+    for (int j = 0; j < columns; j++) z[j] = head[j];
     L += columns;
     z += columns;
-    for (ptrdiff_t i = 0; i < m; i += ROWS) {
-        ptrdiff_t n = m - i < ROWS ? m - i : ROWS;
-        vec sum = NAME(load_rows)(z + i, n);
-        for (int j = 0; j < columns; j++) sum += NAME(load_rows)(L + i + j * ld, n) * minus[j];
-        NAME(store_rows)(z + i, sum, n);
+    ptrdiff_t i = 0;
+    for (; i + ROWS <= m; i += ROWS)
+        NAME(forward_rows)(columns, ROWS, L + i, ld, minus, z + i);
+#if LANES > 1
+    if (i < m) NAME(forward_rows)(columns, m - i, L + i, ld, minus, z + i);
+#endif
+}
+
+/* sum += L^H z for n rows. */
+INLINE void NAME(backward_rows)(int columns, ptrdiff_t n, const SCALAR *L, ptrdiff_t ld,
+                                const SCALAR *z, vec sum[4]) {
+    vec zi = NAME(load_rows)(z, n);
+    for (int j = 0; j < columns; j++) {
+        vec l = NAME(load_rows)(L + j * ld, n);
+#if LANES > 1
+        sum[j] += l * zi;
+#else
+        sum[j] += CONJUGATE(l) * zi;
+#endif
     }
 }
 
 INLINE void NAME(backward_block)(int columns, ptrdiff_t m, const SCALAR *L, ptrdiff_t ld,
                                  SCALAR *z) {
     vec sum[4];
+    ptrdiff_t i = 0;
     for (int j = 0; j < columns; j++) sum[j] = (vec){0};
-    for (ptrdiff_t i = 0; i < m; i += ROWS) {
-        ptrdiff_t n = m - i < ROWS ? m - i : ROWS;
-        vec zi = NAME(load_rows)(z + columns + i, n);
-        for (int j = 0; j < columns; j++) {
-            vec l = NAME(load_rows)(L + columns + i + j * ld, n);
+    for (; i + ROWS <= m; i += ROWS)
+        NAME(backward_rows)(columns, ROWS, L + columns + i, ld, z + columns + i, sum);
 #if LANES > 1
-            sum[j] += l * zi;
-#else
-            sum[j] += CONJUGATE(l) * zi;
+    if (i < m) NAME(backward_rows)(columns, m - i, L + columns + i, ld, z + columns + i, sum);
 #endif
-        }
-    }
+    SCALAR head[4];
     for (int j = columns - 1; j >= 0; j--) {
-        SCALAR rest = z[j] - NAME(sum)(sum[j]);
-        for (int i = j + 1; i < columns; i++) rest -= CONJUGATE(L[i + j * ld]) * z[i];
-        z[j] = rest * (1 / REAL_PART(L[j + j * ld]));
+        head[j] = z[j] - NAME(sum)(sum[j]);
+        for (int i = columns - 1; i > j; i--) head[j] -= CONJUGATE(L[i + j * ld]) * head[i];
+        head[j] *= 1 / REAL_PART(L[j + j * ld]);
     }
+    for (int j = 0; j < columns; j++) z[j] = head[j];
 }
 
 static void NAME(forward)(ptrdiff_t nc, ptrdiff_t m, const void *L_, ptrdiff_t ld, void *z_) {
