@@ -126,15 +126,12 @@ class ChangeableFactor(SingleFactor):
         given, n = sparse_or_dense(C, name), self.shape[0]
         if given.dtype.kind == "c" != self.dtype.kind:
             raise TypeError(f"{name} is complex and the factor is real: factor A as complex")
-        if issparse(given):
-            columns = sparse_rhs(given, n, self.dtype, name)
-            start, rows, values = columns.indptr, columns.indices, columns.data
-        else:
-            vectors = dense_rhs(given, n, self.dtype, "F", name)[0].T
-            which, rows = vectors.nonzero()
-            start = np.searchsorted(which, np.arange(len(vectors) + 1))
-            values = vectors[which, rows]
-        return Columns(np.asarray(start, np.int64), np.asarray(rows, np.int32), values)
+        if not issparse(given):
+            vectors, _ = dense_rhs(given, n, self.dtype, "F", name)
+            return Columns(*_update.nonzeros(vectors, self.dtype))
+        columns = sparse_rhs(given, n, self.dtype, name)
+        start, rows = np.asarray(columns.indptr, np.int64), np.asarray(columns.indices, np.int32)
+        return Columns(start, rows, columns.data)
 
     def _judge(self, columns: Columns, sign: int, outcome: Outcome) -> None:
         """Raise the error of a change that was refused."""

@@ -24,6 +24,8 @@ from libc.stdint cimport int8_t, int32_t, int64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
+import numpy as np
+
 from sparsechol._core.numeric.dense cimport (
     ANY_SIGN, DOWNDATE, UPDATE, WIDTH, conjugate, real, scalar, update_column, update_panel,
 )
@@ -383,6 +385,34 @@ cdef int64_t misfit(const Pattern *p, const Columns *c, const scalar *values,
                 return q
     first[0] = -1
     return -1 if real(square) - real(square) == 0 else -2
+
+
+def nonzeros(const scalar[::1, :] vectors, dtype):
+    """Start, rows and values of what is not zero in each column of an array, which has a dtype."""
+    cdef Py_ssize_t n = vectors.shape[0], k = vectors.shape[1]
+    cdef Py_ssize_t i, c
+    cdef int64_t count = 0
+    start_array = np.empty(k + 1, dtype=np.int64)
+    cdef int64_t[::1] start = start_array
+    with nogil:
+        for c in range(k):
+            start[c] = count
+            for i in range(n):
+                count += vectors[i, c] != 0
+        start[k] = count
+    row_array = np.empty(count, dtype=np.int32)
+    value_array = np.empty(count, dtype=dtype)
+    cdef int32_t[::1] rows = row_array
+    cdef scalar[::1] values = value_array
+    with nogil:
+        count = 0
+        for c in range(k):
+            for i in range(n):
+                if vectors[i, c] != 0:
+                    rows[count] = <int32_t>i
+                    values[count] = vectors[i, c]
+                    count += 1
+    return start_array, row_array, value_array
 
 
 def add_products(const int64_t[::1] indptr, const int32_t[::1] indices, const int64_t[::1] start,
