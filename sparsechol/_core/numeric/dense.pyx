@@ -17,6 +17,7 @@ cdef extern from "kernels.h" nogil:
         const int64_t *panel
         const int64_t *row_start
         const int32_t *rows
+        int nested
         const int32_t *target
     ctypedef struct kernels:
         int (*factor)(Py_ssize_t, int, void *, Py_ssize_t) noexcept nogil
@@ -430,7 +431,7 @@ cdef inline subtree up(const Pattern *p, int32_t root) noexcept nogil:
     """The simplicial subtree of a root for a kernel that begins with its first column."""
     cdef int32_t begin = p.begin[root]
     return subtree(begin=begin, root=root, first=p.first, panel=p.panel, row_start=p.row_start,
-                   rows=p.rows, target=p.target + p.target_start[begin])
+                   rows=p.rows, nested=p.nested, target=p.target + p.target_start[begin])
 
 
 cdef inline subtree down(const Pattern *p, int32_t root) noexcept nogil:

@@ -28,6 +28,7 @@ typedef struct {
     const int64_t *panel;
     const int64_t *row_start;
     const int32_t *rows;
+    int nested;            /* whether most columns have the rows of the next one, and one more */
     const int32_t *target; /* where the targets of `begin` lie; of a kernel that goes from the root
                             * down, where those of the root end */
 } subtree;

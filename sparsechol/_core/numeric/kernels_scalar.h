@@ -827,6 +827,121 @@ static ptrdiff_t NAME(columns_signed)(const subtree *r, void *l, void *update,
     return NAME(columns_by)(r, l, update, rule);
 }
 
+/* Whether column s has the rows of the next one, and one row more. Up to NESTED such columns
+ *
+ *      [ x       ]     are solved for together, so that each row is read and written once.
+ *      [ x x     ]
+ *      [ x x x   ]
+ *      [ x x x . ]
+ */
+#define NESTED 3
+
+INLINE int NAME(is_nested)(const subtree *r, ptrdiff_t s) {
+    const int64_t *start = r->row_start + s;
+    return start[1] - start[0] == start[2] - start[1] + 1 &&
+           r->rows[start[0]] == r->first[s + 1];
+}
+
+/* x_s <- x_s / l_ss, then it leaves the rows below: for `width` nested columns, the first of which
+ * has m rows below it. */
+INLINE void NAME(forward_nested)(int width, ptrdiff_t m, const SCALAR *column,
+                                 const int32_t *below, int signs, SCALAR *x, SCALAR *all) {
+    SCALAR y[NESTED];
+    const SCALAR *l[NESTED];
+    for (int j = 0; j < width; column += m + 1 - j++) {
+        l[j] = column;
+        y[j] = x[j];
+    }
+    for (int j = 0; j < width; j++) {
+        REAL inverse = 1 / REAL_PART(l[j][0]); /* does not wait for x */
+        x[j] = y[j] * (signs ? FABS(inverse) : inverse);
+        y[j] *= inverse;
+        for (int k = j + 1; k < width; k++) y[k] -= l[j][k - j] * y[j];
+    }
+    for (ptrdiff_t i = width; i <= m; i++) {
+        SCALAR rest = all[below[i - 1]];
+        for (int j = 0; j < width; j++) rest -= l[j][i - j] * y[j];
+        all[below[i - 1]] = rest;
+    }
+}
+
+INLINE void NAME(forward_groups)(const subtree *r, const SCALAR *column, SCALAR *all,
+                                 const uint8_t *reached, int signs) {
+    const int32_t *below = r->rows + r->row_start[r->begin];
+    SCALAR *x = all + r->first[r->begin];
+    ptrdiff_t s = r->begin;
+    while (s <= r->root) {
+        ptrdiff_t m = r->row_start[s + 1] - r->row_start[s];
+        int width = 1;
+        if (!reached || reached[s]) { /* the columns above are reached then, too */
+            while (width < NESTED && s + width <= r->root && NAME(is_nested)(r, s + width - 1))
+                width++;
+            switch (width) {
+            case 1: NAME(forward_nested)(1, m, column, below, signs, x, all); break;
+            case 2: NAME(forward_nested)(2, m, column, below, signs, x, all); break;
+            case 3: NAME(forward_nested)(3, m, column, below, signs, x, all); break;
+            }
+        }
+        s += width;
+        x += width;
+        for (; width > 0; width--, m--) {
+            column += m + 1;
+            below += m;
+        }
+    }
+}
+
+/* x_s <- (x_s - l_s^H x) / l_ss: for `width` nested columns, the last of which has m rows below it
+ * and ends at `column`. Long sums go in parts that do not wait for each other. */
+INLINE void NAME(backward_nested)(int width, ptrdiff_t m, const SCALAR *column,
+                                  const int32_t *below, SCALAR *x, const SCALAR *all) {
+    enum { PARTS = 4 };
+    SCALAR sum[NESTED][PARTS] = {{0}};
+    const SCALAR *l[NESTED]; /* the entries of the rows that all have */
+    ptrdiff_t i = 0;
+    for (int j = width - 1; j >= 0; j--) {
+        column -= m + width - j;
+        l[j] = column + width - j;
+    }
+    for (; m >= 2 * PARTS && i + PARTS <= m; i += PARTS)
+        for (int part = 0; part < PARTS; part++)
+            for (int j = 0; j < width; j++)
+                sum[j][part] += CONJUGATE(l[j][i + part]) * all[below[i + part]];
+    for (; i < m; i++)
+        for (int j = 0; j < width; j++) sum[j][0] += CONJUGATE(l[j][i]) * all[below[i]];
+    SCALAR y[NESTED];
+    for (int j = width - 1; j >= 0; j--) {
+        y[j] = x[j] - ((sum[j][0] + sum[j][1]) + (sum[j][2] + sum[j][3]));
+        for (int k = width - 1; k > j; k--) y[j] -= CONJUGATE(l[j][k - width]) * y[k];
+        y[j] *= 1 / REAL_PART(l[j][j - width]);
+    }
+    for (int j = 0; j < width; j++) x[j] = y[j];
+}
+
+INLINE void NAME(backward_groups)(const subtree *r, const SCALAR *column, SCALAR *all) {
+    const int32_t *below = r->rows + r->row_start[r->root + 1];
+    SCALAR *x = all + r->first[r->root] + 1;
+    ptrdiff_t s = r->root;
+    while (s >= r->begin) {
+        ptrdiff_t m = r->row_start[s + 1] - r->row_start[s];
+        int width = 1;
+        below -= m;
+        while (width < NESTED && s - width >= r->begin && NAME(is_nested)(r, s - width)) width++;
+        x -= width;
+        switch (width) {
+        case 1: NAME(backward_nested)(1, m, column, below, x, all); break;
+        case 2: NAME(backward_nested)(2, m, column, below, x, all); break;
+        case 3: NAME(backward_nested)(3, m, column, below, x, all); break;
+        }
+        s -= width;
+        for (; width > 1; width--) {
+            column -= m + 1;
+            below -= ++m;
+        }
+        column -= m + 1;
+    }
+}
+
 /* x_s <- x_s / l_ss, then it leaves the rows below. */
 static void NAME(forward_columns)(const subtree *r, const void *l, void *x_,
                                   const uint8_t *reached, int signs) {
@@ -834,6 +949,10 @@ static void NAME(forward_columns)(const subtree *r, const void *l, void *x_,
     const int32_t *below = r->rows + r->row_start[r->begin];
     SCALAR *all = x_, *x = all + r->first[r->begin];
     int64_t start = r->row_start[r->begin];
+    if (r->nested) {
+        NAME(forward_groups)(r, column, all, reached, signs);
+        return;
+    }
     for (ptrdiff_t s = r->begin; s <= r->root; s++) {
         int64_t end = r->row_start[s + 1];
         ptrdiff_t m = end - start;
@@ -857,6 +976,10 @@ static void NAME(backward_columns)(const subtree *r, const void *l, void *x_) {
     const int32_t *below = r->rows + r->row_start[r->root + 1];
     SCALAR *all = x_, *x = all + r->first[r->root];
     int64_t end = r->row_start[r->root + 1];
+    if (r->nested) {
+        NAME(backward_groups)(r, column, all);
+        return;
+    }
     for (ptrdiff_t s = r->root; s >= r->begin; s--) {
         int64_t start = r->row_start[s];
         ptrdiff_t m = end - start;

@@ -34,6 +34,7 @@ cdef struct Pattern:
     int32_t nsuper              # number of supernodes
     int32_t tallest             # most rows of a front
     int32_t widest              # most columns of a front
+    bint nested                 # whether most simplicial columns have the rows of the next one
     int64_t nnz                 # stored values of A
     int64_t size                # entries of the flat factor
     int64_t shared_rows         # rows beyond the tasks of the parallel plan

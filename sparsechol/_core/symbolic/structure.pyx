@@ -87,6 +87,7 @@ cdef class Structure:
         self.pattern.nsuper = <int32_t>ns
         self.pattern.tallest = tallest
         self.pattern.widest = widest
+        self.pattern.nested = mostly_nested(rows_below, simplicial_root)
         self.pattern.nnz = nnz
         self.pattern.size = panel[ns]
         self.pattern.shared_rows = self.parallel_plan["beyond"].shape[0]
@@ -238,6 +239,21 @@ def offsets(const int32_t[::1] first, const int64_t[::1] below,
             "beyond 64-bit addressing"
         )
     return begin_array, start_array, tallest, widest
+
+
+cdef bint mostly_nested(const int64_t[::1] below, const int32_t[::1] simplicial_root) noexcept:
+    """Whether more than half of the simplicial columns have the rows of the next one, and one more.
+
+    That is so where each vertex has several unknowns: solves then take such columns together. To
+    ask column by column does not pay elsewhere.
+    """
+    cdef Py_ssize_t s, columns = 0, nested = 0
+    for s in range(below.shape[0]):
+        columns += simplicial_root[s] != -1
+    for s in range(below.shape[0] - 1):
+        nested += (simplicial_root[s] != -1 and simplicial_root[s] == simplicial_root[s + 1]
+                   and below[s] == below[s + 1] + 1)
+    return 2 * nested > columns
 
 
 def allocate_block(longs, *lengths):

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import sparsechol as sc
 from sparsechol._core.symbolic.analysis import elimination, supernodal_order
 from sparsechol._core.symbolic.structure import Structure, offsets
 from support.helpers import SETTINGS, eliminate, laplacian, packed_pattern, patterns
@@ -195,6 +196,22 @@ def test_every_product_of_a_region_has_its_place(B, seed):
                         place = a["panel"][owner] - base + below.index(row)
                     assert next(targets) == place
         assert next(targets, None) is None
+
+
+def test_tasks_know_the_tasks_below_and_the_rows_beyond():
+    structure = sc.analyze(laplacian(90, 90), ordering="amd")._structure
+    plan, rows = structure.parallel_plan, [rows for _, rows in fronts(structure)]
+    assert structure.tasks > 5
+    for t in range(structure.tasks):
+        steps = plan["steps"][plan["task_start"][t] : plan["task_start"][t + 1]]
+        expected = set().union(*(rows[s].tolist() for s in steps if plan["shared"][s]))
+        beyond = plan["beyond"][plan["beyond_start"][t] : plan["beyond_start"][t + 1]]
+        assert beyond.tolist() == sorted(expected)
+        below, child = [], plan["task_child"][t]
+        while child != -1:
+            below.append(child)
+            child = plan["next_task"][child]
+        assert below == np.flatnonzero(plan["task_parent"] == t).tolist()
 
 
 def test_arrays_are_read_only():

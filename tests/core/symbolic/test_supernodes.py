@@ -160,3 +160,19 @@ def test_amalgamation_pays_on_a_grid():
     fundamental = fundamental_supernodes(tree.parent, tree.counts)
     _, relaxed, *_ = supernodal_order(tree)
     assert len(relaxed) < len(fundamental)
+
+
+def test_many_small_leaves_under_a_small_block_stand_alone():
+    leaves, block = 2000, 20
+    rng = np.random.default_rng(4)
+    n = leaves + block
+    B = np.zeros((n, n), dtype=bool)
+    for j in range(leaves):
+        B[leaves + rng.choice(block, 3, replace=False), j] = True
+    B[leaves:, leaves:] = True
+    indptr, indices = packed_pattern(B | B.T | np.eye(n, dtype=bool))
+    tree = elimination(indptr, indices, np.arange(n, dtype=np.int32))
+    _, boundaries, simplicial_root, _ = supernodal_order(tree)
+    # An update matrix for each leaf would take longer than the block without a front.
+    assert len(boundaries) == n + 1
+    assert (simplicial_root == n - 1).all()
