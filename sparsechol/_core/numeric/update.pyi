@@ -17,6 +17,7 @@ def update(
     work: np.ndarray,
     expected: np.ndarray | None = None,
 ) -> tuple[int, int, float, float]: ...
+def nonzeros(vectors: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
 def add_products(
     indptr: np.ndarray,
     indices: np.ndarray,
