@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
+import sparsechol as sc
 from sparsechol._core.numeric.solve import NO_REACH, logdet, solve, workspace
 from support.helpers import eps
 
@@ -50,6 +52,24 @@ def test_only_lower_then_only_upper_is_the_whole_solution(factor):
     solve(structure, flat[None], apart[None], work, True, False, perm, identity, NO_REACH, 1, 1)
     solve(structure, flat[None], apart[None], work, False, True, identity, perm, NO_REACH, 1, 1)
     assert np.array_equal(both, apart)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64, np.complex128])
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_vertices_with_several_unknowns(size, dtype):
+    # A path of full blocks: all columns of a block but the last have the rows of the next one.
+    rng, n = np.random.default_rng(size), 25 * size
+    A = rng.standard_normal((n, n)) + 1j * rng.standard_normal((n, n))
+    A = A if np.dtype(dtype).kind == "c" else A.real
+    A[abs(np.subtract.outer(np.arange(n) // size, np.arange(n) // size)) > 1] = 0
+    A = (A + A.conj().T + 8 * size * np.eye(n)).astype(dtype)
+    F = sc.cholesky(A, ordering="natural")
+    root = F.pattern._structure.arrays["simplicial_root"]
+    assert (root == root.size - 1).all()
+    unit = sp.csc_array(([1.0], ([n // 2], [0])), shape=(n, 1)).astype(dtype)
+    for b in (right_hand_sides(n, 1, A.dtype)[:, 0], unit.toarray()[:, 0]):
+        np.testing.assert_allclose(A @ F.solve(b), b, atol=100 * eps(A.dtype))
+    np.testing.assert_array_equal(F.solve(unit).toarray()[:, 0], F.solve(b))
 
 
 def test_wrong_lengths_are_refused(factor):
