@@ -20,6 +20,7 @@ from ._scipy.ldl_factor import LDLFactor
 from ._scipy.low_rank_factor import LowRankFactor
 from ._scipy.null_space import NullSpace
 from ._scipy.pencil import LogdetPencil, logdet_pencil
+from ._scipy.semidefinite_batch import SemidefiniteBatch
 from ._scipy.semidefinite_factor import SemidefiniteFactor
 from ._scipy.symbolic_factor import Memory, SymbolicFactor, analyze
 from ._scipy.triangle import solve_triangular
@@ -41,6 +42,7 @@ __all__ = [
     "Ordering",
     "PatternMismatchError",
     "PivotError",
+    "SemidefiniteBatch",
     "SemidefiniteFactor",
     "SparsityWarning",
     "SymbolicFactor",

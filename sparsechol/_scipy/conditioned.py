@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from .._typing import MatrixLike, RandomState
 from .constraints import bordered, fix_null_space, orthonormal_rows, right_side, rows_of
 from .factor_base import checked
-from .input import check_finite, row_numbers, unmasked
+from .input import check_finite, entry_numbers, unmasked
 from .null_space import NullSpace, low_rank_entries
 from .pivots import EPS
 from .quadratic import low_rank_quadratic, read_rows
@@ -215,11 +215,10 @@ class Conditioned:
         IndexError
             If a row or column lies outside the matrix.
         """
-        F, n = self._factor, self.shape[0]
-        rows, columns = np.broadcast_arrays(row_numbers(rows, n), row_numbers(columns, n))
+        F = self._factor
+        rows, columns = entry_numbers(rows, columns, self.shape[0])
         out = F.inverse_entries(rows, columns, threads=self._threads)
-        term = low_rank_entries(*self._low_rank, rows.ravel(), columns.ravel())
-        return (out - term.reshape(rows.shape)).astype(F.dtype)
+        return (out - low_rank_entries(*self._low_rank, rows, columns)).astype(F.dtype)
 
     def quadratic_variance(self, B: MatrixLike) -> Any:
         """Compute the variance of each row of ``B x``.

@@ -176,6 +176,12 @@ def row_numbers(index, n) -> np.ndarray:
     return np.where(index < 0, index + n, index).astype(np.int32)
 
 
+def entry_numbers(rows, columns, n) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and columns of entries, broadcast against each other, as `row_numbers` does."""
+    rows, columns = np.broadcast_arrays(row_numbers(rows, n), row_numbers(columns, n))
+    return rows, columns
+
+
 def draws_shape(size: int | tuple[int, ...] | None) -> tuple[int, ...]:
     """Return the shape of draws, as NumPy's generators read `size`."""
     return () if size is None else tuple(np.atleast_1d(size).tolist())

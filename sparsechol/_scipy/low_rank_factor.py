@@ -22,7 +22,7 @@ from scipy.sparse import issparse
 from .._exceptions import NotPositiveDefiniteError
 from .._typing import MatrixLike, RandomState
 from .factor_base import Slogdet, checked
-from .input import dense_rhs, draws_shape, sparse_or_dense, unmasked
+from .input import dense_rhs, draws_shape, entry_numbers, sparse_or_dense, unmasked
 from .pivots import EPS
 from .quadratic import read_rows
 
@@ -181,10 +181,10 @@ class LowRankFactor:
         -------
         ndarray of the broadcast shape
         """
+        rows, columns = entry_numbers(rows, columns, self.shape[0])
         found = self._current.inverse_entries(rows, columns, threads=threads)
         X, weights = self._directions, self._w / (1 + self._w)
-        left, right = X[np.asarray(rows)], X[np.asarray(columns)].conj()
-        return found - (left * right) @ weights
+        return found - (X[rows] * X[columns].conj()) @ weights
 
     def inverse_quadratic(self, B: MatrixLike, *, threads: int | None = None) -> Any:
         """Compute ``b (A + C D C^H)^-1 b^H`` for each row b of B.

@@ -298,39 +298,55 @@ class NullSpace:
 
         Parameters
         ----------
-        WV : (n, w) ndarray
+        WV : (n, ..., w) ndarray
 
         Returns
         -------
-        (n, w) ndarray
+        ndarray of the same shape
         """
         return WV - self.expand(self.coordinates(WV)) / 2
 
     # ---- does it fit ----
 
-    def require(self, packed: np.ndarray) -> None:
+    def require(self, packed: np.ndarray, is_batch: bool = False) -> None:
         """Raise ValueError naming a row where Q V is not zero but for rounding.
 
         Parameters
         ----------
-        packed : (len(pattern.indices),) ndarray
+        packed : (count, len(pattern.indices)) ndarray
+        is_batch : bool, optional
+            Whether the error names the matrix.
         """
         if self.basis.dtype.kind == "c" and packed.dtype.kind != "c":
             raise TypeError("null_space= is complex and the matrix is real: pass a real basis")
         wide = packed.astype(np.result_type(packed.dtype, np.float64), copy=False)
-        Q = self.pattern._symmetric(wide)
-        product = np.abs(Q @ self.basis)
-        size, span = abs(Q) @ np.abs(self.basis), np.abs(self.basis).max(axis=0, initial=0)
+        span = np.abs(self.basis).max(axis=0, initial=0)
+        product = np.abs(self._times(wide, self.basis))
+        size = self._times(abs(wide), np.abs(self.basis))
+        sums = self._times(abs(wide), np.ones((self.basis.shape[0], 1)))
         eps = EPS[packed.dtype]
-        allowed = eps**0.5 * size + ROUNDINGS * eps * np.multiply.outer(abs(Q).sum(axis=1), span)
-        wrong = ~(product <= allowed)
+        wrong = ~(product <= eps**0.5 * size + ROUNDINGS * eps * sums * span)
         if wrong.any():
-            row, column = np.unravel_index(np.argmax(product * wrong), product.shape)
+            at = np.unravel_index(np.argmax(product * wrong), product.shape)
+            item, row, _ = at
             raise ValueError(
-                f"null_space= is not in the null space of the matrix: in row {row} the product"
-                f" with an orthonormal basis is {product[row, column]:.3g}, and its terms are of"
-                f" the size {size[row, column]:.3g}"
+                f"null_space= is not in the null space of"
+                f" {f'matrix {item} of the batch' if is_batch else 'the matrix'}: in row {row} the"
+                f" product with an orthonormal basis is {product[at]:.3g}, and its terms are of the"
+                f" size {size[at]:.3g}"
             )
+
+    def _times(self, values: np.ndarray, V: np.ndarray) -> np.ndarray:
+        """Return the products of matrices, (count, nnz) packed values, with V: (count, n, w)."""
+        n, rows, ends = len(V), self.pattern.indices, np.arange(self.pattern.indices.size + 1)
+        columns = np.repeat(np.arange(n), np.diff(self.pattern.indptr))
+        shape, kind = (n, rows.size), np.result_type(values, V)
+        out = np.empty((len(values), n, V.shape[1]), kind)
+        for j, v in enumerate(V.T):
+            below = csc_array((v[columns], rows, ends), shape)
+            above = csc_array((np.where(rows == columns, 0, v[rows]), columns, ends), shape)
+            out[:, :, j] = (below @ values.T + above @ values.conj().T).T
+        return out
 
 
 NullSpaceLike: TypeAlias = NullSpace | MatrixLike | Literal["components"]
@@ -505,11 +521,13 @@ def low_rank_entries(V: Any, X: Any, rows: np.ndarray, columns: np.ndarray) -> A
 
     Parameters
     ----------
-    V, X : (n, k) array of NumPy or JAX
-    rows, columns : (m,) ndarray of int
+    V, X : (..., n, k) array of any framework
+    rows, columns : ndarray of int, of one shape
 
     Returns
     -------
-    (m,) array
+    array of that shape, behind the leading dimensions
     """
-    return (V[rows] * X[columns].conj() + X[rows] * V[columns].conj()).sum(axis=1)
+    left = V[..., rows, :] * X[..., columns, :].conj()
+    right = X[..., rows, :] * V[..., columns, :].conj()
+    return (left + right).sum(axis=-1)

@@ -1,8 +1,6 @@
 """SemidefiniteFactor: the factor of a positive semidefinite matrix with known null space."""
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -10,37 +8,29 @@ from numpy.typing import ArrayLike
 from scipy.sparse import coo_array, csc_array
 from scipy.sparse.linalg import LinearOperator
 
-from .._exceptions import NotPositiveDefiniteError
 from .._typing import Entries, MatrixLike, RandomState, SparseLike, WeakPivots
 from .cholesky_factor import CholeskyFactor
 from .conditioned import Conditioned
-from .factor_base import Slogdet, checked
-from .input import row_numbers
+from .input import entry_numbers
 from .null_space import NullSpace, low_rank_entries
 from .quadratic import low_rank_quadratic, read_rows
+from .semidefinite_base import Grounded, GroundedTrend, SemidefiniteBase, naming_the_null_space
+from .single_factor import linear_operator
 from .symmetry import blaming_asymmetry
 
 if TYPE_CHECKING:
     from .symbolic_factor import SymbolicFactor
 
 
-class GroundedFactor(CholeskyFactor):
-    """Hold the factor of a matrix that is singular only where its null space is not all known."""
-
-    # Singular matrices that go through have at most 0.2 rounding errors.
-    _least_rcond = 1
+class GroundedFactor(Grounded, CholeskyFactor):
+    """Hold the factor of one such matrix."""
 
 
-class GroundedTrend(GroundedFactor):
-    """Hold the factor of a matrix with two null directions in one component, or more.
-
-    Operators of higher order are like that. They may be nearly singular without a weak pivot.
-    """
-
-    _always_estimated = True
+class GroundedTrendFactor(GroundedTrend, CholeskyFactor):
+    """Hold the factor of one such matrix."""
 
 
-class SemidefiniteFactor:
+class SemidefiniteFactor(SemidefiniteBase):
     """Hold the factor of a positive semidefinite matrix with known null space.
 
     `cholesky` and `SymbolicFactor.factorize` make it, given ``null_space=``. Its inverse is the
@@ -70,54 +60,15 @@ class SemidefiniteFactor:
     array([ 1.,  0., -1.])
     """
 
-    null_space: NullSpace
-    _log_correction: float
-
-    def __init__(
-        self,
-        null_space: NullSpace,
-        packed: np.ndarray,
-        threads: int | None = None,
-        weak_pivots: WeakPivots = "refuse",
-    ):
-        self.null_space = null_space
-        null_space.require(packed)
-        values = null_space.ground(packed)[None]
-        with naming_the_null_space():
-            kind = GroundedTrend if null_space.basis.shape[1] > 1 else GroundedFactor
-            self.grounded: CholeskyFactor = kind(null_space.pattern, values, threads, weak_pivots)
-        self._log_correction = float(null_space.log_correction(packed))
+    grounded: CholeskyFactor
+    _grounded = GroundedFactor
+    _grounded_trend = GroundedTrendFactor
 
     def __repr__(self) -> str:
         return (
             f"<SemidefiniteFactor of shape {self.shape}, {self.dtype}, rank {self.rank}:"
             f" {self.grounded.nnz} entries in L>"
         )
-
-    @property
-    def pattern(self) -> "SymbolicFactor":
-        """The analyzed pattern."""
-        return self.grounded.pattern
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Shape of the matrix."""
-        return self.grounded.shape
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Type of the values."""
-        return self.grounded.dtype
-
-    @property
-    def rank(self) -> int:
-        """The order of the matrix less the dimension of its null space."""
-        return self.shape[0] - self.null_space.dimension
-
-    @property
-    def rcond(self) -> float:
-        """Reciprocal condition number of the grounded matrix, see `CholeskyFactor.rcond`."""
-        return self.grounded.rcond
 
     def copy(self) -> "SemidefiniteFactor":
         """Return an independent factor of the same matrix; pattern and null space are shared.
@@ -156,33 +107,12 @@ class SemidefiniteFactor:
             As for `cholesky`. If the null space does not fit, the old factor stays valid.
         """
         packed = self.pattern._packed(A, lower, self.dtype)
-        self.null_space.require(packed)
+        self.null_space.require(packed[None])
         values = self.null_space.ground(packed)
         with naming_the_null_space(), blaming_asymmetry(self.pattern, A, lower, packed):
             self.grounded.refactorize(values, weak_pivots=weak_pivots, threads=threads)
-        self._log_correction = float(self.null_space.log_correction(packed))
+        self._correct(packed[None])
         return self
-
-    def logdet(self) -> float:
-        """Compute the logarithm of the product of the nonzero eigenvalues of A, in float64.
-
-        Returns
-        -------
-        float
-        """
-        return self.grounded.logdet() + self._log_correction
-
-    def slogdet(self) -> Slogdet[float]:
-        """Compute the sign and the logarithm of the product of the nonzero eigenvalues.
-
-        Returns
-        -------
-        sign : float
-            One.
-        logabsdet : float
-            The same as `logdet`.
-        """
-        return Slogdet(1.0, self.logdet())
 
     @overload
     def solve(self, b: SparseLike, *, threads: int | None = None) -> csc_array | coo_array: ...
@@ -215,13 +145,6 @@ class SemidefiniteFactor:
         F = self.grounded
         return F._columnwise(b, F._both_triangles(), threads, self._projected_solve)
 
-    def _projected_solve(self, columns, system, threads, _reached=None) -> np.ndarray:
-        """Solve for a (1, n, k) array between two projections."""
-        project = self.null_space.project
-        inside = np.asfortranarray(project(columns[0]).astype(columns.dtype, copy=False))
-        x = self.grounded._solve(inside[None], system, threads)
-        return project(x[0])[None].astype(columns.dtype, copy=False)
-
     def sample(
         self,
         size: int | tuple[int, ...] | None = None,
@@ -245,22 +168,6 @@ class SemidefiniteFactor:
         x = self.grounded.sample(size, rng=rng, threads=threads)
         rows = x.reshape(-1, self.shape[0]).T
         return np.ascontiguousarray(self.null_space.project(rows).T, x.dtype).reshape(x.shape)
-
-    def diag_inverse(self, *, threads: int | None = None) -> np.ndarray:
-        """Compute the diagonal of ``A^+``: the variances of an intrinsic field with ``V^H x = 0``.
-
-        Parameters
-        ----------
-        threads : int, optional
-            Most threads to use, see `cholesky`.
-
-        Returns
-        -------
-        (n,) real ndarray
-        """
-        V, X = self._low_rank(threads)
-        diagonal = self.grounded.diag_inverse(threads=threads)
-        return checked(diagonal - 2 * np.real(V * X.conj()).sum(axis=1))
 
     def partial_inverse(
         self, *, entries: Entries = "matrix", threads: int | None = None
@@ -305,13 +212,11 @@ class SemidefiniteFactor:
         IndexError
             If a row or column lies outside the matrix.
         """
-        n, labels = self.shape[0], self.null_space.labels
-        rows, columns = np.broadcast_arrays(row_numbers(rows, n), row_numbers(columns, n))
+        rows, columns = entry_numbers(rows, columns, self.shape[0])
         out = self.grounded.inverse_entries(rows, columns, threads=threads)
         V, X = self._low_rank(threads)
-        row, column = rows.ravel(), columns.ravel()
-        term = low_rank_entries(V, X, row, column) * (labels[row] == labels[column])
-        return out - term.reshape(rows.shape)
+        labels = self.null_space.labels
+        return out - low_rank_entries(V, X, rows, columns) * (labels[rows] == labels[columns])
 
     def inverse_quadratic(self, B: MatrixLike, *, threads: int | None = None) -> Any:
         """Compute ``b A^+ b^H`` for each row b of B: variances of B x, x an intrinsic field.
@@ -329,12 +234,6 @@ class SemidefiniteFactor:
         out = self.grounded.inverse_quadratic(rows, threads=threads)
         term = low_rank_quadratic(*self._low_rank(threads), rows, self.null_space.labels)
         return (out - term).astype(out.dtype).reshape(shape)[()]
-
-    def _low_rank(self, threads) -> tuple[np.ndarray, np.ndarray]:
-        """Return V and X of ``A^+ = W - V X^H - X V^H`` in blocks, by a solve for each column."""
-        V = self.null_space.basis_as(self.dtype)
-        WV = self.grounded.solve(V, threads=threads)
-        return V, self.null_space.half_correction(WV)
 
     def condition(
         self, C: MatrixLike, e: ArrayLike = 0.0, *, threads: int | None = None
@@ -378,34 +277,7 @@ class SemidefiniteFactor:
         -------
         LinearOperator
         """
-        return LinearOperator(
-            self.shape,
-            matvec=self.solve,
-            rmatvec=self.solve,
-            matmat=self.solve,
-            rmatmat=self.solve,
-            dtype=self.dtype,
-        )
-
-
-@contextmanager
-def naming_the_null_space() -> Iterator[None]:
-    """Say of a grounded matrix without factor what that means for the null space."""
-    try:
-        yield
-    except NotPositiveDefiniteError as error:
-        reason = (
-            "null_space= lacks a null direction, or one is hidden by rounding"
-            if error.rows or error.pivot == 0
-            else "it is not positive semidefinite"
-        )
-        raise NotPositiveDefiniteError(
-            f"{error} (with rows of the null space grounded: {reason})",
-            error.row,
-            error.pivot,
-            error.item,
-            error.rows,
-        ) from None
+        return linear_operator(self)
 
 
 def factor_of(
@@ -427,4 +299,5 @@ def factor_of(
     """
     if null_space is None:
         return CholeskyFactor(pattern, packed[None], threads, weak_pivots)
-    return SemidefiniteFactor(NullSpace.of(pattern, null_space), packed, threads, weak_pivots)
+    N = NullSpace.of(pattern, null_space)
+    return SemidefiniteFactor(N, packed[None], threads, weak_pivots)

@@ -16,7 +16,7 @@ from .._core.numeric.solve import reach
 from .._exceptions import PivotError
 from .._typing import Entries, MatrixLike, SparseLike, Trans
 from .factor_base import RHS_BLOCK, FactorBase, checked
-from .input import as_scipy, dense_rhs, row_numbers, sparse_rhs
+from .input import as_scipy, dense_rhs, entry_numbers, sparse_rhs
 from .packed_values import known_places, sorted_csc
 from .symmetry import blaming_asymmetry
 
@@ -248,8 +248,7 @@ class SingleFactor(FactorBase):
         >>> F.inverse_entries([0, 0], [0, 1]).round(6)
         array([ 0.666667, -0.333333])
         """
-        n = self.shape[0]
-        rows, columns = np.broadcast_arrays(row_numbers(rows, n), row_numbers(columns, n))
+        rows, columns = entry_numbers(rows, columns, self.shape[0])
         out = np.empty(rows.size, dtype=self.dtype)
         row, column = rows.ravel(), columns.ravel()
         position, inside = places_in_inverse(self.pattern, row, column)
@@ -262,10 +261,7 @@ class SingleFactor(FactorBase):
 
     def _entries_by_solves(self, row, column, threads):
         """Compute entries of the inverse by one solve for each distinct column or row."""
-        flip = np.unique(row).size < np.unique(column).size
-        if flip:
-            row, column = column, row
-        distinct, which = np.unique(column, return_inverse=True)
+        flip, row, distinct, which = fewest_columns(row, column)
         by_column = np.argsort(which, kind="stable")
         starts = np.arange(0, distinct.size + RHS_BLOCK, RHS_BLOCK)
         bounds = np.searchsorted(which[by_column], starts)
@@ -299,17 +295,25 @@ class SingleFactor(FactorBase):
         -------
         LinearOperator
         """
-        return LinearOperator(
-            self.shape,
-            matvec=self.solve,
-            rmatvec=self.solve,
-            matmat=self.solve,
-            rmatmat=self.solve,
-            dtype=self.dtype,
-        )
+        return linear_operator(self)
 
     solve_vjp = derivatives.solve_vjp
     partial_inverse_vjp = derivatives.partial_inverse_vjp
+
+
+def linear_operator(F: Any) -> LinearOperator:
+    """Return what a factor solves with as a linear operator.
+
+    Parameters
+    ----------
+    F : factor of a symmetric (Hermitian) matrix
+
+    Returns
+    -------
+    LinearOperator
+    """
+    x = dict.fromkeys(("matvec", "rmatvec", "matmat", "rmatmat"), F.solve)
+    return LinearOperator(F.shape, **x, dtype=F.dtype)
 
 
 def places_in_inverse(
@@ -334,6 +338,32 @@ def places_in_inverse(
     inside = position != packing.ABSENT
     solves = min(np.unique(row[inside]).size, np.unique(column[inside]).size)
     return position, inside & (solves * SOLVE_COST * pattern.nnz > pattern.flops)
+
+
+def fewest_columns(
+    row: np.ndarray, column: np.ndarray
+) -> tuple[bool, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the columns of a symmetric (Hermitian) matrix that hold entries, or their mirrors.
+
+    Parameters
+    ----------
+    row, column : (k,) ndarray of int
+
+    Returns
+    -------
+    mirrored : bool
+        Whether the mirror images are in fewer columns.
+    row : (k,) ndarray
+        The row of each entry, or of its image.
+    distinct : (m,) ndarray
+        The columns, sorted.
+    which : (k,) ndarray
+        The place in `distinct` of each entry's column.
+    """
+    mirrored = np.unique(row).size < np.unique(column).size
+    if mirrored:
+        row, column = column, row
+    return mirrored, row, *np.unique(column, return_inverse=True)
 
 
 def _hstack(pieces: list[csc_array], n: int, dtype) -> csc_array:

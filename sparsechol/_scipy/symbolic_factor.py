@@ -22,10 +22,11 @@ from .elimination import pattern_of_product, triangle_of, with_products
 from .input import Compressed, check_order, compressed, scalar_dtype, unmasked
 from .ldl_batch import LDLBatch
 from .ldl_factor import LDLFactor
-from .null_space import NullSpaceLike
+from .null_space import NullSpace, NullSpaceLike
 from .packed_values import PackedPattern
 from .pivot_rule import pivot_rule
 from .pivots import accepts_weak
+from .semidefinite_batch import SemidefiniteBatch
 from .semidefinite_factor import SemidefiniteFactor, factor_of
 from .symmetry import blaming_asymmetry, require_symmetric
 
@@ -219,19 +220,40 @@ class SymbolicFactor(PackedPattern):
         with blaming_asymmetry(self, A, lower, packed):
             return factor_of(self, packed, null_space, threads, weak_pivots)
 
+    @overload
     def factorize_batch(
         self,
         values: ArrayLike,
         *,
+        null_space: None = None,
         weak_pivots: WeakPivots = "refuse",
         threads: int | None = None,
-    ) -> CholeskyBatch:
+    ) -> CholeskyBatch: ...
+    @overload
+    def factorize_batch(
+        self,
+        values: ArrayLike,
+        *,
+        null_space: NullSpaceLike,
+        weak_pivots: WeakPivots = "refuse",
+        threads: int | None = None,
+    ) -> SemidefiniteBatch: ...
+    def factorize_batch(
+        self,
+        values: ArrayLike,
+        *,
+        null_space: NullSpaceLike | None = None,
+        weak_pivots: WeakPivots = "refuse",
+        threads: int | None = None,
+    ) -> CholeskyBatch | SemidefiniteBatch:
         """Factor many matrices of the analyzed pattern at once.
 
         Parameters
         ----------
         values : (k, len(indices)) array_like
             Packed values of each matrix (see `values`).
+        null_space : NullSpace, (n, k) array_like, sparse matrix or 'components', optional
+            The null space of all of these positive semidefinite matrices, see `cholesky`.
         weak_pivots : {'refuse', 'accept'}, optional
             What becomes of a nearly singular matrix, see `cholesky`.
         threads : int, optional
@@ -239,7 +261,7 @@ class SymbolicFactor(PackedPattern):
 
         Returns
         -------
-        CholeskyBatch
+        CholeskyBatch, or SemidefiniteBatch with a null space
 
         Raises
         ------
@@ -247,7 +269,8 @@ class SymbolicFactor(PackedPattern):
             If one of the matrices is not positive definite; its attribute ``item`` says which is
             the first.
         ValueError, TypeError
-            If the shape does not fit, or a value is NaN, infinite or no number.
+            If the shape does not fit, a value is NaN, infinite or no number, or the null space is
+            not that of all matrices.
 
         Examples
         --------
@@ -256,7 +279,11 @@ class SymbolicFactor(PackedPattern):
         >>> S.factorize_batch([[4.0, 1.0, 5.0], [2.0, 0.0, 2.0]]).logdet().round(6)
         array([2.944439, 1.386294])
         """
-        return CholeskyBatch(self, self._packed_batch(values), threads, weak_pivots)
+        packed = self._packed_batch(values)
+        if null_space is None:
+            return CholeskyBatch(self, packed, threads, weak_pivots)
+        N = NullSpace.of(self, null_space)
+        return SemidefiniteBatch(N, packed, threads, weak_pivots)
 
     def ldl(
         self,

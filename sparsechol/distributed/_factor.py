@@ -9,7 +9,7 @@ from scipy.sparse import csc_array, issparse
 
 from .._exceptions import NotPositiveDefiniteError
 from .._scipy.factor_base import Slogdet
-from .._scipy.input import dense_rhs, row_numbers
+from .._scipy.input import dense_rhs, entry_numbers
 from . import _engine
 from ._context import ROOT, broadcast, common, everywhere, from_root, move, to_root
 from ._layout import Hermitian, Real
@@ -317,7 +317,7 @@ class DistributedFactor:
         n = self.shape[0]
 
         def read():
-            return np.broadcast_arrays(row_numbers(rows, n), row_numbers(columns, n))
+            return entry_numbers(rows, columns, n)
 
         rows, columns = everywhere(self._comm, read)
         return self._entries(rows.ravel(), columns.ravel()).reshape(rows.shape)

@@ -16,11 +16,10 @@ from .._scipy.constraints import (
     require_enough,
     rows_of,
 )
-from .._scipy.input import row_numbers
 from .._scipy.null_space import DEPENDENT, NullSpace, low_rank_entries
 from .._scipy.pivots import EPS
 from ._compat import is_concrete
-from ._matrix import SymmetricMatrix, static_numbers
+from ._matrix import SymmetricMatrix, static_entries
 from ._rows import low_rank_quadratic, read_static_rows
 
 if TYPE_CHECKING:
@@ -256,12 +255,9 @@ class Conditioned:
         IndexError
             If a row or column lies outside the matrix.
         """
-        n = self.shape[0]
-        rows = row_numbers(static_numbers(rows, "rows"), n)
-        columns = row_numbers(static_numbers(columns, "columns"), n)
-        rows, columns = np.broadcast_arrays(rows, columns)
-        term = low_rank_entries(*self._low_rank(), rows.ravel(), columns.ravel())
-        return self._F.inverse_entries(rows, columns) - term.reshape(rows.shape)
+        rows, columns = static_entries(rows, columns, self.shape[0])
+        term = low_rank_entries(*self._low_rank(), rows, columns)
+        return self._F.inverse_entries(rows, columns) - term
 
     def quadratic_variance(self, B: Any) -> jax.Array:
         """Compute the variance of each row of ``B x``.

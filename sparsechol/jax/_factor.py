@@ -9,18 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from .._scipy.input import row_numbers
 from .._scipy.null_space import NullSpace, NullSpaceLike
 from .._scipy.pivots import EPS, accepts_weak
 from .._scipy.quadratic import TRIANGLE_COST, pairs_of, rows_in_inverse
-from .._scipy.single_factor import places_in_inverse
+from .._scipy.single_factor import fewest_columns, places_in_inverse
 from .._scipy.symbolic_factor import SymbolicFactor
 from .._typing import Entries, Trans, WeakPivots
 from . import _primitives as primitives
 from ._compat import is_concrete
 from ._conditioned import Conditioned
 from ._low_rank import LowRankFactor, read_correction
-from ._matrix import SymmetricMatrix, as_vectors, static_numbers
+from ._matrix import SymmetricMatrix, as_vectors, static_entries
 from ._rows import StaticRows, read_static_rows
 from ._semidefinite import SemidefiniteFactor, annihilates
 
@@ -199,10 +198,8 @@ class FactorBase:
         See `sparsechol.CholeskyFactor.inverse_entries`: entries on the pattern of L come from one
         partial inverse if that is cheaper than one solve for each distinct column or row.
         """
-        P, n = self.pattern, self.shape[0]
-        rows = row_numbers(static_numbers(rows, "rows"), n)
-        columns = row_numbers(static_numbers(columns, "columns"), n)
-        rows, columns = np.broadcast_arrays(rows, columns)
+        P = self.pattern
+        rows, columns = static_entries(rows, columns, self.shape[0])
         shape, row, column = rows.shape, rows.ravel(), columns.ravel()
         place, inside = places_in_inverse(P, row, column)
         out = jnp.zeros(row.size, self.dtype)
@@ -215,13 +212,10 @@ class FactorBase:
 
     def _entries_by_solves(self, row, column):
         """Compute entries of the inverse by one solve for each distinct column or row."""
-        flip = np.unique(row).size < np.unique(column).size
-        if flip:
-            row, column = column, row
-        distinct, which = np.unique(column, return_inverse=True)
+        mirrored, row, distinct, which = fewest_columns(row, column)
         unit = jnp.zeros((self.shape[0], distinct.size), self.dtype)
         x = self.solve(unit.at[distinct, np.arange(distinct.size)].set(1))[row, which]
-        return x.conj() if flip else x
+        return x.conj() if mirrored else x
 
     def inverse_quadratic(self, B: Any) -> jax.Array:
         """Compute ``b A^-1 b^H`` for each row b of B: the variances of B x, x of N(0, A^-1).

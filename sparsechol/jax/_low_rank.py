@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from ._matrix import as_vectors
+from ._matrix import as_vectors, static_entries
 from ._rows import low_rank_quadratic, read_static_rows
 
 if TYPE_CHECKING:
@@ -131,10 +131,10 @@ class LowRankFactor:
         -------
         jax.Array of the broadcast shape
         """
+        rows, columns = static_entries(rows, columns, self.shape[0])
         found = self.factor.inverse_entries(rows, columns)
         X, K = self._parts()
-        left, right = X @ self._weights(K), X.conj()
-        return found - (left[np.asarray(rows)] * right[np.asarray(columns)]).sum(-1)
+        return found - ((X @ self._weights(K))[rows] * X.conj()[columns]).sum(-1)
 
     def inverse_quadratic(self, B: Any) -> jax.Array:
         """Compute ``b (A + C D C^H)^-1 b^H`` for each row b of B.

@@ -9,6 +9,7 @@ from jax.typing import ArrayLike, DTypeLike
 from scipy.sparse import issparse
 
 from .._exceptions import PatternMismatchError
+from .._scipy.input import entry_numbers
 from .._scipy.symbolic_factor import SymbolicFactor
 from . import _primitives as primitives
 
@@ -320,6 +321,11 @@ def static_numbers(numbers: ArrayLike, name: str) -> np.ndarray:
             f"{name} must be known when the function is traced: pass NumPy arrays or lists of int,"
             " or make the argument static (static_argnums)"
         ) from None
+
+
+def static_entries(rows: ArrayLike, columns: ArrayLike, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and columns of entries of a matrix of order n, broadcast against each other."""
+    return entry_numbers(static_numbers(rows, "rows"), static_numbers(columns, "columns"), n)
 
 
 def _columns(x):

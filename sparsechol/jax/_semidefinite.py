@@ -8,14 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from .._scipy.input import row_numbers
 from .._scipy.null_space import NullSpace, low_rank_entries
 from .._scipy.pivots import EPS
 from .._scipy.symbolic_factor import SymbolicFactor
 from .._scipy.symmetry import ROUNDINGS
 from .._typing import Entries
 from ._conditioned import Conditioned
-from ._matrix import SymmetricMatrix, as_vectors, static_numbers
+from ._matrix import SymmetricMatrix, as_vectors, static_entries
 from ._rows import low_rank_quadratic, read_static_rows
 
 
@@ -258,14 +257,11 @@ class SemidefiniteFactor:
         IndexError
             If a row or column lies outside the matrix.
         """
-        n, labels = self.shape[0], self.null_space.labels
-        rows = row_numbers(static_numbers(rows, "rows"), n)
-        columns = row_numbers(static_numbers(columns, "columns"), n)
-        rows, columns = np.broadcast_arrays(rows, columns)
-        row, column = rows.ravel(), columns.ravel()
-        term = low_rank_entries(*self._low_rank(), row, column)
-        term = jnp.where(labels[row] == labels[column], term, 0)
-        return self.grounded.inverse_entries(rows, columns) - term.reshape(rows.shape)
+        labels = self.null_space.labels
+        rows, columns = static_entries(rows, columns, self.shape[0])
+        term = low_rank_entries(*self._low_rank(), rows, columns)
+        term = jnp.where(labels[rows] == labels[columns], term, 0)
+        return self.grounded.inverse_entries(rows, columns) - term
 
     def inverse_quadratic(self, B: Any) -> jax.Array:
         """Compute ``b A^+ b^H`` for each row b of B: variances of B x, x an intrinsic field.

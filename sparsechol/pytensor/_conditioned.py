@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytensor.tensor as pt
+from numpy.typing import ArrayLike
 
 from .._scipy.constraints import fix_null_space, orthonormal_rows, rows_of
-from .._scipy.null_space import NullSpace
+from .._scipy.null_space import NullSpace, low_rank_entries
 from .._typing import MatrixLike
 from . import _ops as ops
 from ._rows import low_rank_quadratic
-from ._shapes import ends_in, leading
+from ._shapes import ends_in, known_entries, leading
 
 
 class Conditioned:
@@ -178,7 +179,28 @@ class Conditioned:
         M, X = self._low_rank
         return self._definite.diag_inverse() - 2 * (M * X).sum(axis=-1)
 
-    @property
+    def covariance_entries(self, rows: ArrayLike, columns: ArrayLike) -> pt.TensorVariable:
+        """Return any entries of the covariance matrix.
+
+        Parameters
+        ----------
+        rows, columns : array_like of int
+            As for `SymmetricMatrix.inverse_entries`.
+
+        Returns
+        -------
+        TensorVariable of the broadcast shape, behind the dimensions of a batch
+
+        Raises
+        ------
+        IndexError, TypeError
+            As for `SymmetricMatrix.inverse_entries`.
+        """
+        rows, columns = known_entries(rows, columns, self.shape[0])
+        found = self._definite.inverse_entries(rows, columns)
+        return found - low_rank_entries(*self._low_rank, rows, columns)
+
+    @cached_property
     def _low_rank(self):
         """M and X of the covariance ``W - M X^T - X M^T``."""
         M, _ = self._solved

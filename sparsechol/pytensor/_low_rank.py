@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytensor.tensor as pt
+from numpy.typing import ArrayLike
 from pytensor.gradient import disconnected_grad
 
 from . import _ops as ops
 from ._rows import low_rank_quadratic
-from ._shapes import as_vectors, ends_in
+from ._shapes import as_vectors, ends_in, known_entries
 
 
 class LowRankFactor:
@@ -119,6 +120,28 @@ class LowRankFactor:
         """
         term = low_rank_quadratic(self._X @ self._weights, self._X, B) / 2
         return self.matrix.inverse_quadratic(B) - term
+
+    def inverse_entries(self, rows: ArrayLike, columns: ArrayLike) -> pt.TensorVariable:
+        """Return any entries of the inverse.
+
+        Parameters
+        ----------
+        rows, columns : array_like of int
+            As for `SymmetricMatrix.inverse_entries`.
+
+        Returns
+        -------
+        TensorVariable of the broadcast shape
+
+        Raises
+        ------
+        IndexError, TypeError
+            As for `SymmetricMatrix.inverse_entries`.
+        """
+        rows, columns = known_entries(rows, columns, self.shape[0])
+        X, row, column = self._X, rows.ravel(), columns.ravel()
+        term = ((X @ self._weights)[row] * X[column]).sum(axis=-1)
+        return self.matrix.inverse_entries(rows, columns) - term.reshape(rows.shape)
 
     def quad_form(self, x: pt.TensorLike) -> pt.TensorVariable:
         """Return ``x^T (Q + C D C^T) x``.

@@ -24,6 +24,7 @@ from .._exceptions import PatternMismatchError
 from .._scipy.foreign_entries import EntryMap, pattern_of
 from .._scipy.input import as_scipy, check_order, check_square, compressed
 from .._scipy.pivots import accepts_weak
+from .._scipy.single_factor import fewest_columns, places_in_inverse
 from .._scipy.symbolic_factor import SymbolicFactor
 from .._scipy.symmetry import check_triangle, require_symmetric
 from .._typing import OrderingLike, Trans, WeakPivots
@@ -31,7 +32,7 @@ from . import _ops as ops
 from ._conditioned import Conditioned
 from ._rewrites import meet_pymc
 from ._rows import inverse_quadratic
-from ._shapes import as_vectors, ends_in, is_one_each, leading
+from ._shapes import as_vectors, ends_in, is_one_each, known_entries, leading
 
 
 class Factored:
@@ -163,6 +164,57 @@ class Factored:
         [0.666667 2.      ]
         """
         return inverse_quadratic(self, B)
+
+    def inverse_entries(self, rows: ArrayLike, columns: ArrayLike) -> pt.TensorVariable:
+        """Return any entries of Q^-1, also outside every pattern.
+
+        Parameters
+        ----------
+        rows, columns : array_like of int
+            Known when the graph is built; broadcast against each other. Negative numbers count from
+            the end.
+
+        Returns
+        -------
+        TensorVariable of the broadcast shape, behind the dimensions of a batch
+
+        Raises
+        ------
+        IndexError
+            If a row or column lies outside the matrix.
+        TypeError
+            If a row or column is symbolic.
+
+        Notes
+        -----
+        See `sparsechol.CholeskyFactor.inverse_entries`: entries on the pattern of L come from one
+        partial inverse if that is cheaper than one solve for each distinct column or row.
+
+        Examples
+        --------
+        >>> import numpy as np, sparsechol.pytensor as scpt
+        >>> Q = scpt.from_sparse(np.array([[2.0, 1.0], [1.0, 2.0]]))
+        >>> print(Q.inverse_entries([0, 0], [0, 1]).eval().round(6))
+        [ 0.666667 -0.333333]
+        """
+        rows, columns = known_entries(rows, columns, self.shape[0])
+        row, column = rows.ravel(), columns.ravel()
+        place, inside = places_in_inverse(self.pattern, row, column)
+        pieces = []
+        if inside.any() or not row.size:
+            place = np.where(place < 0, ~place, place)[inside]
+            pieces.append(self._panels_of_inverse[..., constant(place)])
+        if not inside.all():
+            pieces.append(self._entries_by_solves(row[~inside], column[~inside]))
+        order = np.argsort(np.concatenate([np.flatnonzero(inside), np.flatnonzero(~inside)]))
+        return pt.concatenate(pieces, axis=-1)[..., constant(order.reshape(rows.shape))]
+
+    def _entries_by_solves(self, row: np.ndarray, column: np.ndarray) -> pt.TensorVariable:
+        """Return entries of the inverse by one solve for each distinct column or row."""
+        _, row, distinct, which = fewest_columns(row, column)
+        unit = np.zeros((self.shape[0], distinct.size), self.dtype)
+        unit[distinct, np.arange(distinct.size)] = 1
+        return self.solve(constant(unit))[..., constant(row), constant(which)]
 
 
 class SymmetricMatrix(Factored):

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytensor.tensor as pt
+from numpy.typing import ArrayLike
 from pytensor.gradient import disconnected_grad
 from pytensor.graph.basic import Variable
 
-from .._scipy.null_space import NullSpace, NullSpaceLike
+from .._scipy.null_space import NullSpace, NullSpaceLike, low_rank_entries
 from .._scipy.pivots import EPS
 from .._scipy.symmetry import ROUNDINGS
 from .._typing import MatrixLike
@@ -20,7 +21,7 @@ from ._conditioned import Conditioned
 from ._functions import Matrix
 from ._matrix import SymmetricMatrix, as_vectors, log_normal
 from ._rows import low_rank_quadratic
-from ._shapes import leading
+from ._shapes import known_entries, leading
 from ._sparse import from_sparse
 
 
@@ -221,9 +222,30 @@ class SemidefiniteFactor:
         """
         row = self.pattern.indices
         column = np.repeat(np.arange(self.shape[0]), np.diff(self.pattern.indptr))
-        V, X = self._low_rank
-        low_rank = V[row] * X[..., column, :] + X[..., row, :] * V[column]
-        return self.grounded.partial_inverse() - low_rank.sum(axis=-1)
+        return self.grounded.partial_inverse() - low_rank_entries(*self._low_rank, row, column)
+
+    def inverse_entries(self, rows: ArrayLike, columns: ArrayLike) -> pt.TensorVariable:
+        """Return any entries of ``Q^+``, also outside every pattern.
+
+        Parameters
+        ----------
+        rows, columns : array_like of int
+            As for `SymmetricMatrix.inverse_entries`.
+
+        Returns
+        -------
+        TensorVariable of the broadcast shape, behind the dimensions of a batch
+
+        Raises
+        ------
+        IndexError, TypeError
+            As for `SymmetricMatrix.inverse_entries`.
+        """
+        rows, columns = known_entries(rows, columns, self.shape[0])
+        labels = self.null_space.labels
+        term = low_rank_entries(*self._low_rank, rows, columns)
+        term = pt.switch(labels[rows] == labels[columns], term, 0).astype(self.dtype)
+        return self.grounded.inverse_entries(rows, columns) - term
 
     def inverse_quadratic(self, B: Any) -> pt.TensorVariable:
         """Return ``b Q^+ b^T`` of each row b of B: variances of B x, x the intrinsic field.
@@ -345,5 +367,5 @@ def cholesky(Q: Matrix, *, null_space: NullSpaceLike) -> SemidefiniteFactor:
     M = from_sparse(Q)
     N = NullSpace.of(M.pattern, null_space)
     if not isinstance(Q, SymmetricMatrix | Variable):
-        N.require(M.pattern.values(Q))
+        N.require(M.pattern.values(Q)[None])
     return SemidefiniteFactor(M, N)

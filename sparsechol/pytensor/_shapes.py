@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import numpy as np
 import pytensor.tensor as pt
+from pytensor.graph.basic import Variable
 
+from .._scipy.input import entry_numbers
 from . import _ops as ops
 
 
@@ -20,6 +23,17 @@ def is_one_each(x: Any) -> bool:
 def leading(x: Any) -> list:
     """Return all dimensions but the last."""
     return [x.shape[axis] for axis in range(x.type.ndim - 1)]
+
+
+def known_entries(rows: Any, columns: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and columns of entries of a matrix of order n, broadcast against each other."""
+    for name, numbers in (("rows", rows), ("columns", columns)):
+        if isinstance(numbers, Variable):
+            raise TypeError(
+                f"{name} must be known when the graph is built: pass NumPy arrays or lists of int,"
+                f" not {numbers!r}"
+            )
+    return entry_numbers(rows, columns, n)
 
 
 def as_vectors(Q: Any, x: Any, name: str, ndim: int | None) -> tuple[pt.TensorVariable, bool]:

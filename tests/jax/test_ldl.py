@@ -14,8 +14,7 @@ import sparsechol as sc
 import sparsechol.jax as scj
 from support.helpers import random_spd
 from support.jax_systems import System, differ, measure
-
-from .test_transformations import EAGER, TRANSFORMATIONS
+from support.jax_transformations import EAGER, TRANSFORMATIONS, Expected, transform
 
 
 class SignedSystem(System):
@@ -82,17 +81,10 @@ FUNCTIONS = {
 }
 
 
-def run(transformation, f, system, eager):
-    def apply(a, da):
-        return TRANSFORMATIONS[transformation](f, a, da)
-
-    return (apply if eager else jax.jit(apply))(system.a, system.da)
-
-
 @cache
-def expected(kind, name, transformation):
+def dense_results(kind, name):
     system, (_, dense) = SYSTEMS[kind], FUNCTIONS[name]
-    return run(transformation, lambda a: measure(dense(system, a)), system, eager=False)
+    return Expected(lambda a: measure(dense(system, a)), system.a, system.da)
 
 
 # What differs from the rules of `cholesky` goes through all transformations. The lowerings are
@@ -110,8 +102,9 @@ CASES = [
 @pytest.mark.parametrize(("backend", "name", "transformation"), CASES, indirect=["backend"])
 def test_real(backend, name, transformation):
     system, (sparse, _) = SYSTEMS[np.float64], FUNCTIONS[name]
-    got = run(transformation, lambda a: measure(sparse(system, a)), system, transformation in EAGER)
-    assert differ(got, expected(np.float64, name, transformation)) < 1e-11
+    at, eager = (system.a, system.da), transformation in EAGER
+    got = transform(transformation, lambda a: measure(sparse(system, a)), *at, eager)
+    assert differ(got, dense_results(np.float64, name)[transformation]) < 1e-11
 
 
 @pytest.mark.fast_cases(r".*-jit grad")
@@ -119,8 +112,8 @@ def test_real(backend, name, transformation):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_complex(name, transformation):
     system, (sparse, _) = SYSTEMS[np.complex128], FUNCTIONS[name]
-    got = run(transformation, lambda a: measure(sparse(system, a)), system, eager=False)
-    assert differ(got, expected(np.complex128, name, transformation)) < 1e-11
+    got = transform(transformation, lambda a: measure(sparse(system, a)), system.a, system.da)
+    assert differ(got, dense_results(np.complex128, name)[transformation]) < 1e-11
 
 
 @pytest.mark.parametrize("dtype", ["float64", "complex128"])

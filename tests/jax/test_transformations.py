@@ -11,6 +11,7 @@ from jax.scipy.linalg import solve_triangular
 
 import sparsechol.jax as scj
 from support.jax_systems import System, differ, measure
+from support.jax_transformations import EAGER, TRANSFORMATIONS, Expected, transform
 
 SYSTEM = System()
 P = SYSTEM.P
@@ -59,55 +60,9 @@ FUNCTIONS = {
     "sample": (lambda a: SYSTEM.factor(a).sample(KEY, shape=3), dense_sample),
 }
 
-# What is done to a real function of the stored values.
-TRANSFORMATIONS = {
-    "eval": lambda f, a, da: f(a),
-    "jit": lambda f, a, da: jax.jit(f)(a),
-    "jvp": lambda f, a, da: jax.jvp(f, (a,), (da,)),
-    "grad": lambda f, a, da: jax.grad(f)(a),
-    "jit grad": lambda f, a, da: jax.jit(jax.grad(f))(a),
-    "linearize": lambda f, a, da: jax.linearize(f, a)[1](da),
-    "vmap": lambda f, a, da: jax.vmap(f)(jnp.stack([a, 1.1 * a, a + 0.1])),
-    "vmap grad": lambda f, a, da: jax.vmap(jax.grad(f))(jnp.stack([a, 1.1 * a])),
-    "grad vmap": lambda f, a, da: jax.grad(lambda t: jnp.sum(jax.vmap(lambda s: f(a * s))(t)))(
-        jnp.array([1.0, 1.2])
-    ),
-    "jacfwd jacrev": lambda f, a, da: jax.jacfwd(jax.jacrev(f))(a),
-    "jacrev jacrev": lambda f, a, da: jax.jacrev(jax.jacrev(f))(a),
-    "jacfwd jacfwd": lambda f, a, da: jax.jacfwd(jax.jacfwd(f))(a),
-    "jacrev jacfwd": lambda f, a, da: jax.jacrev(jax.jacfwd(f))(a),
-    "hvp": lambda f, a, da: jax.jvp(jax.grad(f), (a,), (da,)),
-    "checkpoint": lambda f, a, da: jax.grad(jax.checkpoint(f))(a),
-    "scan": lambda f, a, da: jax.lax.scan(
-        lambda c, t: (c + f(a * t), f(a * t)), 0.0, jnp.array([1.0, 1.1])
-    ),
-    "grad scan": lambda f, a, da: jax.grad(
-        lambda x: jax.lax.scan(lambda c, t: (c + f(x * t), None), 0.0, jnp.array([1.0, 1.1]))[0]
-    )(a),
-    "third": lambda f, a, da: jax.grad(
-        lambda x: jnp.vdot(jax.jvp(jax.grad(f), (x,), (da,))[1], da).real
-    )(a),
-    "fourth": lambda f, a, da: jax.jvp(
-        jax.grad(lambda x: jax.jvp(lambda y: jnp.vdot(jax.grad(f)(y), da).real, (x,), (da,))[1]),
-        (a,),
-        (da,),
-    ),
-}
-
-# Those done operation by operation; the others are one program.
-EAGER = ["eval", "jit", "jvp", "grad", "jit grad", "linearize", "vmap", "vmap grad", "hvp"]
-
-
 @cache
-def expected(name, transformation):
-    _, dense = FUNCTIONS[name]
-    result = compiled(transformation, lambda a: measure(dense(a)))(SYSTEM.a, SYSTEM.da)
-    return jax.tree.map(np.asarray, result)
-
-
-def compiled(transformation, f):
-    """Compile one program; otherwise JAX would compile each operation on its own."""
-    return jax.jit(lambda a, da: TRANSFORMATIONS[transformation](f, a, da))
+def dense_results(name):
+    return Expected(lambda a: measure(FUNCTIONS[name][1](a)), SYSTEM.a, SYSTEM.da)
 
 
 # All lowerings are called by the same rules: the slower ones take one case of each kind of call.
@@ -126,14 +81,9 @@ CASES += itertools.product(
 @pytest.mark.parametrize(("backend", "name", "transformation"), CASES, indirect=["backend"])
 def test_real(backend, name, transformation):
     sparse, _ = FUNCTIONS[name]
-    at = (SYSTEM.a, SYSTEM.da)
-
-    def f(a):
-        return measure(sparse(a))
-
-    run = TRANSFORMATIONS[transformation] if transformation in EAGER else None
-    got = run(f, *at) if run else compiled(transformation, f)(*at)
-    assert differ(got, expected(name, transformation)) < 1e-11
+    eager = transformation in EAGER
+    got = transform(transformation, lambda a: measure(sparse(a)), SYSTEM.a, SYSTEM.da, eager)
+    assert differ(got, dense_results(name)[transformation]) < 1e-11
 
 
 COMPLEX = System(np.complex128)
@@ -172,15 +122,18 @@ COMPLEX_FUNCTIONS = {
 }
 
 
+@cache
+def dense_results_complex(name):
+    return Expected(lambda a: measure(COMPLEX_FUNCTIONS[name][1](a)), COMPLEX.a, COMPLEX.da)
+
+
 @pytest.mark.fast_cases(r"(L|solve|partial_inverse|solve_triangular transposed|product)-jit grad")
 @pytest.mark.parametrize("transformation", ["jvp", "jit grad", "vmap grad", "hvp", "fourth"])
 @pytest.mark.parametrize("name", COMPLEX_FUNCTIONS)
 def test_complex(name, transformation):
-    got, wanted = (
-        compiled(transformation, lambda a, f=f: measure(f(a)))(COMPLEX.a, COMPLEX.da)
-        for f in COMPLEX_FUNCTIONS[name]
-    )
-    assert differ(got, wanted) < 1e-11
+    sparse, _ = COMPLEX_FUNCTIONS[name]
+    got = transform(transformation, lambda a: measure(sparse(a)), COMPLEX.a, COMPLEX.da)
+    assert differ(got, dense_results_complex(name)[transformation]) < 1e-11
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ def results():
     G = Q.with_values(t * Q.values).with_low_rank(C, D)
     outputs = [
         G.logdet(), G.solve(X0), G.solve(C0), G.diag_inverse(), G.quad_form(X0),
-        G.gmrf_logp(X0, 1.0),
+        G.gmrf_logp(X0, 1.0), G.inverse_entries([0, -1], [[5], [1]]),
     ]  # fmt: skip
     return [t, C, D], outputs, G.ok
 
@@ -39,7 +39,8 @@ def dense(t, C, D):
     inverse, logdet = np.linalg.inv(M), np.linalg.slogdet(M)[1]
     centered = X0 - 1
     logp = 0.5 * (logdet - N * np.log(2 * np.pi) - centered @ M @ centered)
-    return [logdet, inverse @ X0, inverse @ C0, np.diag(inverse), X0 @ M @ X0, logp]
+    entries = inverse[[0, -1], [[5], [1]]]
+    return [logdet, inverse @ X0, inverse @ C0, np.diag(inverse), X0 @ M @ X0, logp, entries]
 
 
 def number(t, C, D, count):

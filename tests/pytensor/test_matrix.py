@@ -261,6 +261,37 @@ def test_dense_in_every_mode(mode):
     np.testing.assert_allclose(gradient, wanted)
 
 
+@pytest.mark.parametrize("mode", [MODE, "NUMBA", "JAX"])
+def test_inverse_entries(mode):
+    """From the partial inverse and by solves, both for columns and for rows; and gradients."""
+    n = 30
+    T = np.diag(np.full(n, 2.5)) - np.diag(np.ones(n - 1), 1) - np.diag(np.ones(n - 1), -1)
+    asked = [
+        (np.arange(n), np.arange(n)),  # all on the pattern: cheaper by a partial inverse
+        (np.append(np.arange(n), 3), np.append(np.arange(n), -1)),
+        (np.arange(n)[:, None], [0, 29]),
+        (7, np.arange(n)),
+        ([], []),
+    ]
+    Q = scpt.combine([(t, T)], ordering="natural")
+    entries = [Q.inverse_entries(*at) for at in asked]
+    gradient = pytensor.grad(sum(x.sum() for x in entries[:4]), t)
+    *found, slope = run([t], [*entries, gradient], [2.0], mode)
+    inverse = np.linalg.inv(2.0 * T)
+    for x, (i, j) in zip(found[:4], asked, strict=False):
+        np.testing.assert_allclose(x, inverse[i, j], atol=1e-14)
+    assert found[4].shape == (0,)
+    np.testing.assert_allclose(slope, -sum(x.sum() for x in found[:4]) / 2)
+
+
+def test_which_inverse_entries_there_are():
+    Q = scpt.from_sparse(np.eye(3))
+    with pytest.raises(IndexError, match="column 3 is outside"):
+        Q.inverse_entries(0, [0, 3])
+    with pytest.raises(TypeError, match="rows must be known when the graph is built"):
+        Q.inverse_entries(pt.lscalar(), 0)
+
+
 def test_functions_are_the_methods():
     """Of a matrix, and of what from_sparse takes."""
     S = np.linalg.inv(FULL)

@@ -22,6 +22,7 @@ RNG = np.random.default_rng(3)
 B, Z, X = RNG.standard_normal((N, 2)), RNG.standard_normal((2, N)), RNG.standard_normal((2, N))
 C, E = RNG.standard_normal((3, N)), np.array([1.0, 2.0, -1.0])
 MU = RNG.standard_normal(N)
+ROWS, COLUMNS = np.array([[0], [5], [-1]]), [0, 3, 6, 8]  # also in other components
 
 
 def graph():
@@ -43,10 +44,12 @@ def results(F):
         "solve": F.solve(B),
         "diag_inverse": F.diag_inverse(),
         "partial_inverse": F.partial_inverse(),
+        "inverse_entries": F.inverse_entries(ROWS, COLUMNS),
         "gmrf_logp": F.gmrf_logp(X, MU),
         "sample": F.sample(Z),
         "mean": fixed.mean(MU),
         "variances": fixed.marginal_variances(),
+        "covariance_entries": fixed.covariance_entries(ROWS, COLUMNS),
         "draw": fixed.sample(Z, MU),
         "density": fixed.gmrf_logp(fixed.sample(Z, MU), MU),
     }
@@ -86,6 +89,9 @@ def test_against_dense(system):
         np.testing.assert_allclose(
             found["partial_inverse"][k], inverse[P.indices, columns], atol=1e-11
         )
+        np.testing.assert_allclose(
+            found["inverse_entries"][k], inverse[ROWS, COLUMNS], atol=1e-11
+        )
         d = X[k] - MU
         logp = 0.5 * (wanted - len(nonzero) * np.log(2 * np.pi) - d @ Q @ d)
         np.testing.assert_allclose(found["gmrf_logp"][k], logp)
@@ -105,6 +111,9 @@ def test_constraints_against_dense(system):
         mean, covariance, free = constrained(Q, V)
         np.testing.assert_allclose(found["mean"][k], mean, atol=1e-10)
         np.testing.assert_allclose(found["variances"][k], covariance.diagonal(), atol=1e-11)
+        np.testing.assert_allclose(
+            found["covariance_entries"][k], covariance[ROWS, COLUMNS], atol=1e-11
+        )
         np.testing.assert_allclose(C @ found["draw"][k], E, atol=1e-10)
         y = free.T @ (found["draw"][k] - mean)
         H = free.T @ Q @ free

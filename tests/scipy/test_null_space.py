@@ -189,6 +189,89 @@ def test_refactorize_copy_and_pickle():
     assert "dimension 3" in repr(N)
 
 
+def batch_of(kind):
+    """Dense matrices of one pattern and null space, and a basis."""
+    rng = np.random.default_rng(6)
+    if kind == "lines":
+        matrices = [second_order(9, rng.uniform(1, 2, 7))[0] for _ in range(3)]
+        return [Q.toarray() for Q in matrices], second_order(9)[1]
+    i, j = random_graph(rng, 12, 2, 1)
+    matrices = [laplacian(12, i, j, rng.uniform(1, 2, len(i))).toarray() for _ in range(3)]
+    V = np.eye(3)[sp.csgraph.connected_components(matrices[0], directed=False)[1]]
+    if kind == "complex":
+        u = np.exp(1j * rng.uniform(0, 6, 12))
+        return [u[:, None] * Q * u.conj() for Q in matrices], u[:, None] * V
+    return matrices, V
+
+
+@pytest.mark.parametrize("kind", ["graphs", "sparse", "lines", "complex"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_batches(kind, threads):
+    rng = np.random.default_rng(7)
+    matrices, V = batch_of(kind)
+    n, S = len(V), sc.analyze(sum(abs(Q) for Q in matrices))
+    values = np.array([S.values(Q) for Q in matrices])
+    null_space = sp.csc_array(V) if kind == "sparse" else V
+    batch = S.factorize_batch(values, null_space=null_space, threads=threads)
+    assert len(batch) == 3
+    assert f"3 factors of shape {(n, n)}, {values.dtype}, rank {n - V.shape[1]}" in repr(batch)
+    np.testing.assert_array_equal(batch.slogdet(), [np.ones(3), batch.logdet()])
+    b = rng.standard_normal((3, n, 2)).astype(values.dtype)
+    x, y = batch.solve(b, threads=threads), batch.solve(b[:, :, 0])
+    Z, diagonal = batch.partial_inverse(threads=threads), batch.diag_inverse(threads=threads)
+    columns = np.repeat(np.arange(n), np.diff(S.indptr))
+    for k, Q in enumerate(matrices):
+        W, logdet = pseudo_inverse(Q, V)
+        assert abs(batch.logdet()[k] - logdet) < 1e-11
+        assert abs(x[k] - W @ b[k]).max() < 1e-11 * (1 + abs(W).max())
+        np.testing.assert_allclose(y[k], x[k, :, 0], rtol=1e-12, atol=1e-12)
+        assert abs(Z[k] - W[S.indices, columns]).max() < 1e-12 * (1 + abs(W).max())
+        assert abs(diagonal[k] - W.diagonal()).max() < 1e-12 * (1 + abs(W).max())
+        F = S.factorize(values[k], null_space=batch.null_space)
+        assert batch.rcond[k] == F.rcond == batch[k].rcond
+        assert batch.logdet()[k] == F.logdet() == batch[k].logdet()
+        for G in (F, batch[k]):
+            near = {"rtol": 1e-12, "atol": 1e-13}
+            np.testing.assert_allclose(x[k], G.solve(b[k]), **near)
+            np.testing.assert_allclose(diagonal[k], G.diag_inverse(), **near)
+            np.testing.assert_allclose(Z[k], S.values(G.partial_inverse()), **near)
+    again = pickle.loads(pickle.dumps(batch))
+    assert again.refactorize(values[::-1]) is again
+    np.testing.assert_array_equal(again.logdet(), batch.logdet()[::-1])
+    np.testing.assert_allclose(again.diag_inverse(), diagonal[::-1], rtol=1e-12, atol=1e-13)
+
+
+def test_what_is_refused_in_a_batch():
+    matrices, V = batch_of("graphs")
+    S = sc.analyze(matrices[0])
+    values = np.array([S.values(Q) for Q in matrices])
+    batch = S.factorize_batch(values, null_space=V)
+    old = batch.logdet()
+    wrong = values.copy()
+    wrong[1, S.indptr[4]] += 1
+    for call in (lambda a: S.factorize_batch(a, null_space=V), batch.refactorize):
+        with pytest.raises(ValueError, match=r"matrix 1 of the batch: in row 4"):
+            call(wrong)
+    np.testing.assert_array_equal(batch.logdet(), old)  # the old factors stay
+    with pytest.raises(ValueError, match="do not fit a batch of 3"):
+        batch.refactorize(values[:2])
+    with pytest.raises(ValueError, match="the shapes of the batch"):
+        batch.solve(np.ones(12))
+    for call in (lambda a: S.factorize_batch(a, null_space="components"), batch.refactorize):
+        with pytest.raises(sc.NotPositiveDefiniteError, match="not positive semidefinite") as e:
+            call(np.array([values[0], values[1], -values[2]]))
+        assert e.value.item == 2
+    with pytest.raises(np.linalg.LinAlgError, match="no factor"):
+        batch.logdet()
+    with pytest.raises(sc.NotPositiveDefiniteError, match="lacks a null direction") as error:
+        S.factorize_batch(values, null_space=V[:, 1:])
+    assert error.value.item == 0
+    empty = S.factorize_batch(np.empty((0, len(S.indices))), null_space=V)
+    assert len(empty) == 0
+    assert empty.logdet().shape == (0,)
+    assert empty.diag_inverse().shape == (0, 12)
+
+
 def test_ten_thousand_components_take_linear_time_and_memory():
     one = laplacian(6, np.arange(5), np.arange(1, 6), np.arange(1.0, 6.0))
     Q = sp.kron(sp.eye_array(10_000), one, format="csc")
