@@ -3,11 +3,11 @@
 Measurements ``y = b + field + noise`` at scattered places. The field is bilinear on a grid, with
 values x at its points that have the sparse precision matrix of Lindgren, Rue and Lindstrom (2011),
 
-    Q = tau (kappa^4 C + 2 kappa^2 G + G C^-1 G),
+    Q = tau^2 (kappa^4 C + 2 kappa^2 G + G C^-1 G),
 
-C and G being the masses and the stiffness of finite elements, which on a grid are Kronecker
-products. A interpolates from the grid to the places. With the precision s of the noise,
-P = Q + s A^T A is the precision matrix of x given y, and
+C and G being the masses and the stiffness of finite elements (`models.spde_lattice`). A interpolates
+from the grid to the places. With the precision s of the noise, P = Q + s A^T A is the precision
+matrix of x given y, and
 
     log p(y) = (log det Q - log det P + m log (s / 2 pi) - s |r|^2 + c^T P^-1 c) / 2,
 
@@ -26,20 +26,13 @@ import scipy.sparse as sp
 from scipy.optimize import minimize
 
 import sparsechol.jax as scj
+from sparsechol.models import spde_lattice, spde_parameters
 
 jax.config.update("jax_enable_x64", True)
 
 NAMES = ("b", "range", "deviation", "noise")
 TRUTH = np.array([10.0, 0.3, 2.0, 0.5])
 MARGIN = 0.3  # around the unit square, where edges of the grid do no harm
-
-
-def elements(points):
-    """Return lumped masses and stiffness of linear elements between points on a line."""
-    widths = np.diff(points)
-    masses = np.convolve(widths, [0.5, 0.5])
-    D = sp.diags_array([-1 / widths, 1 / widths], offsets=[0, 1], shape=(len(widths), len(points)))
-    return sp.diags_array(masses), D.T @ sp.diags_array(widths) @ D
 
 
 def interpolation(points, at):
@@ -62,21 +55,16 @@ class Kriging:
     """The likelihood of y in theta = (b, log range, log deviation, log noise), and predictions."""
 
     def __init__(self, line, A, y):
-        C, G = elements(line)
-        C, G = sp.kron(C, C), sp.kron(G, C) + sp.kron(C, G)
-        curved = G @ sp.diags_array(1 / C.diagonal()) @ G
+        self.field = spde_lattice((len(line), len(line)), spacing=line[1] - line[0])
         AtA = A.T @ A
-        self.pattern = scj.analyze(C + abs(G) + abs(curved) + AtA)
-        matrices = (C, G, curved, AtA)
-        self.parts = jnp.array([self.pattern.values(M) for M in matrices])
+        self.pattern = scj.analyze(self.field.pattern + AtA)
+        self.parts = jnp.array([self.pattern.values(M) for M in (*self.field.matrices, AtA)])
         self.y, self.Aty, self.At1 = jnp.asarray(y), A.T @ y, A.T @ np.ones(len(y))
 
     def prior(self, theta):
         """Return Q."""
-        range_, deviation = jnp.exp(theta[1]), jnp.exp(theta[2])
-        kappa = 8**0.5 / range_
-        tau = 1 / (4 * jnp.pi * kappa**2 * deviation**2)
-        weights = tau * jnp.array([kappa**4, 2 * kappa**2, 1.0])
+        kappa, tau = spde_parameters(range_=jnp.exp(theta[1]), sigma=jnp.exp(theta[2]))
+        weights = jnp.array(self.field.coefficients(kappa=kappa, tau=tau))
         return scj.SymmetricMatrix(self.pattern, weights @ self.parts[:3])
 
     def posterior(self, theta):

@@ -34,7 +34,7 @@ FACE = [
         method
         for cls in (
             sc.SymbolicFactor, sc.CholeskyFactor, sc.CholeskyBatch, sc.SemidefiniteFactor,
-            sc.Conditioned, sc.NullSpace,
+            sc.SemidefiniteBatch, sc.Conditioned, sc.NullSpace,
         )
         for name, method in inspect.getmembers(cls, inspect.isfunction)
         if not name.startswith("_")

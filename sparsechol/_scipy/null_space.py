@@ -31,6 +31,7 @@ import scipy.linalg
 from scipy.sparse import csc_array, csr_array, issparse
 from scipy.sparse.csgraph import connected_components
 
+from .._core.numeric.packing import expand
 from .._typing import MatrixLike
 from .input import as_scipy, check_finite, compressed, not_finite, scalar_dtype, unmasked
 from .pivots import EPS
@@ -308,7 +309,7 @@ class NullSpace:
 
     # ---- does it fit ----
 
-    def require(self, packed: np.ndarray, is_batch: bool = False) -> None:
+    def require(self, packed: np.ndarray, *, is_batch: bool = False) -> None:
         """Raise ValueError naming a row where Q V is not zero but for rounding.
 
         Parameters
@@ -319,34 +320,31 @@ class NullSpace:
         """
         if self.basis.dtype.kind == "c" and packed.dtype.kind != "c":
             raise TypeError("null_space= is complex and the matrix is real: pass a real basis")
+        starts, members, sources = self.pattern._both_triangles
         wide = packed.astype(np.result_type(packed.dtype, np.float64), copy=False)
-        span = np.abs(self.basis).max(axis=0, initial=0)
-        product = np.abs(self._times(wide, self.basis))
-        size = self._times(abs(wide), np.abs(self.basis))
-        sums = self._times(abs(wide), np.ones((self.basis.shape[0], 1)))
+        data = np.empty((len(wide), sources.size), wide.dtype)
+        for matrix, out in zip(wide, data, strict=True):
+            expand(matrix, sources, out)
+
+        def of_columns(terms):
+            return np.add.reduceat(terms, starts[:-1], axis=-1)
+
+        # A row of Q is a column of its conjugate.
+        terms = data.conj()[:, None] * self.basis.T[:, members]
+        product, size = np.abs(of_columns(terms)), of_columns(np.abs(terms))
+        span = np.abs(self.basis).max(axis=0, initial=0)[:, None]
         eps = EPS[packed.dtype]
-        wrong = ~(product <= eps**0.5 * size + ROUNDINGS * eps * sums * span)
+        allowed = ROUNDINGS * eps * of_columns(np.abs(data))[:, None] * span + eps**0.5 * size
+        wrong = ~(product <= allowed)
         if wrong.any():
             at = np.unravel_index(np.argmax(product * wrong), product.shape)
-            item, row, _ = at
+            item, _, row = at
             raise ValueError(
                 f"null_space= is not in the null space of"
                 f" {f'matrix {item} of the batch' if is_batch else 'the matrix'}: in row {row} the"
                 f" product with an orthonormal basis is {product[at]:.3g}, and its terms are of the"
                 f" size {size[at]:.3g}"
             )
-
-    def _times(self, values: np.ndarray, V: np.ndarray) -> np.ndarray:
-        """Return the products of matrices, (count, nnz) packed values, with V: (count, n, w)."""
-        n, rows, ends = len(V), self.pattern.indices, np.arange(self.pattern.indices.size + 1)
-        columns = np.repeat(np.arange(n), np.diff(self.pattern.indptr))
-        shape, kind = (n, rows.size), np.result_type(values, V)
-        out = np.empty((len(values), n, V.shape[1]), kind)
-        for j, v in enumerate(V.T):
-            below = csc_array((v[columns], rows, ends), shape)
-            above = csc_array((np.where(rows == columns, 0, v[rows]), columns, ends), shape)
-            out[:, :, j] = (below @ values.T + above @ values.conj().T).T
-        return out
 
 
 NullSpaceLike: TypeAlias = NullSpace | MatrixLike | Literal["components"]

@@ -54,7 +54,7 @@ class SemidefiniteBase:
     ):
         self.null_space = null_space
         kind = self._grounded_trend if null_space.basis.shape[1] > 1 else self._grounded
-        null_space.require(packed, kind._is_batch)
+        null_space.require(packed, is_batch=kind._is_batch)
         with naming_the_null_space():
             self.grounded = kind(
                 null_space.pattern, null_space.ground(packed), threads, weak_pivots

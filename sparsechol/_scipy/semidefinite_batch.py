@@ -98,7 +98,7 @@ class SemidefiniteBatch(SemidefiniteBase):
             stay valid.
         """
         packed = self.grounded._as_many(values)
-        self.null_space.require(packed, True)
+        self.null_space.require(packed, is_batch=True)
         with naming_the_null_space():
             grounded = self.null_space.ground(packed)
             self.grounded.refactorize(grounded, weak_pivots=weak_pivots, threads=threads)

@@ -1,7 +1,7 @@
 """Models of values in a row: random walks, autoregressions, seasons."""
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -192,12 +192,12 @@ def ar1(n: int) -> PrecisionFamily:
     matrices = _products(positive_integer(n, "n"), 1)
 
     def coefficients(rho):
-        return _coefficients([rho])
+        return _weights([rho], [rho])
 
     return PrecisionFamily(matrices, coefficients, {"rho": (-1.0, 1.0)})
 
 
-def arp(n: int, order: int) -> PrecisionFamily:
+def arp(n: int, order: int, *, by: Literal["pacf", "phi"] = "pacf") -> PrecisionFamily:
     """Build the precision matrices of stationary autoregressions of any order.
 
     Parameters
@@ -205,18 +205,22 @@ def arp(n: int, order: int) -> PrecisionFamily:
     n : int
         Number of values, more than `order`.
     order : int
+    by : {'pacf', 'phi'}, optional
+        The parameter, see below.
 
     Returns
     -------
     PrecisionFamily
         With the parameter ``pacf``, a sequence of `order` partial autocorrelations, each between
-        -1 and 1: every such sequence is a stationary process, and each process has one. All values
-        have variance one.
+        -1 and 1: every such sequence is a stationary process, and each process has one. Or with
+        ``phi``, the coefficients themselves: ``x_t = phi_1 x_{t-1} + ... + phi_p x_{t-p}`` and an
+        innovation. All values have variance one. Numbers phi without a stationary process are an
+        error; of other variables the precision matrix is then not positive definite.
 
     Notes
     -----
     With ``a = (1, -phi_1, ..., -phi_p)`` of the coefficients phi, which follow from the partial
-    autocorrelations by the recursion of Durbin and Levinson, and the variance ``s2 = prod(1 -
+    autocorrelations by the recursion of Durbin and Levinson, or go back to them, and the variance ``s2 = prod(1 -
     pacf^2)`` of the innovations, ``Q = sum_ij a_i a_j B_ij / s2`` with matrices B of zeros and
     ones.
 
@@ -234,17 +238,32 @@ def arp(n: int, order: int) -> PrecisionFamily:
     >>> Q = arp(50, 2)(pacf=[0.5, -0.3]).Q
     >>> np.linalg.inv(Q.toarray())[0, :3].round(6)  # the second is 0.5
     array([1.   , 0.5  , 0.025])
+    >>> same = arp(50, 2, by="phi")(phi=[0.65, -0.3]).Q
+    >>> bool(abs(same - Q).max() < 1e-12)
+    True
     """
     order = positive_integer(order, "order")
     n = positive_integer(n, "n", order + 1)
 
-    def coefficients(pacf):
-        length = len(pacf) if hasattr(type(pacf), "__len__") else order
+    def members(sequence, name):
+        length = len(sequence) if hasattr(type(sequence), "__len__") else order
         if length != order:
-            raise ValueError(f"pacf must hold {order} partial autocorrelations, not {length}")
-        return _coefficients([pacf[k] for k in range(order)])
+            raise ValueError(f"{name} must hold {order} numbers, not {length}")
+        return [sequence[k] for k in range(order)]
 
-    return PrecisionFamily(_products(n, order), coefficients, {"pacf": (-1.0, 1.0)})
+    def of_pacf(pacf):
+        pacf = members(pacf, "the partial autocorrelations pacf")
+        return _weights(_durbin_levinson(pacf), pacf)
+
+    def of_phi(phi):
+        phi = members(phi, "the coefficients phi")
+        return _weights(phi, _partial_autocorrelations(phi))
+
+    if by == "pacf":
+        return PrecisionFamily(_products(n, order), of_pacf, {"pacf": (-1.0, 1.0)})
+    if by != "phi":
+        raise ValueError(f"by must be 'pacf' or 'phi', not {by!r}")
+    return PrecisionFamily(_products(n, order), of_phi, {"phi": (-math.inf, math.inf)})
 
 
 def _gaps(t, period, least):
@@ -282,11 +301,31 @@ def _products(n, order):
     return tuple(matrices)
 
 
-def _coefficients(pacf: list[Any]):
-    """Return the products a_i a_j / s2, i <= j, of the coefficients."""
+def _durbin_levinson(pacf: list[Any]) -> list[Any]:
+    """Return the coefficients phi that have these partial autocorrelations."""
     phi = []
     for r in pacf:
         phi = [a - r * b for a, b in zip(phi, reversed(phi), strict=True)] + [r]
+    return phi
+
+
+def _partial_autocorrelations(phi: list[Any]) -> list[Any]:
+    """Return the partial autocorrelations of a process with these coefficients."""
+    pacf = []
+    for order in range(len(phi), 0, -1):
+        *rest, r = phi
+        if isinstance(r, float | int | np.number) and not -1 < r < 1:
+            raise ValueError(
+                f"the coefficients phi have no stationary process: the partial autocorrelation of"
+                f" lag {order} is {r:.6g}"
+            )
+        pacf.insert(0, r)
+        phi = [(a + r * b) / (1 - r * r) for a, b in zip(rest, reversed(rest), strict=True)]
+    return pacf
+
+
+def _weights(phi: list[Any], pacf: list[Any]) -> tuple[Any, ...]:
+    """Return the products a_i a_j / s2, i <= j, of the coefficients."""
     s2 = math.prod(1 - r * r for r in pacf)
     a = [1.0, *(-x for x in phi)]
     return tuple(a[i] * a[j] / s2 for i in range(len(a)) for j in range(i, len(a)))

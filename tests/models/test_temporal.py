@@ -97,6 +97,25 @@ def test_autoregressions(pacf, more):
         assert_allclose(found, r, atol=scale * np.linalg.cond(toeplitz(acf[:k])))
 
 
+@SETTINGS
+@given(st.integers(1, 5), st.integers(0, 2**20))
+def test_autoregressions_by_their_coefficients(p, seed):
+    """Innovations are uncorrelated with what was before: x L^-1 of the process, written out."""
+    rng = np.random.default_rng(seed)
+    roots = rng.uniform(-0.9, 0.9, p)
+    phi = -np.poly(roots)[1:]
+    n = p + 7
+    covariance = np.linalg.inv(arp(n, p, by="phi")(phi=phi).Q.toarray())
+    scale = np.linalg.cond(covariance) * 1e-13
+    assert_allclose(covariance.diagonal(), 1, atol=scale)
+    D = np.eye(n)
+    for k, a in enumerate(phi, start=1):
+        D -= a * np.eye(n, k=-k)
+    innovations = D @ covariance  # the covariance of innovations and values
+    for t in range(p, n):
+        assert_allclose(innovations[t, :t], 0, atol=scale)
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 8])
 def test_ar1_correlations(n):
     covariance = np.linalg.inv(ar1(n)(rho=-0.7).Q.toarray())
@@ -125,8 +144,13 @@ def test_terms_are_linear():
         (lambda: seasonal(4, 5), ValueError, "n must be at least 5"),
         (lambda: seasonal(4, 1), ValueError, "period must be at least 2"),
         (lambda: arp(2, 2), ValueError, "n must be at least 3"),
-        (lambda: arp(9, 2)(pacf=[0.5]), ValueError, "2 partial autocorrelations, not 1"),
+        (lambda: arp(9, 2)(pacf=[0.5]), ValueError, "the partial autocorrelations pacf must hold 2 numbers, not 1"),
         (lambda: arp(9, 1)(pacf=[1.5]), ValueError, "pacf must lie between -1 and 1, not 1.5"),
+        (lambda: arp(9, 2, by="phi")(phi=[0.5]), ValueError, "phi must hold 2 numbers, not 1"),
+        (lambda: arp(9, 2, by="phi")(phi=[0.5, 1.0]), ValueError, "phi .* lag 2 is 1"),
+        (lambda: arp(9, 2, by="phi")(phi=[1.6, -0.5]), ValueError, "phi .* lag 1 is 1.06"),
+        (lambda: arp(9, 2, by="phi")(phi=[0.5, np.nan]), ValueError, "phi"),
+        (lambda: arp(9, 2, by="acf"), ValueError, "by must be 'pacf' or 'phi', not 'acf'"),
         (lambda: ar1(3)(rho=1.0), ValueError, "rho must lie between -1 and 1, not 1.0"),
         (lambda: ar1(3)(rho=np.nan), ValueError, "rho must lie between"),
         (lambda: ar1(3)(), TypeError, "the parameter rho is missing"),

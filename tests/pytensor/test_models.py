@@ -22,6 +22,7 @@ def test_terms_are_combined():
         (kron(ar1(3), leroux(GRAPH)), {"rho": 0.3, "lambda_": 0.6}),
         (bym2(GRAPH), {"tau": 2.0, "phi": 0.4}),
         (arp(6, 2), {"pacf": [0.4, -0.3]}),
+        (arp(6, 3, by="phi"), {"phi": [0.4, -0.3, 0.1]}),
     ]
     for family, parameters in cases:
         expected = family(**parameters).Q.toarray()
