@@ -8,17 +8,20 @@ import tempfile
 
 import pytest
 
-# Workers and tests in subprocesses inherit it. Before anything imports JAX or PyTensor.
-if "SPARSECHOL_TEST_CACHE" not in os.environ:
+# Workers and tests in subprocesses inherit it, and sessions may share a folder. Before anything
+# imports JAX or PyTensor.
+folder = os.environ.get("SPARSECHOL_TEST_CACHE")
+if folder is None:
     folder = os.environ["SPARSECHOL_TEST_CACHE"] = tempfile.mkdtemp(prefix="sparsechol_")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    flags = [os.environ["PYTENSOR_FLAGS"]] if "PYTENSOR_FLAGS" in os.environ else []
-    os.environ |= {
-        "JAX_COMPILATION_CACHE_DIR": f"{folder}/jax",
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        "PYTENSOR_FLAGS": ",".join([*flags, f"base_compiledir={folder}/pytensor"]),
-    }
+compiledir = f"base_compiledir={folder}/pytensor"
+flags = [x for x in os.environ.get("PYTENSOR_FLAGS", "").split(",") if x not in ("", compiledir)]
+os.environ |= {
+    "JAX_COMPILATION_CACHE_DIR": f"{folder}/jax",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    "PYTENSOR_FLAGS": ",".join([*flags, compiledir]),
+}
 
 # The tests ask for values, not for speed: XLA compiles in three quarters of the time. An empty
 # variable brings its usual optimization back.
