@@ -1,4 +1,4 @@
-"""Semidefinite matrices with known null space and fields under constraints, beside definite ones."""
+"""Semidefinite matrices with known null space, and constraints, beside definite matrices."""
 
 import numpy as np
 import scipy.sparse as sp

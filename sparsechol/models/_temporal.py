@@ -219,10 +219,9 @@ def arp(n: int, order: int, *, by: Literal["pacf", "phi"] = "pacf") -> Precision
 
     Notes
     -----
-    With ``a = (1, -phi_1, ..., -phi_p)`` of the coefficients phi, which follow from the partial
-    autocorrelations by the recursion of Durbin and Levinson, or go back to them, and the variance ``s2 = prod(1 -
+    With ``a = (1, -phi_1, ..., -phi_p)`` of the coefficients phi, and the variance ``s2 = prod(1 -
     pacf^2)`` of the innovations, ``Q = sum_ij a_i a_j B_ij / s2`` with matrices B of zeros and
-    ones.
+    ones. One of phi and pacf follows from the other by the recursion of Durbin and Levinson.
 
     References
     ----------

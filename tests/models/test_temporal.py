@@ -144,7 +144,7 @@ def test_terms_are_linear():
         (lambda: seasonal(4, 5), ValueError, "n must be at least 5"),
         (lambda: seasonal(4, 1), ValueError, "period must be at least 2"),
         (lambda: arp(2, 2), ValueError, "n must be at least 3"),
-        (lambda: arp(9, 2)(pacf=[0.5]), ValueError, "the partial autocorrelations pacf must hold 2 numbers, not 1"),
+        (lambda: arp(9, 2)(pacf=[0.5]), ValueError, "pacf must hold 2 numbers, not 1"),
         (lambda: arp(9, 1)(pacf=[1.5]), ValueError, "pacf must lie between -1 and 1, not 1.5"),
         (lambda: arp(9, 2, by="phi")(phi=[0.5]), ValueError, "phi must hold 2 numbers, not 1"),
         (lambda: arp(9, 2, by="phi")(phi=[0.5, 1.0]), ValueError, "phi .* lag 2 is 1"),
