@@ -60,6 +60,7 @@ FUNCTIONS = {
     "sample": (lambda a: SYSTEM.factor(a).sample(KEY, shape=3), dense_sample),
 }
 
+
 @cache
 def dense_results(name):
     return Expected(lambda a: measure(FUNCTIONS[name][1](a)), SYSTEM.a, SYSTEM.da)

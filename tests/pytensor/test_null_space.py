@@ -89,9 +89,7 @@ def test_against_dense(system):
         np.testing.assert_allclose(
             found["partial_inverse"][k], inverse[P.indices, columns], atol=1e-11
         )
-        np.testing.assert_allclose(
-            found["inverse_entries"][k], inverse[ROWS, COLUMNS], atol=1e-11
-        )
+        np.testing.assert_allclose(found["inverse_entries"][k], inverse[ROWS, COLUMNS], atol=1e-11)
         d = X[k] - MU
         logp = 0.5 * (wanted - len(nonzero) * np.log(2 * np.pi) - d @ Q @ d)
         np.testing.assert_allclose(found["gmrf_logp"][k], logp)
