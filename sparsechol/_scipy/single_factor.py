@@ -312,8 +312,8 @@ def linear_operator(F: Any) -> LinearOperator:
     -------
     LinearOperator
     """
-    x = dict.fromkeys(("matvec", "rmatvec", "matmat", "rmatmat"), F.solve)
-    return LinearOperator(F.shape, **x, dtype=F.dtype)
+    x = F.solve
+    return LinearOperator(F.shape, matvec=x, rmatvec=x, matmat=x, rmatmat=x, dtype=F.dtype)
 
 
 def places_in_inverse(
