@@ -78,16 +78,15 @@ class Expected:
 
         return jax.jit(derivatives)(self.a, self.da)
 
-    @cached_property
-    def higher(self):
-        """The third derivative along da and its conjugate, and the derivative of that along da."""
+    def higher(self, order):
+        """The third derivative along da and its conjugate, or with it the fourth, also along da."""
 
         def along(g, change):
             return lambda a: jax.jvp(g, (a,), (change,))[1]
 
         def derivatives(a, da):
             third = along(along(jax.grad(self.f), da.conj()), da)
-            return jax.jvp(third, (a,), (da,))
+            return third(a) if order == 3 else jax.jvp(third, (a,), (da,))
 
         return jax.jit(derivatives)(self.a, self.da)
 
@@ -116,8 +115,8 @@ class Expected:
             case "hvp":
                 return g, self.second[0]
             case "third":
-                return self.higher[0]
+                return self.higher(3)
             case "fourth":
-                return self.higher
+                return self.higher(4)
         assert name.startswith("jac"), name
         return self.second[1]
