@@ -50,3 +50,23 @@ class Templates:
     def __repr__(self) -> str:
         m, n = self.sparsity.shape
         return f"<Templates of shape ({m}, {n}): {self.how}>"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LinearMaps(Templates):
+    """How a Hessian is made where the unknowns enter by linear maps, in the place of a `Coloring`.
+
+    Attributes
+    ----------
+    sparsity, coloring
+        See `Templates`; the coloring is that of all other terms.
+    equations : tuple of int
+        Number of rows of each map.
+    """
+
+    @property
+    def how(self) -> str:
+        """How the matrix is computed, in words."""
+        rows = ", ".join(map(str, self.equations))
+        words = f"A^T W A with {rows} rows"
+        return f"{words}, and {self.coloring.how}" if self.num_colors and self.coloring else words

@@ -26,7 +26,8 @@ from ._newton import Minimum, newton
 from ._pencil import LogdetPencil, logdet_pencil
 from ._semidefinite import SemidefiniteFactor
 from ._sparse import analyze, from_sparse, to_bcoo
-from ._sparse_derivatives import SparseHessian, SparseJacobian, sparse_hessian, sparse_jacobian
+from ._sparse_derivatives import SparseJacobian, sparse_jacobian
+from ._sparse_hessians import SparseHessian, sparse_hessian
 from ._triangle import TriangularMatrix, TriangularPattern, analyze_triangle, solve_triangular
 from ._uncertainty import Estimate, Uncertainty
 

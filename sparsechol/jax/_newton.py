@@ -15,7 +15,7 @@ from ._factor import cholesky
 from ._matrix import SymmetricMatrix
 from ._outcome import Outcome
 from ._parameters import Parameters, raveled_start
-from ._sparse_derivatives import SparseHessian, sparse_hessian
+from ._sparse_hessians import SparseHessian, sparse_hessian
 from ._typing import Pytree
 
 HALVINGS = 30  # most halvings of a step

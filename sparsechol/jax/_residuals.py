@@ -13,7 +13,8 @@ from ._compat import is_concrete
 from ._gram import gram
 from ._matrix import SymmetricMatrix
 from ._parameters import Parameters, raveled_start
-from ._sparse_derivatives import sparse_hessian, sparse_jacobian
+from ._sparse_derivatives import sparse_jacobian
+from ._sparse_hessians import sparse_hessian
 
 LOSSES: dict[str, Callable] = {
     "linear": lambda z: z,

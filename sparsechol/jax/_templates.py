@@ -178,13 +178,14 @@ class Program:
             self.follow(eqn)
         return np.ravel(self.of(self.output))
 
-    def needed(self, variables):
-        """Return the equations that variables need, in order."""
-        wanted, found = set(variables), []
+    def needed(self, variables, given=()):
+        """Return the equations that variables need, in order, beside some that are given."""
+        wanted, found = set(variables) - set(given), []
         for eqn in reversed(self.equations):
             if not wanted.isdisjoint(eqn.outvars):
                 found.append(eqn)
                 wanted.update(a for a in eqn.invars if not isinstance(a, Literal))
+                wanted.difference_update(given)
         return found[::-1]
 
     def follow(self, eqn):
@@ -308,16 +309,18 @@ class Program:
         eqn, k = self.examples[number]
         return bound(eqn, operands)[k]
 
-    def run(self, variables, vector, leaves):
-        """Compute variables of the program."""
-        values = dict(zip(self.inputs, [vector, *leaves], strict=True)) | self.constants
+    def run(self, variables, vector, leaves, given=None):
+        """Compute variables of the program; some others may be given."""
+        given = given or {}
+        values = dict(zip(self.inputs, [vector, *leaves], strict=True)) | self.constants | given
 
         def read(atom):
             return atom.val if isinstance(atom, Literal) else values[atom]
 
-        for eqn in self.needed(variables):
-            values.update(zip(eqn.outvars, bound(eqn, [*map(read, eqn.invars)]), strict=True))
-        return [values[var] for var in variables]
+        for eqn in self.needed(variables, given):
+            out = bound(eqn, [*map(read, eqn.invars)])
+            values.update({v: y for v, y in zip(eqn.outvars, out, strict=True) if v not in given})
+        return [read(var) for var in variables]
 
 
 def _empty():
@@ -524,9 +527,9 @@ def equations(raveled, args, on_unknown, forced=False):
     return found
 
 
-def terms(raveled, args, on_unknown, forced=False):
+def terms(raveled, args, on_unknown, forced=False, program=None):
     """Take a function that returns a number apart into terms; None if colors are cheaper."""
-    program = Program(raveled, args)
+    program = Program(raveled, args) if program is None else program
     if not forced and (not program.scalars or math.prod(program.output.aval.shape) != 1):
         return None
     rows = program.read()

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.slow
 MODULES = [
     "_check",
     "_sparse_derivatives",
+    "_sparse_hessians",
     "_conditioned",
     "_factor",
     "_functions",

@@ -12,7 +12,7 @@ from scipy.integrate import quad
 from scipy.optimize import minimize
 
 import sparsechol.jax as scj
-from sparsechol.jax import _sparse_derivatives as _derivatives
+from sparsechol.jax import _sparse_hessians as _derivatives
 
 T = jnp.array([1.0, 2.0, 3.0, 2.5])
 
