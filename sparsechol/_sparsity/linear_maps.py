@@ -67,6 +67,23 @@ def blocks_of(G: csc_array) -> np.ndarray:
     return table
 
 
+def places_of_blocks(G: csc_array, blocks: np.ndarray) -> np.ndarray:
+    """Find the entries of diagonal blocks, see `blocks_of`, by column; -1 where there is none.
+
+    Returns
+    -------
+    (number of blocks,) ndarray, or (number of blocks, k, k) for blocks of k rows
+    """
+    count, k = blocks.shape
+    place = np.full((count, k, k), -1)
+    owner, position = (np.zeros(G.shape[0], np.int64) for _ in range(2))
+    b, i = np.nonzero(blocks >= 0)
+    owner[blocks[b, i]], position[blocks[b, i]] = b, i
+    column = np.repeat(np.arange(G.shape[1]), np.diff(G.indptr))
+    place[owner[column], position[G.indices], position[column]] = np.arange(G.nnz)
+    return place[:, 0, 0] if k == 1 else place
+
+
 def rows_of(A: csc_array, rows: np.ndarray) -> tuple[csr_array, np.ndarray]:
     """Take rows of a pattern; negative ones are empty.
 

@@ -15,6 +15,7 @@ from pytensor.scalar import upcast
 from scipy.sparse import csc_array
 
 from .._scipy.symbolic_factor import analyze
+from .._sparsity import linear_maps as choice
 from .._sparsity.template_derivatives import (
     plan_hessian,
     plan_jacobian,
@@ -24,17 +25,20 @@ from .._sparsity.template_derivatives import (
 from .._typing import MatrixLike, Mode, OnUnknown, OrderingLike
 from ..coloring import Coloring, Templates, color
 from ..coloring._modes import BUDGET, MODES, STRUCTURES, cheapest_first
-from ..coloring._pattern import coordinates, count, entries_of, symmetrized
+from ..coloring._pattern import coordinates, count, entries_of
+from ..coloring._templates import LinearMaps
 from ._detect import (
     as_expression,
     as_inputs,
     check_cost,
-    gradient,
+    hessian_pattern,
     jacobian_pattern,
     shape_of,
     start,
 )
+from ._gram import gram
 from ._graphs import at_all, dependents, rebuilt
+from ._linear_maps import separable_maps
 from ._matrix import SymmetricMatrix, constant
 from ._templates import Builder, equations, terms
 from ._walk import is_sparse, size
@@ -179,10 +183,18 @@ def sparse_hessian(
     check_option("format", format, (*FORMATS, "symmetric"))
     check_cost(cost)
     problem = Problem(cost, wrt, givens, chunk_size, on_unknown)
-    found = problem.hessian_by_templates() if sparsity is None else None
-    values, coloring = found or problem.hessian(sparsity)
+    found = pattern = None
+    if sparsity is None:
+        found = problem.hessian_by_templates()
+    if found is None:
+        coloring = problem.hessian_coloring(sparsity)
+        if sparsity is None and coloring.num_colors > choice.FEW:
+            found, pattern = problem.hessian_by_maps(coloring.num_colors, ordering)
+        found = found or problem.hessian_by(coloring)
+    values, coloring = found
     if format == "symmetric":
-        pattern = analyze(csc_array(coloring.sparsity, dtype=np.float64), ordering=ordering)
+        if pattern is None:
+            pattern = analyze(csc_array(coloring.sparsity, dtype=np.float64), ordering=ordering)
         zero = coloring.sparsity.nnz
         places = packed(coloring, np.arange(zero), pattern, zero)
         if (places == zero).any():
@@ -260,14 +272,54 @@ class Problem:
 
     def hessian(self, sparsity):
         """Compute the entries of the Hessian by products, and return them and the coloring."""
-        g = gradient(self.expr, self.wrt)
+        return self.hessian_by(self.hessian_coloring(sparsity))
+
+    def hessian_coloring(self, sparsity):
+        """Find the pattern of the Hessian, and color it."""
         if sparsity is None:
-            sparsity = symmetrized(
-                jacobian_pattern(g, self.wrt, givens=self.givens, on_unknown=self.on_unknown)
+            sparsity = hessian_pattern(
+                self.expr, self.wrt, givens=self.givens, on_unknown=self.on_unknown
             )
         n = self.shape[1]
         [coloring] = colorings(sparsity, "symmetric", (n, n))
+        return coloring
+
+    def hessian_by(self, coloring):
+        """Compute the entries of the Hessian by the products of a coloring."""
         return taken(self.hessian_products(coloring), places_in(coloring)), coloring
+
+    def hessian_by_maps(self, most, ordering):
+        """Compute the entries of the Hessian as A^T W A + R, where the variables enter by A x.
+
+        Returns
+        -------
+        found : (entries, LinearMaps) or None
+            None if there are no such maps, or more products than half of `most`.
+        pattern : SymbolicFactor or None
+        """
+        options = self.givens, self.chunk_size, self.on_unknown
+        found = separable_maps(self, lambda x: shape_of_expression(x, self.wrt, self.givens))
+        if found is None:
+            return None, None
+        cut, pattern_of_w = found
+        rest = Problem(cut.outer, self.wrt, *options)
+        rest_coloring = rest.hessian_coloring(None)
+        weights = Problem(cut.outer, cut.placeholders, *options)
+        weight_coloring = weights.hessian_coloring(pattern_of_w)
+        if 2 * (rest_coloring.num_colors + weight_coloring.num_colors) >= most:
+            return None, None
+        a, by_column = Problem(cut.joined, self.wrt, *options).by_colors(None, "auto")
+        (r, _), (w, _) = rest.hessian_by(rest_coloring), weights.hessian_by(weight_coloring)
+        r, w = cut.put_back([r, w])
+        blocks = choice.blocks_of(pattern_of_w)
+        A, place = choice.rows_of(by_column.sparsity, blocks.ravel())
+        G = gram(A, rest_coloring.sparsity, block=blocks.shape[1], ordering=ordering)
+        r = with_zeros(r, packed_places(rest_coloring, G._of_b))
+        w = with_zeros(w, choice.places_of_blocks(weight_coloring.sparsity, blocks))
+        values = G.values(taken(a, place), w, r).values
+        whole, place = choice.both_triangles(G.pattern.indptr, G.pattern.indices)
+        words = LinearMaps(whole, tuple(cut.sizes), rest_coloring)
+        return (taken(values, place), words), G.pattern
 
     def by_colors(self, sparsity, mode):
         """Compute the entries by products, and return them and the coloring."""
@@ -443,6 +495,21 @@ def packed(coloring, places, pattern, zero):
     out = np.full(len(pattern.indices), zero)
     out[place] = places[lower]
     return out
+
+
+def packed_places(coloring, pattern):
+    """Find each value of a packed pattern among the entries of a coloring; -1 for none."""
+    lower, where = coloring._places_in(pattern)
+    places = np.full(len(pattern.indices), -1)
+    places[where] = lower
+    return places
+
+
+def with_zeros(values, places):
+    """Take the elements at constant places; zero where a place is negative."""
+    if (places < 0).any():
+        values = pt.concatenate([values, pt.zeros(1, values.type.dtype)])
+    return values[constant(places)]
 
 
 def taken(flat, places):
