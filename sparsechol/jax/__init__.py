@@ -20,7 +20,7 @@ from ._gram import Gram, gram
 from ._laplace import Laplace, laplace
 from ._ldl import LDLFactor, ldl
 from ._least_squares import LeastSquares, least_squares
-from ._low_rank import LowRankFactor
+from ._low_rank import LowRankFactor, LowRankMatrix
 from ._matrix import SymmetricMatrix
 from ._newton import Minimum, newton
 from ._pencil import LogdetPencil, logdet_pencil
@@ -41,6 +41,7 @@ __all__ = [
     "LeastSquares",
     "LogdetPencil",
     "LowRankFactor",
+    "LowRankMatrix",
     "Minimum",
     "SemidefiniteFactor",
     "SparseHessian",

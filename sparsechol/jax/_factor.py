@@ -18,7 +18,7 @@ from .._typing import Entries, Trans, WeakPivots
 from . import _primitives as primitives
 from ._compat import is_concrete
 from ._conditioned import Conditioned
-from ._low_rank import LowRankFactor, read_correction
+from ._low_rank import LowRankFactor, LowRankMatrix, read_correction
 from ._matrix import SymmetricMatrix, as_vectors, static_entries
 from ._rows import StaticRows, read_static_rows
 from ._semidefinite import SemidefiniteFactor, annihilates
@@ -421,18 +421,26 @@ def cholesky(
     check: bool = False,
     weak_pivots: WeakPivots = "refuse",
 ) -> SemidefiniteFactor: ...
+@overload
 def cholesky(
-    M: SymmetricMatrix,
+    M: LowRankMatrix,
+    *,
+    null_space: None = None,
+    check: bool = False,
+    weak_pivots: WeakPivots = "refuse",
+) -> LowRankFactor: ...
+def cholesky(
+    M: SymmetricMatrix | LowRankMatrix,
     *,
     null_space: NullSpaceLike | None = None,
     check: bool = False,
     weak_pivots: WeakPivots = "refuse",
-) -> Factor | SemidefiniteFactor:
+) -> Factor | SemidefiniteFactor | LowRankFactor:
     """Factorize a symmetric (Hermitian) positive definite matrix.
 
     Parameters
     ----------
-    M : SymmetricMatrix
+    M : SymmetricMatrix, or the LowRankMatrix that `laplace` may return
     null_space : NullSpace, (n, k) array_like, sparse matrix or 'components', static, optional
         The null space of a positive semidefinite matrix, see `sparsechol.cholesky`. The result is
         NaN where the values do not vanish on it, or vanish on more. Make a `sparsechol.NullSpace`
@@ -448,7 +456,7 @@ def cholesky(
 
     Returns
     -------
-    Factor, or SemidefiniteFactor with a null space
+    Factor, or SemidefiniteFactor with a null space, or LowRankFactor of a LowRankMatrix
 
     Raises
     ------
@@ -466,6 +474,11 @@ def cholesky(
     >>> print(F.solve(jnp.array([5.0, 6.0])).round(4), F.ok)
     [1. 1.] True
     """
+    if isinstance(M, LowRankMatrix):
+        if null_space is not None:
+            raise ValueError("a null space is given with a SymmetricMatrix, not a LowRankMatrix")
+        F = cholesky(M.matrix, check=check, weak_pivots=weak_pivots)
+        return F.with_low_rank(M.C, M.D)
     a, P, accept = M.checked(), M.pattern, accepts_weak(weak_pivots)
     if check:
         require_known(a, "Factor")

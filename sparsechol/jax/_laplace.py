@@ -14,6 +14,7 @@ from .._status import NEWTON, SINGULAR
 from .._typing import OrderingLike
 from ._compat import is_concrete
 from ._factor import cholesky
+from ._low_rank import LowRankMatrix
 from ._matrix import SymmetricMatrix
 from ._newton import Minimization
 from ._outcome import Outcome
@@ -38,9 +39,9 @@ class Laplace(Outcome):
     log_marginal : jax.Array
     mode : pytree of arrays
         The mode of the latent values, a pytree like `x0`.
-    precision : SymmetricMatrix
+    precision : SymmetricMatrix or LowRankMatrix
         The precision matrix of the normal approximation of the latent values: the Hessian of
-        ``-logjoint`` at the mode.
+        ``-logjoint`` at the mode. `cholesky` takes both.
     status : int array
         Why the search for the mode ended: 2 at a mode, 0 after `maxiter` iterations; -1 where
         `logjoint` or its derivatives are not finite, -2 where the Hessian of ``-logjoint`` is not
@@ -54,7 +55,7 @@ class Laplace(Outcome):
 
     log_marginal: jax.Array
     mode: Pytree
-    precision: SymmetricMatrix
+    precision: SymmetricMatrix | LowRankMatrix
     status: jax.Array
     iterations: jax.Array
     gradient_norm: jax.Array
@@ -77,6 +78,7 @@ class Laplace(Outcome):
         """Say which latent values are not determined at the last point."""
         problem = self._problem
         M = problem.hessian.matrix(self._last, *self._args)
+        M = M.matrix if isinstance(M, LowRankMatrix) else M  # that must be definite by itself
         try:
             M.pattern.factorize(np.asarray(M.values))
         except NotPositiveDefiniteError as error:
@@ -204,7 +206,7 @@ def laplace(
 
 def log_integral(
     problem: Minimization, x: jax.Array, args: tuple
-) -> tuple[jax.Array, SymmetricMatrix]:
+) -> tuple[jax.Array, SymmetricMatrix | LowRankMatrix]:
     """Return the approximation, given the mode, and the precision matrix there."""
     H = problem.hessian.matrix(x, *args)
     volume = 0.5 * (x.size * np.log(2 * np.pi) - cholesky(H).logdet())

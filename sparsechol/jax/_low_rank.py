@@ -9,18 +9,67 @@ eigenvalues meet: everything is differentiable to any order.
 """
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from ._matrix import as_vectors, static_entries
+from ._matrix import SymmetricMatrix, as_vectors, static_entries
 from ._rows import low_rank_quadratic, read_static_rows
 
 if TYPE_CHECKING:
     from ._factor import Factor
+
+
+class LowRankMatrix(NamedTuple):
+    """Symmetric ``matrix + C D C^T``, the Hessian of a function with sums over many unknowns.
+
+    `cholesky` takes it; `matrix` alone must be positive definite, too.
+
+    Attributes
+    ----------
+    matrix : SymmetricMatrix
+    C : (n, k) jax.Array
+    D : (k, k) jax.Array
+    """
+
+    matrix: SymmetricMatrix
+    C: jax.Array
+    D: jax.Array
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the matrix."""
+        return self.matrix.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the values."""
+        return self.matrix.dtype
+
+    def __matmul__(self, x: ArrayLike) -> jax.Array:
+        x = as_vectors(x, self.shape, "x")
+        return self.matrix @ x + self.C @ (self.D @ (self.C.T @ x))
+
+    def diagonal(self) -> jax.Array:
+        """Return the diagonal, (n,).
+
+        Returns
+        -------
+        jax.Array
+        """
+        return self.matrix.diagonal() + ((self.C @ self.D) * self.C).sum(1)
+
+    def todense(self) -> jax.Array:
+        """Return the matrix as a dense array.
+
+        Returns
+        -------
+        (n, n) jax.Array
+        """
+        return self.matrix.todense() + self.C @ self.D @ self.C.T
 
 
 @jax.tree_util.register_pytree_with_keys_class

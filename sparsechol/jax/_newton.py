@@ -11,7 +11,9 @@ import numpy as np
 
 from .._status import FTOL, MAXITER, NEWTON, NOT_FINITE, SINGULAR
 from .._typing import OrderingLike
+from ._dense_sums import SplitHessian, split_hessian
 from ._factor import cholesky
+from ._low_rank import LowRankMatrix
 from ._matrix import SymmetricMatrix
 from ._outcome import Outcome
 from ._parameters import Parameters, raveled_start
@@ -134,7 +136,7 @@ class Minimization:
 
         self.f, consts = jax.closure_convert(value, self.start, *args)
         self.args, self.given = (*args, *consts), len(args)
-        self.hessian = sparse_hessian(self.f, self.start, *self.args, ordering=ordering)
+        self.hessian = split_hessian(sparse_hessian, self.f, self.start, self.args, ordering)
 
     def solve(self, tol: float | None, maxiter: int) -> tuple[jax.Array, Ending]:
         """Return the minimizer, and how the search for it ended."""
@@ -147,7 +149,7 @@ class Minimization:
         return _implicit(self.f, self.hessian, lambda x, _: (x, ()))(x, args)[0]
 
 
-def _implicit(f, hessian: SparseHessian, search):
+def _implicit(f, hessian: SparseHessian | SplitHessian, search):
     """Return the result of a search as a function of the arguments, with its derivative."""
 
     @jax.custom_jvp
@@ -197,16 +199,15 @@ def _iterate(f, hessian, start, args, *, tol, maxiter):
     return x, Ending(status, jnp.asarray(count), jnp.max(jnp.abs(gradient), initial=0.0))
 
 
-def _direction(M: SymmetricMatrix, gradient):
+def _direction(M: SymmetricMatrix | LowRankMatrix, gradient):
     """Return Newton's direction, and whether the Hessian is positive definite.
 
     If it is not, multiples of the identity are added until the direction is one of descent.
     """
-    diagonal = M.pattern.indptr[:-1]
-    unit = 1e-6 * (1 + jnp.max(jnp.abs(M.values[diagonal]), initial=0.0))
+    unit = 1e-6 * (1 + jnp.max(jnp.abs(M.diagonal()), initial=0.0))
 
     def solved(shift):
-        F = cholesky(SymmetricMatrix(M.pattern, M.values.at[diagonal].add(shift)))
+        F = cholesky(_shifted(M, shift))
         return F.ok, -F.solve(gradient)
 
     def raised(state):
@@ -217,6 +218,13 @@ def _direction(M: SymmetricMatrix, gradient):
     first = (*solved(jnp.zeros_like(unit)), jnp.zeros_like(unit), 0)
     _, direction, shift, _ = jax.lax.while_loop(lambda s: ~s[0] & (s[3] < SHIFTS), raised, first)
     return direction, shift == 0
+
+
+def _shifted(M, shift):
+    """Add a multiple of the identity."""
+    if isinstance(M, LowRankMatrix):
+        return M._replace(matrix=_shifted(M.matrix, shift))
+    return M.with_values(M.values.at[M.pattern.indptr[:-1]].add(shift))
 
 
 def _search(f, args, x, value, direction, promised):

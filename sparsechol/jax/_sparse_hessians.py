@@ -1,5 +1,6 @@
 """Evaluate sparse Hessians: by few products, by templates, or by linear maps of the unknowns."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import Any, Literal, cast
@@ -7,6 +8,7 @@ from typing import Any, Literal, cast
 import jax
 import numpy as np
 
+from .._exceptions import SparsityWarning
 from .._scipy.symbolic_factor import SymbolicFactor, analyze
 from .._sparsity import linear_maps as choice
 from .._sparsity.template_derivatives import hessian_values, plan_hessian, twice_differentiable
@@ -15,6 +17,7 @@ from ..coloring import Coloring, Templates, color
 from ..coloring._modes import BUDGET
 from ..coloring._pattern import symmetrized
 from ..coloring._templates import LinearMaps
+from ._dense_sums import dense_sums, why_dense
 from ._detect import RaveledFunction, detect
 from ._gram import gram
 from ._linear_maps import CutPrograms, OuterFunction, separable_maps
@@ -291,6 +294,7 @@ def sparse_hessian(
         found = terms(raveled, args, on_unknown, program=program)
         if found is not None:
             return TemplateHessian(found, raveled, args, chunk_size, format, on_unknown, ordering)
+        warn_of_dense_sums(raveled, program, args, on_unknown)
     if isinstance(sparsity, Coloring):
         if sparsity.structure != "symmetric":
             raise ValueError(
@@ -311,3 +315,15 @@ def sparse_hessian(
             if 2 * found.products < coloring.num_colors:
                 return found
     return SparseHessian(raveled, coloring, format, chunk_size, ordering)
+
+
+def warn_of_dense_sums(raveled, program, args, on_unknown):
+    """Warn where a sum over many unknowns makes the Hessian dense, and say which."""
+    split = dense_sums(raveled, program, args, on_unknown) if raveled.size > choice.SHORT else None
+    if split is not None:
+        warnings.warn(
+            f"{why_dense(split)}: newton and laplace split such terms off; elsewhere leave the term"
+            " out, and add it to the factor as a change of low rank (Factor.with_low_rank)",
+            SparsityWarning,
+            stacklevel=3,
+        )
