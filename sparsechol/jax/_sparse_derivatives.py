@@ -117,6 +117,7 @@ class CompressedDerivative:
             seeds = jnp.asarray((colors == every).astype(dtype))
         else:
             seeds = (jnp.asarray(colors) == every).astype(dtype)
+        seeds = jax.lax.optimization_barrier(seeds)  # or XLA computes with them when it compiles
         if self._chunk_size is not None and every.size > self._chunk_size:
             return jax.lax.map(apply, seeds, batch_size=self._chunk_size).ravel()
         return jax.vmap(apply)(seeds).ravel()
