@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import connected_components
 FEW = 8  # colors that are not worth another way
 LARGEST = 4  # rows that may have second derivatives with one another
 SHORT = 64  # entries of a row that are never too many
+MOST = 32  # elements of sums whose rows are long that are split off
 PER_COLUMN = 20  # entries of the Hessian, for each of its columns, that one row may bring
 
 

@@ -27,7 +27,6 @@ from ._sparse_derivatives import InnerFunction
 from ._templates import Program
 
 SUMS = {"reduce_sum", "dot_general", "bcoo_dot_general", "bcsr_dot_general", "sparsechol_product"}
-MOST = 32  # elements of sums that are split off
 
 
 def nonlinear_sums(program):
@@ -42,7 +41,7 @@ def nonlinear_sums(program):
         for eqn in program.equations
         if eqn.primitive.name in SUMS
         and eqn.outvars[0] in used
-        and eqn.outvars[0].aval.size <= MOST
+        and eqn.outvars[0].aval.size <= choice.MOST
         and eqn.outvars[0].aval.dtype == dtype
     ]
 
@@ -95,10 +94,9 @@ def dense_sums(raveled, program, args, on_unknown):
     if not split.sums:
         return None
     sums = InnerFunction(raveled, SplitPrograms(raveled, args, split), "values")
-    long = choice.long_rows(detect(sums, args, "forward", on_unknown))
-    chosen = [bool(part.any()) for part in choice.of_maps(long, split.sizes)]
-    split = SplitProgram(program, choice.choose(split.numbers, chosen))
-    return split if 0 < sum(split.sizes) <= MOST else None
+    short = choice.short(detect(sums, args, "forward", on_unknown), split.sizes)
+    split = SplitProgram(program, choice.choose(split.numbers, [not flag for flag in short]))
+    return split if 0 < sum(split.sizes) <= choice.MOST else None
 
 
 class SplitPrograms:

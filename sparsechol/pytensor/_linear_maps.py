@@ -16,6 +16,7 @@ from ._detect import hessian_pattern, jacobian_pattern
 from ._graphs import dependents, rebuilt
 from ._ops import Kernel
 from ._templates import moved_inputs
+from ._walk import has_derivatives
 
 PRODUCTS = (Dot, blas.Dot22, blas.BatchedDot, psm.StructuredDot, psm.Dot, psm.TrueDot)
 KERNELS = ("product", "factor_product", "triangle_product")  # linear in each operand
@@ -48,9 +49,22 @@ def is_linear_scalar(op, flags):
     return isinstance(op, Add | Sub | Neg | Identity | Cast)
 
 
+def moving_part(expr, wrt):
+    """Return the nodes, in order, with outputs that have a derivative, and all such variables.
+
+    Shapes, indices and conditions have none.
+    """
+    moving, nodes = set(wrt), []
+    for node in dependents([expr], wrt)[0]:
+        if any(x in moving for x in node.inputs):
+            moving.update(x for x in node.outputs if has_derivatives(x))
+            nodes.append(node)
+    return nodes, moving
+
+
 def linear_maps(expr, wrt):
     """Return the variables that are linear in others, and of which something is not."""
-    nodes, moving = dependents([expr], wrt)
+    nodes, moving = moving_part(expr, wrt)
     linear, found = set(wrt), {}
     for node in nodes:
         inputs = [x for x in node.inputs if x in moving]

@@ -27,6 +27,7 @@ from ..coloring import Coloring, Templates, color
 from ..coloring._modes import BUDGET, MODES, STRUCTURES, cheapest_first
 from ..coloring._pattern import coordinates, count, entries_of
 from ..coloring._templates import LinearMaps
+from ._dense_sums import warn_of_dense_sums
 from ._detect import (
     as_expression,
     as_inputs,
@@ -187,6 +188,8 @@ def sparse_hessian(
     if sparsity is None:
         found = problem.hessian_by_templates()
     if found is None:
+        if sparsity is None:
+            warn_of_dense_sums(problem)
         coloring = problem.hessian_coloring(sparsity)
         if sparsity is None and coloring.num_colors > choice.FEW:
             found, pattern = problem.hessian_by_maps(coloring.num_colors, ordering)
