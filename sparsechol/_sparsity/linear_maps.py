@@ -51,6 +51,13 @@ def separable(H: csc_array, n: int, sizes: list[int]) -> list[bool]:
     return [not part.any() for part in of_maps(coupled, sizes)]
 
 
+def worth_taking(A: csc_array, G: csc_array, sizes: list[int]) -> list[bool]:
+    """Tell which maps have rows with several entries, or second derivatives with other rows."""
+    _, label = connected_components(G, directed=False)
+    useful = (row_lengths(A) > 1) | (np.bincount(label)[label] > 1)
+    return [bool(part.any()) for part in of_maps(useful, sizes)]
+
+
 def blocks_of(G: csc_array) -> np.ndarray:
     """List the rows of each diagonal block of a permuted matrix.
 

@@ -178,14 +178,28 @@ def separable_maps(raveled, program, args, on_unknown):
     (CutProgram, ndarray) or None
         The second part lists the rows of each block of second derivatives in the maps.
     """
-    cut, chosen = CutProgram(program), [False]
+    n, cut, chosen = raveled.size, CutProgram(program), [False]
     if cut.maps:
-        maps = InnerFunction(raveled, CutPrograms(raveled, args, cut), "values")
-        A = detect(maps, args, "forward", on_unknown)
-        cut = cut.part(choice.short(A, cut.sizes))
+        cut = cut.part(choice.short(map_pattern(raveled, cut, args, on_unknown), cut.sizes))
     while cut.maps and not all(chosen):
-        both = OuterFunction(raveled, CutPrograms(raveled, args, cut), joint=True)
-        H = detect(both, args, "forward", on_unknown, gradient=True)
-        chosen = choice.separable(H, raveled.size, cut.sizes)
+        H = joint_pattern(raveled, cut, args, on_unknown)
+        chosen = choice.separable(H, n, cut.sizes)
         cut = cut.part(chosen)
-    return (cut, choice.blocks_of(H[raveled.size :, raveled.size :])) if cut.maps else None
+    if cut.maps:
+        A = map_pattern(raveled, cut, args, on_unknown)
+        useful = choice.worth_taking(A, H[n:, n:], cut.sizes)
+        rows = np.repeat(useful, cut.sizes)
+        cut, G = cut.part(useful), H[n:, n:][rows][:, rows]
+    return (cut, choice.blocks_of(G)) if cut.maps else None
+
+
+def map_pattern(raveled, cut, args, on_unknown):
+    """Find the pattern of the maps."""
+    maps = InnerFunction(raveled, CutPrograms(raveled, args, cut), "values")
+    return detect(maps, args, "forward", on_unknown)
+
+
+def joint_pattern(raveled, cut, args, on_unknown):
+    """Find the pattern of the Hessian in the vector and in the maps."""
+    both = OuterFunction(raveled, CutPrograms(raveled, args, cut), joint=True)
+    return detect(both, args, "forward", on_unknown, gradient=True)

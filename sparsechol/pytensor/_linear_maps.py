@@ -10,6 +10,7 @@ from pytensor.tensor.blockwise import Blockwise
 from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.extra_ops import CumOp
 from pytensor.tensor.math import Dot, Sum
+from scipy.sparse import csc_array
 
 from .._sparsity import linear_maps as choice
 from ._detect import hessian_pattern, jacobian_pattern
@@ -137,5 +138,10 @@ def separable_maps(problem, shape_of):
     while cut.maps and not all(chosen):
         H = hessian_pattern(cut.outer, [*problem.wrt, *cut.placeholders], **options)
         chosen = choice.separable(H, n, cut.sizes)
-        cut = cut.part(chosen) if not all(chosen) else cut
-    return (cut, H[n:, n:]) if cut.maps else None
+        cut = cut.part(chosen)
+    if cut.maps:
+        A = jacobian_pattern(cut.joined, problem.wrt, **options)
+        useful = choice.worth_taking(A, H[n:, n:], cut.sizes)
+        rows = np.repeat(useful, cut.sizes)
+        cut, G = cut.part(useful), H[n:, n:][rows][:, rows]
+    return (cut, csc_array(G)) if cut.maps else None

@@ -98,6 +98,16 @@ def test_derivatives(name):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
 
 
+def test_slices_of_the_unknowns_are_no_maps():
+    """Where nothing else depends on them."""
+
+    def f(x):
+        u, v = x[:GROUPS], x[GROUPS:]
+        return jnp.sum(jnp.exp(u[GROUP] + v[ITEM])) + jnp.sum(u**2) + jnp.sum(v**4)
+
+    assert "A^T W A with 400 rows, and 1 product" in scj.sparse_hessian(f, jnp.zeros(N)).how
+
+
 def test_few_colors_stay():
     x = jnp.zeros(50)
     H = scj.sparse_hessian(lambda x: jnp.sum(jnp.exp(x[1:] - x[:-1])), x)
