@@ -48,7 +48,8 @@ class SparseHessian(CompressedDerivative):
         Ones where there may be entries, at symmetric positions.
     coloring : sparsechol.coloring.Coloring
         The groups of columns, of structure 'symmetric'; an evaluation takes
-        ``coloring.num_colors`` products.
+        ``coloring.num_colors`` products. Of scalar equations it is the groups of terms of one form
+        (`Templates`), and of functions of linear maps what the maps are (`LinearMaps`).
     pattern : SymbolicFactor
         The pattern of the Hessian, analyzed once for the Cholesky factorization.
     shape : tuple of int
@@ -270,7 +271,8 @@ def sparse_hessian(
     Notes
     -----
     Products are forward derivatives of the gradient (forward over reverse), one for each color of
-    a star coloring (Gebremedhin et al., 2005).
+    a star coloring (Gebremedhin et al., 2005). Where x enters by linear maps A x, and that takes
+    fewer products, the Hessian is ``A^T W A + R`` with the few products of W and R; ``H.how`` tells.
 
     Examples
     --------

@@ -169,7 +169,9 @@ def sparse_hessian(
 
     Notes
     -----
-    The columns get a star coloring, and the products are pullbacks of the gradient.
+    The columns get a star coloring, and the products are pullbacks of the gradient. Where the
+    variables enter by linear maps A x, and that takes fewer products, the Hessian is
+    ``A^T W A + R`` with the few products of W and R; ``coloring.how`` of the format 'values' tells.
 
     Examples
     --------

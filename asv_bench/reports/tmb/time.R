@@ -22,7 +22,9 @@ if (name == "glmm") {
   suppressMessages(library(glmmTMB))
   data <- table("data.csv")
   made <- glmmTMB(y ~ z + (1 | g) + (1 | h), data, family = poisson, doFit = FALSE)
-  timed(both(fitTMB(made, doOptim = FALSE)), points)
+  object <- with(made, TMB::MakeADFun(data.tmb, parameters, map = mapArg, random = randomArg,
+                                      DLL = "glmmTMB", silent = TRUE))
+  timed(both(object), points)
 } else if (name %in% c("sleepstudy", "Penicillin", "Pastes")) {
   suppressMessages(library(lme4))
   formula <- list(
@@ -48,7 +50,7 @@ if (name == "glmm") {
     rows <- sqrt(length(y))
     D <- bandSparse(rows, k = c(0, 1), diagonals = list(c(1, rep(2, rows - 2), 1), rep(-1, rows)),
                     symmetric = TRUE)
-    data$grid <- as(kronecker(D, Diagonal(rows)) + kronecker(Diagonal(rows), D), "dgCMatrix")
+    data$grid <- as(kronecker(D, Diagonal(rows)) + kronecker(Diagonal(rows), D), "generalMatrix")
     e <- 2 - 2 * cos(pi * (0:(rows - 1)) / rows)
     data$eigenvalues <- as.vector(outer(e, e, "+"))
   }
