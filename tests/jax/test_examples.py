@@ -146,3 +146,47 @@ def test_slam(tmp_path, monkeypatch):
     )
     wanted = (solve(measured + direction) - solve(measured - direction)) / 2
     np.testing.assert_allclose(np.sum(slope * direction), wanted, rtol=1e-3)
+
+
+# ---- mixed models ----
+
+
+def test_sleepstudy():
+    """Against lme4, whose criterion is published."""
+    script = example("sleepstudy")
+    found, at = script.fitted(script.read())
+    np.testing.assert_allclose(found.fun, 1743.62827, rtol=1e-8)
+    L = np.asarray(script.triangle(found.x))
+    covariance = L @ L.T
+    deviations = np.sqrt(np.diag(covariance))
+    np.testing.assert_allclose(deviations, [24.7407, 5.92214], rtol=1e-4)
+    np.testing.assert_allclose(covariance[1, 0] / deviations.prod(), 0.0656, atol=1e-3)
+    np.testing.assert_allclose(at.mode[:2], [251.405105, 10.467286], rtol=1e-6)
+    variances = script.scj.cholesky(at.precision).diag_inverse()[:2]
+    np.testing.assert_allclose(np.sqrt(variances), [6.8245967, 1.5457896], rtol=1e-4)
+
+
+def test_crossed_counts():
+    """Smaller, against Laplace's approximation by a dense Hessian."""
+    script, levels = example("crossed_counts"), (12, 7)
+    data = script.simulate(np.random.default_rng(1), 300, levels)
+    logjoint, theta = script.model(data, levels), script.TRUTH
+    at = script.scj.laplace(logjoint, np.zeros(19), theta)
+    np.testing.assert_allclose(jax.grad(logjoint)(at.mode, theta), 0, atol=1e-8)
+    H = -jax.hessian(logjoint)(at.mode, theta)
+    wanted = logjoint(at.mode, theta) + 19 / 2 * np.log(2 * np.pi) - np.linalg.slogdet(H)[1] / 2
+    np.testing.assert_allclose(at.log_marginal, wanted, rtol=1e-12)
+    found, covariance = script.fitted(logjoint, 19)
+    assert (np.abs(found.x - theta) < 4 * np.sqrt(np.diag(covariance))).all()
+
+
+def test_stochastic_volatility():
+    """The prior against the dense normal density of the process, the rest against the formula."""
+    script, rng = example("stochastic_volatility"), np.random.default_rng(1)
+    y, h = script.simulate(rng, 6)
+    theta = np.array([-8.5, 1.2, -1.1])
+    mu, phi, sigma = map(float, script.parameters(theta))
+    lags = np.abs(np.subtract.outer(np.arange(6), np.arange(6)))
+    prior = multivariate_normal(np.full(6, mu), sigma**2 / (1 - phi**2) * phi**lags)
+    wanted = prior.logpdf(h) + multivariate_normal(np.zeros(6), np.diag(np.exp(h))).logpdf(y)
+    np.testing.assert_allclose(script.model(y)(h, theta), wanted, rtol=1e-10)
