@@ -11,6 +11,7 @@ a sparse matrix and C D C^T with C = (J^T, c^T) and D = ((d, I), (I, 0)).
 """
 
 from functools import partial
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -93,7 +94,8 @@ def dense_sums(raveled, program, args, on_unknown):
     split = SplitProgram(program)
     if not split.sums:
         return None
-    sums = InnerFunction(raveled, SplitPrograms(raveled, args, split), "values")
+    programs = SplitPrograms(raveled, args, split)
+    sums = cast("Any", InnerFunction(raveled, programs, "values"))
     short = choice.short(detect(sums, args, "forward", on_unknown), split.sizes)
     split = SplitProgram(program, choice.choose(split.numbers, [not flag for flag in short]))
     return split if 0 < sum(split.sizes) <= choice.MOST else None

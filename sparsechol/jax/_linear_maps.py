@@ -1,6 +1,7 @@
 """Find the linear maps by which a function depends on its vector, and put others in their place."""
 
 from functools import partial
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -195,11 +196,11 @@ def separable_maps(raveled, program, args, on_unknown):
 
 def map_pattern(raveled, cut, args, on_unknown):
     """Find the pattern of the maps."""
-    maps = InnerFunction(raveled, CutPrograms(raveled, args, cut), "values")
+    maps = cast("Any", InnerFunction(raveled, CutPrograms(raveled, args, cut), "values"))
     return detect(maps, args, "forward", on_unknown)
 
 
 def joint_pattern(raveled, cut, args, on_unknown):
     """Find the pattern of the Hessian in the vector and in the maps."""
-    both = OuterFunction(raveled, CutPrograms(raveled, args, cut), joint=True)
+    both = cast("Any", OuterFunction(raveled, CutPrograms(raveled, args, cut), joint=True))
     return detect(both, args, "forward", on_unknown, gradient=True)

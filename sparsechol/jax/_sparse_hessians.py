@@ -272,7 +272,7 @@ def sparse_hessian(
     -----
     Products are forward derivatives of the gradient (forward over reverse), one for each color of
     a star coloring (Gebremedhin et al., 2005). Where x enters by linear maps A x, and that takes
-    fewer products, the Hessian is ``A^T W A + R`` with the few products of W and R; ``H.how`` tells.
+    fewer products, the Hessian is ``A^T W A + R`` by products of W and R; ``H.how`` tells.
 
     Examples
     --------
