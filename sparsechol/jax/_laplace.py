@@ -147,7 +147,7 @@ def laplace(
     x0: Pytree,
     *theta: Pytree,
     tol: float | None = None,
-    maxiter: int = 100,
+    maxiter: int = 1000,
     ordering: OrderingLike = "auto",
 ) -> Laplace:
     """Integrate latent values out of a density by Laplace's approximation.

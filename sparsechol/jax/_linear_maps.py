@@ -11,6 +11,7 @@ from jax.extend.core import Literal
 from .._sparsity import linear_maps as choice
 from ._compat import is_concrete
 from ._detect import detect
+from ._matrix import DTYPES
 from ._sparse_derivatives import InnerFunction
 from ._templates import Program
 
@@ -49,7 +50,9 @@ def is_in(atom, variables):
 
 def linear_maps(program):
     """Return the variables that are linear in the vector, and of which something is not."""
-    vector = program.inputs[0]
+    dtype, vector = program.output.aval.dtype, program.inputs[0]
+    if dtype not in DTYPES:
+        return []
     linear, found = {vector}, {}
     for eqn in program.equations:
         moving = [a for a in eqn.invars if is_in(a, program.moving)]
@@ -59,7 +62,6 @@ def linear_maps(program):
             found.update(dict.fromkeys(a for a in moving if a in linear))
         elif all(a in linear for a in moving):
             linear.update(eqn.outvars)
-    dtype = program.output.aval.dtype
     return [v for v in found if v is not vector and v.aval.size and v.aval.dtype == dtype]
 
 

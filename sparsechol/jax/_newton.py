@@ -67,7 +67,7 @@ def newton(
     x0: Pytree,
     *args: Pytree,
     tol: float | None = None,
-    maxiter: int = 100,
+    maxiter: int = 1000,
     ordering: OrderingLike = "auto",
 ) -> Minimum:
     """Minimize a convex function with a sparse Hessian by damped Newton steps.

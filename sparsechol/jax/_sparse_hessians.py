@@ -310,13 +310,22 @@ def sparse_hessian(
         coloring = color(sparsity, "symmetric", budget=BUDGET)
     require_shape(coloring.sparsity.shape, (raveled.size, raveled.size))
     if program is not None and coloring.num_colors > choice.FEW:
-        found = separable_maps(raveled, program, args, on_unknown)
-        if found is not None:
-            options = (chunk_size, format, on_unknown, ordering)
-            found = LinearMapsHessian(*found, raveled, args, *options)
-            if 2 * found.products < coloring.num_colors:
-                return found
+        options = (chunk_size, format, on_unknown, ordering)
+        found = hessian_by_maps(raveled, program, args, *options)
+        if found is not None and 2 * found.products < coloring.num_colors:
+            return found
     return SparseHessian(raveled, coloring, format, chunk_size, ordering)
+
+
+def hessian_by_maps(raveled, program, args, chunk_size, format, on_unknown, ordering):
+    """Prepare a Hessian by linear maps; None where there are none, or too long ones for `gram`."""
+    found = separable_maps(raveled, program, args, on_unknown)
+    if found is None:
+        return None
+    try:
+        return LinearMapsHessian(*found, raveled, args, chunk_size, format, on_unknown, ordering)
+    except (ValueError, OverflowError):  # blocks that make the product dense
+        return None
 
 
 def warn_of_dense_sums(raveled, program, args, on_unknown):

@@ -137,7 +137,7 @@ def laplace(
     *,
     sparsity: Sparsity | None = None,
     givens: dict[Variable, ArrayLike] | None = None,
-    maxiter: int = 100,
+    maxiter: int = 1000,
     ordering: OrderingLike = "auto",
     on_unknown: OnUnknown = "dense",
 ) -> Laplace:

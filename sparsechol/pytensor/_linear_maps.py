@@ -65,6 +65,8 @@ def moving_part(expr, wrt):
 
 def linear_maps(expr, wrt):
     """Return the variables that are linear in others, and of which something is not."""
+    if expr.type.dtype not in ("float32", "float64"):
+        return []
     nodes, moving = moving_part(expr, wrt)
     linear, found = set(wrt), {}
     for node in nodes:

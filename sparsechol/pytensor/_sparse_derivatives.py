@@ -313,12 +313,15 @@ class Problem:
         weight_coloring = weights.hessian_coloring(pattern_of_w)
         if 2 * (rest_coloring.num_colors + weight_coloring.num_colors) >= most:
             return None, None
-        a, by_column = Problem(cut.joined, self.wrt, *options).by_colors(None, "auto")
+        blocks = choice.blocks_of(pattern_of_w)
+        try:
+            a, by_column = Problem(cut.joined, self.wrt, *options).by_colors(None, "auto")
+            A, place = choice.rows_of(by_column.sparsity, blocks.ravel())
+            G = gram(A, rest_coloring.sparsity, block=blocks.shape[1], ordering=ordering)
+        except (ValueError, OverflowError, NotImplementedError):
+            return None, None  # no products with columns, or blocks that make the product dense
         (r, _), (w, _) = rest.hessian_by(rest_coloring), weights.hessian_by(weight_coloring)
         r, w = cut.put_back([r, w])
-        blocks = choice.blocks_of(pattern_of_w)
-        A, place = choice.rows_of(by_column.sparsity, blocks.ravel())
-        G = gram(A, rest_coloring.sparsity, block=blocks.shape[1], ordering=ordering)
         r = with_zeros(r, packed_places(rest_coloring, G._of_b))
         w = with_zeros(w, choice.places_of_blocks(weight_coloring.sparsity, blocks))
         values = G.values(taken(a, place), w, r).values

@@ -115,6 +115,36 @@ def test_few_colors_stay():
     assert "A^T W A" not in H.how
 
 
+def test_products_that_are_refused(monkeypatch):
+    """Where `gram` finds the product too dense, there are colors."""
+
+    def refuse(*args, **options):
+        raise ValueError("rows make the product dense")
+
+    monkeypatch.setattr("sparsechol.jax._sparse_hessians.gram", refuse)
+    f, x = FUNCTIONS["gathered"], jnp.full(N, 0.1)
+    H = scj.sparse_hessian(f, x, THETA)
+    assert "A^T W A" not in H.how
+    np.testing.assert_allclose(H(x, THETA).toarray(), jax.hessian(f)(x, THETA), atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float16])
+def test_precision(dtype):
+    """Half precision has no kernels: colors."""
+    f, x = poisson(gathered), jnp.full(N, 0.1, dtype)
+    theta = THETA.astype(dtype)
+    H = scj.sparse_hessian(lambda x, t: f(x, t).astype(dtype), x, theta)
+    found = H.values(x, theta)
+    assert found.dtype == dtype
+    tolerance = 200 * float(jnp.finfo(dtype).eps)
+    dense = np.zeros((N, N))
+    i = H.sparsity.indices
+    j = np.repeat(np.arange(N), np.diff(H.sparsity.indptr))
+    dense[i, j] = found
+    wanted = jax.hessian(f)(x.astype(float), THETA)
+    np.testing.assert_allclose(dense, wanted, atol=tolerance * abs(wanted).max())
+
+
 def test_other_types():
     """Parameters of another type than those that the Hessian was prepared for."""
     f, x = poisson(scaled), jnp.zeros(N)

@@ -13,6 +13,7 @@ from scipy.optimize import minimize
 
 import sparsechol.jax as scj
 from sparsechol.jax import _sparse_hessians as _derivatives
+from support import nonconcave
 
 T = jnp.array([1.0, 2.0, 3.0, 2.5])
 
@@ -287,3 +288,22 @@ def test_ten_thousand_latent_values():
         gradient = jax.jit(jax.grad(f))(THETA)
     assert analyzed == [(n * n, n * n)]
     np.testing.assert_allclose(gradient, differences(f, THETA, 1e-4), rtol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", nonconcave.KINDS)
+def test_random_densities_that_are_not_concave(kind, seed):
+    """A mode is found wherever a dense trust region finds one."""
+    logjoint, start = nonconcave.problem(kind, seed)
+
+    def f(x):
+        return logjoint(x, jnp)
+
+    gradient, hessian = jax.jit(jax.grad(f)), jax.jit(jax.hessian(f))
+    found = jax.jit(lambda x: scj.laplace(f, x))(jnp.asarray(start))
+    if not np.isfinite(found.log_marginal):
+        assert not nonconcave.has_mode(jax.jit(f), gradient, hessian, start)
+        return
+    np.testing.assert_allclose(gradient(found.mode), 0, atol=1e-5)
+    assert np.linalg.eigvalsh(-hessian(found.mode)).min() > 0

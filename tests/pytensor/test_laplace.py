@@ -13,6 +13,7 @@ from scipy.integrate import quad
 
 import sparsechol as sc
 import sparsechol.pytensor as scpt
+from support import nonconcave
 
 pytensor.config.blas__ldflags = ""  # without one to link to PyTensor warns
 
@@ -292,3 +293,17 @@ def test_in_pymc():
     wanted, gradient, _ = model()(THETA)
     np.testing.assert_allclose(value, wanted + prior)
     np.testing.assert_allclose(pymc_model.compile_dlogp()({"theta": THETA}), gradient - THETA)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default:Loop fusion failed")  # an error would stop a rewrite halfway
+@pytest.mark.parametrize("kind", nonconcave.KINDS)
+def test_random_densities_that_are_not_concave(kind):
+    """There are modes: the same in JAX are compared with those of a dense trust region."""
+    logjoint, start = nonconcave.problem(kind, 0)
+    x = pt.vector("x", shape=(len(start),))
+    value = logjoint(x, pt)
+    found = scpt.laplace(value, x, start)
+    mode, log_marginal = pytensor.function([], [found.mode, found.log_marginal])()
+    assert np.isfinite(log_marginal)
+    np.testing.assert_allclose(pytensor.function([x], pt.grad(value, x))(mode), 0, atol=1e-5)
