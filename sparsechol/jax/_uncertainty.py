@@ -26,6 +26,7 @@ from .._exceptions import NotPositiveDefiniteError
 from .._scipy.joint_pattern import joint_pattern
 from ._compat import is_concrete
 from ._factor import Factor, cholesky
+from ._low_rank import LowRankFactor
 from ._matrix import SymmetricMatrix
 from ._newton import Minimization
 from ._parameters import Parameters
@@ -65,7 +66,7 @@ class Uncertainty:
     _mode: jax.Array = field(repr=False)
     _theta: tuple = field(repr=False)
     _sensitivity: jax.Array = field(repr=False)  # J, (n, p)
-    _factor: Factor = field(repr=False)  # of H
+    _factor: Factor | LowRankFactor = field(repr=False)  # of H
     _problem: Minimization = field(repr=False)
     _names: Parameters = field(repr=False)
     _argnums: tuple[int, ...] = field(repr=False)
@@ -130,6 +131,16 @@ class Uncertainty:
             variances += self._factor.inverse_quadratic(rows)
         return Estimate(pack(value), pack(jnp.sqrt(variances)))
 
+    def _sparse_factor(self) -> Factor:
+        """Return the factor of H, or raise ValueError if a part of low rank was split off."""
+        if isinstance(self._factor, LowRankFactor):
+            raise ValueError(
+                "the precision matrix is a LowRankMatrix, because logjoint is not linear in a sum"
+                " over many latent values: there are standard errors, and neither draws nor a joint"
+                " precision matrix"
+            )
+        return self._factor
+
     def precision(self) -> SymmetricMatrix:
         """Compute the joint precision matrix of latent values and parameters.
 
@@ -139,7 +150,7 @@ class Uncertainty:
             Latent values come first, then the parameters; `cholesky` factors it. In TMB this is
             ``getJointPrecision``.
         """
-        H, J = self._factor.matrix, self._sensitivity
+        H, J = self._sparse_factor().matrix, self._sensitivity
         product, p = H @ J, J.shape[1]
         corner = jnp.linalg.inv(self.covariance) + J.T @ product
         P, places = joint_pattern(H.pattern, p)
@@ -167,7 +178,11 @@ class Uncertainty:
         vector, _ = ravel_pytree(self._parameters)
         z = jax.random.normal(first, (count, vector.size), vector.dtype)
         moved = z @ jnp.linalg.cholesky(self.covariance).T
-        x = self._mode + moved @ self._sensitivity.T + self._factor.sample(second, shape=count)
+        x = (
+            self._mode
+            + moved @ self._sensitivity.T
+            + self._sparse_factor().sample(second, shape=count)
+        )
 
         def shaped(unravel, draws):
             leaves = jax.vmap(unravel)(draws)

@@ -98,3 +98,15 @@ def test_sums_in_which_the_function_is_linear():
     """They make nothing dense."""
     H = scj.sparse_hessian(lambda x: 3 * jnp.sum(x**2) - jnp.mean(jnp.exp(x)) / 2, jnp.zeros(N))
     assert H.sparsity.nnz == N
+
+
+def test_uncertainty():
+    """Standard errors are there; draws would need a root of what is indefinite, and are refused."""
+    report = scj.laplace(lambda x, t: soft_constraint(x, 0.0) - t**2, jnp.zeros(N), 0.3)
+    found = report.uncertainty()
+    H = report.precision.todense()
+    wanted = jnp.sqrt(jnp.diag(jnp.linalg.inv(H)))
+    np.testing.assert_allclose(found.latent_standard_errors(), wanted, rtol=1e-7)
+    for refused in (found.precision, lambda: found.sample(jax.random.key(0))):
+        with pytest.raises(ValueError, match="LowRankMatrix"):
+            refused()
