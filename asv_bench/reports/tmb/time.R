@@ -25,11 +25,6 @@ if (name == "glmm") {
   object <- with(made, TMB::MakeADFun(data.tmb, parameters, map = mapArg, random = randomArg,
                                       DLL = "glmmTMB", silent = TRUE))
   timed(both(object), points)
-} else if (name == "sleepstudy") {
-  # The criterion alone, profiled over the noise, 200 times: the clock ticks once in a millisecond.
-  suppressMessages(library(lme4))
-  f <- lmer(Reaction ~ Days + (Days | Subject), sleepstudy, devFunOnly = TRUE)
-  timed(function(p) { for (k in 1:200) v <- f(p); v }, points)
 } else {
   suppressMessages({ library(TMB); library(Matrix) })
   source <- file.path(folder, "models.cpp")
