@@ -9,9 +9,18 @@ from . import peers, problems
 
 COUNT = 64
 MODELS = {
-    "grid2d_32": partial(problems.model, "grid_laplacian", (32, 32), 0.1),
+    "grid2d_32": partial(problems.model, "grid_laplacian", (32, 32), shift=0.1),
     "spde_32": partial(problems.model, "matern_spde", 32),
-    "chain_1000": partial(problems.model, "grid_laplacian", (1000,), 0.1),
+    "chain_1000": partial(problems.model, "grid_laplacian", (1000,), shift=0.1),
+}
+SWEEPS = {
+    "cholesky": "a",
+    "partial_inverse": "l",
+    "tangent": "la",
+    "adjoint": "lx",
+    "outer": "lx",
+    "inner": "sx",
+    "sandwich": "lsx",
 }
 LOOPS = ["scikit-sparse", "cholmod-simplicial", "cholmod-supernodal", "sparsechol"]
 
@@ -28,6 +37,43 @@ class Batch:
         self.work = work_of(sp.csc_array(MODELS[model]()), loops)[solver]
 
     def time_factorize_solve_logdet(self, model, solver):
+        self.work()
+
+
+class SideBySide:
+    """Each sweep on a batch, eight matrices in the lanes of vectors, and matrix by matrix."""
+
+    params = (list(MODELS), list(SWEEPS), ["side by side", "one by one", "as chosen"])
+    param_names = ("model", "sweep", "way")
+
+    def setup(self, model, sweep, way):
+        import sparsechol
+        from sparsechol._core.numeric.operations import CODES
+        from sparsechol._core.numeric.sweep_driver import side_by_side
+
+        A = sp.csc_array(MODELS[model]())
+        symbolic = sparsechol.analyze(A)
+        scales = 1 + np.random.default_rng(0).random(COUNT)
+        known = {"a": symbolic.values(A) * scales[:, None]}
+
+        def perform(name, operands):
+            out = np.zeros((COUNT, symbolic._structure.size))
+            arrays = tuple(known[letter] for letter in operands)
+            symbolic._handle.perform(CODES[name], arrays, out, 1)
+            return out
+
+        known["l"] = perform("cholesky", "a")
+        known["s"] = perform("partial_inverse", "l")
+        known["x"] = perform("tangent", "la")
+        self.work = partial(perform, sweep, SWEEPS[sweep])
+        side_by_side({"side by side": True, "one by one": False, "as chosen": None}[way])
+
+    def teardown(self, model, sweep, way):
+        from sparsechol._core.numeric.sweep_driver import side_by_side
+
+        side_by_side(None)
+
+    def time_sweep(self, model, sweep, way):
         self.work()
 
 

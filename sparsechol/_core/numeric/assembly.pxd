@@ -9,20 +9,20 @@ the parent. All is Hermitian, of which the lower triangle is kept; on the way do
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy
 
-from sparsechol._core.numeric.dense cimport conjugate, scalar
+from sparsechol._core.numeric.dense cimport conjugate, element
 from sparsechol._core.numeric.sweep_driver cimport FrontContext
 from sparsechol._core.symbolic.structure cimport Pattern
 
 
-cdef inline scalar *update_matrix(int32_t s, const FrontContext *ctx,
-                                  const scalar *tag) noexcept nogil:
+cdef inline element *update_matrix(int32_t s, const FrontContext *ctx,
+                                   const element *tag) noexcept nogil:
     """The square matrix of a step."""
     cdef const void *place = ctx.shared if ctx.plan.shared[s] else ctx.own
-    return <scalar *>place + ctx.plan.update[s]
+    return <element *>place + ctx.plan.update[s]
 
 
 cdef inline void put_entries(const Pattern *p, int32_t s, int32_t begin, int32_t end,
-                             const scalar *a, scalar *panel) noexcept nogil:
+                             const element *a, element *panel) noexcept nogil:
     """Entries of A into columns `begin` to `end` of the panel of s."""
     cdef Py_ssize_t rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
     cdef int64_t q, source
@@ -43,17 +43,17 @@ cdef inline bint has_children(const FrontContext *ctx, int32_t s) noexcept nogil
     return not ctx.plan.leaf[s] or ctx.plan.foreign_child[s] != -1
 
 
-cdef inline void put_panel(Py_ssize_t rows, int begin, int end, const scalar *source,
-                           scalar *panel) noexcept nogil:
+cdef inline void put_panel(Py_ssize_t rows, int begin, int end, const element *source,
+                           element *panel) noexcept nogil:
     """Columns `begin` to `end` of a panel, from the diagonal down."""
     cdef Py_ssize_t j
     for j in range(begin, end):
-        memcpy(panel + j * (rows + 1), source + j * (rows + 1), sizeof(scalar) * (rows - j))
+        memcpy(panel + j * (rows + 1), source + j * (rows + 1), sizeof(element) * (rows - j))
 
 
-cdef void assemble_rest(int32_t s, const FrontContext *ctx, const scalar *tag) noexcept nogil
+cdef void assemble_rest(int32_t s, const FrontContext *ctx, const element *tag) noexcept nogil
 cdef void extend_add_to_parent(int32_t s, const FrontContext *ctx,
-                               const scalar *tag) noexcept nogil
-cdef void open_subtree(int32_t root, const FrontContext *ctx, const scalar *tag) noexcept nogil
-cdef void gather(int32_t s, const FrontContext *ctx, const scalar *tag) noexcept nogil
-cdef void gather_foreign(int32_t s, const FrontContext *ctx, const scalar *tag) noexcept nogil
+                               const element *tag) noexcept nogil
+cdef void open_subtree(int32_t root, const FrontContext *ctx, const element *tag) noexcept nogil
+cdef void gather(int32_t s, const FrontContext *ctx, const element *tag) noexcept nogil
+cdef void gather_foreign(int32_t s, const FrontContext *ctx, const element *tag) noexcept nogil

@@ -4,7 +4,7 @@ from libc.stdint cimport INT32_MAX, int32_t, int64_t
 from libc.string cimport memcpy, memset
 
 from sparsechol._core.numeric.dense cimport (
-    DOUBLE, DOUBLE_COMPLEX, FLOAT, gather_lower, mirror, scalar, scatter_add,
+    DOUBLE, DOUBLE_COMPLEX, FLOAT, element, gather_lower, mirror, scatter_add,
 )
 from sparsechol._core.parallel.pool cimport pool_share, pool_worker
 from sparsechol._core.numeric.sweep_driver cimport FrontContext
@@ -17,7 +17,7 @@ cdef enum:
 
 
 cdef void open_columns(int32_t s, int begin, int end, const FrontContext *ctx,
-                       const scalar *tag) noexcept nogil:
+                       const element *tag) noexcept nogil:
     """Columns `begin` to `end` of the front of s: cleared, and its entries put in.
 
     The update matrix is not cleared where nothing is added to it before it is computed.
@@ -25,23 +25,23 @@ cdef void open_columns(int32_t s, int begin, int end, const FrontContext *ctx,
     cdef const Pattern *p = ctx.p
     cdef int nc = p.first[s + 1] - p.first[s]
     cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
-    cdef scalar *panel = <scalar *>ctx.panels + p.panel[s]
-    cdef scalar *update = update_matrix(s, ctx, tag)
+    cdef element *panel = <element *>ctx.panels + p.panel[s]
+    cdef element *update = update_matrix(s, ctx, tag)
     cdef int j, split = min(nc, end)
     if begin < split:
         memset(panel + <Py_ssize_t>(nc + m) * begin, 0,
-               sizeof(scalar) * <Py_ssize_t>(nc + m) * (split - begin))
+               sizeof(element) * <Py_ssize_t>(nc + m) * (split - begin))
         if ctx.a != NULL:
-            put_entries(p, s, begin, split, <const scalar *>ctx.a, panel)
+            put_entries(p, s, begin, split, <const element *>ctx.a, panel)
         elif ctx.flat != NULL:
-            put_panel(nc + m, begin, split, <const scalar *>ctx.flat + p.panel[s], panel)
+            put_panel(nc + m, begin, split, <const element *>ctx.flat + p.panel[s], panel)
     if has_children(ctx, s):
         for j in range(max(nc, begin) - nc, end - nc):
-            memset(update + j * <Py_ssize_t>(m + 1), 0, sizeof(scalar) * (m - j))
+            memset(update + j * <Py_ssize_t>(m + 1), 0, sizeof(element) * (m - j))
 
 
 cdef void extend_columns(int32_t s, int begin, int end, const FrontContext *ctx,
-                         const scalar *tag) noexcept nogil:
+                         const element *tag) noexcept nogil:
     """Add the update matrix of s to columns `begin` to `end` of the front of its parent.
 
         update of s        front of the parent
@@ -54,12 +54,12 @@ cdef void extend_columns(int32_t s, int begin, int end, const FrontContext *ctx,
     cdef const int32_t *place = p.relative + p.place_start[s]
     cdef int nc = p.first[parent + 1] - p.first[parent]
     cdef int below = <int>(p.row_start[parent + 1] - p.row_start[parent])
-    cdef const scalar *update = update_matrix(s, ctx, tag)
+    cdef const element *update = update_matrix(s, ctx, tag)
     cdef int low = lower_bound(place, m, begin)
     cdef int high = lower_bound(place, m, end)
     cdef int split = max(low, min(high, <int>p.panel_rows[s]))
     cdef const int32_t *runs = p.runs + p.place_start[s]
-    scatter_add(m, low, split, place, runs, 0, update, <scalar *>ctx.panels + p.panel[parent],
+    scatter_add(m, low, split, place, runs, 0, update, <element *>ctx.panels + p.panel[parent],
                 nc + below)
     scatter_add(m, split, high, place, runs, nc, update, update_matrix(parent, ctx, tag), below)
 
@@ -89,7 +89,7 @@ cdef struct Assembly:
 
 
 cdef void assemble(int32_t s, int32_t child, const FrontContext *ctx,
-                   const scalar *tag) noexcept nogil:
+                   const element *tag) noexcept nogil:
     """Open the front of s, or add the update matrix of its child to it."""
     cdef const Pattern *p = ctx.p
     cdef int rows = <int>(p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s])
@@ -117,7 +117,7 @@ cdef void assemble_piece(void *context, int32_t piece, pool_worker *worker) noex
 
 
 cdef inline void assemble_columns(const Assembly *job, int32_t piece,
-                                  const scalar *tag) noexcept nogil:
+                                  const element *tag) noexcept nogil:
     cdef const Pattern *p = job.ctx.p
     cdef int32_t s = job.s
     cdef int rows = <int>(p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s])
@@ -130,14 +130,14 @@ cdef inline void assemble_columns(const Assembly *job, int32_t piece,
 
 
 cdef inline void add_foreign(int32_t s, int32_t child, int32_t end, const FrontContext *ctx,
-                             const scalar *tag) noexcept nogil:
+                             const element *tag) noexcept nogil:
     """Add the update matrices that other tasks left to s, from one child on and before another."""
     while child != -1 and child < end:
         assemble(s, child, ctx, tag)
         child = ctx.plan.next_foreign[child]
 
 
-cdef void assemble_rest(int32_t s, const FrontContext *ctx, const scalar *tag) noexcept nogil:
+cdef void assemble_rest(int32_t s, const FrontContext *ctx, const element *tag) noexcept nogil:
     """What is still missing in the front of s when the children in its task are done."""
     if ctx.plan.leaf[s]:
         assemble(s, -1, ctx, tag)
@@ -145,7 +145,7 @@ cdef void assemble_rest(int32_t s, const FrontContext *ctx, const scalar *tag) n
 
 
 cdef void extend_add_to_parent(int32_t s, const FrontContext *ctx,
-                               const scalar *tag) noexcept nogil:
+                               const element *tag) noexcept nogil:
     """Add the update matrix of s, which is done, to the front of its parent in the same task."""
     cdef const Pattern *p = ctx.p
     if p.parent[s] == -1 or ctx.plan.shared[s]:
@@ -156,26 +156,26 @@ cdef void extend_add_to_parent(int32_t s, const FrontContext *ctx,
     assemble(p.parent[s], s, ctx, tag)
 
 
-cdef void open_subtree(int32_t root, const FrontContext *ctx, const scalar *tag) noexcept nogil:
+cdef void open_subtree(int32_t root, const FrontContext *ctx, const element *tag) noexcept nogil:
     """A simplicial subtree: columns and update matrix cleared, and the entries put in."""
     cdef const Pattern *p = ctx.p
     cdef int64_t m = p.row_start[root + 1] - p.row_start[root]
     cdef int32_t s, begin = p.begin[root]
-    cdef scalar *panels = <scalar *>ctx.panels
+    cdef element *panels = <element *>ctx.panels
     cdef Py_ssize_t size = p.panel[root + 1] - p.panel[begin]
     if ctx.flat != NULL:
-        memcpy(panels + p.panel[begin], <const scalar *>ctx.flat + p.panel[begin],
-               sizeof(scalar) * size)
+        memcpy(panels + p.panel[begin], <const element *>ctx.flat + p.panel[begin],
+               sizeof(element) * size)
     else:
-        memset(panels + p.panel[begin], 0, sizeof(scalar) * size)
+        memset(panels + p.panel[begin], 0, sizeof(element) * size)
     if ctx.a != NULL:
         for s in range(begin, root + 1):
-            put_entries(p, s, 0, 1, <const scalar *>ctx.a, panels + p.panel[s])
-    memset(update_matrix(root, ctx, tag), 0, sizeof(scalar) * m * m)
+            put_entries(p, s, 0, 1, <const element *>ctx.a, panels + p.panel[s])
+    memset(update_matrix(root, ctx, tag), 0, sizeof(element) * m * m)
 
 
 cdef void gather_columns(int32_t s, int begin, int end, const FrontContext *ctx,
-                         const scalar *tag) noexcept nogil:
+                         const element *tag) noexcept nogil:
     """Columns `begin` to `end` of the lower triangle of a square, and the rows that mirror them.
 
         front of the parent
@@ -189,12 +189,12 @@ cdef void gather_columns(int32_t s, int begin, int end, const FrontContext *ctx,
     cdef const int32_t *runs = p.runs + p.place_start[s]
     cdef int nc = p.first[parent + 1] - p.first[parent]
     cdef int below = <int>(p.row_start[parent + 1] - p.row_start[parent])
-    cdef scalar *target = update_matrix(s, ctx, tag)
+    cdef element *target = update_matrix(s, ctx, tag)
     cdef int split = max(begin, min(end, <int>p.panel_rows[s]))
-    gather_lower(m, begin, split, place, runs, 0, <const scalar *>ctx.panels + p.panel[parent],
+    gather_lower(m, begin, split, place, runs, 0, <const element *>ctx.panels + p.panel[parent],
                  nc + below, target)
     gather_lower(m, split, end, place, runs, nc,
-                 <const scalar *>update_matrix(parent, ctx, tag), below, target)
+                 <const element *>update_matrix(parent, ctx, tag), below, target)
     mirror(m, begin, end, target)
 
 
@@ -204,7 +204,7 @@ cdef struct Gathering:
     const FrontContext *ctx
 
 
-cdef void gather(int32_t s, const FrontContext *ctx, const scalar *tag) noexcept nogil:
+cdef void gather(int32_t s, const FrontContext *ctx, const element *tag) noexcept nogil:
     """The square of s out of the front of its parent."""
     cdef const Pattern *p = ctx.p
     cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
@@ -232,7 +232,7 @@ cdef void gather_piece(void *context, int32_t piece, pool_worker *worker) noexce
         gather_columns(job.s, begin, end, job.ctx, <const float complex *>NULL)
 
 
-cdef void gather_foreign(int32_t s, const FrontContext *ctx, const scalar *tag) noexcept nogil:
+cdef void gather_foreign(int32_t s, const FrontContext *ctx, const element *tag) noexcept nogil:
     """The squares of the children of s that belong to other tasks."""
     cdef int32_t child = ctx.plan.foreign_child[s]
     while child != -1:

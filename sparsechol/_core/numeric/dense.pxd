@@ -21,10 +21,17 @@ cdef extern from "kernels.h" nogil:
         FLOAT_COMPLEX
         DOUBLE_COMPLEX
         SCALARS
+        LANES_OF_DOUBLE     # entries of SIDE_BY_SIDE matrices each
+        KINDS
+        SIDE_BY_SIDE
         WIDTH               # most columns of a narrow panel
         UPDATE              # rotations of A + C C^H,
         DOWNDATE            # of A - C C^H,
         ANY_SIGN            # or any
+    ctypedef long double lanes      # a vector: another type than those of `scalar` for Cython
+    lanes all_lanes(double x)       # the same number for all matrices
+    lanes abs_lanes(lanes x)
+    lanes sign_lanes(lanes x)       # 1 or -1
     ctypedef struct Outcome "outcome":
         # What the pivots of a factorization tell.
         int32_t failed              # permuted column whose pivot is refused, or INT32_MAX
@@ -61,6 +68,14 @@ ctypedef fused scalar:
     float complex
     double complex
 
+# The same, or an entry of several matrices side by side.
+ctypedef fused element:
+    float
+    double
+    float complex
+    double complex
+    lanes
+
 cdef enum:
     AS_IS = 0
     TRANSPOSED = 1
@@ -69,19 +84,23 @@ cdef enum:
 
 cdef inline Py_ssize_t size_of(int kind) noexcept nogil:
     """Bytes of a type."""
+    if kind == LANES_OF_DOUBLE:
+        return sizeof(lanes)
     return (4 if kind == FLOAT or kind == FLOAT_COMPLEX else 8) * (2 if kind > DOUBLE else 1)
 
 
-cdef inline int kind_of(const scalar *tag) noexcept nogil:
-    """Which of the four types a pointer is to."""
-    if scalar is float:
+cdef inline int kind_of(const element *tag) noexcept nogil:
+    """Which of the types a pointer is to."""
+    if element is float:
         return FLOAT
-    elif scalar is double:
+    elif element is double:
         return DOUBLE
-    elif scalar is floatcomplex:
+    elif element is floatcomplex:
         return FLOAT_COMPLEX
-    else:
+    elif element is doublecomplex:
         return DOUBLE_COMPLEX
+    else:
+        return LANES_OF_DOUBLE
 
 
 cdef inline int kind_named(const char *format) noexcept nogil:
@@ -94,8 +113,8 @@ cdef inline int kind_named(const char *format) noexcept nogil:
     return DOUBLE if strcmp(format, "d") == 0 else FLOAT if strcmp(format, "f") == 0 else -1
 
 
-cdef inline scalar conjugate(scalar x) noexcept nogil:
-    if scalar is floatcomplex or scalar is doublecomplex:
+cdef inline element conjugate(element x) noexcept nogil:
+    if element is floatcomplex or element is doublecomplex:
         return x.conjugate()
     else:
         return x
@@ -108,8 +127,22 @@ cdef inline double real(scalar x) noexcept nogil:
         return x
 
 
-cdef inline void transpose(Py_ssize_t rows, Py_ssize_t w, const scalar *t, Py_ssize_t ldt,
-                           scalar *h) noexcept nogil:
+cdef inline element number(double x, const element *tag) noexcept nogil:
+    if element is lanes:
+        return all_lanes(x)
+    else:
+        return <element>x
+
+
+cdef inline element real_part(element x) noexcept nogil:
+    if element is floatcomplex or element is doublecomplex:
+        return <element>x.real
+    else:
+        return x
+
+
+cdef inline void transpose(Py_ssize_t rows, Py_ssize_t w, const element *t, Py_ssize_t ldt,
+                           element *h) noexcept nogil:
     """h <- t^H, by tiles."""
     cdef Py_ssize_t i, j, begin = 0
     while begin < rows:
@@ -128,14 +161,14 @@ cdef inline pivot_rule shifted(const pivot_rule *rule, Py_ssize_t columns) noexc
     return rest
 
 
-cdef int factor_panel(int rows, int nc, scalar *P, int ld, const pivot_rule *rule,
+cdef int factor_panel(int rows, int nc, element *P, int ld, const pivot_rule *rule,
                       const Crew *crew) noexcept nogil
-cdef void solve_right(int op, int rows, int nc, const scalar *L, int ldl, scalar *X,
+cdef void solve_right(int op, int rows, int nc, const element *L, int ldl, element *X,
                       int ldx, const Crew *crew) noexcept nogil
-cdef void multiply(int op, bint lower, int m, int n, int k, const scalar *A, int lda,
-                   const scalar *B, int ldb, bint beta, scalar *C, int ldc,
+cdef void multiply(int op, bint lower, int m, int n, int k, const element *A, int lda,
+                   const element *B, int ldb, bint beta, element *C, int ldc,
                    const Crew *crew) noexcept nogil
-cdef void multiply_signed(int m, int n, int k, const scalar *L, int ld, bint beta, scalar *C,
+cdef void multiply_signed(int m, int n, int k, const element *L, int ld, bint beta, element *C,
                           int ldc, const Crew *crew) noexcept nogil
 cdef void forward_one(int nc, int m, const scalar *L, scalar *z) noexcept nogil
 cdef void backward_one(int nc, int m, const scalar *L, scalar *z) noexcept nogil
@@ -144,28 +177,32 @@ cdef void forward_columns(const Pattern *p, int32_t begin, int32_t root, const s
 cdef void backward_columns(const Pattern *p, int32_t begin, int32_t root, const scalar *l,
                            scalar *x) noexcept nogil
 cdef void scatter_add(int m, int begin, int end, const int32_t *place, const int32_t *runs,
-                      int shift, const scalar *U, scalar *D, int ldd) noexcept nogil
+                      int shift, const element *U, element *D, int ldd) noexcept nogil
 cdef void gather_lower(int m, int begin, int end, const int32_t *place, const int32_t *runs,
-                       int shift, const scalar *D, int ldd, scalar *U) noexcept nogil
-cdef void mirror(int m, int begin, int end, scalar *U) noexcept nogil
-cdef void tangent_panel(int rows, int nc, const scalar *L, scalar *X, int ld,
+                       int shift, const element *D, int ldd, element *U) noexcept nogil
+cdef void mirror(int m, int begin, int end, element *U) noexcept nogil
+cdef void tangent_panel(int rows, int nc, const element *L, element *X, int ld,
                         const Crew *crew) noexcept nogil
-cdef void outer_panel(int rows, int nc, const scalar *X, const scalar *Y, scalar *out, int ld,
+cdef void outer_panel(int rows, int nc, const element *X, const element *Y, element *out, int ld,
                       const Crew *crew) noexcept nogil
-cdef void adjoint_triangle(int nc, const scalar *L, scalar *Z, int ld,
+cdef void adjoint_triangle(int nc, const element *L, element *Z, int ld,
                            const Crew *crew) noexcept nogil
-cdef Py_ssize_t factor_columns(const Pattern *p, int32_t root, scalar *l, scalar *update,
+cdef Py_ssize_t factor_columns(const Pattern *p, int32_t root, element *l, element *update,
                                const pivot_rule *rule) noexcept nogil
-cdef void invert_columns(const Pattern *p, int32_t root, const scalar *l, scalar *z,
-                         const scalar *below, scalar *t) noexcept nogil
-cdef void tangent_columns(const Pattern *p, int32_t root, const scalar *l, scalar *x,
-                          scalar *update) noexcept nogil
-cdef void outer_columns(const Pattern *p, int32_t root, const scalar *x, const scalar *y,
-                        scalar *out, scalar *update) noexcept nogil
-cdef void adjoint_columns(const Pattern *p, int32_t root, const scalar *l, scalar *z,
-                          const scalar *below, scalar *t) noexcept nogil
-cdef void inner_columns(const Pattern *p, int32_t root, const scalar *s, const scalar *y,
-                        scalar *out, const scalar *below, scalar *t) noexcept nogil
+cdef void invert_columns(const Pattern *p, int32_t root, const element *l, element *z,
+                         const element *below, element *t) noexcept nogil
+cdef void tangent_columns(const Pattern *p, int32_t root, const element *l, element *x,
+                          element *update) noexcept nogil
+cdef void outer_columns(const Pattern *p, int32_t root, const element *x, const element *y,
+                        element *out, element *update) noexcept nogil
+cdef void adjoint_columns(const Pattern *p, int32_t root, const element *l, element *z,
+                          const element *below, element *t) noexcept nogil
+cdef void inner_columns(const Pattern *p, int32_t root, const element *s, const element *y,
+                        element *out, const element *below, element *t) noexcept nogil
+cdef void interleave(Py_ssize_t n, const double *const *one, lanes *all) noexcept nogil
+cdef void separate(Py_ssize_t n, const lanes *all, double *const *one) noexcept nogil
+cdef int weak_lanes(const lanes *root, const lanes *part, const lanes *entry,
+                    double least) noexcept nogil
 cdef int update_panel(int form, int nc, int m, int k, scalar *L, scalar *W, double *signs,
                       const int8_t *expected, double least, double *weakest) noexcept nogil
 cdef int update_column(int form, int m, int k, scalar *column, const int32_t *below, int32_t at,

@@ -61,12 +61,15 @@ cdef extern from "kernels.h" nogil:
                       const int8_t *, double, double *) noexcept nogil
         int (*update_column)(int, Py_ssize_t, int, void *, const int32_t *, Py_ssize_t, void *,
                              double *, const int8_t *, double, double *) noexcept nogil
+        void (*interleave)(Py_ssize_t, const double *const *, void *) noexcept nogil
+        void (*separate)(Py_ssize_t, const void *, double *const *) noexcept nogil
+        int (*weak)(const void *, const void *, const void *, double) noexcept nogil
     int (*kernels_stopped)(int64_t) noexcept nogil
     const char *kernels_best()
     int kernels_use(const char *name, const kernels **tables)
 
 
-cdef const kernels *tables[SCALARS]
+cdef const kernels *tables[KINDS]
 kernels_use(kernels_best(), tables)
 
 
@@ -82,12 +85,12 @@ cdef enum:
     SHARED = 1 << 21        # multiplications from which a product is worth sharing
 
 
-cdef inline const kernels *own(const scalar *tag) noexcept nogil:
+cdef inline const kernels *own(const element *tag) noexcept nogil:
     """The own kernels for the type of the pointer."""
     return tables[kind_of(tag)]
 
 
-cdef int factor_panel(int rows, int nc, scalar *P, int ld, const pivot_rule *rule,
+cdef int factor_panel(int rows, int nc, element *P, int ld, const pivot_rule *rule,
                       const Crew *crew) noexcept nogil:
     """Factor the first nc columns of a front; -1, or the column whose pivot is refused.
 
@@ -100,15 +103,15 @@ cdef int factor_panel(int rows, int nc, scalar *P, int ld, const pivot_rule *rul
     cdef pivot_rule rest
     if nc <= WIDTH:
         if rule == NULL:
-            return own(<const scalar *>P).factor(rows, nc, P, ld)
-        return own(<const scalar *>P).factor_signed(rows, nc, P, ld, rule)
+            return own(<const element *>P).factor(rows, nc, P, ld)
+        return own(<const element *>P).factor_signed(rows, nc, P, ld, rule)
     if nc <= PANEL and rows > nc:
         # The triangle first, then the rows below it in blocks that stay in cache.
         bad = factor_panel(nc, nc, P, ld, rule, crew)
         if bad < 0:
-            solve_rows(rows - nc, nc, <const scalar *>P, ld, P + nc, ld, crew)
+            solve_rows(rows - nc, nc, <const element *>P, ld, P + nc, ld, crew)
             if rule != NULL:
-                turn_columns(rows - nc, nc, <const scalar *>P, ld, P + nc)
+                turn_columns(rows - nc, nc, <const element *>P, ld, P + nc)
         return bad
     h = half(nc)
     bad = factor_panel(rows, h, P, ld, rule, crew)
@@ -118,7 +121,7 @@ cdef int factor_panel(int rows, int nc, scalar *P, int ld, const pivot_rule *rul
         multiply(CONJ_TRANS, True, rows - h, nc - h, h, P + h, ld, P + h, ld, True,
                  P + h * (<Py_ssize_t>ld + 1), ld, crew)
     else:
-        multiply_signed(rows - h, nc - h, h, <const scalar *>P, ld, True,
+        multiply_signed(rows - h, nc - h, h, <const element *>P, ld, True,
                         P + h * (<Py_ssize_t>ld + 1), ld, crew)
         rest = shifted(rule, h)
         rule = &rest
@@ -126,15 +129,16 @@ cdef int factor_panel(int rows, int nc, scalar *P, int ld, const pivot_rule *rul
     return bad + h if bad >= 0 else -1
 
 
-cdef inline void turn_columns(Py_ssize_t rows, int nc, const scalar *L, Py_ssize_t ld,
-                              scalar *X) noexcept nogil:
+cdef inline void turn_columns(Py_ssize_t rows, int nc, const element *L, Py_ssize_t ld,
+                              element *X) noexcept nogil:
     """X <- X S, S the signs of the diagonal of L; both have the same leading dimension."""
     cdef Py_ssize_t i
     cdef int j
-    for j in range(nc):
-        if real(L[j * (ld + 1)]) < 0:
-            for i in range(rows):
-                X[i + j * ld] = -X[i + j * ld]
+    if element is not lanes:
+        for j in range(nc):
+            if real(L[j * (ld + 1)]) < 0:
+                for i in range(rows):
+                    X[i + j * ld] = -X[i + j * ld]
 
 
 cdef inline int half(int nc) noexcept nogil:
@@ -142,7 +146,7 @@ cdef inline int half(int nc) noexcept nogil:
     return (nc // 2 + WIDTH - 1) // WIDTH * WIDTH
 
 
-cdef void tangent_panel(int rows, int nc, const scalar *L, scalar *X, int ld,
+cdef void tangent_panel(int rows, int nc, const element *L, element *X, int ld,
                         const Crew *crew) noexcept nogil:
     """X <- the change of the first nc columns of L that a change X of the front makes.
 
@@ -157,14 +161,14 @@ cdef void tangent_panel(int rows, int nc, const scalar *L, scalar *X, int ld,
     tangent_panel(rows, h, L, X, ld, crew)
     L += h
     X += h
-    multiply(CONJ_TRANS, True, rows - h, nc - h, h, <const scalar *>X, ld, L, ld, True,
+    multiply(CONJ_TRANS, True, rows - h, nc - h, h, <const element *>X, ld, L, ld, True,
              X + <Py_ssize_t>h * ld, ld, crew)
-    multiply(CONJ_TRANS, True, rows - h, nc - h, h, L, ld, <const scalar *>X, ld, True,
+    multiply(CONJ_TRANS, True, rows - h, nc - h, h, L, ld, <const element *>X, ld, True,
              X + <Py_ssize_t>h * ld, ld, crew)
     tangent_panel(rows - h, nc - h, L + <Py_ssize_t>h * ld, X + <Py_ssize_t>h * ld, ld, crew)
 
 
-cdef void outer_panel(int rows, int nc, const scalar *X, const scalar *Y, scalar *out, int ld,
+cdef void outer_panel(int rows, int nc, const element *X, const element *Y, element *out, int ld,
                       const Crew *crew) noexcept nogil:
     """out <- out - X Y^H - Y X^H on the first nc columns of a front, lower triangles.
 
@@ -185,7 +189,7 @@ cdef void outer_panel(int rows, int nc, const scalar *X, const scalar *Y, scalar
     outer_panel(rows - h, nc - h, X + <Py_ssize_t>h * ld, Y + <Py_ssize_t>h * ld, out, ld, crew)
 
 
-cdef void adjoint_triangle(int nc, const scalar *L, scalar *Z, int ld,
+cdef void adjoint_triangle(int nc, const element *L, element *Z, int ld,
                            const Crew *crew) noexcept nogil:
     """Z <- L^-H (P + P^H) L^-1 from C in its lower triangle; P = L^H C, diagonal halved, lower.
 
@@ -193,9 +197,9 @@ cdef void adjoint_triangle(int nc, const scalar *L, scalar *Z, int ld,
         [ Z21 Z22   ]  nc - h      Z11 from C11 - lower(Z21^H L21)
     """
     cdef int h, i, j
-    cdef const scalar *L21
-    cdef scalar *Z21
-    cdef scalar *Z12
+    cdef const element *L21
+    cdef element *Z21
+    cdef element *Z12
     if nc <= WIDTH:
         own(L).adjoint(nc, L, Z, ld)
         return
@@ -204,17 +208,17 @@ cdef void adjoint_triangle(int nc, const scalar *L, scalar *Z, int ld,
     Z21 = Z + h
     Z12 = Z + <Py_ssize_t>h * ld
     adjoint_triangle(nc - h, L21 + <Py_ssize_t>h * ld, Z12 + h, ld, crew)
-    multiply(AS_IS, False, nc - h, h, nc - h, <const scalar *>Z12 + h, ld, L21, ld, True, Z21, ld,
+    multiply(AS_IS, False, nc - h, h, nc - h, <const element *>Z12 + h, ld, L21, ld, True, Z21, ld,
              crew)
     solve_right(AS_IS, nc - h, h, L, ld, Z21, ld, crew)
     for j in range(nc - h):
         for i in range(h):
             Z12[i + j * <Py_ssize_t>ld] = conjugate(Z21[j + i * <Py_ssize_t>ld])
-    multiply(AS_IS, True, h, h, nc - h, <const scalar *>Z12, ld, L21, ld, True, Z, ld, crew)
+    multiply(AS_IS, True, h, h, nc - h, <const element *>Z12, ld, L21, ld, True, Z, ld, crew)
     adjoint_triangle(h, L, Z, ld, crew)
 
 
-cdef void solve_right(int op, int rows, int nc, const scalar *L, int ldl, scalar *X,
+cdef void solve_right(int op, int rows, int nc, const element *L, int ldl, element *X,
                       int ldx, const Crew *crew) noexcept nogil:
     """X <- X op(L)^-1.
 
@@ -222,11 +226,11 @@ cdef void solve_right(int op, int rows, int nc, const scalar *L, int ldl, scalar
                             [ L21  L22 ]     as is:      X2, then X1 <- X1 - X2 L21, then X1
     """
     cdef int h
-    cdef const scalar *L21
-    cdef const scalar *L22
-    cdef scalar *X2
+    cdef const element *L21
+    cdef const element *L22
+    cdef element *X2
     if nc <= WIDTH:
-        own(<const scalar *>X).solve(op, rows, nc, L, ldl, X, ldx)
+        own(<const element *>X).solve(op, rows, nc, L, ldl, X, ldx)
         return
     h = half(nc)
     L21 = L + h
@@ -242,53 +246,54 @@ cdef void solve_right(int op, int rows, int nc, const scalar *L, int ldl, scalar
         solve_right(op, rows, nc - h, L22, ldl, X2, ldx, crew)
 
 
-cdef void multiply(int op, bint lower, int m, int n, int k, const scalar *A, int lda,
-                   const scalar *B, int ldb, bint beta, scalar *C, int ldc,
+cdef void multiply(int op, bint lower, int m, int n, int k, const element *A, int lda,
+                   const element *B, int ldb, bint beta, element *C, int ldc,
                    const Crew *crew) noexcept nogil:
     """C <- beta C - A op(B), beta 0 or 1; `lower` leaves out what lies above the diagonal of C."""
     cdef Product job
     if crew.threads == 1 or <int64_t>m * n * k < SHARED:
-        own(<const scalar *>C).multiply(op, lower, m, n, k, A, lda, B, ldb, beta, C, ldc,
-                                        pack_of(crew))
+        own(<const element *>C).multiply(op, lower, m, n, k, A, lda, B, ldb, beta, C, ldc,
+                                         pack_of(crew))
         return
     job = Product(
-        kind=kind_of(<const scalar *>C), op=op, lower=lower, beta=beta, m=m, n=n, k=k,
+        kind=kind_of(<const element *>C), op=op, lower=lower, beta=beta, m=m, n=n, k=k,
         height=piece_height(m, crew.threads), A=A, lda=lda, B=B, ldb=ldb, C=C, ldc=ldc, crew=crew,
         diagonal=NULL, step=0,
     )
     pool_share(crew.worker, (m + job.height - 1) // job.height, multiply_piece, &job)
 
 
-cdef void multiply_signed(int m, int n, int k, const scalar *L, int ld, bint beta, scalar *C,
+cdef void multiply_signed(int m, int n, int k, const element *L, int ld, bint beta, element *C,
                           int ldc, const Crew *crew) noexcept nogil:
     """C <- beta C - L21 S L21'^H, lower triangle, beta 0 or 1; L21' is the first n rows of L21.
 
         [ L11 ]  k
         [ L21 ]  m
     """
-    cdef const scalar *L21 = L + k
+    cdef const element *L21 = L + k
     cdef Product job
     if not has_negative(k, L, ld):
         multiply(CONJ_TRANS, True, m, n, k, L21, ld, L21, ld, beta, C, ldc, crew)
         return
     if crew.threads == 1 or <int64_t>m * n * k < SHARED:
-        own(<const scalar *>C).multiply_signed(CONJ_TRANS, True, m, n, k, L21, ld, L21, ld, beta, C,
-                                               ldc, pack_of(crew), L, ld + 1)
+        own(<const element *>C).multiply_signed(
+            CONJ_TRANS, True, m, n, k, L21, ld, L21, ld, beta, C, ldc, pack_of(crew), L, ld + 1)
         return
     job = Product(
-        kind=kind_of(<const scalar *>C), op=CONJ_TRANS, lower=True, beta=beta, m=m, n=n, k=k,
+        kind=kind_of(<const element *>C), op=CONJ_TRANS, lower=True, beta=beta, m=m, n=n, k=k,
         height=piece_height(m, crew.threads), A=L21, lda=ld, B=L21, ldb=ld, C=C, ldc=ldc, crew=crew,
         diagonal=L, step=ld + 1,
     )
     pool_share(crew.worker, (m + job.height - 1) // job.height, multiply_piece, &job)
 
 
-cdef inline bint has_negative(int nc, const scalar *L, Py_ssize_t ld) noexcept nogil:
+cdef inline bint has_negative(int nc, const element *L, Py_ssize_t ld) noexcept nogil:
     """Whether a pivot of a panel is negative."""
     cdef int j
-    for j in range(nc):
-        if real(L[j * (ld + 1)]) < 0:
-            return True
+    if element is not lanes:
+        for j in range(nc):
+            if real(L[j * (ld + 1)]) < 0:
+                return True
     return False
 
 
@@ -361,7 +366,7 @@ cdef struct Rows:
     const Crew *crew
 
 
-cdef void solve_rows(int rows, int nc, const scalar *L, int ldl, scalar *X, int ldx,
+cdef void solve_rows(int rows, int nc, const element *L, int ldl, element *X, int ldx,
                      const Crew *crew) noexcept nogil:
     """X <- X L^-H in blocks of rows that stay in cache."""
     cdef Rows job = Rows(
@@ -409,22 +414,22 @@ cdef void backward_one(int nc, int m, const scalar *L, scalar *z) noexcept nogil
 
 
 cdef void scatter_add(int m, int begin, int end, const int32_t *place, const int32_t *runs,
-                      int shift, const scalar *U, scalar *D, int ldd) noexcept nogil:
+                      int shift, const element *U, element *D, int ldd) noexcept nogil:
     """D[place[i] - shift, place[j] - shift] += U[i, j] for i >= j, begin <= j < end."""
     if begin < end:
-        own(<const scalar *>D).scatter(m, begin, end, place, runs, shift, U, D, ldd)
+        own(<const element *>D).scatter(m, begin, end, place, runs, shift, U, D, ldd)
 
 
 cdef void gather_lower(int m, int begin, int end, const int32_t *place, const int32_t *runs,
-                       int shift, const scalar *D, int ldd, scalar *U) noexcept nogil:
+                       int shift, const element *D, int ldd, element *U) noexcept nogil:
     """U[i, j] = D[place[i] - shift, place[j] - shift] for i >= j, begin <= j < end."""
     if begin < end:
         own(D).gather(m, begin, end, place, runs, shift, D, ldd, U)
 
 
-cdef void mirror(int m, int begin, int end, scalar *U) noexcept nogil:
+cdef void mirror(int m, int begin, int end, element *U) noexcept nogil:
     """U[j, i] = conj(U[i, j]) for i > j, begin <= j < end."""
-    own(<const scalar *>U).mirror(m, begin, end, U)
+    own(<const element *>U).mirror(m, begin, end, U)
 
 
 cdef inline subtree up(const Pattern *p, int32_t root) noexcept nogil:
@@ -441,14 +446,14 @@ cdef inline subtree down(const Pattern *p, int32_t root) noexcept nogil:
     return r
 
 
-cdef Py_ssize_t factor_columns(const Pattern *p, int32_t root, scalar *l, scalar *update,
+cdef Py_ssize_t factor_columns(const Pattern *p, int32_t root, element *l, element *update,
                                const pivot_rule *rule) noexcept nogil:
     """Factor the columns of a simplicial subtree; -1, or the column whose pivot is refused."""
     cdef subtree r = up(p, root)
     l += p.panel[r.begin]
     if rule == NULL:
-        return own(<const scalar *>l).columns(&r, l, update)
-    return own(<const scalar *>l).columns_signed(&r, l, update, rule)
+        return own(<const element *>l).columns(&r, l, update)
+    return own(<const element *>l).columns_signed(&r, l, update, rule)
 
 
 cdef void forward_columns(const Pattern *p, int32_t begin, int32_t root, const scalar *l, scalar *x,
@@ -467,44 +472,61 @@ cdef void backward_columns(const Pattern *p, int32_t begin, int32_t root, const 
     own(l).backward_columns(&r, l + p.panel[r.begin], x)
 
 
-cdef void invert_columns(const Pattern *p, int32_t root, const scalar *l, scalar *z,
-                         const scalar *below, scalar *t) noexcept nogil:
+cdef void invert_columns(const Pattern *p, int32_t root, const element *l, element *z,
+                         const element *below, element *t) noexcept nogil:
     """Partial inverse on the columns of a simplicial subtree."""
     cdef subtree r = down(p, root)
     cdef int64_t at = p.panel[r.begin]
     own(l).inverse_columns(&r, l + at, z + at, below, t)
 
 
-cdef void tangent_columns(const Pattern *p, int32_t root, const scalar *l, scalar *x,
-                          scalar *update) noexcept nogil:
+cdef void tangent_columns(const Pattern *p, int32_t root, const element *l, element *x,
+                          element *update) noexcept nogil:
     """Tangent of the factor on the columns of a simplicial subtree."""
     cdef subtree r = up(p, root)
     cdef int64_t at = p.panel[r.begin]
     own(l).tangent_columns(&r, l + at, x + at, update)
 
 
-cdef void outer_columns(const Pattern *p, int32_t root, const scalar *x, const scalar *y,
-                        scalar *out, scalar *update) noexcept nogil:
+cdef void outer_columns(const Pattern *p, int32_t root, const element *x, const element *y,
+                        element *out, element *update) noexcept nogil:
     """-(X Y^H + Y X^H) on the columns of a simplicial subtree."""
     cdef subtree r = up(p, root)
     cdef int64_t at = p.panel[r.begin]
     own(x).outer_columns(&r, x + at, y + at, out + at, update)
 
 
-cdef void adjoint_columns(const Pattern *p, int32_t root, const scalar *l, scalar *z,
-                          const scalar *below, scalar *t) noexcept nogil:
+cdef void adjoint_columns(const Pattern *p, int32_t root, const element *l, element *z,
+                          const element *below, element *t) noexcept nogil:
     """Adjoint of the tangent on the columns of a simplicial subtree."""
     cdef subtree r = down(p, root)
     cdef int64_t at = p.panel[r.begin]
     own(l).adjoint_columns(&r, l + at, z + at, below, t)
 
 
-cdef void inner_columns(const Pattern *p, int32_t root, const scalar *s, const scalar *y,
-                        scalar *out, const scalar *below, scalar *t) noexcept nogil:
+cdef void inner_columns(const Pattern *p, int32_t root, const element *s, const element *y,
+                        element *out, const element *below, element *t) noexcept nogil:
     """S Y on the columns of a simplicial subtree."""
     cdef subtree r = down(p, root)
     cdef int64_t at = p.panel[r.begin]
     own(s).inner_columns(&r, s + at, y + at, out + at, below, t)
+
+
+cdef void interleave(Py_ssize_t n, const double *const *one, lanes *all) noexcept nogil:
+    """Number v of all[p] <- one[v][p], for p < n."""
+    tables[LANES_OF_DOUBLE].interleave(n, one, all)
+
+
+cdef void separate(Py_ssize_t n, const lanes *all, double *const *one) noexcept nogil:
+    """one[v][p] <- number v of all[p], for p < n."""
+    tables[LANES_OF_DOUBLE].separate(n, all, one)
+
+
+cdef int weak_lanes(const lanes *root, const lanes *part, const lanes *entry,
+                    double least) noexcept nogil:
+    """Which matrices have a pivot root^2 that is not finite, or less than a part of its diagonal
+    entry; one bit each."""
+    return tables[LANES_OF_DOUBLE].weak(root, part, entry, least)
 
 
 cdef int update_panel(int form, int nc, int m, int k, scalar *L, scalar *W, double *signs,

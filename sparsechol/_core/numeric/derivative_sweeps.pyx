@@ -46,13 +46,14 @@ from sparsechol._core.numeric.assembly cimport (
     put_panel, update_matrix,
 )
 from sparsechol._core.numeric.dense cimport (
-    AS_IS, CONJ_TRANS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, PANEL, SCALARS, Crew,
-    adjoint_columns, adjoint_triangle, conjugate, inner_columns, multiply, outer_columns,
-    outer_panel, real, scalar, size_of, solve_right, tangent_columns, tangent_panel, transpose,
+    AS_IS, CONJ_TRANS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, KINDS, LANES_OF_DOUBLE, PANEL,
+    Crew, abs_lanes, adjoint_columns, adjoint_triangle, conjugate, element, inner_columns, lanes,
+    multiply, number, outer_columns, outer_panel, real, real_part, scalar, size_of, solve_right,
+    tangent_columns, tangent_panel, transpose,
 )
 from sparsechol._core.numeric.sweep_driver cimport (
-    Arrays, FrontContext, Sweep, SweepJob, run_sweep, step_work, sweep_job, sweep_space,
-    task_function,
+    Arrays, FrontContext, Sweep, SweepJob, enter_step, leave_step, run_sweep, step_work, sweep_job,
+    sweep_space, task_function,
 )
 from sparsechol._core.parallel.pool cimport pool_stopped
 from sparsechol._core.symbolic.structure cimport Pattern, Plan
@@ -61,7 +62,7 @@ from sparsechol._core.symbolic.structure cimport Pattern, Plan
 # ---- from the leaves up ----
 
 
-cdef void tangent_front(int32_t s, const Sweep *sweep, const scalar *tag) noexcept nogil:
+cdef void tangent_front(int32_t s, const Sweep *sweep, const element *tag) noexcept nogil:
     """The change of L on one front whose change is assembled.
 
         [ X11  .  ]     X1 with X1 L11^H + L1 X11^H = the columns,
@@ -70,15 +71,15 @@ cdef void tangent_front(int32_t s, const Sweep *sweep, const scalar *tag) noexce
     cdef const Pattern *p = sweep.ctx.p
     cdef int nc = p.first[s + 1] - p.first[s]
     cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
-    cdef const scalar *panel = <const scalar *>sweep.factor + p.panel[s]
-    cdef scalar *x = <scalar *>sweep.out + p.panel[s]
+    cdef const element *panel = <const element *>sweep.factor + p.panel[s]
+    cdef element *x = <element *>sweep.out + p.panel[s]
     tangent_panel(nc + m, nc, panel, x, nc + m, &sweep.ctx.crew)
     if m:
-        subtract_both(s, <const scalar *>x + nc, panel + nc, nc, m, &sweep.ctx)
+        subtract_both(s, <const element *>x + nc, panel + nc, nc, m, &sweep.ctx)
     clear_above(nc, nc + m, x)
 
 
-cdef void outer_front(int32_t s, const Sweep *sweep, const scalar *tag) noexcept nogil:
+cdef void outer_front(int32_t s, const Sweep *sweep, const element *tag) noexcept nogil:
     """P(X Y^H + Y X^H) on one front that holds what the children add, all with the sign turned.
 
         [ O11  .  ]     O1 from X1 and Y1 (rows of X and Y are those of the panels),
@@ -87,52 +88,56 @@ cdef void outer_front(int32_t s, const Sweep *sweep, const scalar *tag) noexcept
     cdef const Pattern *p = sweep.ctx.p
     cdef int nc = p.first[s + 1] - p.first[s]
     cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
-    cdef const scalar *x = <const scalar *>sweep.x + p.panel[s]
-    cdef const scalar *y = <const scalar *>sweep.y + p.panel[s]
-    cdef scalar *out = <scalar *>sweep.out + p.panel[s]
+    cdef const element *x = <const element *>sweep.x + p.panel[s]
+    cdef const element *y = <const element *>sweep.y + p.panel[s]
+    cdef element *out = <element *>sweep.out + p.panel[s]
     outer_panel(nc + m, nc, x, y, out, nc + m, &sweep.ctx.crew)
     if m:
         subtract_both(s, x + nc, y + nc, nc, m, &sweep.ctx)
     turn_sign(nc, nc + m, out)
 
 
-cdef inline void subtract_both(int32_t s, const scalar *x, const scalar *y, int nc, int m,
+cdef inline void subtract_both(int32_t s, const element *x, const element *y, int nc, int m,
                                const FrontContext *ctx) noexcept nogil:
     """The update matrix of s takes in -(x y^H + y x^H), x and y below the panel's square."""
-    cdef scalar *update = update_matrix(s, ctx, x)
+    cdef element *update = update_matrix(s, ctx, x)
     multiply(CONJ_TRANS, True, m, m, nc, x, nc + m, y, nc + m, has_children(ctx, s), update, m,
              &ctx.crew)
     multiply(CONJ_TRANS, True, m, m, nc, y, nc + m, x, nc + m, True, update, m, &ctx.crew)
 
 
-cdef inline void clear_above(int nc, Py_ssize_t rows, scalar *panel) noexcept nogil:
+cdef inline void clear_above(int nc, Py_ssize_t rows, element *panel) noexcept nogil:
     """Zeros above the diagonal of a panel."""
     cdef Py_ssize_t j
     for j in range(1, nc):
-        memset(panel + j * rows, 0, sizeof(scalar) * j)
+        memset(panel + j * rows, 0, sizeof(element) * j)
 
 
-cdef inline void turn_sign(int nc, Py_ssize_t rows, scalar *panel) noexcept nogil:
+cdef inline void turn_sign(int nc, Py_ssize_t rows, element *panel) noexcept nogil:
     cdef Py_ssize_t i, j
     for j in range(nc):
         for i in range(j, rows):
             panel[i] = -panel[i]
-        memset(panel, 0, sizeof(scalar) * j)
+        memset(panel, 0, sizeof(element) * j)
         panel += rows
 
 
-cdef void ascend(const Sweep *sweep, int32_t t, const scalar *tag) noexcept nogil:
+cdef void ascend(const Sweep *given, int32_t t, const element *tag) noexcept nogil:
     """One task from its leaves up."""
+    cdef Sweep own = given[0]
+    cdef Sweep *sweep = &own
     cdef const Pattern *p = sweep.ctx.p
     cdef const Plan *plan = sweep.ctx.plan
     cdef int32_t k, s
     cdef int64_t begin
-    cdef scalar *out = <scalar *>sweep.out
-    cdef scalar *update
+    cdef element *out = <element *>sweep.out
+    cdef element *update
     for k in range(plan.task_start[t], plan.task_start[t + 1]):
         s = plan.steps[k]
         if pool_stopped(2 * step_work(p, s)):
             return
+        if element is lanes:
+            enter_step(sweep, s)
         if p.simplicial_root[s] == -1:
             assemble_rest(s, &sweep.ctx, tag)
             if sweep.job.what == TANGENT:
@@ -143,18 +148,20 @@ cdef void ascend(const Sweep *sweep, int32_t t, const scalar *tag) noexcept nogi
             open_subtree(s, &sweep.ctx, tag)
             update = update_matrix(s, &sweep.ctx, tag)
             if sweep.job.what == TANGENT:
-                tangent_columns(p, s, <const scalar *>sweep.factor, out, update)
+                tangent_columns(p, s, <const element *>sweep.factor, out, update)
             else:
-                outer_columns(p, s, <const scalar *>sweep.x, <const scalar *>sweep.y, out, update)
+                outer_columns(p, s, <const element *>sweep.x, <const element *>sweep.y, out, update)
                 begin = p.panel[p.begin[s]]
                 turn_sign(1, p.panel[s + 1] - begin, out + begin)
+        if element is lanes:
+            leave_step(sweep, s)
         extend_add_to_parent(s, &sweep.ctx, tag)
 
 
 # ---- from the roots down ----
 
 
-cdef void adjoint_front(int32_t s, const Sweep *sweep, const scalar *tag) noexcept nogil:
+cdef void adjoint_front(int32_t s, const Sweep *sweep, const element *tag) noexcept nogil:
     """Twice the gradient G on one front from C in its place; M, the same on the rows below.
 
         [ F11  .   .  ]  w     by blocks of columns from the right, M growing to the left:
@@ -165,15 +172,15 @@ cdef void adjoint_front(int32_t s, const Sweep *sweep, const scalar *tag) noexce
     cdef int nc = p.first[s + 1] - p.first[s]
     cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
     cdef int ld = nc + m
-    cdef const scalar *panel = <const scalar *>sweep.factor + p.panel[s]
-    cdef const scalar *gradient_below = update_matrix(s, &sweep.ctx, tag)
-    cdef scalar *z = <scalar *>sweep.out + p.panel[s]
-    cdef scalar *h = <scalar *>sweep.spare
-    cdef scalar *t = h + <Py_ssize_t>PANEL * p.tallest
+    cdef const element *panel = <const element *>sweep.factor + p.panel[s]
+    cdef const element *gradient_below = update_matrix(s, &sweep.ctx, tag)
+    cdef element *z = <element *>sweep.out + p.panel[s]
+    cdef element *h = <element *>sweep.spare
+    cdef element *t = h + <Py_ssize_t>PANEL * p.tallest
     cdef const Crew *crew = &sweep.ctx.crew
-    cdef const scalar *block
-    cdef const scalar *zc
-    cdef scalar *f
+    cdef const element *block
+    cdef const element *zc
+    cdef element *f
     cdef Py_ssize_t a, b
     cdef int w, c, j = nc
     while j > 0:
@@ -193,13 +200,13 @@ cdef void adjoint_front(int32_t s, const Sweep *sweep, const scalar *tag) noexce
             if c and m:
                 multiply(AS_IS, False, m, w, c, zc + c, ld, block + w, ld, True, f + w + c, ld,
                          crew)
-                multiply(AS_IS, False, w, c, m, <const scalar *>h + c * w, w, zc + c, ld, False,
+                multiply(AS_IS, False, w, c, m, <const element *>h + c * w, w, zc + c, ld, False,
                          t, w, crew)
                 for b in range(w):
                     for a in range(c):
                         f[w + a + b * ld] += conjugate(t[b + a * w])
             solve_right(AS_IS, c + m, w, block, ld, f + w, ld, crew)
-            multiply(AS_IS, False, w, w, c + m, <const scalar *>h, w, <const scalar *>f + w, ld,
+            multiply(AS_IS, False, w, w, c + m, <const element *>h, w, <const element *>f + w, ld,
                      False, t, w, crew)
             for b in range(w):
                 for a in range(b, w):
@@ -210,7 +217,7 @@ cdef void adjoint_front(int32_t s, const Sweep *sweep, const scalar *tag) noexce
         adjoint_triangle(w, block, f, ld, crew)
 
 
-cdef void inner_front(int32_t s, const Sweep *sweep, const scalar *tag) noexcept nogil:
+cdef void inner_front(int32_t s, const Sweep *sweep, const element *tag) noexcept nogil:
     """P(S Y) on one front; M, the entries of S on the rows below.
 
         [ Q  R^H ] [ Y1 ]  nc      by blocks of columns of Y, of which no row above is used;
@@ -222,20 +229,20 @@ cdef void inner_front(int32_t s, const Sweep *sweep, const scalar *tag) noexcept
     cdef int nc = p.first[s + 1] - p.first[s]
     cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
     cdef int ld = nc + m
-    cdef const scalar *panel = <const scalar *>sweep.known.panels + p.panel[s]
-    cdef const scalar *s_below = update_matrix(s, &sweep.known, tag)
-    cdef const scalar *y = <const scalar *>sweep.y + p.panel[s]
-    cdef scalar *out = <scalar *>sweep.out + p.panel[s]
-    cdef scalar *h = <scalar *>sweep.spare
-    cdef scalar *t = h + <Py_ssize_t>PANEL * p.tallest
-    cdef scalar *copy = t + <Py_ssize_t>PANEL * p.tallest
-    cdef scalar *full = copy + <Py_ssize_t>PANEL * p.tallest
+    cdef const element *panel = <const element *>sweep.known.panels + p.panel[s]
+    cdef const element *s_below = update_matrix(s, &sweep.known, tag)
+    cdef const element *y = <const element *>sweep.y + p.panel[s]
+    cdef element *out = <element *>sweep.out + p.panel[s]
+    cdef element *h = <element *>sweep.spare
+    cdef element *t = h + <Py_ssize_t>PANEL * p.tallest
+    cdef element *copy = t + <Py_ssize_t>PANEL * p.tallest
+    cdef element *full = copy + <Py_ssize_t>PANEL * p.tallest
     cdef const Crew *crew = &sweep.ctx.crew
-    cdef const scalar *block
-    cdef const scalar *q = panel
-    cdef const scalar *r
+    cdef const element *block
+    cdef const element *q = panel
+    cdef const element *r
     cdef Py_ssize_t a, b
-    cdef scalar *o
+    cdef element *o
     cdef int w, rest, ldq = ld, ldy = ld, j = 0
     if sweep.job.what == INNER:
         fill_square(nc, ld, panel, full)
@@ -258,62 +265,65 @@ cdef void inner_front(int32_t s, const Sweep *sweep, const scalar *tag) noexcept
             multiply(AS_IS, False, m, w, m, s_below, m, block + rest, ldy, True, o + rest, ld,
                      crew)
             transpose(m, w, block + rest, ldy, h)
-            multiply(AS_IS, False, w, rest, m, <const scalar *>h, w, r, ld, False, t, w, crew)
+            multiply(AS_IS, False, w, rest, m, <const element *>h, w, r, ld, False, t, w, crew)
             for b in range(w):
                 for a in range(b, rest):
                     o[a + b * ld] += conjugate(t[b + a * w])
         for b in range(w):
-            o[b + b * ld] = <scalar>real(o[b + b * ld])
+            o[b + b * ld] = real_part(o[b + b * ld])
         j += w
     turn_sign(nc, ld, out)
 
 
-cdef inline void fill_square(int nc, Py_ssize_t ld, const scalar *panel,
-                             scalar *full) noexcept nogil:
+cdef inline void fill_square(int nc, Py_ssize_t ld, const element *panel,
+                             element *full) noexcept nogil:
     """The square of a panel from its lower triangle."""
     cdef Py_ssize_t i, j
     for j in range(nc):
-        full[j + j * nc] = <scalar>real(panel[j + j * ld])
+        full[j + j * nc] = real_part(panel[j + j * ld])
         for i in range(j + 1, nc):
             full[i + j * nc] = panel[i + j * ld]
             full[j + i * nc] = conjugate(panel[i + j * ld])
 
 
-cdef inline void copy_lower(int w, Py_ssize_t rows, const scalar *panel, Py_ssize_t ld,
-                            scalar *copy) noexcept nogil:
+cdef inline void copy_lower(int w, Py_ssize_t rows, const element *panel, Py_ssize_t ld,
+                            element *copy) noexcept nogil:
     """The first w columns of a panel, rows `ld` apart, with zeros above the diagonal."""
     cdef Py_ssize_t i, j
     for j in range(w):
         for i in range(j):
-            copy[i + j * rows] = 0
-        copy[j + j * rows] = <scalar>real(panel[j + j * ld])
+            copy[i + j * rows] = number(0, panel)
+        copy[j + j * rows] = real_part(panel[j + j * ld])
         memcpy(copy + j * (rows + 1) + 1, panel + j * (ld + 1) + 1,
-               sizeof(scalar) * (rows - j - 1))
+               sizeof(element) * (rows - j - 1))
 
 
-cdef inline void add_diagonal(int32_t s, const Sweep *sweep, const scalar *tag) noexcept nogil:
+cdef inline void add_diagonal(int32_t s, const Sweep *sweep, const element *tag) noexcept nogil:
     """out_jj += x_jj / (l_jj |l_jj|): minus the change of the diagonal of S L^-1."""
     cdef const Pattern *p = sweep.ctx.p
     cdef Py_ssize_t rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
-    cdef const scalar *root = <const scalar *>sweep.factor + p.panel[s]
-    cdef const scalar *x = <const scalar *>sweep.y + p.panel[s]
-    cdef scalar *out = <scalar *>sweep.out + p.panel[s]
+    cdef const element *root = <const element *>sweep.factor + p.panel[s]
+    cdef const element *x = <const element *>sweep.y + p.panel[s]
+    cdef element *out = <element *>sweep.out + p.panel[s]
     cdef int32_t _
     for _ in range(p.first[s], p.first[s + 1]):
-        out[0] = out[0] + <scalar>(real(x[0]) / real(root[0]) / fabs(real(root[0])))
+        if element is lanes:
+            out[0] += x[0] / root[0] / abs_lanes(root[0])
+        else:
+            out[0] = out[0] + <element>(real(x[0]) / real(root[0]) / fabs(real(root[0])))
         root += rows + 1
         x += rows + 1
         out += rows + 1
 
 
-cdef inline void descend_front(int32_t s, const Sweep *sweep, const scalar *tag) noexcept nogil:
+cdef inline void descend_front(int32_t s, const Sweep *sweep, const element *tag) noexcept nogil:
     """A front whose squares are in place."""
     cdef const Pattern *p = sweep.ctx.p
     cdef int nc = p.first[s + 1] - p.first[s]
     cdef Py_ssize_t rows = nc + p.row_start[s + 1] - p.row_start[s]
     if sweep.job.what == ADJOINT:
-        put_panel(rows, 0, nc, <const scalar *>sweep.x + p.panel[s],
-                  <scalar *>sweep.out + p.panel[s])
+        put_panel(rows, 0, nc, <const element *>sweep.x + p.panel[s],
+                  <element *>sweep.out + p.panel[s])
     else:
         inner_front(s, sweep, tag)
     if sweep.job.what == SANDWICH:
@@ -323,29 +333,31 @@ cdef inline void descend_front(int32_t s, const Sweep *sweep, const scalar *tag)
 
 
 cdef inline void descend_subtree(int32_t root, const Sweep *sweep,
-                                 const scalar *tag) noexcept nogil:
+                                 const element *tag) noexcept nogil:
     """A simplicial subtree; the squares belong to the rows below its root."""
     cdef const Pattern *p = sweep.ctx.p
     cdef int64_t begin = p.panel[p.begin[root]]
-    cdef scalar *out = <scalar *>sweep.out
-    cdef scalar *t = <scalar *>sweep.spare
+    cdef element *out = <element *>sweep.out
+    cdef element *t = <element *>sweep.spare
     cdef int32_t s
     if sweep.job.what == ADJOINT:
-        memcpy(out + begin, <const scalar *>sweep.x + begin,
-               sizeof(scalar) * (p.panel[root + 1] - begin))
+        memcpy(out + begin, <const element *>sweep.x + begin,
+               sizeof(element) * (p.panel[root + 1] - begin))
     else:
-        inner_columns(p, root, <const scalar *>sweep.known.panels, <const scalar *>sweep.y, out,
-                      <const scalar *>update_matrix(root, &sweep.known, tag), t)
+        inner_columns(p, root, <const element *>sweep.known.panels, <const element *>sweep.y, out,
+                      <const element *>update_matrix(root, &sweep.known, tag), t)
     if sweep.job.what == SANDWICH:
         for s in range(p.begin[root], root + 1):
             add_diagonal(s, sweep, tag)
     if sweep.job.what != INNER:
-        adjoint_columns(p, root, <const scalar *>sweep.factor, out,
-                        <const scalar *>update_matrix(root, &sweep.ctx, tag), t)
+        adjoint_columns(p, root, <const element *>sweep.factor, out,
+                        <const element *>update_matrix(root, &sweep.ctx, tag), t)
 
 
-cdef void descend(const Sweep *sweep, int32_t t, const scalar *tag) noexcept nogil:
+cdef void descend(const Sweep *given, int32_t t, const element *tag) noexcept nogil:
     """One task from its roots down; the children in other tasks get their squares."""
+    cdef Sweep own = given[0]
+    cdef Sweep *sweep = &own
     cdef const Pattern *p = sweep.ctx.p
     cdef const Plan *plan = sweep.ctx.plan
     cdef int32_t k, s
@@ -358,10 +370,14 @@ cdef void descend(const Sweep *sweep, int32_t t, const scalar *tag) noexcept nog
                 gather(s, &sweep.ctx, tag)
             if sweep.job.what != ADJOINT:
                 gather(s, &sweep.known, tag)
+        if element is lanes:
+            enter_step(sweep, s)
         if p.simplicial_root[s] == -1:
             descend_front(s, sweep, tag)
         else:
             descend_subtree(s, sweep, tag)
+        if element is lanes:
+            leave_step(sweep, s)
         if sweep.job.what != INNER:
             gather_foreign(s, &sweep.ctx, tag)
         if sweep.job.what != ADJOINT:
@@ -395,17 +411,23 @@ cdef void weigh_panels(const Pattern *p, int kind, double diagonal, void *panels
 # ---- all of them ----
 
 
-cdef task_function up_tasks[SCALARS]
+cdef task_function up_tasks[KINDS]
 up_tasks[FLOAT] = <task_function>ascend[float]
 up_tasks[DOUBLE] = <task_function>ascend[double]
 up_tasks[FLOAT_COMPLEX] = <task_function>ascend[floatcomplex]
 up_tasks[DOUBLE_COMPLEX] = <task_function>ascend[doublecomplex]
+up_tasks[LANES_OF_DOUBLE] = <task_function>ascend[lanes]
 
-cdef task_function down_tasks[SCALARS]
+cdef task_function down_tasks[KINDS]
 down_tasks[FLOAT] = <task_function>descend[float]
 down_tasks[DOUBLE] = <task_function>descend[double]
 down_tasks[FLOAT_COMPLEX] = <task_function>descend[floatcomplex]
 down_tasks[DOUBLE_COMPLEX] = <task_function>descend[doublecomplex]
+down_tasks[LANES_OF_DOUBLE] = <task_function>descend[lanes]
+
+
+cdef enum:
+    IN_CACHE = 1 << 23      # bytes
 
 
 cdef SweepJob job_of(const Pattern *p, Kind what, int kind) noexcept nogil:
@@ -415,6 +437,9 @@ cdef SweepJob job_of(const Pattern *p, Kind what, int kind) noexcept nogil:
     if up:
         job.tasks = up_tasks
     job.what = what
+    job.most_work = 60 if what == OUTER or what == INNER else 75
+    if what == OUTER and 3 * p.size * <int64_t>sizeof(lanes) > IN_CACHE:
+        job.most_work = 0       # too little arithmetic to pay for copies
     job.up = up
     if what == SANDWICH:
         job.squares = 2

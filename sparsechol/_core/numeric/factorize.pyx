@@ -26,8 +26,8 @@ Gill, P. E., Saunders, M. A., Shinnerl, J. R. (1996). On the stability of Choles
 from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
-from libc.float cimport DBL_EPSILON, DBL_MANT_DIG, FLT_EPSILON, FLT_MANT_DIG
-from libc.math cimport fabs, ilogb
+from libc.float cimport DBL_EPSILON, DBL_MANT_DIG, DBL_MIN, FLT_EPSILON, FLT_MANT_DIG
+from libc.math cimport INFINITY, fabs, ilogb
 from libc.stdint cimport INT32_MAX, int8_t, int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -38,13 +38,14 @@ from sparsechol._core.numeric.assembly cimport (
     assemble_rest, extend_add_to_parent, has_children, open_subtree, update_matrix,
 )
 from sparsechol._core.numeric.dense cimport (
-    CONJ_TRANS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, SCALARS, WEAK_LONG, WEAK_SHORT,
-    Outcome, conjugate, factor_columns, factor_panel, kind_named, kind_of, multiply,
-    multiply_signed, pivot_rule, real, scalar, shifted, weigh_pivot,
+    CONJ_TRANS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, KINDS, LANES_OF_DOUBLE, SIDE_BY_SIDE,
+    WEAK_LONG, WEAK_SHORT, Outcome, conjugate, element, factor_columns, factor_panel, kind_named,
+    kind_of, lanes, multiply, multiply_signed, pivot_rule, real, scalar, shifted, weak_lanes,
+    weigh_pivot,
 )
 from sparsechol._core.numeric.sweep_driver cimport (
-    FrontContext, Many, Sweep, SweepJob, each, run_sweep, step_work, sweep_job, sweep_space,
-    task_function,
+    FrontContext, Many, Sweep, SweepJob, each, leave_step, run_sweep, step_work, sweep_job,
+    sweep_space, task_function,
 )
 from sparsechol._core.parallel.pool cimport (
     pool_begin, pool_call, pool_end, pool_least, pool_lower, pool_read, pool_stopped,
@@ -92,7 +93,7 @@ cdef inline void merge_outcomes(Outcome *outcome, const Outcome *other) noexcept
 
 
 cdef bint factor_front(int32_t s, const FrontContext *ctx, Outcome *outcome,
-                       const pivot_rule *rule, const scalar *tag) noexcept nogil:
+                       const pivot_rule *rule, element *bars) noexcept nogil:
     """Factor one front; False if a pivot is refused.
 
         [ F11  .  ]      L11 = chol(F11), L21 = F21 L11^-H        signed:  L21 = F21 L11^-H S
@@ -101,51 +102,55 @@ cdef bint factor_front(int32_t s, const FrontContext *ctx, Outcome *outcome,
     cdef const Pattern *p = ctx.p
     cdef int nc = p.first[s + 1] - p.first[s]
     cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
-    cdef scalar *panel = <scalar *>ctx.panels + p.panel[s]
-    cdef const scalar *below = panel + nc
+    cdef element *panel = <element *>ctx.panels + p.panel[s]
+    cdef const element *below = panel + nc
     cdef int bad
-    assemble_rest(s, ctx, tag)
+    assemble_rest(s, ctx, <const element *>bars)
     bad = factor_panel(nc + m, nc, panel, nc + m, rule, &ctx.crew)
     if bad >= 0:
-        outcome.failed = p.first[s] + bad
-        outcome.pivot = real(panel[bad * <Py_ssize_t>(nc + m + 1)])
+        if element is not lanes:
+            outcome.failed = p.first[s] + bad
+            outcome.pivot = real(panel[bad * <Py_ssize_t>(nc + m + 1)])
         return False
     if rule == NULL:
-        weigh_pivots(p, s, <const scalar *>ctx.a, <const scalar *>panel, nc + m, outcome)
+        weigh_pivots(p, s, <const element *>ctx.a, <const element *>panel, nc + m, bars, outcome)
     elif rule.sums != NULL:
-        weigh_front(p, s, <const scalar *>panel, rule.replaced, rule.sums, outcome)
+        if element is not lanes:
+            weigh_front(p, s, <const element *>panel, rule.replaced, rule.sums, outcome)
     if m == 0:
         return True
     if rule == NULL:
         multiply(CONJ_TRANS, True, m, m, nc, below, nc + m, below, nc + m, has_children(ctx, s),
-                 update_matrix(s, ctx, tag), m, &ctx.crew)
+                 update_matrix(s, ctx, <const element *>bars), m, &ctx.crew)
     else:
-        multiply_signed(m, m, nc, <const scalar *>panel, nc + m, has_children(ctx, s),
-                        update_matrix(s, ctx, tag), m, &ctx.crew)
+        multiply_signed(m, m, nc, <const element *>panel, nc + m, has_children(ctx, s),
+                        update_matrix(s, ctx, <const element *>bars), m, &ctx.crew)
     return True
 
 
 cdef bint factor_subtree(int32_t root, const FrontContext *ctx, Outcome *outcome,
-                         const pivot_rule *rule, const scalar *tag) noexcept nogil:
+                         const pivot_rule *rule, element *bars) noexcept nogil:
     """Factor the columns of a simplicial subtree; False if a pivot is refused."""
     cdef const Pattern *p = ctx.p
     cdef int32_t s, begin = p.begin[root]
-    cdef scalar *panels = <scalar *>ctx.panels
+    cdef element *panels = <element *>ctx.panels
     cdef Py_ssize_t bad
-    open_subtree(root, ctx, tag)
-    bad = factor_columns(p, root, panels, update_matrix(root, ctx, tag), rule)
+    open_subtree(root, ctx, <const element *>bars)
+    bad = factor_columns(p, root, panels, update_matrix(root, ctx, <const element *>bars), rule)
     if bad >= 0:
-        outcome.failed = <int32_t>bad
-        outcome.pivot = real(panels[p.panel[begin + bad - p.first[begin]]])
+        if element is not lanes:
+            outcome.failed = <int32_t>bad
+            outcome.pivot = real(panels[p.panel[begin + bad - p.first[begin]]])
         return False
     if rule != NULL:        # weighed already, or at the end, see `weigh_all`
         return True
     for s in range(begin, root + 1):
-        weigh_pivots(p, s, <const scalar *>ctx.a, <const scalar *>panels + p.panel[s], 1, outcome)
+        weigh_pivots(p, s, <const element *>ctx.a, <const element *>panels + p.panel[s], 1, bars,
+                     outcome)
     return True
 
 
-cdef void factor_task(const Sweep *sweep, int32_t t, const scalar *tag) noexcept nogil:
+cdef void factor_task(const Sweep *sweep, int32_t t, const element *tag) noexcept nogil:
     """All steps of one task, as far as no earlier column has failed."""
     cdef const FrontContext *ctx = &sweep.ctx
     cdef const Pattern *p = ctx.p
@@ -155,12 +160,16 @@ cdef void factor_task(const Sweep *sweep, int32_t t, const scalar *tag) noexcept
     cdef const pivot_rule *rule = results.rule
     cdef pivot_rule own
     cdef int32_t k, s
+    cdef int v
     cdef bint good
     cdef double *sums = NULL
     if rule != NULL and ctx.plan.tasks == 1:
         sums = results.sums + sweep.matrix * (p.n + p.tallest)
         memset(sums, 0, sizeof(double) * p.n)
-    outcome[0] = no_outcome()
+    for v in range(<int>SIDE_BY_SIDE if element is lanes else 1):
+        outcome[v] = no_outcome()
+        if element is lanes:
+            (<double *>sweep.spare)[v] = outcome[v].ratio
     for k in range(ctx.plan.task_start[t], ctx.plan.task_start[t + 1]):
         s = ctx.plan.steps[k]
         if pool_read(failed) < p.first[s] or pool_stopped(step_work(p, s)):
@@ -173,31 +182,79 @@ cdef void factor_task(const Sweep *sweep, int32_t t, const scalar *tag) noexcept
                 own.replaced += sweep.matrix * p.n
             rule = &own
         if p.simplicial_root[s] == -1:
-            good = factor_front(s, ctx, outcome, rule, tag)
+            good = factor_front(s, ctx, outcome, rule, <element *>sweep.spare)
         else:
-            good = factor_subtree(s, ctx, outcome, rule, tag)
+            good = factor_subtree(s, ctx, outcome, rule, <element *>sweep.spare)
         if not good:
             pool_lower(failed, outcome.failed)
             return
+        if element is lanes:
+            leave_step(sweep, s)
         extend_add_to_parent(s, ctx, tag)
-    if sums != NULL:
-        outcome.growth = growth_of(p, <const scalar *>ctx.a, outcome.growth)
+    if element is lanes:
+        for v in range(SIDE_BY_SIDE):
+            if outcome[v].failed != INT32_MAX:
+                sweep.again[0] |= 1 << v
+    elif sums != NULL:
+        outcome.growth = growth_of(p, <const element *>ctx.a, outcome.growth)
 
 
-cdef inline void weigh_pivots(const Pattern *p, int32_t s, const scalar *a, const scalar *panel,
-                              Py_ssize_t rows, Outcome *outcome) noexcept nogil:
-    """Note the pivot that is smallest against the diagonal entry it came from, and lost bits."""
+cdef inline void weigh_pivots(const Pattern *p, int32_t s, const element *a, const element *panel,
+                              Py_ssize_t rows, element *bars, Outcome *outcome) noexcept nogil:
+    """Note the pivot that is smallest against the diagonal entry it came from, and lost bits.
+
+    bars : of matrices side by side, see `weigh_lanes`; outcome : of each of them.
+    """
     cdef int32_t j
     cdef double root, entry
-    cdef double weak = WEAK_SHORT if scalar is float or scalar is floatcomplex else WEAK_LONG
+    cdef double weak = WEAK_SHORT if element is float or element is floatcomplex else WEAK_LONG
     cdef double bar = max(outcome.ratio, weak), least = least_normal(panel)
+    if element is lanes:
+        weigh_lanes(p, s, a, panel, rows, bars, outcome)
+    else:
+        for j in range(p.first[s], p.first[s + 1]):
+            root = real(panel[0])
+            entry = real(a[p.entry_source[p.entry_start[j]]])
+            if root * root < bar * (entry + least):
+                weigh_pivot(j, root * root, entry, least, weak, outcome)
+                bar = max(outcome.ratio, weak)
+            panel += rows + 1
+
+
+cdef void weigh_lanes(const Pattern *p, int32_t s, const lanes *a, const lanes *panel,
+                      Py_ssize_t rows, lanes *bars, Outcome *outcomes) noexcept nogil:
+    """The same for matrices side by side, where a pivot that failed is noted, too.
+
+    bars : the part of a diagonal entry below which a pivot is weak, or the weakest so far.
+    """
+    cdef double *bar = <double *>bars
+    cdef double root, pivot
+    cdef const lanes *entry
+    cdef int32_t j
+    cdef int v, marked
     for j in range(p.first[s], p.first[s + 1]):
-        root = real(panel[0])
-        entry = real(a[p.entry_source[p.entry_start[j]]])
-        if root * root < bar * (entry + least):
-            weigh_pivot(j, root * root, entry, least, weak, outcome)
-            bar = max(outcome.ratio, weak)
+        entry = a + p.entry_source[p.entry_start[j]]
+        marked = weak_lanes(panel, bars, entry, DBL_MIN)
+        while marked:
+            v = lowest_bit(marked)
+            marked &= marked - 1
+            root = (<const double *>panel)[v]
+            pivot = root * root
+            if not 0 < pivot < INFINITY:
+                outcomes[v].failed = min(outcomes[v].failed, j)
+                continue
+            weigh_pivot(j, pivot, (<const double *>entry)[v], DBL_MIN, WEAK_LONG, &outcomes[v])
+            bar[v] = max(outcomes[v].ratio, WEAK_LONG)
         panel += rows + 1
+
+
+cdef inline int lowest_bit(int bits) noexcept nogil:
+    """The number of the lowest bit that is set."""
+    cdef int v = 0
+    while not bits & 1:
+        bits >>= 1
+        v += 1
+    return v
 
 
 cdef void weigh_front(const Pattern *p, int32_t s, const scalar *panel, const uint8_t *replaced,
@@ -302,11 +359,12 @@ cdef bint in_doubt(const Pattern *p, int kind, const Outcome *outcome) noexcept 
     return outcome.lost > 0 and outcome.lost + ilogb(<double>p.n) >= bits
 
 
-cdef task_function tasks[SCALARS]
+cdef task_function tasks[KINDS]
 tasks[FLOAT] = <task_function>factor_task[float]
 tasks[DOUBLE] = <task_function>factor_task[double]
 tasks[FLOAT_COMPLEX] = <task_function>factor_task[floatcomplex]
 tasks[DOUBLE_COMPLEX] = <task_function>factor_task[doublecomplex]
+tasks[LANES_OF_DOUBLE] = <task_function>factor_task[lanes]
 
 
 cdef Py_ssize_t factor_space(const Pattern *p, Py_ssize_t batch, int threads) noexcept nogil:
@@ -338,6 +396,7 @@ cdef Outcome *factor_all(const Pattern *p, int kind, Py_ssize_t batch, Many a, v
     for k in range(batch):
         results.failed[k] = INT32_MAX
     job.up = True
+    job.most_work = 100 if rule == NULL else 0      # each matrix chooses its own signs
     job.arrays.values = a
     job.out = <char *>l
     job.results = &results

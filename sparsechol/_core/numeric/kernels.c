@@ -27,6 +27,15 @@
 #define IN_REGISTER(v) (void)(v)
 #endif
 
+/* A sum whose terms are added as they come. Else some compilers take products of several terms at
+ * once, rounded, and others fuse each with its addition: the same sum would have other bits side by
+ * side. */
+#if defined(__GNUC__) && defined(__AVX2__)
+#define ONE_BY_ONE(sum) __asm__("" : "+v"(sum))
+#else
+#define ONE_BY_ONE(sum) (void)(sum)
+#endif
+
 #define PASTE_(a, b) a##_##b
 #define PASTE(a, b) PASTE_(a, b)
 
@@ -119,6 +128,7 @@ INLINE void store_part_s(float *p, portable_s v, ptrdiff_t n) {
 #define CONJUGATE(x) (x)
 #define REAL_PART(x) (x)
 #define COMPLEX 0
+#define BATCHED 0
 #define LANES (VECTOR_BYTES / 8)
 #include "kernels_scalar.h"
 
@@ -133,6 +143,7 @@ INLINE void store_part_s(float *p, portable_s v, ptrdiff_t n) {
 #define CONJUGATE(x) (x)
 #define REAL_PART(x) (x)
 #define COMPLEX 0
+#define BATCHED 0
 #define LANES (VECTOR_BYTES / 4)
 #include "kernels_scalar.h"
 
@@ -147,6 +158,7 @@ INLINE void store_part_s(float *p, portable_s v, ptrdiff_t n) {
 #define CONJUGATE(x) conj(x)
 #define REAL_PART(x) creal(x)
 #define COMPLEX 1
+#define BATCHED 0
 #define LANES 0
 #include "kernels_scalar.h"
 
@@ -161,12 +173,22 @@ INLINE void store_part_s(float *p, portable_s v, ptrdiff_t n) {
 #define CONJUGATE(x) conjf(x)
 #define REAL_PART(x) crealf(x)
 #define COMPLEX 1
+#define BATCHED 0
 #define LANES 0
 #include "kernels_scalar.h"
 
-void PASTE(kernels, ISA)(const kernels *tables[SCALARS]) {
+#if VECTOR_BYTES
+#include "kernels_batch.h"
+#endif
+
+void PASTE(kernels, ISA)(const kernels *tables[KINDS]) {
     tables[FLOAT] = &table_s;
     tables[DOUBLE] = &table_d;
     tables[FLOAT_COMPLEX] = &table_c;
     tables[DOUBLE_COMPLEX] = &table_z;
+#if VECTOR_BYTES
+    tables[LANES_OF_DOUBLE] = &table_b;
+#else
+    tables[LANES_OF_DOUBLE] = NULL;
+#endif
 }

@@ -20,6 +20,36 @@
  * them. */
 #define PACK (256 * (192 + 240) + 16)
 
+/* One entry of several matrices of one pattern, which are computed side by side. */
+#if defined(__GNUC__)
+#define SIDE_BY_SIDE 8
+typedef double lanes __attribute__((vector_size(64)));
+typedef int64_t lane_bits __attribute__((vector_size(64)));
+#else
+#define SIDE_BY_SIDE 1
+typedef double lanes;
+#endif
+
+/* The same number for all matrices. */
+static inline lanes all_lanes(double x) { return (lanes){0} + x; }
+
+static inline lanes abs_lanes(lanes x) {
+#if defined(__GNUC__)
+    return (lanes)((lane_bits)x & INT64_MAX);
+#else
+    return fabs(x);
+#endif
+}
+
+/* 1 or -1 */
+static inline lanes sign_lanes(lanes x) {
+#if defined(__GNUC__)
+    return (lanes)(((lane_bits)x & INT64_MIN) | (lane_bits)all_lanes(1));
+#else
+    return copysign(1, x);
+#endif
+}
+
 /* Columns `begin` to `root` of a simplicial subtree, one supernode each. Pointers to flat panels are
  * to the panel of `begin`, from which `panel` counts. */
 typedef struct {
@@ -143,15 +173,21 @@ typedef struct {
     int (*update_column)(int form, ptrdiff_t m, int k, void *column, const int32_t *below, ptrdiff_t at,
                          void *W, double *signs, const int8_t *expected, double least,
                          double *weakest);
+    /* Of lanes only: number v of all[p] <- one[v][p], and the reverse. */
+    void (*interleave)(ptrdiff_t n, const double *const *one, void *all);
+    void (*separate)(ptrdiff_t n, const void *all, double *const *one);
+    /* Which matrices have a pivot root^2 that is not finite, or below a part of its diagonal entry;
+     * one bit each. */
+    int (*weak)(const void *root, const void *part, const void *entry, double least);
 } kernels;
 
-/* Scalar types, in the order of the tables. */
-enum { FLOAT, DOUBLE, FLOAT_COMPLEX, DOUBLE_COMPLEX, SCALARS };
+/* Scalar types, and lanes, in the order of the tables. */
+enum { FLOAT, DOUBLE, FLOAT_COMPLEX, DOUBLE_COMPLEX, SCALARS, LANES_OF_DOUBLE = SCALARS, KINDS };
 
-void kernels_portable(const kernels *tables[SCALARS]);
+void kernels_portable(const kernels *tables[KINDS]);
 #ifdef SPARSECHOL_X86
-void kernels_avx2(const kernels *tables[SCALARS]);
-void kernels_avx512(const kernels *tables[SCALARS]);
+void kernels_avx2(const kernels *tables[KINDS]);
+void kernels_avx512(const kernels *tables[KINDS]);
 #endif
 
 /* Whether what runs is to end early, leaving its result unfinished: large products ask after about so
@@ -161,6 +197,6 @@ extern int (*kernels_stopped)(int64_t work);
 /* Name of the fastest instruction set that was built and that this processor has. */
 const char *kernels_best(void);
 /* Set the tables to a named instruction set; 0 where it was not built or cannot run here. */
-int kernels_use(const char *name, const kernels *tables[SCALARS]);
+int kernels_use(const char *name, const kernels *tables[KINDS]);
 
 #endif

@@ -29,7 +29,7 @@ const char *kernels_best(void) {
     return "portable";
 }
 
-int kernels_use(const char *name, const kernels *tables[SCALARS]) {
+int kernels_use(const char *name, const kernels *tables[KINDS]) {
     if (strcmp(name, "portable") == 0) {
         kernels_portable(tables);
         return 1;

@@ -1,9 +1,14 @@
-/* The kernels for one scalar type; included by kernels.c once for each of the four.
+/* The kernels for one scalar type; included by kernels.c once for each of the four, and for entries
+ * of several matrices side by side.
  *
  * Takes SCALAR, REAL, COMPLEX, LETTER, REAL_LETTER, SQRT, FABS, MODULUS, COPYSIGN, CONJUGATE,
- * REAL_PART and LANES (scalars in a vector; 0 or 1 for scalar code), and undefines them at the end.
- * A `vec` is a vector of rows of one column. The complex types use the products of the real ones,
- * which come first.
+ * REAL_PART, LANES (scalars in a vector; 0 or 1 for scalar code) and BATCHED (1 if a SCALAR is
+ * itself a vector, an entry of several matrices), and undefines them at the end. A `vec` is a vector
+ * of rows of one column. The complex types use the products of the real ones, which come first.
+ *
+ * Batched kernels do for each matrix what those of one matrix do, in the same order: the results
+ * have the same bits. They never stop at a pivot: one that fails makes its own matrix NaN, infinite
+ * or zero from there on.
  */
 #define NAME(f) PASTE(f, LETTER)
 #define REAL_NAME(f) PASTE(f, REAL_LETTER)
@@ -60,6 +65,7 @@ INLINE vec NAME(swap)(vec v, int distance) {
 }
 #endif
 
+#if !BATCHED
 INLINE SCALAR NAME(sum)(vec v) {
 #if LANES > 1
     v += NAME(swap)(v, ROWS / 2);
@@ -71,6 +77,7 @@ INLINE SCALAR NAME(sum)(vec v) {
     return v;
 #endif
 }
+#endif
 
 /* ---- X <- X L^-1, X L^-T, X L^-H ------------------------------------------------------------- */
 
@@ -146,6 +153,7 @@ static void NAME(solve)(int op, ptrdiff_t rows, int nc, const void *L_, ptrdiff_
 
 /* ---- factor of a panel ----------------------------------------------------------------------- */
 
+#if !BATCHED
 /* A pivot of the signed factorization, as it is or replaced; 0 where it is refused. */
 INLINE REAL NAME(take_pivot)(const pivot_rule *rule, ptrdiff_t column, REAL pivot) {
     if (!(FABS(pivot) < (REAL)INFINITY)) return 0;
@@ -154,6 +162,7 @@ INLINE REAL NAME(take_pivot)(const pivot_rule *rule, ptrdiff_t column, REAL pivo
     rule->replaced[column] = 1;
     return rule->expected[column] * (REAL)rule->replacement;
 }
+#endif
 
 /*      [ P11 ]  nc      P11 = L11 L11^H              signed:  P11 = L11 S L11^H
  *      [ P21 ]          L21 = P21 L11^-H                      L21 = P21 L11^-H S
@@ -167,6 +176,7 @@ INLINE int NAME(factor_by)(ptrdiff_t rows, int nc, void *P_, ptrdiff_t ld,
         SCALAR *pj = P + j * ld;
         REAL pivot = REAL_PART(pj[j]);
         int negative = 0;
+#if !BATCHED
         if (rule) {
             pivot = NAME(take_pivot)(rule, j, pivot);
             if (pivot == 0) return j;
@@ -174,6 +184,7 @@ INLINE int NAME(factor_by)(ptrdiff_t rows, int nc, void *P_, ptrdiff_t ld,
             pivot = FABS(pivot);
         } else if (!(pivot > 0 && pivot < (REAL)INFINITY))
             return j;
+#endif
         REAL root = SQRT(pivot);
         inverse[j] = 1 / root;
         pj[j] = root;
@@ -189,9 +200,11 @@ INLINE int NAME(factor_by)(ptrdiff_t rows, int nc, void *P_, ptrdiff_t ld,
         }
     }
     NAME(solve_by_width)(COMPLEX ? 2 : 1, rows - nc, nc, P, ld, inverse, P + nc, ld);
+#if !BATCHED
     for (int j = 0; rule && j < nc; j++)
         if (inverse[j] < 0)
             for (ptrdiff_t i = nc; i < rows; i++) P[i + j * ld] = -P[i + j * ld];
+#endif
     return -1;
 }
 
@@ -199,10 +212,12 @@ static int NAME(factor)(ptrdiff_t rows, int nc, void *P, ptrdiff_t ld) {
     return NAME(factor_by)(rows, nc, P, ld, NULL);
 }
 
+#if !BATCHED
 static int NAME(factor_signed)(ptrdiff_t rows, int nc, void *P, ptrdiff_t ld,
                                const pivot_rule *rule) {
     return NAME(factor_by)(rows, nc, P, ld, rule);
 }
+#endif
 
 /* ---- C <- beta C - A op(B) ------------------------------------------------------------------- */
 
@@ -362,6 +377,7 @@ INLINE void NAME(multiply_rows)(int parts, int conjugate, int lower, ptrdiff_t o
     }
 }
 
+#if !BATCHED
 /* target <- source S for a block of rows, S the signs of the diagonal. */
 INLINE void NAME(turn_columns)(ptrdiff_t m, ptrdiff_t depth, const SCALAR *source, ptrdiff_t lds,
                                const SCALAR *diagonal, ptrdiff_t step, SCALAR *target,
@@ -372,6 +388,7 @@ INLINE void NAME(turn_columns)(ptrdiff_t m, ptrdiff_t depth, const SCALAR *sourc
         else
             memcpy(target, source, m * sizeof(SCALAR));
 }
+#endif
 
 INLINE void NAME(multiply_in_place)(int parts, int conjugate, int lower, ptrdiff_t m, ptrdiff_t n,
                                     ptrdiff_t depth, const SCALAR *A, ptrdiff_t lda,
@@ -381,15 +398,18 @@ INLINE void NAME(multiply_in_place)(int parts, int conjugate, int lower, ptrdiff
     for (ptrdiff_t i = 0; i < m; i += BLOCK_ROWS) {
         ptrdiff_t mi = NAME(least)(m - i, BLOCK_ROWS);
         const SCALAR *rows = A + i;
+#if !BATCHED
         if (diagonal) {
             NAME(turn_columns)(mi, depth, rows, lda, diagonal, step, pack, BLOCK_ROWS);
             rows = pack;
         }
+#endif
         NAME(multiply_rows)(parts, conjugate, lower, i, mi, n, depth, rows,
                             diagonal ? BLOCK_ROWS : lda, B, across, along, beta, C + i, ldc);
     }
 }
 
+#if !BATCHED
 /* ---- large products: blocks of A and op(B) are copied in the order of use ---- */
 
 /*      packed A                    packed op(B)
@@ -527,6 +547,8 @@ INLINE void NAME(multiply_packed)(int parts, int conjugate, int lower, ptrdiff_t
     }
 }
 
+#endif
+
 /* ---- any product ---- */
 
 INLINE void NAME(multiply_parts)(int parts, int conjugate, int lower, ptrdiff_t m, ptrdiff_t n,
@@ -539,10 +561,12 @@ INLINE void NAME(multiply_parts)(int parts, int conjugate, int lower, ptrdiff_t 
         ptrdiff_t depth = NAME(least)(chunk, k - p);
         const SCALAR *Ap = A + p * lda, *Bp = B + p * along;
         const SCALAR *signs = diagonal ? diagonal + p * step : NULL;
+#if !BATCHED
         if (PACKING_PAYS(m, parts * n, k))
             NAME(multiply_packed)(parts, conjugate, lower, m, n, depth, Ap, lda, Bp, across, along,
                                   beta, C, ldc, pack, signs, step);
         else
+#endif
             NAME(multiply_in_place)(parts, conjugate, lower, m, n, depth, Ap, lda, Bp, across,
                                     along, beta, C, ldc, pack, signs, step);
         beta = 1;
@@ -559,7 +583,7 @@ INLINE void NAME(multiply_by)(int op, int lower, ptrdiff_t m, ptrdiff_t n, ptrdi
                               ptrdiff_t step) {
     enum { parts = COMPLEX ? 2 : 1 };
     ptrdiff_t across = parts * (op ? 1 : ldb), along = parts * (op ? ldb : 1);
-    REAL *aligned = (REAL *)(((uintptr_t)pack + 63) & ~(uintptr_t)63);
+    REAL *aligned = (REAL *)(((uintptr_t)pack + 63) & ~(uintptr_t)63); /* none if batched */
     REAL_NAME(multiply_parts)(parts, op == 2, lower, parts * m, n, k, A, parts * lda, B, across,
                               along, beta, C, parts * ldc, aligned, diagonal, parts * step);
 }
@@ -570,13 +594,16 @@ static void NAME(multiply)(int op, int lower, ptrdiff_t m, ptrdiff_t n, ptrdiff_
     NAME(multiply_by)(op, lower, m, n, k, A, lda, B, ldb, beta, C, ldc, pack, NULL, 0);
 }
 
+#if !BATCHED
 static void NAME(multiply_signed)(int op, int lower, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k,
                                   const void *A, ptrdiff_t lda, const void *B, ptrdiff_t ldb,
                                   int beta, void *C, ptrdiff_t ldc, void *pack,
                                   const void *diagonal, ptrdiff_t step) {
     NAME(multiply_by)(op, lower, m, n, k, A, lda, B, ldb, beta, C, ldc, pack, diagonal, step);
 }
+#endif
 
+#if !BATCHED
 /* ---- one right-hand side --------------------------------------------------------------------- */
 
 /* `columns` columns of a front, whose other m rows follow the triangle; z holds one entry a row. The
@@ -674,6 +701,8 @@ static void NAME(backward)(ptrdiff_t nc, ptrdiff_t m, const void *L_, ptrdiff_t 
     }
 }
 
+#endif
+
 /* ---- extend-add and its reverse -------------------------------------------------------------- */
 
 static void NAME(scatter)(ptrdiff_t m, ptrdiff_t begin, ptrdiff_t end, const int32_t *place,
@@ -734,6 +763,7 @@ INLINE const int32_t *NAME(send)(ptrdiff_t begin, ptrdiff_t end, ptrdiff_t m, co
     return target;
 }
 
+#if !BATCHED
 /* |x|^2 */
 INLINE double NAME(square)(SCALAR x) {
 #if COMPLEX
@@ -743,12 +773,15 @@ INLINE double NAME(square)(SCALAR x) {
     return x * (double)x;
 #endif
 }
+#endif
 
 /* x <- scale x, whose squares go to the sums of their rows. */
 INLINE void NAME(scale)(ptrdiff_t m, SCALAR *x, REAL scale, const int32_t *below, double *sums) {
     for (ptrdiff_t i = 0; i < m; i++) x[i] *= scale;
+#if !BATCHED
     if (sums)
         for (ptrdiff_t i = 0; i < m; i++) sums[below[i]] += NAME(square)(x[i]);
+#endif
 }
 
 /* Both for a column whose targets lie in one array. */
@@ -760,6 +793,7 @@ INLINE const int32_t *NAME(spread)(ptrdiff_t m, SCALAR *x, REAL inverse, REAL sc
     return target;
 }
 
+#if !BATCHED
 /* The rounding of pivot j is that of |d_j| + sum_k |l_jk|^2, see `weigh_front`. */
 INLINE void NAME(weigh)(const pivot_rule *rule, int32_t j, ptrdiff_t column, REAL root) {
     outcome *result = rule->weighed;
@@ -771,6 +805,7 @@ INLINE void NAME(weigh)(const pivot_rule *rule, int32_t j, ptrdiff_t column, REA
     if (pivot < bar * (size + least) && !(rule->replaced && rule->replaced[column]))
         weigh_pivot(j, pivot, size, least, weak, result);
 }
+#endif
 
 /* The products need 1 / pivot only: the square root is off the path from column to column. `rule`
  * as for `factor_by`. */
@@ -783,6 +818,11 @@ INLINE ptrdiff_t NAME(columns_by)(const subtree *r, void *l, void *update,
         const int32_t *below = r->rows + r->row_start[s];
         ptrdiff_t m = r->row_start[s + 1] - r->row_start[s];
         REAL pivot = REAL_PART(column[0]);
+#if BATCHED
+        REAL root = SQRT(pivot), inverse = 1 / pivot, scale = 1 / root;
+        /* an inverse that is infinite fails, too: one matrix has a way out for subnormal pivots */
+        column[0] = root + 0 * inverse;
+#else
         if (rule) {
             pivot = NAME(take_pivot)(rule, r->first[s] - r->first[r->begin], pivot);
             if (pivot == 0) return r->first[s];
@@ -796,6 +836,7 @@ INLINE ptrdiff_t NAME(columns_by)(const subtree *r, void *l, void *update,
             scale = 1;
         }
         column[0] = COPYSIGN(root, pivot);
+#endif
         double *sums = rule ? rule->sums : NULL;
         if (m == 0 || below[m - 1] <= last) {
             switch (m) { /* short loops of known length are unrolled */
@@ -813,7 +854,9 @@ INLINE ptrdiff_t NAME(columns_by)(const subtree *r, void *l, void *update,
             target = NAME(send)(inside, m, m, x, inverse, target, update);
             NAME(scale)(m, x, scale, below, sums);
         }
+#if !BATCHED
         if (sums) NAME(weigh)(rule, r->first[s], r->first[s] - r->first[r->begin], root);
+#endif
     }
     return -1;
 }
@@ -822,6 +865,7 @@ static ptrdiff_t NAME(columns)(const subtree *r, void *l, void *update) {
     return NAME(columns_by)(r, l, update, NULL);
 }
 
+#if !BATCHED
 static ptrdiff_t NAME(columns_signed)(const subtree *r, void *l, void *update,
                                       const pivot_rule *rule) {
     return NAME(columns_by)(r, l, update, rule);
@@ -1001,17 +1045,19 @@ static void NAME(backward_columns)(const subtree *r, const void *l, void *x_) {
     }
 }
 
+#endif
+
 /* t += Z x with the columns from `begin` to `end` of the lower triangle of Z at the targets. */
 INLINE void NAME(receive)(ptrdiff_t begin, ptrdiff_t end, ptrdiff_t m, const SCALAR *x,
                           const int32_t *target, const SCALAR *base, SCALAR *t) {
     for (ptrdiff_t j = begin; j < end; j++) {
-        SCALAR sum = base[*target++] * x[j];
+        SCALAR sum = t[j] + base[*target++] * x[j];
         for (ptrdiff_t i = j + 1; i < m; i++) {
             SCALAR z = base[*target++];
             t[i] += z * x[j];
             sum += CONJUGATE(z) * x[i];
         }
-        t[j] += sum;
+        t[j] = sum;
     }
 }
 
@@ -1026,7 +1072,7 @@ INLINE void NAME(receive_all)(const subtree *r, ptrdiff_t s, ptrdiff_t m, const 
                               const int32_t *target, const SCALAR *base, const SCALAR *below,
                               SCALAR *t) {
     ptrdiff_t inside = NAME(inside)(m, r->rows + r->row_start[s], r->first[r->root]);
-    for (ptrdiff_t i = 0; i < m; i++) t[i] = 0;
+    for (ptrdiff_t i = 0; i < m; i++) t[i] = (SCALAR){0};
     NAME(receive)(0, inside, m, x, target, base, t);
     NAME(receive)(inside, m, m, x, target + inside * (2 * m - inside + 1) / 2, below, t);
 }
@@ -1040,34 +1086,61 @@ static void NAME(inverse_columns)(const subtree *r, const void *l, void *z, cons
         ptrdiff_t at = r->panel[s] - r->panel[r->begin], m = r->row_start[s + 1] - r->row_start[s];
         const SCALAR *column = (const SCALAR *)l + at, *x = column + 1;
         SCALAR *out = (SCALAR *)z + at;
-        REAL inverse = 1 / REAL_PART(column[0]), dot = 0;
+        REAL inverse = 1 / REAL_PART(column[0]), dot = {0};
         target -= m * (m + 1) / 2;
         NAME(receive_all)(r, s, m, x, target, z, below, t);
+        for (ptrdiff_t i = 0; i < m; i++) out[i + 1] = -t[i] * inverse;
         for (ptrdiff_t i = 0; i < m; i++) {
-            out[i + 1] = -t[i] * inverse;
             dot += REAL_PART(CONJUGATE(x[i]) * out[i + 1]);
+            ONE_BY_ONE(dot);
         }
         out[0] = (FABS(inverse) - dot) * inverse;
     }
 }
 
 #include "kernels_sweeps.h"
+#if !BATCHED
 #include "kernels_update.h"
+#endif
 
 static const kernels NAME(table) = {
-    NAME(factor),          NAME(solve),           NAME(multiply),      NAME(forward),
-    NAME(backward),        NAME(forward_columns), NAME(backward_columns),
-    NAME(scatter),         NAME(gather),          NAME(mirror),
-    NAME(columns),         NAME(inverse_columns), NAME(tangent),       NAME(outer),
-    NAME(adjoint),         NAME(tangent_columns), NAME(outer_columns), NAME(adjoint_columns),
-    NAME(inner_columns),   NAME(factor_signed),   NAME(multiply_signed), NAME(columns_signed),
-    NAME(update),          NAME(update_column),
+    .factor = NAME(factor),
+    .solve = NAME(solve),
+    .multiply = NAME(multiply),
+    .scatter = NAME(scatter),
+    .gather = NAME(gather),
+    .mirror = NAME(mirror),
+    .columns = NAME(columns),
+    .inverse_columns = NAME(inverse_columns),
+    .tangent = NAME(tangent),
+    .outer = NAME(outer),
+    .adjoint = NAME(adjoint),
+    .tangent_columns = NAME(tangent_columns),
+    .outer_columns = NAME(outer_columns),
+    .adjoint_columns = NAME(adjoint_columns),
+    .inner_columns = NAME(inner_columns),
+#if BATCHED
+    .interleave = interleave,
+    .separate = separate,
+    .weak = weak,
+#else
+    .forward = NAME(forward),
+    .backward = NAME(backward),
+    .forward_columns = NAME(forward_columns),
+    .backward_columns = NAME(backward_columns),
+    .factor_signed = NAME(factor_signed),
+    .multiply_signed = NAME(multiply_signed),
+    .columns_signed = NAME(columns_signed),
+    .update = NAME(update),
+    .update_column = NAME(update_column),
+#endif
 };
 
 #undef NAME
 #undef REAL_NAME
 #undef vec
 #undef ROWS
+#undef BATCHED
 #undef SCALAR
 #undef REAL
 #undef LETTER

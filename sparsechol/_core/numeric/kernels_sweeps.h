@@ -115,6 +115,7 @@ static void NAME(adjoint)(int nc, const void *L_, void *Z_, ptrdiff_t ld) {
             z[i] *= inverse;
             Z[j + i * ld] = CONJUGATE(z[i]);
             diagonal -= REAL_PART(CONJUGATE(l[i]) * z[i]);
+            ONE_BY_ONE(diagonal);
         }
         z[j] = diagonal * inverse;
     }
@@ -176,9 +177,10 @@ static void NAME(adjoint_columns)(const subtree *r, const void *l, void *z, cons
         REAL inverse = 1 / REAL_PART(column[0]), diagonal = REAL_PART(out[0]);
         target -= m * (m + 1) / 2;
         NAME(receive_all)(r, s, m, column + 1, target, z, below, t);
+        for (ptrdiff_t i = 0; i < m; i++) out[i + 1] = (out[i + 1] - t[i]) * inverse;
         for (ptrdiff_t i = 0; i < m; i++) {
-            out[i + 1] = (out[i + 1] - t[i]) * inverse;
             diagonal -= REAL_PART(CONJUGATE(column[i + 1]) * out[i + 1]);
+            ONE_BY_ONE(diagonal);
         }
         out[0] = diagonal * inverse;
     }
@@ -195,9 +197,11 @@ static void NAME(inner_columns)(const subtree *r, const void *s_, const void *y,
         REAL yj = REAL_PART(column[0]), diagonal = REAL_PART(entries[0]) * yj;
         target -= m * (m + 1) / 2;
         NAME(receive_all)(r, s, m, column + 1, target, s_, below, t);
+        ONE_BY_ONE(diagonal);
+        for (ptrdiff_t i = 0; i < m; i++) out[i + 1] = t[i] + entries[i + 1] * yj;
         for (ptrdiff_t i = 0; i < m; i++) {
-            out[i + 1] = t[i] + entries[i + 1] * yj;
             diagonal += REAL_PART(CONJUGATE(entries[i + 1]) * column[i + 1]);
+            ONE_BY_ONE(diagonal);
         }
         out[0] = diagonal;
     }

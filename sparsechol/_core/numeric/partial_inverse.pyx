@@ -18,23 +18,24 @@ Campbell, Y. E., Davis, T. A. (1995). Computing the sparse inverse subset: an in
 """
 
 from libc.stdint cimport int32_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from sparsechol._core.numeric.assembly cimport gather, gather_foreign, update_matrix
 from sparsechol._core.numeric.dense cimport (
-    AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, PANEL, SCALARS, Crew, conjugate,
-    invert_columns, kind_of, multiply, real, scalar, solve_right, transpose,
+    AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, KINDS, LANES_OF_DOUBLE, PANEL, Crew,
+    conjugate, element, invert_columns, kind_of, lanes, multiply, number, real, real_part, scalar,
+    sign_lanes, solve_right, transpose,
 )
 from sparsechol._core.numeric.sweep_driver cimport (
-    FrontContext, Many, Sweep, SweepJob, each, run_sweep, step_work, sweep_job, sweep_space,
-    task_function,
+    FrontContext, Many, Sweep, SweepJob, each, enter_step, leave_step, run_sweep, step_work,
+    sweep_job, sweep_space, task_function,
 )
 from sparsechol._core.parallel.pool cimport pool_begin, pool_call, pool_end, pool_stopped
 from sparsechol._core.symbolic.structure cimport Pattern, Plan, Structure
 
 
-cdef void invert_block(int w, int c, int m, const scalar *l, int ld, scalar *z,
-                       const scalar *inverse_below, scalar *t, scalar *h,
+cdef void invert_block(int w, int c, int m, const element *l, int ld, element *z,
+                       const element *inverse_below, element *t, element *h,
                        const Crew *crew) noexcept nogil:
     """One block of w columns of a front; `l` and `z` point to its diagonal entry.
 
@@ -45,56 +46,58 @@ cdef void invert_block(int w, int c, int m, const scalar *l, int ld, scalar *z,
     cdef Py_ssize_t rows = w + c + m
     cdef Py_ssize_t step = ld
     cdef Py_ssize_t i, j
-    cdef scalar *zc = z + w * (step + 1)
-    cdef scalar *zb = zc + c
+    cdef element *zc = z + w * (step + 1)
+    cdef element *zb = zc + c
     for j in range(w):
-        for i in range(w):
-            t[i + j * rows] = 0
-        t[j + j * rows] = 1
-        memcpy(t + j * rows + w, l + j * step + w, sizeof(scalar) * (c + m))
+        memset(t + j * rows, 0, sizeof(element) * w)
+        t[j + j * rows] = number(1, l)
+        memcpy(t + j * rows + w, l + j * step + w, sizeof(element) * (c + m))
     solve_right(AS_IS, <int>rows, w, l, ld, t, <int>rows, crew)
     for j in range(w):
         for i in range(w):
             z[i + j * step] = -t[i + j * rows]
     for i in range(w):
-        if real(l[i * (step + 1)]) < 0:
+        if element is lanes:
+            for j in range(w):
+                z[i + j * step] *= sign_lanes(l[i * (step + 1)])
+        elif real(l[i * (step + 1)]) < 0:
             for j in range(w):
                 z[i + j * step] = t[i + j * rows]
-    transpose(rows, w, <const scalar *>t, rows, h)
+    transpose(rows, w, <const element *>t, rows, h)
     # F31 = -M Y3 - Zb Y2,  F21 = -Zc Y2 - Zb^H Y3
-    multiply(AS_IS, False, m, w, m, inverse_below, m, <const scalar *>t + w + c, <int>rows, False,
+    multiply(AS_IS, False, m, w, m, inverse_below, m, <const element *>t + w + c, <int>rows, False,
              z + w + c, ld, crew)
     if c:
-        multiply(AS_IS, False, m, w, c, <const scalar *>zb, ld, <const scalar *>t + w,
+        multiply(AS_IS, False, m, w, c, <const element *>zb, ld, <const element *>t + w,
                  <int>rows, True, z + w + c, ld, crew)
-        multiply(AS_IS, False, w, c, m, <const scalar *>h + (w + c) * w, w, <const scalar *>zb,
+        multiply(AS_IS, False, w, c, m, <const element *>h + (w + c) * w, w, <const element *>zb,
                  ld, False, t, w, crew)
-        multiply(AS_IS, False, w, c, c, <const scalar *>h + w * w, w, <const scalar *>zc, ld,
+        multiply(AS_IS, False, w, c, c, <const element *>h + w * w, w, <const element *>zc, ld,
                  True, t, w, crew)
         for j in range(c):
             for i in range(w):
                 z[i + (w + j) * step] = t[i + j * w]
                 z[w + j + i * step] = conjugate(t[i + j * w])
     # F11 = -h [-S T; F21; F31]
-    multiply(AS_IS, True, w, w, <int>rows, <const scalar *>h, w, <const scalar *>z, ld, False,
+    multiply(AS_IS, True, w, w, <int>rows, <const element *>h, w, <const element *>z, ld, False,
              t, w, crew)
     for j in range(w):
-        z[j + j * step] = <scalar>real(t[j + j * w])      # imaginary rounding is left out
+        z[j + j * step] = real_part(t[j + j * w])      # imaginary rounding is left out
         for i in range(j + 1, w):
             z[i + j * step] = t[i + j * w]
             z[j + i * step] = conjugate(t[i + j * w])
 
 
-cdef void invert_front(int32_t s, const Sweep *sweep, const scalar *tag) noexcept nogil:
+cdef void invert_front(int32_t s, const Sweep *sweep, const element *tag) noexcept nogil:
     """One front, whose square is in place."""
     cdef const Pattern *p = sweep.ctx.p
     cdef int nc = p.first[s + 1] - p.first[s]
     cdef int m = <int>(p.row_start[s + 1] - p.row_start[s])
     cdef int w, j = nc
-    cdef const scalar *panel = <const scalar *>sweep.factor + p.panel[s]
-    cdef const scalar *inverse_below = update_matrix(s, &sweep.ctx, tag)
-    cdef scalar *z = <scalar *>sweep.out + p.panel[s]
-    cdef scalar *t = <scalar *>sweep.spare
+    cdef const element *panel = <const element *>sweep.factor + p.panel[s]
+    cdef const element *inverse_below = update_matrix(s, &sweep.ctx, tag)
+    cdef element *z = <element *>sweep.out + p.panel[s]
+    cdef element *t = <element *>sweep.spare
     while j > 0 and not pool_stopped(0):
         w = min(<int>PANEL, j)
         j -= w
@@ -103,8 +106,10 @@ cdef void invert_front(int32_t s, const Sweep *sweep, const scalar *tag) noexcep
                      t + <Py_ssize_t>PANEL * p.tallest, &sweep.ctx.crew)
 
 
-cdef void invert_task(const Sweep *sweep, int32_t t, const scalar *tag) noexcept nogil:
+cdef void invert_task(const Sweep *given, int32_t t, const element *tag) noexcept nogil:
     """All steps of one task, from its roots down; the children in other tasks get their squares."""
+    cdef Sweep own = given[0]
+    cdef Sweep *sweep = &own
     cdef const FrontContext *ctx = &sweep.ctx
     cdef const Pattern *p = ctx.p
     cdef const Plan *plan = ctx.plan
@@ -115,24 +120,30 @@ cdef void invert_task(const Sweep *sweep, int32_t t, const scalar *tag) noexcept
             return
         if p.parent[s] != -1 and not plan.shared[s]:
             gather(s, ctx, tag)
+        if element is lanes:
+            enter_step(sweep, s)
         if p.simplicial_root[s] == -1:
             invert_front(s, sweep, tag)
         else:
-            invert_columns(p, s, <const scalar *>sweep.factor, <scalar *>sweep.out,
-                           <const scalar *>update_matrix(s, ctx, tag), <scalar *>sweep.spare)
+            invert_columns(p, s, <const element *>sweep.factor, <element *>sweep.out,
+                           <const element *>update_matrix(s, ctx, tag), <element *>sweep.spare)
+        if element is lanes:
+            leave_step(sweep, s)
         gather_foreign(s, ctx, tag)
 
 
-cdef task_function tasks[SCALARS]
+cdef task_function tasks[KINDS]
 tasks[FLOAT] = <task_function>invert_task[float]
 tasks[DOUBLE] = <task_function>invert_task[double]
 tasks[FLOAT_COMPLEX] = <task_function>invert_task[floatcomplex]
 tasks[DOUBLE_COMPLEX] = <task_function>invert_task[doublecomplex]
+tasks[LANES_OF_DOUBLE] = <task_function>invert_task[lanes]
 
 
 cdef SweepJob job_of(const Pattern *p, int kind) noexcept nogil:
     """A job without arrays yet."""
     cdef SweepJob job = sweep_job(p, tasks, kind)
+    job.most_work = 75
     job.spare = 2 * <Py_ssize_t>PANEL * p.tallest      # t and h of `invert_block`
     return job
 

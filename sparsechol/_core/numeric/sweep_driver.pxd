@@ -60,7 +60,8 @@ cdef struct SweepJob         # below
 cdef struct Sweep:
     # What a thread works with on one matrix.
     const SweepJob *job
-    Py_ssize_t matrix       # its number in the batch
+    Py_ssize_t matrix       # its number in the batch; of matrices side by side that of the first
+    int *again              # the bits of those that are to be swept again, one by one
     FrontContext ctx        # fronts of the result; squares: the first set
     FrontContext known      # fronts of S; squares: the last set
     const void *factor
@@ -68,6 +69,7 @@ cdef struct Sweep:
     const void *y
     void *out
     void *spare
+    void *panels            # side by side: those of L, X and Y that a step has copied
 
 
 # One task. The last argument, NULL, carries the type (see `tag` in dense.pxd).
@@ -77,10 +79,11 @@ ctypedef void (*task_function)(const Sweep *sweep, int32_t t, const void *tag) n
 cdef struct SweepJob:
     # A sweep for one matrix or a batch of them.
     const Pattern *p
-    const task_function *tasks  # for each scalar type
+    const task_function *tasks  # for each scalar type, and for matrices side by side
     int kind                # scalar type
     int what                # which sweep, where one function does several
     bint up                 # from the leaves up, or from the roots down
+    int64_t most_work       # multiplications for an entry of L up to which matrices go side by side
     int squares             # sets of square matrices: 1, or 2 if those of S need their own
     Py_ssize_t spare        # scalars of workspace that a thread needs besides
     Arrays arrays
@@ -91,6 +94,8 @@ cdef struct SweepJob:
     Py_ssize_t batch
     int threads
     char *work
+    Py_ssize_t groups       # of matrices side by side: the first ones of the batch
+    char *lanes             # their workspace
 
 
 cdef inline SweepJob sweep_job(const Pattern *p, const task_function *tasks,
@@ -114,6 +119,8 @@ cdef inline int64_t step_work(const Pattern *p, int32_t s) noexcept nogil:
     return 8 * (p.panel[s + 1] - p.panel[p.begin[s]])
 
 
+cdef void enter_step(Sweep *sweep, int32_t s) noexcept nogil
+cdef void leave_step(const Sweep *sweep, int32_t s) noexcept nogil
 cdef Py_ssize_t sweep_space(const SweepJob *job, Py_ssize_t batch, int threads) noexcept nogil
 cdef bint run_sweep(SweepJob *job, Py_ssize_t batch, void *work, int threads) noexcept nogil
 cdef void run_tasks(const Plan *plan, bint up, int threads, pool_task run, void *context,
