@@ -84,8 +84,8 @@ class Laplace(Outcome):
         except NotPositiveDefiniteError as error:
             if error.rows:
                 return (
-                    f": {problem.names.named(error.rows)} can move together and change the density"
-                    " to second order by nothing"
+                    f": {problem.names.named(error.rows)} can move together, and the density stays"
+                    " the same to second order"
                 )
             return f": its pivot at {problem.names.name(error.row or 0)} is {error.pivot:.3g}"
         except ValueError:
