@@ -1,6 +1,5 @@
 """show_config: what this installation is made of, for a report of a problem."""
 
-import importlib.util
 import platform
 import sys
 from importlib import metadata
@@ -27,8 +26,8 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     -------
     dict or None
         The version, the instruction set of the kernels that were chosen for this processor, the
-        threads of a call without ``threads=``, whether `sparsechol.distributed` was built, and the
-        versions of packages, None where one is not installed.
+        threads of a call without ``threads=``, and the versions of packages, None where one is not
+        installed.
 
     Raises
     ------
@@ -52,7 +51,6 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
         "version": __version__,
         "kernels": instruction_set(),
         "threads": thread_count(),
-        "mumps": importlib.util.find_spec("sparsechol.distributed._mumps") is not None,
         "python": platform.python_version(),
         "gil": getattr(sys, "_is_gil_enabled", lambda: True)(),
         "platform": platform.platform(),
