@@ -19,7 +19,7 @@ def kkt(P, A):
 
 def normal(rng, m, n):
     """15 % normal entries."""
-    return sp.random_array((m, n), density=0.15, rng=rng, data_sampler=rng.standard_normal)
+    return sp.random_array((m, n), density=0.15, random_state=rng, data_sampler=rng.standard_normal)
 
 
 def equality(rng, n):
@@ -37,7 +37,7 @@ def bounded(rng, n):
 def portfolio(rng, k):
     """k factors, 100 k assets: x^T D x + |y|^2 with y = F^T x, sum x = 1, x >= 0."""
     n = 100 * k
-    F = sp.random_array((n, k), density=0.5, rng=rng)
+    F = sp.random_array((n, k), density=0.5, random_state=rng)
     P = sp.block_diag([sp.diags_array(rng.random(n) * np.sqrt(k)), sp.eye_array(k)])
     A = sp.block_array([[sp.csc_array(np.ones((1, n))), None], [F.T, -sp.eye_array(k)],
                         [sp.eye_array(n), None]])  # fmt: skip

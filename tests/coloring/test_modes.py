@@ -90,7 +90,7 @@ def test_a_mode_that_is_asked_for(mode):
 
 
 def test_symmetrized_patterns():
-    A = sp.random_array((30, 30), density=0.1, rng=np.random.default_rng(0), format="csc")
+    A = sp.random_array((30, 30), density=0.1, random_state=np.random.default_rng(0), format="csc")
     both = symmetrized(entries_of(A))
     np.testing.assert_array_equal(both.toarray(), (A + A.T).toarray() != 0)
     assert both.has_sorted_indices

@@ -121,7 +121,7 @@ def test_what_cancels_and_what_is_often_repeated_counts():
 
 
 def test_the_tree_of_a_product():
-    A = sp.random_array((30, 12), density=0.15, rng=np.random.default_rng(0))
+    A = sp.random_array((30, 12), density=0.15, random_state=np.random.default_rng(0))
     B = (A.toarray() != 0).astype(int)
     S = sc.analyze(A, product="AtA", ordering="natural")
     assert (

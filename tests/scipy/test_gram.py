@@ -110,7 +110,7 @@ def test_against_dense(seed, block, groups, dtype, with_b):
 @pytest.mark.parametrize("block", [1, 3])
 def test_same_bits_for_any_number_of_threads(block, monkeypatch):
     rng = np.random.default_rng(0)
-    rows = sp.random_array((1200, 300), density=0.02, rng=rng, format="csr")
+    rows = sp.random_array((1200, 300), density=0.02, random_state=rng, format="csr")
     A = sp.vstack([rows, sp.csr_array(np.ones((3000, 12))) @ sp.eye_array(12, 300), rows])
     A = sp.csr_array(A)
     monkeypatch.setattr(congruence, "PIECE", 3000)
@@ -177,7 +177,7 @@ def test_in_place():
 
 def test_factors_and_matrices_of_the_same_pattern():
     rng = np.random.default_rng(2)
-    J = sp.random_array((40, 15), density=0.2, rng=rng, format="csr")
+    J = sp.random_array((40, 15), density=0.2, random_state=rng, format="csr")
     Q = sp.diags_array(np.ones(15), format="csc")
     G = sc.gram(J, Q)
     w = rng.random(40)

@@ -75,7 +75,7 @@ def test_both_ways_and_the_choice(kind):
     np.testing.assert_allclose(F.inverse_quadratic(B), wanted(B, inverse), rtol=1e-11)
     by_solves = [F.inverse_quadratic(B[[k]]) for k in range(5)]
     np.testing.assert_allclose(np.ravel(by_solves), wanted(B[:5], inverse), rtol=1e-11)
-    far = sp.csr_array(sp.random_array((30, 144), density=0.05, rng=rng))
+    far = sp.csr_array(sp.random_array((30, 144), density=0.05, random_state=rng))
     both = sp.csr_array(sp.vstack([B, far]))
     inside = rows_in_inverse(F.pattern, both, 2 * F.nnz)
     assert inside[: i.size].all()
@@ -85,7 +85,7 @@ def test_both_ways_and_the_choice(kind):
 
 def test_pieces():
     """Long lists of pairs are cut, and nothing is lost."""
-    B = sp.csr_array(sp.random_array((50, 40), density=0.2, rng=np.random.default_rng(1)))
+    B = sp.csr_array(sp.random_array((50, 40), density=0.2, random_state=np.random.default_rng(1)))
     rows = np.arange(0, 50, 2)
     cut = pieces(B, rows, 30)
     assert len(cut) > 3

@@ -95,7 +95,8 @@ def test_sparse_right_hand_sides_have_the_bits_of_dense_ones(problem):
 
     A, S = problem
     F = S.factorize(A, threads=1)
-    b = random_array((A.shape[0], 5), density=2e-3, rng=np.random.default_rng(4), format="csc")
+    rng = np.random.default_rng(4)
+    b = random_array((A.shape[0], 5), density=2e-3, random_state=rng, format="csc")
     for threads in (1, 2):
         for solve in (F.solve, F.solve_triangular):
             x = solve(b, threads=threads)

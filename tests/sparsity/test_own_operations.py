@@ -36,7 +36,7 @@ def problem(seed):
     rng = np.random.default_rng(seed)
     blocks = []
     for n in (5, 3):
-        R = random_array((n, n), density=0.4, rng=rng)
+        R = random_array((n, n), density=0.4, random_state=rng)
         blocks.append(R @ R.T + n * np.diag(np.ones(n)))
     A = csc_array(block_diag(blocks))
     return rng, A, sc.analyze(A)
@@ -137,7 +137,7 @@ def test_batches():
 def test_congruences(name, block):
     """The sets are exact: each operation is linear in each operand, so that units tell."""
     rng = np.random.default_rng(5)
-    A = random_array((6, 5), density=0.4, rng=rng)
+    A = random_array((6, 5), density=0.4, random_state=rng)
     P = sc.gram(A, block=block)
     letters, result = NAMES[name].split(">")
     operands = [rng.standard_normal(P._handle.length(letter)) for letter in letters]
