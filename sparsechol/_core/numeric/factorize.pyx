@@ -569,16 +569,16 @@ def dependence(Structure structure, const scalar[::1] l, int32_t row):
     (n,) ndarray in the order of the original rows
     """
     cdef const Pattern *p = &structure.pattern
-    cdef int32_t s = 0, last = 0
+    cdef int32_t s = 0, last = 0, j
     if l.shape[0] != p.size or not 0 <= row < p.n:
         raise ValueError("dependence: the factor does not belong to this structure")
-    place = np.empty(p.n, dtype=np.int32)
-    place[structure.arrays["perm"]] = np.arange(p.n, dtype=np.int32)
-    last = place[row]
+    while p.perm[last] != row:
+        last += 1
     x_array = np.zeros(p.n, dtype=np.asarray(l).dtype)
-    out = np.empty_like(x_array)
+    out_array = np.empty_like(x_array)
     reached_array = np.zeros(p.nsuper, dtype=np.uint8)
     cdef scalar[::1] x = x_array
+    cdef scalar[::1] out = out_array
     cdef uint8_t[::1] reached = reached_array
     with nogil:
         while p.first[s + 1] <= last:
@@ -590,8 +590,9 @@ def dependence(Structure structure, const scalar[::1] l, int32_t row):
             if p.parent[s] != -1 and reached[p.parent[s]]:
                 reached[s] = True
                 eliminate_above(p, s, p.first[s + 1] - 1, p.n, &l[0], &x[0])
-    out[structure.arrays["perm"]] = x_array
-    return out
+        for j in range(p.n):
+            out[p.perm[j]] = x[j]
+    return out_array
 
 
 cdef void eliminate_above(const Pattern *p, int32_t s, int32_t column, int32_t end, const scalar *l,

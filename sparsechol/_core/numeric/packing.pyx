@@ -506,12 +506,12 @@ def find_entries(Structure structure, const int32_t[::1] row, const int32_t[::1]
     cdef Py_ssize_t k
     cdef int32_t i, j
     cdef int64_t at
-    inverse_array = np.empty(p.n, dtype=np.int32)
-    inverse_array[structure.arrays["perm"]] = np.arange(p.n, dtype=np.int32)
-    cdef const int32_t[::1] inverse = inverse_array
+    cdef int32_t[::1] inverse = np.empty(p.n, dtype=np.int32)
     if column.shape[0] != row.shape[0] or position.shape[0] != row.shape[0]:
         raise ValueError("find_entries: arrays do not have one length")
     with nogil:
+        for k in range(p.n):
+            inverse[p.perm[k]] = <int32_t>k
         for k in range(row.shape[0]):
             i = inverse[row[k]]
             j = inverse[column[k]]

@@ -159,18 +159,21 @@ cdef int check_row(const Pattern *p, Py_ssize_t size, int32_t row,
 def column_of(Structure structure, const scalar[::1] l, int32_t column):
     """Column of L below the diagonal, rows in the order of the kernels and values; its diagonal."""
     cdef const Pattern *p = &structure.pattern
-    cdef int32_t s
+    cdef int32_t[::1] below
+    cdef int32_t s, first
     cdef int64_t at, rows
+    cdef Py_ssize_t k
     check_row(p, l.shape[0], column, np.empty(0, np.int32))
     s = supernode_of(p, column)
     rows = front_rows(p, s)
     at = p.panel[s] + (column - p.first[s]) * rows + column - p.first[s]
     values = np.asarray(l)[at:p.panel[s] + (column - p.first[s] + 1) * rows]
-    below = np.concatenate([
-        np.arange(column + 1, p.first[s + 1], dtype=np.int32),
-        np.asarray(structure.arrays["rows"][p.row_start[s]:p.row_start[s + 1]], dtype=np.int32),
-    ])
-    return below, values[1:].copy(), float(values[0].real)
+    first = p.first[s + 1] - column - 1
+    below_array = np.empty(first + p.row_start[s + 1] - p.row_start[s], dtype=np.int32)
+    below = below_array
+    for k in range(below.shape[0]):
+        below[k] = column + 1 + <int32_t>k if k < first else p.rows[p.row_start[s] + k - first]
+    return below_array, values[1:].copy(), float(values[0].real)
 
 
 def solve_before(Structure structure, const scalar[::1] l, int32_t row, const int32_t[::1] before,

@@ -19,8 +19,7 @@ import numpy as np
 
 from sparsechol._core.ordering.graph cimport Graph, allocate, release, room
 
-from sparsechol._core.symbolic.analysis import vertex_tree
-from sparsechol._core.symbolic.etree import columns_of
+from sparsechol._core.symbolic.etree import columns_of, vertex_tree
 
 
 cdef enum:

@@ -6,21 +6,13 @@ from functools import cached_property
 import numpy as np
 
 from sparsechol._core.symbolic.etree import (
-    column_counts,
-    elimination_tree,
     inverse_permutation,
-    neighbors,
     permuted_triangle,
-    postorder,
     renumber,
+    vertex_tree,
 )
 from sparsechol._core.symbolic.patterns import factor_pattern, symmetric_pattern
-from sparsechol._core.symbolic.supernodes import (
-    amalgamate,
-    fundamental_supernodes,
-    simplicial_subtrees,
-    visiting_order,
-)
+from sparsechol._core.symbolic.supernodes import order_supernodes
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,24 +41,6 @@ def elimination(indptr, indices, perm) -> Tree:
     return Tree(perm[post], parent, counts)
 
 
-def vertex_tree(starts, members, weight, order):
-    """Tree of a graph whose vertices, of `weight` rows each, are eliminated in an order.
-
-    Returns
-    -------
-    post : postorder: node j is vertex ``order[post[j]]``.
-    parent, counts, weight : of each node; the count is that of its first row.
-    """
-    places, start, middle, end = neighbors(starts, members, order, inverse_permutation(order))
-    parent = elimination_tree(places, start, middle)
-    post = postorder(parent)
-    inverse = inverse_permutation(post)
-    parent = renumber(parent, post, inverse)
-    weight = weight[order[post]]
-    counts = column_counts(parent, places, middle, end, weight, post, inverse)
-    return post, parent, counts, weight
-
-
 def supernodal_order(tree: Tree):
     """Supernodes that are visited in the order of their columns.
 
@@ -76,12 +50,8 @@ def supernodal_order(tree: Tree):
     first, simplicial_root, below : of each supernode its first column, the root of the simplicial
         subtree that it is part of (see supernodes), and its number of rows below.
     """
-    first = fundamental_supernodes(tree.parent, tree.counts)
-    into, above = amalgamate(first, tree.parent, tree.counts)
-    simplicial = simplicial_subtrees(first, into, above, tree.counts)
-    order, boundaries, simplicial_root = visiting_order(first, into, above, tree.counts, simplicial)
-    below = tree.counts[order[boundaries[1:] - 1]] - 1
-    return tree.perm[order], boundaries, simplicial_root, below
+    order, *supernodes = order_supernodes(tree.parent, tree.counts)
+    return tree.perm[order], *supernodes
 
 
 def tree_in_order(indptr, indices, perm):

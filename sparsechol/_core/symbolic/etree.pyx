@@ -12,45 +12,60 @@ Gilbert, J. R., Ng, E. G., Peyton, B. W. (1994). An efficient algorithm to compu
     column counts for sparse Cholesky factorization. SIAM J. Matrix Anal. Appl. 15(4), 1075-1091.
 """
 
-from libc.stdint cimport INT32_MAX, int32_t, int64_t
+from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t
+from libc.stdlib cimport free
 
 import numpy as np
 
+from sparsechol._core.symbolic.blocks cimport (
+    Block, ints, ints_in, longs, longs_in, workspace,
+)
 from sparsechol._core.symbolic.forest cimport depth_first
 
 
 def inverse_permutation(const int32_t[::1] perm):
     """Where each number stands in a permutation."""
-    cdef int32_t k
     inverse_array = np.empty(perm.shape[0], dtype=np.int32)
     cdef int32_t[::1] inverse = inverse_array
-    with nogil:
-        for k in range(<int32_t>perm.shape[0]):
-            inverse[perm[k]] = k
+    if perm.shape[0]:
+        invert(<int32_t>perm.shape[0], &perm[0], &inverse[0])
     return inverse_array
+
+
+cdef void invert(int32_t n, const int32_t *perm, int32_t *inverse) noexcept nogil:
+    """Write where each number stands in a permutation."""
+    cdef int32_t k
+    for k in range(n):
+        inverse[perm[k]] = k
 
 
 def renumber(const int32_t[::1] parent, const int32_t[::1] order, const int32_t[::1] inverse):
     """Parents of a forest whose node `order[k]` becomes node k."""
-    cdef int32_t k, above
     parent_array = np.empty(parent.shape[0], dtype=np.int32)
     cdef int32_t[::1] renumbered = parent_array
-    with nogil:
-        for k in range(<int32_t>parent.shape[0]):
-            above = parent[order[k]]
-            renumbered[k] = inverse[above] if above != -1 else -1
+    if parent.shape[0]:
+        renumber_parents(<int32_t>parent.shape[0], &parent[0], &order[0], &inverse[0],
+                         &renumbered[0])
     return parent_array
 
 
+cdef void renumber_parents(int32_t n, const int32_t *parent, const int32_t *order,
+                           const int32_t *inverse, int32_t *renumbered) noexcept nogil:
+    """The same."""
+    cdef int32_t k, above
+    for k in range(n):
+        above = parent[order[k]]
+        renumbered[k] = inverse[above] if above != -1 else -1
+
+
 def permuted_triangle(const int64_t[::1] indptr, const int32_t[::1] indices,
-                      const int32_t[::1] inverse, bint traced=False):
+                      const int32_t[::1] inverse):
     """Rows above the diagonal of the permuted pattern, by column, and the entries they came from.
 
     Parameters
     ----------
     indptr, indices : lower triangle of the original pattern, each column with its diagonal first.
     inverse : inverse permutation.
-    traced : whether `sources` is wanted; otherwise it is empty.
 
     Returns
     -------
@@ -60,133 +75,196 @@ def permuted_triangle(const int64_t[::1] indptr, const int32_t[::1] indices,
         lower triangle has the conjugate of a Hermitian value there.
     """
     cdef Py_ssize_t n = indptr.shape[0] - 1
-    cdef Py_ssize_t j
-    cdef int64_t p, q, total = 0, length
-    cdef int32_t a, b
-    starts_array = np.empty(n + 1, dtype=np.int64)
+    starts_array = np.zeros(n + 1, dtype=np.int64)
     members_array = np.empty(indptr[n] - n, dtype=np.int32)
-    sources_array = np.empty(indptr[n] - n if traced else 0, dtype=np.int64)
+    sources_array = np.empty(indptr[n] - n, dtype=np.int64)
     cdef int64_t[::1] starts = starts_array
-    cdef int64_t[::1] heads = starts_array[1:]      # they end up where the lists end
-    cdef int32_t[::1] members = members_array
-    cdef int64_t[::1] sources = sources_array
-    with nogil:
-        for j in range(n + 1):
-            starts[j] = 0
-        for j in range(n):
-            b = inverse[j]
-            for p in range(indptr[j] + 1, indptr[j + 1]):
-                heads[max(inverse[indices[p]], b)] += 1
-        for j in range(n):
-            length = heads[j]
-            heads[j] = total
-            total += length
-        for j in range(n):
-            b = inverse[j]
-            for p in range(indptr[j] + 1, indptr[j + 1]):
-                a = inverse[indices[p]]
-                q = heads[max(a, b)]
-                heads[max(a, b)] += 1
-                members[q] = min(a, b)
-                if traced:
-                    sources[q] = ~p if a < b else p
+    if n:
+        list_upper_triangle(
+            <int32_t>n, &indptr[0], &indices[0], &inverse[0], &starts[0],
+            <int32_t *>ints_in(members_array), <int64_t *>longs_in(sources_array))
     return starts_array, members_array, sources_array
 
 
-def neighbors(const int64_t[::1] starts, const int32_t[::1] members,
-              const int32_t[::1] order, const int32_t[::1] inverse):
-    """Places of the neighbors of each vertex in an order, those up to it first.
+cdef void list_upper_triangle(int32_t n, const int64_t *indptr, const int32_t *indices,
+                              const int32_t *inverse, int64_t *starts, int32_t *members,
+                              int64_t *sources) noexcept nogil:
+    """The same: (n + 1) starts, and as many members and sources as entries off the diagonal."""
+    cdef int64_t *heads = starts + 1        # they end up where the lists end
+    cdef int32_t a, b, j
+    cdef int64_t p, q, total = 0, length
+    for j in range(n + 1):
+        starts[j] = 0
+    for j in range(n):
+        b = inverse[j]
+        for p in range(indptr[j] + 1, indptr[j + 1]):
+            heads[max(inverse[indices[p]], b)] += 1
+    for j in range(n):
+        length = heads[j]
+        heads[j] = total
+        total += length
+    for j in range(n):
+        b = inverse[j]
+        for p in range(indptr[j] + 1, indptr[j + 1]):
+            a = inverse[indices[p]]
+            q = heads[max(a, b)]
+            heads[max(a, b)] += 1
+            members[q] = min(a, b)
+            sources[q] = ~p if a < b else p
+
+
+cdef struct Lists:
+    # Places of the neighbors of each vertex in an order, those up to it first: up to i come
+    # place[start[i]:middle[i]], itself among them if it is listed, after it place[middle[i]:end[i]].
+    int32_t *place          # as many as members of the graph
+    int64_t *start          # (n)
+    int64_t *middle
+    int64_t *end
+
+
+cdef struct Work:
+    # Workspace for the tree of n vertices.
+    Lists lists
+    int32_t *inverse        # (n) each
+    int32_t *parent
+    int32_t *back           # inverse of its postorder
+    int32_t *spare          # (4, n)
+
+
+def vertex_tree(const int64_t[::1] starts, const int32_t[::1] members,
+                const int32_t[::1] weight, const int32_t[::1] order):
+    """Tree of a graph whose vertices, of `weight` rows each, are eliminated in an order.
+
+    Parameters
+    ----------
+    starts, members : the neighbors of each vertex, with or without itself.
+    weight : rows of each vertex.
+    order : the vertex at each place.
 
     Returns
     -------
-    places, start, middle, end : ndarray
-        Up to ``order[i]`` come the vertices at ``places[start[i]:middle[i]]``, itself among them if
-        it is listed, after it those at ``places[middle[i]:end[i]]``.
+    post : postorder: node j is vertex ``order[post[j]]``.
+    parent, counts, weight : of each node; the count is that of its first row.
     """
     cdef Py_ssize_t n = order.shape[0]
+    cdef Py_ssize_t j
+    cdef const int32_t *member = ints_in(members)
+    cdef Work work
+    cdef uint8_t *memory
+    post_array = np.empty(n, dtype=np.int32)
+    parent_array = np.empty(n, dtype=np.int32)
+    count_array = np.empty(n, dtype=np.int64)
+    weight_array = np.empty(n, dtype=np.int32)
+    cdef int32_t[::1] post = post_array
+    cdef int32_t[::1] parent = parent_array
+    cdef int64_t[::1] count = count_array
+    cdef int32_t[::1] rows = weight_array
+    if n == 0:
+        return post_array, parent_array, count_array, weight_array
+    memory = workspace(lay_out(&work, NULL, n, members.shape[0]))
+    lay_out(&work, memory, n, members.shape[0])
+    with nogil:
+        invert(<int32_t>n, &order[0], work.inverse)
+        list_neighbors(n, &starts[0], member, &order[0], work.inverse, &work.lists)
+        find_parents(n, &work.lists, work.parent, work.spare)
+        list_postorder(<int32_t>n, work.parent, &post[0], work.spare)
+        invert(<int32_t>n, &post[0], work.back)
+        renumber_parents(<int32_t>n, work.parent, &post[0], work.back, &parent[0])
+        for j in range(n):
+            rows[j] = weight[order[post[j]]]
+        count_columns(n, &parent[0], &work.lists, &rows[0], &post[0], work.back, work.spare,
+                      &count[0])
+        free(memory)
+    return post_array, parent_array, count_array, weight_array
+
+
+cdef int64_t lay_out(Work *work, uint8_t *start, int64_t n, int64_t members) noexcept nogil:
+    """Place the workspace in a block of memory; returns its bytes."""
+    cdef Block block = Block(start=start, used=0)
+    work.lists.place = ints(&block, members)
+    work.lists.start = longs(&block, n)
+    work.lists.middle = longs(&block, n)
+    work.lists.end = longs(&block, n)
+    work.inverse = ints(&block, n)
+    work.parent = ints(&block, n)
+    work.back = ints(&block, n)
+    work.spare = ints(&block, 4 * n)
+    return block.used
+
+
+cdef void list_neighbors(Py_ssize_t n, const int64_t *starts, const int32_t *members,
+                         const int32_t *order, const int32_t *inverse,
+                         Lists *lists) noexcept nogil:
+    """Fill in the lists."""
+    cdef int32_t *places = lists.place
     cdef int32_t i, k
     cdef int64_t p, low, high, top = 0
-    place_array = np.empty(members.shape[0], dtype=np.int32)
-    start_array = np.empty(n, dtype=np.int64)
-    middle_array = np.empty(n, dtype=np.int64)
-    end_array = np.empty(n, dtype=np.int64)
-    cdef int32_t[::1] places = place_array
-    cdef int64_t[::1] start = start_array
-    cdef int64_t[::1] middle = middle_array
-    cdef int64_t[::1] end = end_array
-    with nogil:
-        for i in range(n):
-            low = top
-            top += starts[order[i] + 1] - starts[order[i]]
-            high = top - 1
-            start[i] = low
-            for p in range(starts[order[i]], starts[order[i] + 1]):
-                k = inverse[members[p]]
-                places[low] = places[high] = k      # at one end it is kept
-                low += k <= i
-                high -= k > i
-            middle[i] = high + 1
-            end[i] = top
-    return place_array, start_array, middle_array, end_array
+    for i in range(n):
+        low = top
+        top += starts[order[i] + 1] - starts[order[i]]
+        high = top - 1
+        lists.start[i] = low
+        for p in range(starts[order[i]], starts[order[i] + 1]):
+            k = inverse[members[p]]
+            places[low] = places[high] = k      # at one end it is kept
+            low += k <= i
+            high -= k > i
+        lists.middle[i] = high + 1
+        lists.end[i] = top
 
 
-def elimination_tree(const int32_t[::1] places, const int64_t[::1] start,
-                     const int64_t[::1] end):
-    """Parents in the elimination tree (Liu 1990, algorithm 4.2), -1 for a root.
-
-    ``places[start[i]:end[i]]`` are the rows above the diagonal of column i.
-    """
-    cdef Py_ssize_t n = start.shape[0]
+cdef void find_parents(Py_ssize_t n, const Lists *lists, int32_t *parent,
+                       int32_t *ancestor) noexcept nogil:
+    """Parents in the elimination tree (Liu 1990, algorithm 4.2), -1 for a root."""
     cdef int32_t i, k, above
     cdef int64_t p
-    parent_array = np.empty(n, dtype=np.int32)
-    cdef int32_t[::1] parent = parent_array
-    cdef int32_t[::1] ancestor = np.empty(n, dtype=np.int32)
-    with nogil:
-        for i in range(n):
-            parent[i] = -1
-            ancestor[i] = INT32_MAX
-            for p in range(start[i], end[i]):
-                # Climb from k to its root; hang the root below i and shorten the path to i.
-                k = places[p]
-                while k < i:
-                    above = ancestor[k]
-                    ancestor[k] = i
-                    if above == INT32_MAX:
-                        parent[k] = i
-                    k = above
-    return parent_array
+    for i in range(n):
+        parent[i] = -1
+        ancestor[i] = INT32_MAX
+        for p in range(lists.start[i], lists.middle[i]):
+            # Climb from k to its root; hang the root below i and shorten the path to i.
+            k = lists.place[p]
+            while k < i:
+                above = ancestor[k]
+                ancestor[k] = i
+                if above == INT32_MAX:
+                    parent[k] = i
+                k = above
 
 
 def postorder(const int32_t[::1] parent):
     """Postorder of a forest whose parents have larger numbers; children in ascending order."""
     cdef Py_ssize_t n = parent.shape[0]
-    cdef int32_t j, following, place = 0, root = -1
     order_array = np.empty(n, dtype=np.int32)
     cdef int32_t[::1] order = order_array
-    cdef int32_t[:, ::1] work = np.empty((3, n), dtype=np.int32)
-    cdef int32_t[::1] child = work[0]
-    cdef int32_t[::1] sibling = work[1]
-    if n == 0:
-        return order_array
-    with nogil:
-        for j in range(<int32_t>n):
-            child[j] = -1
-        for j in range(<int32_t>n - 1, -1, -1):
-            if parent[j] == -1:
-                sibling[j] = root
-                root = j
-            else:
-                sibling[j] = child[parent[j]]
-                child[parent[j]] = j
-        while root != -1:
-            following = sibling[root]
-            place = depth_first(root, &child[0], &sibling[0], &work[2, 0], &order[0], place)
-            root = following
+    cdef int32_t[::1] work = np.empty(3 * n, dtype=np.int32)
+    if n:
+        list_postorder(<int32_t>n, &parent[0], &order[0], &work[0])
     return order_array
 
 
-cdef inline int32_t find_root(int32_t[::1] ancestor, int32_t node) noexcept nogil:
+cdef void list_postorder(int32_t n, const int32_t *parent, int32_t *order,
+                         int32_t *work) noexcept nogil:
+    """The same; workspace is (3, n)."""
+    cdef int32_t j, following, place = 0, root = -1
+    cdef int32_t *child = work
+    cdef int32_t *sibling = work + n
+    for j in range(n):
+        child[j] = -1
+    for j in range(n - 1, -1, -1):
+        if parent[j] == -1:
+            sibling[j] = root
+            root = j
+        else:
+            sibling[j] = child[parent[j]]
+            child[parent[j]] = j
+    while root != -1:
+        following = sibling[root]
+        place = depth_first(root, child, sibling, work + 2 * <Py_ssize_t>n, order, place)
+        root = following
+
+
+cdef inline int32_t find_root(int32_t *ancestor, int32_t node) noexcept nogil:
     """Root of the set of `node`, with path halving."""
     while ancestor[node] != node:
         ancestor[node] = ancestor[ancestor[node]]
@@ -194,55 +272,48 @@ cdef inline int32_t find_root(int32_t[::1] ancestor, int32_t node) noexcept nogi
     return node
 
 
-def column_counts(const int32_t[::1] parent, const int32_t[::1] places,
-                  const int64_t[::1] start, const int64_t[::1] end, const int32_t[::1] weight,
-                  const int32_t[::1] post, const int32_t[::1] inverse):
+cdef void count_columns(Py_ssize_t n, const int32_t *parent, const Lists *lists,
+                        const int32_t *weight, const int32_t *post, const int32_t *inverse,
+                        int32_t *work, int64_t *count) noexcept nogil:
     """Entries in each column of L, diagonal included (Gilbert, Ng, Peyton 1994, figure 3).
 
     Node j of the tree, in postorder, was at place `k = post[j]` before, and `inverse` says the
-    same; ``places[start[k]:end[k]]`` are the places of its rows below the diagonal. Node j stands
-    for ``weight[j]`` rows with equal neighbors, of which the first is counted. Row i of L is a
-    subtree of the tree; every leaf of it adds the weight of i to the column counts above, and where
-    two leaves meet it is taken off again.
+    same; the lists are those of k. Node j stands for ``weight[j]`` rows with equal neighbors, of
+    which the first is counted. Row i of L is a subtree of the tree; every leaf of it adds the
+    weight of i to the column counts above, and where two leaves meet it is taken off again.
     """
-    cdef Py_ssize_t n = parent.shape[0]
+    cdef int32_t *descendant = work             # first descendant
+    cdef int32_t *seen = work + n               # its largest so far, by row
+    cdef int32_t *leaf = work + 2 * n           # latest leaf, by row
+    cdef int32_t *ancestor = work + 3 * n
     cdef int32_t i, j, previous
     cdef int64_t p
-    count_array = np.empty(n, dtype=np.int64)
-    cdef int64_t[::1] count = count_array
-    cdef int32_t[:, ::1] work = np.empty((4, n), dtype=np.int32)
-    cdef int32_t[::1] descendant = work[0]      # first descendant
-    cdef int32_t[::1] seen = work[1]            # its largest so far, by row
-    cdef int32_t[::1] leaf = work[2]            # latest leaf, by row
-    cdef int32_t[::1] ancestor = work[3]
-    with nogil:
-        for j in range(n):
-            count[j] = weight[j]
-            descendant[j] = ancestor[j] = j
-            seen[j] = leaf[j] = -1
-        for j in range(n):
-            if parent[j] != -1:
-                descendant[parent[j]] = min(descendant[parent[j]], descendant[j])
-                count[parent[j]] = 0        # only leaves of the tree start with their diagonal
-        for j in range(n):
-            if parent[j] != -1:
-                count[parent[j]] -= weight[j]
-            for p in range(start[post[j]], end[post[j]]):
-                i = inverse[places[p]]
-                if descendant[j] <= seen[i]:
-                    continue
-                seen[i] = descendant[j]
-                count[j] += weight[i]
-                previous = leaf[i]
-                leaf[i] = j
-                if previous != -1:
-                    count[find_root(ancestor, previous)] -= weight[i]
-            if parent[j] != -1:
-                ancestor[j] = parent[j]
-        for j in range(n):
-            if parent[j] != -1:
-                count[parent[j]] += count[j]
-    return count_array
+    for j in range(n):
+        count[j] = weight[j]
+        descendant[j] = ancestor[j] = j
+        seen[j] = leaf[j] = -1
+    for j in range(n):
+        if parent[j] != -1:
+            descendant[parent[j]] = min(descendant[parent[j]], descendant[j])
+            count[parent[j]] = 0        # only leaves of the tree start with their diagonal
+    for j in range(n):
+        if parent[j] != -1:
+            count[parent[j]] -= weight[j]
+        for p in range(lists.middle[post[j]], lists.end[post[j]]):
+            i = inverse[lists.place[p]]
+            if descendant[j] <= seen[i]:
+                continue
+            seen[i] = descendant[j]
+            count[j] += weight[i]
+            previous = leaf[i]
+            leaf[i] = j
+            if previous != -1:
+                count[find_root(ancestor, previous)] -= weight[i]
+        if parent[j] != -1:
+            ancestor[j] = parent[j]
+    for j in range(n):
+        if parent[j] != -1:
+            count[parent[j]] += count[j]
 
 
 def columns_of(const int32_t[::1] parent, const int64_t[::1] count, const int32_t[::1] weight,

@@ -23,119 +23,200 @@ beyond the task.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.string cimport memcpy
 
 import numpy as np
 
-from sparsechol._core.symbolic.counting cimport accumulate
+from sparsechol._core.symbolic.blocks cimport (
+    Block, bytes_of, doubles, ints, ints_in, longs, longs_in,
+)
+from sparsechol._core.symbolic.pattern cimport Pattern, Plan
 
 # Many more tasks than threads, so that the threads end at about the same time, ...
 cdef double PARTS = 128
 # ... but none so short (in ns) that starting it is felt.
 cdef double SHORTEST = 50_000
 
+# What an only task has to do with others.
+cdef int32_t[1] NONE = [-1]
+cdef int32_t[1] FIRST = [0]
+cdef int64_t[2] NO_ROWS = [0, 0]
 
-def _constant(*numbers, dtype=np.int32):
-    """A read-only array."""
-    array = np.array(numbers, dtype=dtype)
+
+cdef void lay_out_partition(Partition *cut, Block *block, Py_ssize_t ns) noexcept nogil:
+    cut.time = doubles(block, ns)
+    cut.length = doubles(block, ns + 1)
+    cut.task = ints(block, ns)
+    cut.parent = ints(block, ns + 1)
+    cut.head = ints(block, ns + 1)
+    cut.link = ints(block, ns)
+
+
+cdef tuple make_plan(const Pattern *p, Partition *cut, Plan *plan):
+    """Fill a plan with everything that a partition into tasks decides; returns what owns it."""
+    cdef uint8_t[::1] memory
+    block = np.empty(lay_out(plan, NULL, p.nsuper, cut.tasks), dtype=np.uint8)
+    memory = block
+    lay_out(plan, &memory[0], p.nsuper, cut.tasks)
+    plan.tasks = cut.tasks
+    list_steps(p, cut, plan)
+    order_assembly(p, cut, plan)
+    if not place_updates(p, cut, plan):
+        raise OverflowError("the workspace of this factorization is beyond 64-bit addressing")
+    if cut.tasks > 1:
+        return block, *connect_tasks(p, cut, plan)
+    plan.shared_size = 0
+    plan.task_parent = plan.task_child = plan.next_task = NONE
+    plan.up_rank = plan.down_rank = plan.beyond = FIRST
+    plan.beyond_start = NO_ROWS
+    return block,
+
+
+cdef int64_t lay_out(Plan *plan, uint8_t *start, Py_ssize_t ns, Py_ssize_t tasks) noexcept nogil:
+    """Place the arrays that every plan has in a block of memory; returns its bytes."""
+    cdef Block block = Block(start=start, used=0)
+    plan.update = longs(&block, ns)
+    plan.task_start = ints(&block, tasks + 1)
+    plan.steps = ints(&block, ns)
+    plan.foreign_child = ints(&block, ns)
+    plan.foreign_before = ints(&block, ns)
+    plan.foreign_after = ints(&block, ns)
+    plan.next_foreign = ints(&block, ns)
+    plan.leaf = bytes_of(&block, ns)
+    plan.opens = bytes_of(&block, ns)
+    plan.shared = bytes_of(&block, ns)
+    return block.used
+
+
+cdef dict arrays_of_plan(const Pattern *p, const Plan *plan):
+    """Copies of the arrays of a plan by name, and its two sizes."""
+    cdef Py_ssize_t ns = p.nsuper, tasks = plan.tasks
+    return dict(
+        updates=plan.updates,
+        shared_size=plan.shared_size,
+        task_start=copied(plan.task_start, tasks + 1, np.int32),
+        steps=copied(plan.steps, plan.task_start[tasks], np.int32),
+        task_parent=copied(plan.task_parent, tasks, np.int32),
+        up_rank=copied(plan.up_rank, tasks, np.int32),
+        down_rank=copied(plan.down_rank, tasks, np.int32),
+        leaf=copied(plan.leaf, ns, np.uint8),
+        opens=copied(plan.opens, ns, np.uint8),
+        foreign_child=copied(plan.foreign_child, ns, np.int32),
+        foreign_before=copied(plan.foreign_before, ns, np.int32),
+        foreign_after=copied(plan.foreign_after, ns, np.int32),
+        next_foreign=copied(plan.next_foreign, ns, np.int32),
+        shared=copied(plan.shared, ns, np.uint8),
+        update=copied(plan.update, ns, np.int64),
+        task_child=copied(plan.task_child, tasks, np.int32),
+        next_task=copied(plan.next_task, tasks, np.int32),
+        beyond_start=copied(plan.beyond_start, tasks + 1, np.int64),
+        beyond=copied(plan.beyond, plan.beyond_start[tasks], np.int32),
+    )
+
+
+cdef object copied(const void *numbers, int64_t count, dtype):
+    """An array of its own with the numbers at a place in memory; read-only."""
+    cdef uint8_t[::1] into
+    array = np.empty(count, dtype=dtype)
+    if count:
+        into = array.view(np.uint8)
+        memcpy(&into[0], numbers, into.shape[0])
     array.flags.writeable = False
     return array
 
 
-# The only task of a small matrix, which has nothing to do with others.
-ALONE = dict(
-    task_parent=_constant(-1), up_rank=_constant(0), down_rank=_constant(0),
-    task_child=_constant(-1), next_task=_constant(-1),
-    beyond_start=_constant(0, 0, dtype=np.int64), beyond=_constant(),
-)
+cdef tuple connect_tasks(const Pattern *p, const Partition *cut, Plan *plan):
+    """Fill in what several tasks have to do with each other; returns the arrays."""
+    cdef const int32_t[::1] senders
+    cdef const int64_t[::1] place
+    cdef Py_ssize_t k, ns = p.nsuper, steps = plan.task_start[cut.tasks]
+    parent = copied(cut.parent, cut.tasks, np.int32)
+    shared = copied(plan.shared, ns, np.uint8)
+    row_start = copied(p.row_start, ns + 1, np.int64)
+    sender_array = np.flatnonzero(shared).astype(np.int32)
+    place_array, plan.shared_size = shared_offsets(
+        sender_array, np.diff(row_start), copied(cut.task, ns, np.int32), parent)
+    senders, place = sender_array, place_array
+    for k in range(senders.shape[0]):
+        (<int64_t *>plan.update)[senders[k]] = place[k]
+    up_rank, down_rank = ranks(parent, copied(cut.length, cut.tasks, np.float64))
+    child, following = children(parent)
+    beyond_start, beyond = rows_beyond(
+        shared, row_start, copied(p.rows, row_start[ns], np.int32),
+        copied(plan.steps, steps, np.int32), copied(plan.task_start, cut.tasks + 1, np.int32))
+    plan.task_parent = ints_in(parent)
+    plan.up_rank = ints_in(up_rank)
+    plan.down_rank = ints_in(down_rank)
+    plan.task_child = ints_in(child)
+    plan.next_task = ints_in(following)
+    plan.beyond_start = longs_in(beyond_start)
+    plan.beyond = ints_in(beyond)
+    return parent, up_rank, down_rank, child, following, beyond_start, beyond
 
 
-def make_plan(row_start, rows, parent, simplicial_root, time, task, task_parent):
-    """Everything that a partition into tasks decides: the contents of a Plan."""
-    below = np.diff(row_start)
-    steps, task_start, length, shared = steps_by_task(parent, time, task, task_parent)
-    leaf, opens, foreign_child, foreign_before, foreign_after, next_foreign = assembly_order(
-        parent, simplicial_root, task)
-    update, updates = stack_offsets(below, parent, shared, opens, leaf, steps, task_start)
-    contents = dict(
-        task_start=task_start, steps=steps, leaf=leaf, opens=opens, foreign_child=foreign_child,
-        foreign_before=foreign_before, foreign_after=foreign_after, next_foreign=next_foreign,
-        shared=shared, update=update,
-    )
-    shared_size = 0
-    if task_parent.shape[0] == 1:
-        contents |= ALONE
-    else:
-        senders = np.flatnonzero(shared).astype(np.int32)
-        update[senders], shared_size = shared_offsets(senders, below, task, task_parent)
-        up_rank, down_rank = ranks(task_parent, length)
-        task_child, next_task = children(task_parent)
-        beyond_start, beyond = rows_beyond(shared, row_start, rows, steps, task_start)
-        contents |= dict(
-            task_parent=task_parent, up_rank=up_rank, down_rank=down_rank, task_child=task_child,
-            next_task=next_task, beyond_start=beyond_start, beyond=beyond,
-        )
-    for array in contents.values():
-        array.flags.writeable = False
-    return contents | dict(updates=updates, shared_size=shared_size)
-
-
-def partition(const int32_t[::1] parent, const int32_t[::1] simplicial_root,
-              const double[::1] time):
-    """Task of each step, and the tasks' parents; every task comes before its parent.
-
-    It is -1 for the columns of a simplicial subtree but its root.
-    """
-    cdef Py_ssize_t ns = parent.shape[0]
-    cdef int32_t s, p, t = 0
-    cdef double grain, total = 0
-    task_array = np.empty(ns, dtype=np.int32)
-    cdef int32_t[::1] task = task_array
-    with nogil:
-        for s in range(ns):
-            total += time[s]
-            task[s] = 0 if simplicial_root[s] == -1 or simplicial_root[s] == s else -1
-    if ns > 0 and total < SHORTEST:
-        return task_array, ALONE["task_parent"]
-    above_array = np.empty(ns + 1, dtype=np.int32)          # supernode above each task
-    cdef int32_t[::1] above = above_array
+cdef void partition(const Pattern *p, Partition *cut) noexcept nogil:
+    """Cut the tree into tasks, of which every one comes before its parent."""
+    cdef Py_ssize_t ns = p.nsuper
+    cdef int32_t *task = cut.task
+    cdef int32_t *above = cut.parent        # supernode above each task, at first
     # Subtrees under one parent (the last place: roots) that wait for more.
-    cdef double[::1] waiting = np.zeros(ns + 1)
-    cdef int32_t[::1] head = np.empty(ns + 1, dtype=np.int32)
-    cdef int32_t[::1] link = np.empty(ns, dtype=np.int32)
-    cdef double carried
+    cdef double *waiting = cut.length
+    cdef int32_t *head = cut.head
+    cdef int32_t *link = cut.link
+    cdef int32_t s, q, t = 0
+    cdef double grain, carried, total = 0
+    for s in range(ns):
+        total += cut.time[s]
+        task[s] = head[s] = -1
+        waiting[s] = 0
+    if ns > 0 and total < SHORTEST:
+        join_tasks(p, cut)
+        return
+    head[ns] = -1
+    waiting[ns] = 0
     grain = max(total / PARTS, SHORTEST)
-    with nogil:
-        for s in range(ns):
-            task[s] = head[s] = -1
-        head[ns] = -1
-        for s in range(ns):
-            if simplicial_root[s] != -1 and simplicial_root[s] != s:
-                continue
-            p = parent[s] if parent[s] != -1 else <int32_t>ns
-            carried = time[s] + waiting[s]
-            if carried >= grain:
-                task[s] = t
-                above[t] = parent[s]
-                t += 1
-                continue
-            link[s] = head[p]
-            head[p] = s
-            waiting[p] += carried
-            if waiting[p] >= grain:
-                t = close(&head[p], &waiting[p], link, task, above, t, parent[s])
-        if head[ns] != -1:
-            t = close(&head[ns], &waiting[ns], link, task, above, t, -1)
-        for s in range(<int32_t>ns - 1, -1, -1):
-            if task[s] == -1 and (simplicial_root[s] == -1 or simplicial_root[s] == s):
-                task[s] = task[parent[s]]
-        for s in range(t):
-            if above[s] != -1:
-                above[s] = task[above[s]]
-    return task_array, above_array[:t].copy()
+    for s in range(ns):
+        if not is_step(p, s):
+            continue
+        q = p.parent[s] if p.parent[s] != -1 else <int32_t>ns
+        carried = cut.time[s] + waiting[s]
+        if carried >= grain:
+            task[s] = t
+            above[t] = p.parent[s]
+            t += 1
+            continue
+        link[s] = head[q]
+        head[q] = s
+        waiting[q] += carried
+        if waiting[q] >= grain:
+            t = close(&head[q], &waiting[q], link, task, above, t, p.parent[s])
+    if head[ns] != -1:
+        t = close(&head[ns], &waiting[ns], link, task, above, t, -1)
+    for s in range(<int32_t>ns - 1, -1, -1):
+        if task[s] == -1 and is_step(p, s):
+            task[s] = task[p.parent[s]]
+    for s in range(t):
+        if above[s] != -1:
+            above[s] = task[above[s]]
+    cut.tasks = t
 
 
-cdef int32_t close(int32_t *head, double *waiting, int32_t[::1] link, int32_t[::1] task,
-                   int32_t[::1] above, int32_t t, int32_t parent) noexcept nogil:
+cdef void join_tasks(const Pattern *p, Partition *cut) noexcept nogil:
+    """Make all of the tree one task."""
+    cdef int32_t s
+    for s in range(p.nsuper):
+        cut.task[s] = 0 if is_step(p, s) else -1
+    cut.parent[0] = -1
+    cut.tasks = 1
+
+
+cdef inline bint is_step(const Pattern *p, int32_t s) noexcept nogil:
+    """Whether a supernode is a front or the root of a simplicial subtree."""
+    return p.simplicial_root[s] == -1 or p.simplicial_root[s] == s
+
+
+cdef inline int32_t close(int32_t *head, double *waiting, const int32_t *link, int32_t *task,
+                          int32_t *above, int32_t t, int32_t parent) noexcept nogil:
     """Make the waiting subtrees a task; returns the number of the next one."""
     while head[0] != -1:
         task[head[0]] = t
@@ -262,143 +343,118 @@ def rows_beyond(const uint8_t[::1] shared, const int64_t[::1] row_start, const i
     return start_array, found_array[:count].copy()
 
 
-def steps_by_task(const int32_t[::1] parent, const double[::1] time, const int32_t[::1] task,
-                  const int32_t[::1] task_parent):
-    """Steps task by task, ascending, and those whose update matrix goes to another task.
+cdef void list_steps(const Pattern *p, Partition *cut, Plan *plan) noexcept nogil:
+    """Steps task by task, ascending, and whether the update matrix of each goes to another task.
 
-    Returns
-    -------
-    steps, task_start : int32, the steps and where each task starts.
-    length : float64, predicted time of each task.
-    shared : uint8, whether a step's update matrix goes to another task.
+    The tasks are given their predicted times, too.
     """
-    cdef Py_ssize_t ns = task.shape[0]
-    cdef Py_ssize_t tasks = task_parent.shape[0]
-    cdef int32_t s
-    start_array = np.zeros(tasks + 1, dtype=np.int32)
-    length_array = np.zeros(tasks)
-    shared_array = np.zeros(ns, dtype=np.uint8)
-    cdef int32_t[::1] start = start_array
-    cdef double[::1] length = length_array
-    cdef uint8_t[::1] shared = shared_array
-    cdef int32_t[::1] head = np.empty(tasks, dtype=np.int32)
-    cdef int32_t[::1] steps
-    with nogil:
-        for s in range(ns):
-            if task[s] == -1:
-                continue
-            start[task[s] + 1] += 1
-            length[task[s]] += time[s]
-            shared[s] = parent[s] != -1 and task[parent[s]] != task[s]
-        accumulate(start, head)
-    steps_array = np.empty(start_array[tasks], dtype=np.int32)
-    steps = steps_array
-    with nogil:
-        for s in range(ns):
-            if task[s] != -1:
-                steps[head[task[s]]] = s
-                head[task[s]] += 1
-    return steps_array, start_array, length_array, shared_array
+    cdef int32_t *start = <int32_t *>plan.task_start
+    cdef int32_t *steps = <int32_t *>plan.steps
+    cdef uint8_t *shared = <uint8_t *>plan.shared
+    cdef const int32_t *task = cut.task
+    cdef int32_t s, t
+    for t in range(cut.tasks + 1):
+        start[t] = 0
+    for t in range(cut.tasks):
+        cut.length[t] = 0
+    for s in range(p.nsuper):
+        shared[s] = 0
+        if task[s] == -1:
+            continue
+        start[task[s] + 1] += 1
+        cut.length[task[s]] += cut.time[s]
+        shared[s] = p.parent[s] != -1 and task[p.parent[s]] != task[s]
+    for t in range(cut.tasks):
+        cut.head[t] = start[t]
+        start[t + 1] += start[t]
+    for s in range(p.nsuper):
+        if task[s] != -1:
+            steps[cut.head[task[s]]] = s
+            cut.head[task[s]] += 1
 
 
-def assembly_order(const int32_t[::1] parent, const int32_t[::1] simplicial_root,
-                   const int32_t[::1] task):
+cdef void order_assembly(const Pattern *p, Partition *cut, Plan *plan) noexcept nogil:
     """How each front begins, and in which order its children are added: ascending.
 
-    Returns
-    -------
-    leaf : uint8, 1 for a simplicial subtree and for a front without a child in its task.
-    opens : uint8, 1 for the first child of a front in their task.
-    foreign_child, foreign_before, foreign_after, next_foreign : int32, children of a front from
-        other tasks as linked lists, ascending: the first; the one to be added before a child of the
-        same task; the one after the last of those; the next.
+    Filled are `leaf`, `opens`, and the lists of children from other tasks.
     """
-    cdef Py_ssize_t ns = parent.shape[0]
-    cdef int32_t s, p
-    leaf_array = np.empty(ns, dtype=np.uint8)
-    opens_array = np.empty(ns, dtype=np.uint8)
-    cdef uint8_t[::1] leaf = leaf_array
-    cdef uint8_t[::1] opens = opens_array
-    list_array = np.empty((4, ns), dtype=np.int32)
-    cdef int32_t[:, ::1] lists = list_array
-    cdef int32_t[::1] foreign_child = lists[0]
-    cdef int32_t[::1] foreign_before = lists[1]
-    cdef int32_t[::1] foreign_after = lists[2]
-    cdef int32_t[::1] following = lists[3]
-    cdef int32_t[::1] opener = np.empty(ns, dtype=np.int32)
-    with nogil:
-        for s in range(ns):
-            opens[s] = 0
-            foreign_child[s] = foreign_before[s] = foreign_after[s] = following[s] = opener[s] = -1
-        for s in range(<int32_t>ns - 1, -1, -1):
-            p = parent[s]
-            if task[s] == -1 or p == -1:
-                continue
-            if task[p] != task[s]:
-                following[s] = foreign_child[p]
-                foreign_child[p] = s
-            elif opener[p] == -1:
-                foreign_after[p] = foreign_child[p]
-                opener[p] = s
-            else:
-                foreign_before[opener[p]] = foreign_child[p] if foreign_child[p] < opener[p] else -1
-                opener[p] = s
-        for s in range(ns):
-            leaf[s] = task[s] != -1 and (simplicial_root[s] == s or opener[s] == -1)
-            if opener[s] == -1:
-                foreign_after[s] = foreign_child[s]
-            else:
-                opens[opener[s]] = 1
-                foreign_before[opener[s]] = foreign_child[s] if foreign_child[s] < opener[s] else -1
-    return leaf_array, opens_array, *list_array
+    cdef uint8_t *leaf = <uint8_t *>plan.leaf
+    cdef uint8_t *opens = <uint8_t *>plan.opens
+    cdef int32_t *foreign_child = <int32_t *>plan.foreign_child
+    cdef int32_t *foreign_before = <int32_t *>plan.foreign_before
+    cdef int32_t *foreign_after = <int32_t *>plan.foreign_after
+    cdef int32_t *following = <int32_t *>plan.next_foreign
+    cdef const int32_t *task = cut.task
+    cdef int32_t *opener = cut.link
+    cdef int32_t s, q
+    for s in range(p.nsuper):
+        opens[s] = 0
+        foreign_child[s] = foreign_before[s] = foreign_after[s] = following[s] = opener[s] = -1
+    for s in range(p.nsuper - 1, -1, -1):
+        q = p.parent[s]
+        if task[s] == -1 or q == -1:
+            continue
+        if task[q] != task[s]:
+            following[s] = foreign_child[q]
+            foreign_child[q] = s
+        elif opener[q] == -1:
+            foreign_after[q] = foreign_child[q]
+            opener[q] = s
+        else:
+            foreign_before[opener[q]] = foreign_child[q] if foreign_child[q] < opener[q] else -1
+            opener[q] = s
+    for s in range(p.nsuper):
+        leaf[s] = task[s] != -1 and (p.simplicial_root[s] == s or opener[s] == -1)
+        if opener[s] == -1:
+            foreign_after[s] = foreign_child[s]
+        else:
+            opens[opener[s]] = 1
+            foreign_before[opener[s]] = foreign_child[s] if foreign_child[s] < opener[s] else -1
 
 
-def stack_offsets(const int64_t[::1] orders, const int32_t[::1] parent,
-                  const uint8_t[::1] shared, const uint8_t[::1] opens,
-                  const uint8_t[::1] leaf, const int32_t[::1] steps,
-                  const int32_t[::1] task_start):
+cdef bint place_updates(const Pattern *p, Partition *cut, Plan *plan) noexcept nogil:
     """Start of a square matrix for each step in a thread's workspace, and its length.
 
     Plays each task once on two stacks (even and odd levels); the stack of the odd levels starts
-    where the even one is ever highest. What goes to another task is left out. OverflowError where
-    64 bits do not hold the length.
+    where the even one is ever highest. What goes to another task is left out. False where 64 bits
+    do not hold the length.
     """
-    cdef Py_ssize_t ns = parent.shape[0]
-    cdef Py_ssize_t k, t
-    cdef int32_t s, p
-    cdef int64_t even
+    cdef int64_t *start = <int64_t *>plan.update
+    cdef const uint8_t *shared = plan.shared
+    cdef int32_t *level = cut.link
+    cdef int32_t k, s, q, t
     cdef int64_t top[2]
     cdef int64_t highest[2]
     cdef double total = 0
-    start_array = np.empty(ns, dtype=np.int64)
-    cdef int64_t[::1] start = start_array
-    cdef uint8_t[::1] level = np.empty(ns, dtype=np.uint8)
-    with nogil:
-        for s in range(ns):
-            total += <double>orders[s] * <double>orders[s]
+    for s in range(p.nsuper):
+        total += <double>rows_below(p, s) * <double>rows_below(p, s)
     if total > 2.0**60:
-        raise OverflowError("the workspace of this factorization is beyond 64-bit addressing")
+        return False
     highest[0] = highest[1] = 0
-    with nogil:
-        for s in range(<int32_t>ns - 1, -1, -1):
-            start[s] = 0
-            level[s] = 1 - level[parent[s]] if parent[s] != -1 else 0
-        for t in range(task_start.shape[0] - 1):
-            top[0] = top[1] = 0
-            for k in range(task_start[t], task_start[t + 1]):
-                s = steps[k]
-                p = parent[s]
-                if leaf[s] and not shared[s]:
-                    start[s] = push(orders[s], &top[level[s]], &highest[level[s]])
-                if opens[s] and not shared[p]:
-                    start[p] = push(orders[p], &top[level[p]], &highest[level[p]])
-                if not shared[s]:
-                    top[level[s]] = start[s]
-        even = highest[0]
-        for s in range(ns):
-            if level[s]:
-                start[s] += even
-    return start_array, highest[0] + highest[1]
+    for s in range(p.nsuper - 1, -1, -1):
+        start[s] = 0
+        level[s] = 1 - level[p.parent[s]] if p.parent[s] != -1 else 0
+    for t in range(cut.tasks):
+        top[0] = top[1] = 0
+        for k in range(plan.task_start[t], plan.task_start[t + 1]):
+            s = plan.steps[k]
+            q = p.parent[s]
+            if plan.leaf[s] and not shared[s]:
+                start[s] = push(rows_below(p, s), &top[level[s]], &highest[level[s]])
+            if plan.opens[s] and not shared[q]:
+                start[q] = push(rows_below(p, q), &top[level[q]], &highest[level[q]])
+            if not shared[s]:
+                top[level[s]] = start[s]
+    for s in range(p.nsuper):
+        if level[s]:
+            start[s] += highest[0]
+    plan.updates = highest[0] + highest[1]
+    return True
+
+
+cdef inline int64_t rows_below(const Pattern *p, int32_t s) noexcept nogil:
+    """Rows below a supernode: the order of its update matrix."""
+    return p.row_start[s + 1] - p.row_start[s]
 
 
 cdef inline int64_t push(int64_t order, int64_t *top, int64_t *highest) noexcept nogil:

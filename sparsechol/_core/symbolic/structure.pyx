@@ -13,17 +13,39 @@ and `target` lists these places, j by j: from the start of the subtree's part of
 from the start of the update matrix. The sweeps from the roots down read from the same places.
 """
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdlib cimport free
+from libc.string cimport memset
 
 import numpy as np
 
-from sparsechol._core.symbolic.etree import inverse_permutation, permuted_triangle
-from sparsechol._core.symbolic.plans import make_plan, partition
-from sparsechol._core.symbolic.supernodes import step_times
-from sparsechol._core.symbolic.symbolic_factorization import (
-    entry_starts, find_runs, locate_products, symbolic_factorization,
+from sparsechol._core.symbolic.blocks cimport (
+    Block, ints, ints_in, longs, longs_in, take, workspace,
 )
+from sparsechol._core.symbolic.etree cimport invert, list_upper_triangle
+from sparsechol._core.symbolic.plans cimport (
+    Partition, arrays_of_plan, copied, join_tasks, lay_out_partition, make_plan, partition,
+)
+from sparsechol._core.symbolic.supernodes cimport predict_times
+from sparsechol._core.symbolic.symbolic_factorization cimport (
+    Front, find_runs, locate_products, start_entries, symbolic_factorization,
+)
+
+
+cdef struct Work:
+    # Workspace of the analysis.
+    int32_t *inverse        # (n) place of each row; then the supernode of each place
+    int64_t *starts         # (n + 1) rows above the diagonal of the permuted pattern, by column
+    int32_t *members        # (nnz - n)
+    int64_t *sources        # (nnz - n) the entries they came from
+    int64_t *entry          # (n)
+    Front *front            # (nsuper)
+    int32_t *place          # (n)
+    int32_t *waiting        # (n)
+    int32_t *link           # (nsuper)
+    int32_t *served         # (nsuper)
+    int64_t *head           # (nsuper)
+    Partition cut
 
 
 cdef class Structure:
@@ -44,72 +66,82 @@ cdef class Structure:
     def __init__(self, const int64_t[::1] indptr, const int32_t[::1] indices,
                  const int32_t[::1] perm, const int32_t[::1] first,
                  const int32_t[::1] simplicial_root, const int64_t[::1] rows_below):
-        cdef Py_ssize_t n = perm.shape[0]
-        cdef Py_ssize_t ns = first.shape[0] - 1
-        cdef Py_ssize_t nnz = indices.shape[0]
-        starts, members, sources = permuted_triangle(
-            indptr, indices, inverse_permutation(perm), traced=True)
-        begin, (row_start, place_start, panel, target_start), tallest, widest = offsets(
-            first, rows_below, simplicial_root)
-        entry_source, entry_row, rows, relative, runs, target = allocate_block(
-            nnz, nnz, row_start[ns], place_start[ns], place_start[ns], target_start[ns])
-        parent = np.empty(ns, dtype=np.int32)
-        panel_rows = np.empty(ns, dtype=np.int32)
-        entry_start = entry_starts(indptr, members)
-        symbolic_factorization(
-            first, row_start, place_start, starts, members, sources, indptr, perm, entry_start,
-            rows, relative, parent, panel_rows, entry_source, entry_row)
-        find_runs(place_start, relative, runs)
-        locate_products(
-            first, simplicial_root, row_start, rows, panel, target_start, target)
-        time = step_times(first, row_start, simplicial_root)
-        task, task_parent = partition(parent, simplicial_root, time)
-        self.parallel_plan = make_plan(
-            row_start, rows, parent, simplicial_root, time, task, task_parent)
-        if task_parent.shape[0] > 1:
-            one = np.where(task < 0, -1, 0).astype(np.int32)
-            self.serial_plan = make_plan(
-                row_start, rows, parent, simplicial_root, time, one,
-                np.array([-1], dtype=np.int32))
-        else:
-            self.serial_plan = self.parallel_plan
-        self.arrays = dict(
-            perm=np.asarray(perm), first=np.asarray(first), parent=parent, row_start=row_start,
-            rows=rows, place_start=place_start, relative=relative, runs=runs,
-            panel_rows=panel_rows, panel=panel, simplicial_root=np.asarray(simplicial_root),
-            begin=begin,
-            target_start=target_start, target=target,
-            entry_start=entry_start, entry_source=entry_source, entry_row=entry_row,
+        cdef Pattern *p = &self.pattern
+        cdef const int64_t *start = longs_in(indptr)
+        cdef const int32_t *row = ints_in(indices)
+        cdef const int64_t *below = longs_in(rows_below)
+        cdef uint8_t *memory
+        cdef Work work
+        cdef double total
+        cdef bint well
+        self.perm, self.first, self.simplicial_root = perm, first, simplicial_root
+        memset(p, 0, sizeof(Pattern))
+        p.n = <int32_t>perm.shape[0]
+        p.nsuper = <int32_t>(first.shape[0] - 1)
+        p.nnz = indices.shape[0]
+        p.perm = ints_in(perm)
+        p.first = ints_in(first)
+        p.simplicial_root = ints_in(simplicial_root)
+        total = entries_of_factor(p, below)
+        if total > 2.0**60:
+            raise OverflowError(
+                f"the factor would hold {total:.3g} entries, {total * 8 / 2**30:.3g} GiB in"
+                " float64: beyond 64-bit addressing"
+            )
+        starts = lay_out_block(p, lay_out_starts)
+        with nogil:
+            offsets(p, below)
+        arrays = lay_out_block(p, lay_out_arrays)
+        memory = workspace(lay_out_work(&work, NULL, p))
+        try:
+            lay_out_work(&work, memory, p)
+            with nogil:
+                well = fill(p, start, row, &work)
+            if not well:
+                raise ValueError("the numbers of rows below do not belong to this pattern")
+            self.blocks = starts, arrays, *make_plan(p, &work.cut, &p.parallel_plan)
+            p.serial_plan = p.parallel_plan
+            if p.parallel_plan.tasks > 1:
+                join_tasks(p, &work.cut)
+                self.blocks += make_plan(p, &work.cut, &p.serial_plan)
+            p.shared_rows = p.parallel_plan.beyond_start[p.parallel_plan.tasks]
+        finally:
+            free(memory)
+
+    @property
+    def arrays(self) -> dict:
+        """Copies of the arrays by name."""
+        cdef const Pattern *p = &self.pattern
+        cdef Py_ssize_t n = p.n, ns = p.nsuper
+        return dict(
+            perm=copied(p.perm, n, np.int32),
+            first=copied(p.first, ns + 1, np.int32),
+            parent=copied(p.parent, ns, np.int32),
+            row_start=copied(p.row_start, ns + 1, np.int64),
+            rows=copied(p.rows, p.row_start[ns], np.int32),
+            place_start=copied(p.place_start, ns + 1, np.int64),
+            relative=copied(p.relative, p.place_start[ns], np.int32),
+            runs=copied(p.runs, p.place_start[ns], np.int32),
+            panel_rows=copied(p.panel_rows, ns, np.int32),
+            panel=copied(p.panel, ns + 1, np.int64),
+            simplicial_root=copied(p.simplicial_root, ns, np.int32),
+            begin=copied(p.begin, ns, np.int32),
+            target_start=copied(p.target_start, ns + 1, np.int64),
+            target=copied(p.target, p.target_start[ns], np.int32),
+            entry_start=copied(p.entry_start, n + 1, np.int64),
+            entry_source=copied(p.entry_source, p.nnz, np.int64),
+            entry_row=copied(p.entry_row, p.nnz, np.int32),
         )
-        for array in self.arrays.values():
-            array.flags.writeable = False
-        self.pattern.n = <int32_t>n
-        self.pattern.nsuper = <int32_t>ns
-        self.pattern.tallest = tallest
-        self.pattern.widest = widest
-        self.pattern.nested = mostly_nested(rows_below, simplicial_root)
-        self.pattern.nnz = nnz
-        self.pattern.size = panel[ns]
-        self.pattern.shared_rows = self.parallel_plan["beyond"].shape[0]
-        self.pattern.serial_plan = plan_of(self.serial_plan)
-        self.pattern.parallel_plan = plan_of(self.parallel_plan)
-        self.pattern.perm = ints(self.arrays["perm"])
-        self.pattern.first = ints(self.arrays["first"])
-        self.pattern.parent = ints(parent)
-        self.pattern.row_start = longs(row_start)
-        self.pattern.rows = ints(rows)
-        self.pattern.place_start = longs(place_start)
-        self.pattern.relative = ints(relative)
-        self.pattern.runs = ints(runs)
-        self.pattern.panel_rows = ints(panel_rows)
-        self.pattern.panel = longs(panel)
-        self.pattern.simplicial_root = ints(self.arrays["simplicial_root"])
-        self.pattern.begin = ints(begin)
-        self.pattern.target_start = longs(target_start)
-        self.pattern.target = ints(target)
-        self.pattern.entry_start = longs(entry_start)
-        self.pattern.entry_source = longs(entry_source)
-        self.pattern.entry_row = ints(entry_row)
+
+    @property
+    def serial_plan(self) -> dict:
+        """Copies of the arrays of the plan for one thread, and its sizes."""
+        return arrays_of_plan(&self.pattern, &self.pattern.serial_plan)
+
+    @property
+    def parallel_plan(self) -> dict:
+        """The same of the plan for several threads."""
+        return arrays_of_plan(&self.pattern, &self.pattern.parallel_plan)
 
     @property
     def nnz(self) -> int:
@@ -134,138 +166,142 @@ cdef class Structure:
     @property
     def nbytes(self) -> int:
         """Bytes of the structure itself."""
-        every = [self.arrays, self.parallel_plan]
-        if self.serial_plan is not self.parallel_plan:
-            every.append(self.serial_plan)
-        return sum(array.nbytes for arrays in every for array in arrays.values()
-                   if isinstance(array, np.ndarray))
+        given = self.perm.nbytes + self.first.nbytes + self.simplicial_root.nbytes
+        return given + sum(block.nbytes for block in self.blocks)
 
 
-cdef const void *start_of(array) except? NULL:
-    """Where the numbers of a contiguous array lie; it must stay alive."""
-    cdef Py_buffer view
-    cdef const void *start
-    PyObject_GetBuffer(array, &view, PyBUF_SIMPLE)
-    start = view.buf
-    PyBuffer_Release(&view)
-    return start
+ctypedef int64_t (*layout)(Pattern *p, uint8_t *start) noexcept nogil
 
 
-cdef const int32_t *ints(array) except? NULL:
-    return <const int32_t *>start_of(array)
+cdef object lay_out_block(Pattern *p, layout lay_out):
+    """Memory for arrays of a pattern, one after another, where `lay_out` places them.
 
-
-cdef const int64_t *longs(array) except? NULL:
-    return <const int64_t *>start_of(array)
-
-
-cdef const uint8_t *flags(array) except? NULL:
-    return <const uint8_t *>start_of(array)
-
-
-cdef Plan plan_of(dict contents):
-    """The C view of a plan."""
-    return Plan(
-        tasks=len(contents["task_parent"]),
-        updates=contents["updates"],
-        shared_size=contents["shared_size"],
-        task_start=ints(contents["task_start"]),
-        steps=ints(contents["steps"]),
-        task_parent=ints(contents["task_parent"]),
-        up_rank=ints(contents["up_rank"]),
-        down_rank=ints(contents["down_rank"]),
-        leaf=flags(contents["leaf"]),
-        opens=flags(contents["opens"]),
-        foreign_child=ints(contents["foreign_child"]),
-        foreign_before=ints(contents["foreign_before"]),
-        foreign_after=ints(contents["foreign_after"]),
-        next_foreign=ints(contents["next_foreign"]),
-        shared=flags(contents["shared"]),
-        update=longs(contents["update"]),
-        task_child=ints(contents["task_child"]),
-        next_task=ints(contents["next_task"]),
-        beyond_start=longs(contents["beyond_start"]),
-        beyond=ints(contents["beyond"]),
-    )
-
-
-def offsets(const int32_t[::1] first, const int64_t[::1] below,
-            const int32_t[::1] simplicial_root):
-    """Where in its arrays what belongs to each supernode starts.
-
-    Returns
-    -------
-    begin : int32, first column of the simplicial subtree of each root; other supernodes themselves.
-    starts : (4, nsuper + 1) int64, for its rows; for their places in the front of the parent, which
-        columns of a simplicial subtree but the last do not have; for its panel in the flat factor;
-        for its products, which columns of a simplicial subtree alone have.
-    tallest, widest : most rows and most columns of a front.
-
-    OverflowError where 64 bits do not hold the factor.
+    A large block is given large pages, which single arrays are too short for: to touch fresh memory
+    in small ones can cost as much as to compute what is written there.
     """
-    cdef Py_ssize_t ns = below.shape[0]
+    cdef uint8_t[::1] memory
+    block = np.empty(max(8, lay_out(p, NULL)), dtype=np.uint8)
+    memory = block
+    lay_out(p, &memory[0])
+    return block
+
+
+cdef int64_t lay_out_starts(Pattern *p, uint8_t *start) noexcept nogil:
+    """Place the arrays whose lengths the supernodes decide; returns their bytes."""
+    cdef Block block = Block(start=start, used=0)
+    p.row_start = longs(&block, <int64_t>p.nsuper + 1)
+    p.place_start = longs(&block, <int64_t>p.nsuper + 1)
+    p.panel = longs(&block, <int64_t>p.nsuper + 1)
+    p.target_start = longs(&block, <int64_t>p.nsuper + 1)
+    p.entry_start = longs(&block, <int64_t>p.n + 1)
+    p.parent = ints(&block, p.nsuper)
+    p.panel_rows = ints(&block, p.nsuper)
+    p.begin = ints(&block, p.nsuper)
+    return block.used
+
+
+cdef int64_t lay_out_arrays(Pattern *p, uint8_t *start) noexcept nogil:
+    """Place the arrays whose lengths the starts decide; returns their bytes."""
+    cdef Block block = Block(start=start, used=0)
+    p.entry_source = longs(&block, p.nnz)
+    p.entry_row = ints(&block, p.nnz)
+    p.rows = ints(&block, p.row_start[p.nsuper])
+    p.relative = ints(&block, p.place_start[p.nsuper])
+    p.runs = ints(&block, p.place_start[p.nsuper])
+    p.target = ints(&block, p.target_start[p.nsuper])
+    return block.used
+
+
+cdef int64_t lay_out_work(Work *work, uint8_t *start, const Pattern *p) noexcept nogil:
+    """Place the workspace; returns its bytes."""
+    cdef Block block = Block(start=start, used=0)
+    work.inverse = ints(&block, p.n)
+    work.starts = longs(&block, <int64_t>p.n + 1)
+    work.members = ints(&block, p.nnz - p.n)
+    work.sources = longs(&block, p.nnz - p.n)
+    work.entry = longs(&block, p.n)
+    work.front = <Front *>take(&block, p.nsuper * <int64_t>sizeof(Front))
+    work.place = ints(&block, p.n)
+    work.waiting = ints(&block, p.n)
+    work.link = ints(&block, p.nsuper)
+    work.served = ints(&block, p.nsuper)
+    work.head = longs(&block, p.nsuper)
+    lay_out_partition(&work.cut, &block, p.nsuper)
+    return block.used
+
+
+cdef bint fill(Pattern *p, const int64_t *indptr, const int32_t *indices, Work *work) noexcept nogil:
+    """Fill the arrays, and cut the tree into tasks; False where the supernodes do not fit A."""
+    invert(p.n, p.perm, work.inverse)
+    list_upper_triangle(p.n, indptr, indices, work.inverse, work.starts, work.members,
+                        work.sources)
+    start_entries(p, work.starts, work.members, <int64_t *>p.entry_start)
+    if not symbolic_factorization(p, indptr, work.starts, work.members, work.sources, work.front,
+                                  work.inverse, work.entry):
+        return False
+    find_runs(p)
+    locate_products(p, work.place, work.waiting, work.link, work.served, work.head)
+    predict_times(p, work.cut.time)
+    partition(p, &work.cut)
+    p.nested = mostly_nested(p)
+    return True
+
+
+cdef double entries_of_factor(const Pattern *p, const int64_t *below) noexcept nogil:
+    """Entries of the flat factor, where 64 bits hold them or not."""
     cdef int32_t s
-    cdef int64_t columns, tallest = 0, widest = 0
-    cdef double total = 0
-    begin_array = np.empty(ns, dtype=np.int32)
-    start_array = np.empty((4, ns + 1), dtype=np.int64)
-    cdef int32_t[::1] begin = begin_array
-    cdef int64_t[:, ::1] start = start_array
-    with nogil:
-        for s in range(ns):
-            columns = first[s + 1] - first[s]
-            total += <double>columns * <double>(columns + below[s])
-        if total <= 2.0**60:
-            start[0, 0] = start[1, 0] = start[2, 0] = start[3, 0] = 0
-            for s in range(ns):
-                columns = first[s + 1] - first[s]
-                tallest = max(tallest, columns + below[s])
-                widest = max(widest, columns)
-                begin[s] = s
-                start[0, s + 1] = start[0, s] + below[s]
-                start[1, s + 1] = start[1, s]
-                if simplicial_root[s] == -1 or simplicial_root[s] == s:
-                    start[1, s + 1] += below[s]
-                start[2, s + 1] = start[2, s] + columns * (columns + below[s])
-                start[3, s + 1] = start[3, s]
-                if simplicial_root[s] != -1:
-                    start[3, s + 1] += below[s] * (below[s] + 1) // 2
-            for s in range(<int32_t>ns - 1, -1, -1):
-                if simplicial_root[s] != -1:
-                    begin[simplicial_root[s]] = s
-    if total > 2.0**60:
-        raise OverflowError(
-            f"the factor would hold {total:.3g} entries, {total * 8 / 2**30:.3g} GiB in float64: "
-            "beyond 64-bit addressing"
-        )
-    return begin_array, start_array, tallest, widest
+    cdef double columns, total = 0
+    for s in range(p.nsuper):
+        columns = p.first[s + 1] - p.first[s]
+        total += columns * (columns + <double>below[s])
+    return total
 
 
-cdef bint mostly_nested(const int64_t[::1] below, const int32_t[::1] simplicial_root) noexcept:
+cdef void offsets(Pattern *p, const int64_t *below) noexcept nogil:
+    """Where in its arrays what belongs to each supernode starts, and the largest front.
+
+    Columns of a simplicial subtree but the last have no places in the front of the parent; columns
+    of a simplicial subtree alone have products. `begin` is the first column of the subtree of each
+    root, and of other supernodes they themselves.
+    """
+    cdef int64_t *row_start = <int64_t *>p.row_start
+    cdef int64_t *place_start = <int64_t *>p.place_start
+    cdef int64_t *panel = <int64_t *>p.panel
+    cdef int64_t *target_start = <int64_t *>p.target_start
+    cdef int32_t *begin = <int32_t *>p.begin
+    cdef const int32_t *root = p.simplicial_root
+    cdef int32_t s, columns
+    row_start[0] = place_start[0] = panel[0] = target_start[0] = 0
+    for s in range(p.nsuper):
+        columns = p.first[s + 1] - p.first[s]
+        p.tallest = max(p.tallest, columns + <int32_t>below[s])
+        p.widest = max(p.widest, columns)
+        begin[s] = s
+        row_start[s + 1] = row_start[s] + below[s]
+        place_start[s + 1] = place_start[s]
+        if root[s] == -1 or root[s] == s:
+            place_start[s + 1] += below[s]
+        panel[s + 1] = panel[s] + columns * (columns + below[s])
+        target_start[s + 1] = target_start[s]
+        if root[s] != -1:
+            target_start[s + 1] += below[s] * (below[s] + 1) // 2
+    p.size = panel[p.nsuper]
+    for s in range(p.nsuper - 1, -1, -1):
+        if root[s] != -1:
+            begin[root[s]] = s
+
+
+cdef bint mostly_nested(const Pattern *p) noexcept nogil:
     """Whether more than half of the simplicial columns have the rows of the next one, and one more.
 
     That is so where each vertex has several unknowns: solves then take such columns together. To
     ask column by column does not pay elsewhere.
     """
     cdef Py_ssize_t s, columns = 0, nested = 0
-    for s in range(below.shape[0]):
-        columns += simplicial_root[s] != -1
-    for s in range(below.shape[0] - 1):
-        nested += (simplicial_root[s] != -1 and simplicial_root[s] == simplicial_root[s + 1]
-                   and below[s] == below[s + 1] + 1)
+    for s in range(p.nsuper):
+        columns += p.simplicial_root[s] != -1
+    for s in range(p.nsuper - 1):
+        nested += (p.simplicial_root[s] != -1 and p.simplicial_root[s] == p.simplicial_root[s + 1]
+                   and p.row_start[s + 1] - p.row_start[s]
+                   == p.row_start[s + 2] - p.row_start[s + 1] + 1)
     return 2 * nested > columns
-
-
-def allocate_block(longs, *lengths):
-    """An int64 array, and int32 arrays of the other lengths, side by side in one block of memory.
-
-    A large block is given large pages, which single arrays are too short for: to touch fresh memory
-    in small ones can cost as much as to compute what is written there.
-    """
-    block = np.empty(2 * longs + sum(lengths), dtype=np.int32)
-    arrays = [block[:2 * longs].view(np.int64)]
-    place = 2 * longs
-    for length in lengths:
-        arrays.append(block[place:place + length])
-        place += length
-    return arrays

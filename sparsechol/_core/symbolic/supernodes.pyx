@@ -21,10 +21,13 @@ Liu, J. W. H. (1986). On the storage requirement in the out-of-core multifrontal
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdlib cimport free
 
 import numpy as np
 
+from sparsechol._core.symbolic.blocks cimport Block, bytes_of, doubles, ints, ints_in, workspace
 from sparsechol._core.symbolic.forest cimport depth_first
+from sparsechol._core.symbolic.pattern cimport Pattern
 
 
 # Predicted nanoseconds of one front (see front_time): least squares of the relative error of 60
@@ -52,23 +55,126 @@ cdef double MAX_ZEROS = 0.35
 cdef double SUBTREE_ENTRIES = 2.0**31 - 1
 
 
-def fundamental_supernodes(const int32_t[::1] parent, const int64_t[::1] count):
+cdef struct Merging:
+    # Supernodes that are merged: arrays for each fundamental one, ns of them.
+    int32_t ns
+    int32_t *first          # (ns + 1) its first column
+    int32_t *into           # the supernode that it ended in, itself if it stayed
+    int32_t *above          # parent of each that stayed, -1 for a root
+    uint8_t *simplicial     # of each that stayed: its whole subtree goes column by column
+    # workspace
+    int32_t *owner          # (n) supernode of each column
+    int32_t *child
+    int32_t *sibling
+    int32_t *stack
+    int32_t *heaviest
+    int32_t *visited
+    double *columns         # of each that stayed
+    double *below           # rows
+    double *nonzeros        # entries of L, zeros of merging left out
+    double *time            # (5, ns)
+
+
+cdef int64_t lay_out(Merging *m, uint8_t *start, int64_t n) noexcept nogil:
+    """Place the arrays in a block of memory, with room for n supernodes; returns its bytes."""
+    cdef Block block = Block(start=start, used=0)
+    m.first = ints(&block, n + 1)
+    m.into = ints(&block, n)
+    m.above = ints(&block, n)
+    m.simplicial = bytes_of(&block, n)
+    m.owner = ints(&block, n)
+    m.child = ints(&block, n)
+    m.sibling = ints(&block, n)
+    m.stack = ints(&block, n)
+    m.heaviest = ints(&block, n)
+    m.visited = ints(&block, n)
+    m.columns = doubles(&block, n)
+    m.below = doubles(&block, n)
+    m.nonzeros = doubles(&block, n)
+    m.time = doubles(&block, 5 * n)
+    return block.used
+
+
+def order_supernodes(const int32_t[::1] parent, const int64_t[::1] count):
+    """Supernodes that are visited in the order of their columns.
+
+    Parameters
+    ----------
+    parent, count : elimination tree in postorder, and the entries in each column of L.
+
+    Returns
+    -------
+    order : int32 ndarray of length n, the old column at each new place.
+    boundaries : int32 ndarray of length nsuper + 1, first new column of each supernode. The
+        columns of simplicial subtrees are supernodes of their own.
+    simplicial_root : int32 ndarray of length nsuper, the last column (as a supernode) of the
+        simplicial subtree that each one is part of, -1 for a front.
+    below : int64 ndarray of length nsuper, rows below each supernode.
+    """
+    cdef Py_ssize_t n = parent.shape[0], s
+    cdef Merging m
+    cdef uint8_t *memory
+    cdef int32_t fronts = 0
+    cdef const int32_t *above = ints_in(parent)
+    order_array = np.empty(n, dtype=np.int32)
+    boundaries_array = np.zeros(n + 1, dtype=np.int32)
+    root_array = np.empty(n, dtype=np.int32)
+    below_array = np.empty(n, dtype=np.int64)
+    cdef int32_t[::1] order = order_array
+    cdef int32_t[::1] boundaries = boundaries_array
+    cdef int32_t[::1] root = root_array
+    cdef int64_t[::1] below = below_array
+    if n:
+        memory = workspace(lay_out(&m, NULL, n))
+        lay_out(&m, memory, n)
+        with nogil:
+            find_fundamental(n, above, &count[0], &m)
+            amalgamate(above, &count[0], &m)
+            find_simplicial(&count[0], &m)
+            find_heaviest(&count[0], &m)
+            fronts = number_columns(&m, visit(&m), &order[0], &boundaries[0], &root[0])
+            for s in range(fronts):
+                below[s] = count[order[boundaries[s + 1] - 1]] - 1
+            free(memory)
+    return order_array, boundaries_array[:fronts + 1], root_array[:fronts], below_array[:fronts]
+
+
+def merged_supernodes(const int32_t[::1] parent, const int64_t[::1] count):
+    """Fundamental supernodes, and what amalgamation makes of them: `first`, `into` and `above`."""
+    cdef Py_ssize_t n = parent.shape[0]
+    cdef Merging m
+    cdef uint8_t *memory
+    first = np.zeros(n + 1, dtype=np.int32)
+    lists = np.empty((2, n), dtype=np.int32)
+    cdef int32_t[::1] first_view = first
+    cdef int32_t[:, ::1] list_view = lists
+    if n == 0:
+        return first, *lists
+    memory = workspace(lay_out(&m, NULL, n))
+    lay_out(&m, memory, n)
+    m.first = &first_view[0]
+    m.into = &list_view[0, 0]
+    m.above = &list_view[1, 0]
+    find_fundamental(n, &parent[0], &count[0], &m)
+    amalgamate(&parent[0], &count[0], &m)
+    free(memory)
+    return first[:m.ns + 1], *lists[:, :m.ns]
+
+
+cdef void find_fundamental(Py_ssize_t n, const int32_t *parent, const int64_t *count,
+                           Merging *m) noexcept nogil:
     """First column of each maximal run of columns with nested structure.
 
     Columns are in postorder. Column j joins column j - 1 when it is its parent and has the same
-    rows below it. Returns int32 array of length nsuper + 1.
+    rows below it.
     """
-    cdef Py_ssize_t n = parent.shape[0]
-    cdef int32_t j, size = 0
-    first_array = np.empty(n + 1, dtype=np.int32)
-    cdef int32_t[::1] first = first_array
-    with nogil:
-        for j in range(n):
-            if j == 0 or parent[j - 1] != j or count[j - 1] != count[j] + 1:
-                first[size] = j
-                size += 1
-        first[size] = <int32_t>n
-    return first_array[:size + 1].copy()
+    cdef int32_t j
+    m.ns = 0
+    for j in range(n):
+        if j == 0 or parent[j - 1] != j or count[j - 1] != count[j] + 1:
+            m.first[m.ns] = j
+            m.ns += 1
+    m.first[m.ns] = <int32_t>n
 
 
 cdef inline double front_time(double nc, double m) noexcept nogil:
@@ -92,295 +198,218 @@ cdef inline double trapezoid(double nc, double m) noexcept nogil:
     return nc * (nc + 1) / 2 + nc * m
 
 
-def step_times(const int32_t[::1] first, const int64_t[::1] row_start,
-               const int32_t[::1] simplicial_root):
+cdef void predict_times(const Pattern *p, double *time) noexcept nogil:
     """Predicted nanoseconds of each front; those of a simplicial subtree are all its root's."""
-    cdef Py_ssize_t ns = simplicial_root.shape[0]
     cdef Py_ssize_t s
     cdef double nc, m
-    time_array = np.zeros(ns)
-    cdef double[::1] time = time_array
-    with nogil:
-        for s in range(ns):
-            nc = <double>(first[s + 1] - first[s])
-            m = <double>(row_start[s + 1] - row_start[s])
-            if simplicial_root[s] == -1:
-                time[s] += front_time(nc, m)
-            else:
-                time[simplicial_root[s]] += column_time(m)
-    return time_array
+    for s in range(p.nsuper):
+        time[s] = 0
+    for s in range(p.nsuper):
+        nc = <double>(p.first[s + 1] - p.first[s])
+        m = <double>(p.row_start[s + 1] - p.row_start[s])
+        if p.simplicial_root[s] == -1:
+            time[s] += front_time(nc, m)
+        else:
+            time[p.simplicial_root[s]] += column_time(m)
 
 
-def amalgamate(const int32_t[::1] first, const int32_t[::1] parent, const int64_t[::1] count):
+cdef void amalgamate(const int32_t *parent, const int64_t *count, Merging *m) noexcept nogil:
     """Merge supernodes into their parents where that is predicted to save time.
 
     Any child may be merged, not only the last: the columns of a merged supernode are made
-    contiguous afterwards by `visiting_order`.
-
-    Returns
-    -------
-    into : int32 ndarray, the supernode that each one ended in (itself if it stayed).
-    above : int32 ndarray, parent of each supernode that stayed, -1 for a root.
+    contiguous afterwards by `number_columns`. Fills in `into` and `above`.
     """
-    cdef Py_ssize_t ns = first.shape[0] - 1
-    cdef int32_t s, c, p, top, following
-    cdef int32_t last
-    into_array = np.empty(ns, dtype=np.int32)
-    above_array = np.empty(ns, dtype=np.int32)
-    cdef int32_t[::1] into = into_array
-    cdef int32_t[::1] above = above_array
-    cdef int32_t[::1] supernode = np.empty(parent.shape[0], dtype=np.int32)
-    cdef double[:, ::1] sizes = np.empty((3, ns))
-    cdef double[::1] columns = sizes[0]
-    cdef double[::1] below = sizes[1]
-    cdef double[::1] nonzeros = sizes[2]            # entries of L, amalgamation zeros left out
-    cdef int32_t[:, ::1] links = np.empty((2, ns), dtype=np.int32)
-    cdef int32_t[::1] child = links[0]
-    cdef int32_t[::1] sibling = links[1]
-
-    with nogil:
-        for s in range(ns):
-            for c in range(first[s], first[s + 1]):
-                supernode[c] = s
-        for s in range(ns):
-            last = first[s + 1] - 1
-            into[s] = s
-            above[s] = supernode[parent[last]] if parent[last] != -1 else -1
-            columns[s] = first[s + 1] - first[s]
-            below[s] = count[last] - 1
-            nonzeros[s] = trapezoid(columns[s], below[s])
-            child[s] = sibling[s] = -1
-        for s in range(ns):
-            p = s
-            # All children of p are final now. The one with most rows is tried first: it costs
-            # the fewest zeros and, once in, makes the next ones cheaper to judge.
-            top = -1
-            c = child[p]
-            while c != -1:
-                if top == -1 or below[c] > below[top]:
-                    top = c
-                c = sibling[c]
-            if top != -1 and worth_merging(top, p, columns, below, nonzeros):
-                merge(top, p, into, columns, below, nonzeros)
-            c = child[p]
-            while c != -1:
-                following = sibling[c]
-                if c != top and worth_merging(c, p, columns, below, nonzeros):
-                    merge(c, p, into, columns, below, nonzeros)
-                c = following
-            if above[p] != -1:
-                sibling[p] = child[above[p]]
-                child[above[p]] = p
-        for s in range(<int32_t>ns - 1, -1, -1):
-            into[s] = into[into[s]]
-        for s in range(ns):
-            if above[s] != -1:
-                above[s] = into[above[s]]
-    return into_array, above_array
+    cdef int32_t *child = m.child
+    cdef int32_t *sibling = m.sibling
+    cdef int32_t s, c, p, top, following, last
+    for s in range(m.ns):
+        for c in range(m.first[s], m.first[s + 1]):
+            m.owner[c] = s
+    for s in range(m.ns):
+        last = m.first[s + 1] - 1
+        m.into[s] = s
+        m.above[s] = m.owner[parent[last]] if parent[last] != -1 else -1
+        m.columns[s] = m.first[s + 1] - m.first[s]
+        m.below[s] = count[last] - 1
+        m.nonzeros[s] = trapezoid(m.columns[s], m.below[s])
+        child[s] = sibling[s] = -1
+    for s in range(m.ns):
+        p = s
+        # All children of p are final now. The one with most rows is tried first: it costs
+        # the fewest zeros and, once in, makes the next ones cheaper to judge.
+        top = -1
+        c = child[p]
+        while c != -1:
+            if top == -1 or m.below[c] > m.below[top]:
+                top = c
+            c = sibling[c]
+        if top != -1 and worth_merging(top, p, m):
+            merge(top, p, m)
+        c = child[p]
+        while c != -1:
+            following = sibling[c]
+            if c != top and worth_merging(c, p, m):
+                merge(c, p, m)
+            c = following
+        if m.above[p] != -1:
+            sibling[p] = child[m.above[p]]
+            child[m.above[p]] = p
+    for s in range(m.ns - 1, -1, -1):
+        m.into[s] = m.into[m.into[s]]
+    for s in range(m.ns):
+        if m.above[s] != -1:
+            m.above[s] = m.into[m.above[s]]
 
 
-cdef inline bint worth_merging(int32_t c, int32_t p, double[::1] columns, double[::1] below,
-                               double[::1] nonzeros) noexcept nogil:
+cdef inline bint worth_merging(int32_t c, int32_t p, const Merging *m) noexcept nogil:
     """Whether one front for c and p is predicted to be faster than two."""
-    cdef double nc = columns[c] + columns[p]
-    cdef double stored = trapezoid(nc, below[p])
-    if below[c] == columns[p] + below[p]:
+    cdef double nc = m.columns[c] + m.columns[p]
+    cdef double stored = trapezoid(nc, m.below[p])
+    if m.below[c] == m.columns[p] + m.below[p]:
         return True                                  # same structure, no zero is added
-    if stored - nonzeros[c] - nonzeros[p] > MAX_ZEROS * stored:
+    if stored - m.nonzeros[c] - m.nonzeros[p] > MAX_ZEROS * stored:
         return False
-    return (front_time(nc, below[p])
-            < front_time(columns[c], below[c]) + front_time(columns[p], below[p]))
+    return (front_time(nc, m.below[p])
+            < front_time(m.columns[c], m.below[c]) + front_time(m.columns[p], m.below[p]))
 
 
-cdef inline void merge(int32_t c, int32_t p, int32_t[::1] into, double[::1] columns,
-                       double[::1] below, double[::1] nonzeros) noexcept nogil:
-    into[c] = p
-    columns[p] += columns[c]
-    nonzeros[p] += nonzeros[c]
+cdef inline void merge(int32_t c, int32_t p, Merging *m) noexcept nogil:
+    m.into[c] = p
+    m.columns[p] += m.columns[c]
+    m.nonzeros[p] += m.nonzeros[c]
 
 
-def simplicial_subtrees(const int32_t[::1] first, const int32_t[::1] into, const int32_t[::1] above,
-                        const int64_t[::1] count):
+cdef void find_simplicial(const int64_t *count, Merging *m) noexcept nogil:
     """Subtrees that are predicted to be faster column by column than as fronts.
 
-    Where two large ones meet they stay apart, for two threads.
-
-    Returns uint8 array, 1 for every merged supernode whose whole subtree is simplicial.
+    Where two large ones meet they stay apart, for two threads. Fills in `simplicial`.
     """
-    cdef Py_ssize_t ns = first.shape[0] - 1
-    cdef int32_t s, j
+    cdef double *as_columns = m.time                # time of the subtree column by column
+    cdef double *best = m.time + m.ns               # least time of the subtrees of the children
+    cdef double *entries = m.time + 2 * <Py_ssize_t>m.ns    # of L in the subtree
+    cdef double *longest = m.time + 3 * <Py_ssize_t>m.ns    # `as_columns` of the children: greatest
+    cdef double *second = m.time + 4 * <Py_ssize_t>m.ns     # and second
+    cdef int32_t s, j, p
     cdef double rows, fronts
-    simplicial_array = np.zeros(ns, dtype=np.uint8)
-    cdef uint8_t[::1] simplicial = simplicial_array
-    cdef double[:, ::1] work = np.zeros((6, ns))
-    cdef double[::1] columns = work[0]      # of the merged supernode
-    cdef double[::1] as_columns = work[1]   # time of the subtree column by column
-    cdef double[::1] best = work[2]         # least time of the subtrees of the children
-    cdef double[::1] entries = work[3]      # of L in the subtree
-    cdef double[::1] longest = work[4]      # `as_columns` of the children: greatest, second
-    cdef double[::1] second = work[5]
-    with nogil:
-        for s in range(ns):
-            columns[into[s]] += first[s + 1] - first[s]
-            for j in range(first[s], first[s + 1]):
-                as_columns[into[s]] += column_time(<double>(count[j] - 1))
-                entries[into[s]] += <double>count[j]
-        for s in range(ns):
-            if into[s] != s:
-                continue
-            rows = <double>(count[first[s + 1] - 1] - 1)
-            fronts = best[s] + front_time(columns[s], rows)
-            simplicial[s] = (as_columns[s] <= fronts and second[s] <= SHARED
-                             and max(entries[s], rows * rows) <= SUBTREE_ENTRIES)
-            if above[s] != -1:
-                second[above[s]] = max(second[above[s]], min(longest[above[s]], as_columns[s]))
-                longest[above[s]] = max(longest[above[s]], as_columns[s])
-                as_columns[above[s]] += as_columns[s]
-                entries[above[s]] += entries[s]
-                best[above[s]] += as_columns[s] + subtree_time(rows) if simplicial[s] else fronts
-        for s in range(<int32_t>ns - 1, -1, -1):
-            if into[s] == s and above[s] != -1 and simplicial[above[s]]:
-                simplicial[s] = 1
-    return simplicial_array
+    for s in range(m.ns):
+        as_columns[s] = best[s] = entries[s] = longest[s] = second[s] = 0
+        m.simplicial[s] = False
+    for s in range(m.ns):
+        for j in range(m.first[s], m.first[s + 1]):
+            as_columns[m.into[s]] += column_time(<double>(count[j] - 1))
+            entries[m.into[s]] += <double>count[j]
+    for s in range(m.ns):
+        if m.into[s] != s:
+            continue
+        p = m.above[s]
+        rows = <double>(count[m.first[s + 1] - 1] - 1)
+        fronts = best[s] + front_time(m.columns[s], rows)
+        m.simplicial[s] = (as_columns[s] <= fronts and second[s] <= SHARED
+                           and max(entries[s], rows * rows) <= SUBTREE_ENTRIES)
+        if p != -1:
+            second[p] = max(second[p], min(longest[p], as_columns[s]))
+            longest[p] = max(longest[p], as_columns[s])
+            as_columns[p] += as_columns[s]
+            entries[p] += entries[s]
+            best[p] += as_columns[s] + subtree_time(rows) if m.simplicial[s] else fronts
+    for s in range(m.ns - 1, -1, -1):
+        if m.into[s] == s and m.above[s] != -1 and m.simplicial[m.above[s]]:
+            m.simplicial[s] = True
 
 
-def visiting_order(const int32_t[::1] first, const int32_t[::1] into, const int32_t[::1] above,
-                   const int64_t[::1] count, const uint8_t[::1] simplicial):
-    """Postorder of the merged supernodes that keeps the update matrices few, and their columns.
+cdef void find_heaviest(const int64_t *count, Merging *m) noexcept nogil:
+    """The child of each merged supernode whose subtree needs the most workspace, -1 for none.
 
-    The child whose subtree needs the most workspace is visited first: it is the only one that
-    runs before the parent's update matrix exists.
-
-    Returns
-    -------
-    order : int32 ndarray of length n, the old column at each new place.
-    boundaries : int32 ndarray of length nsuper + 1, first new column of each supernode. The
-        columns of simplicial subtrees are supernodes of their own.
-    simplicial_root : int32 ndarray of length nsuper, the last column (as a supernode) of the
-        simplicial subtree that each one is part of, -1 for a front.
+    It is visited first: it is the only one that runs before the parent's update matrix exists.
     """
-    cdef Py_ssize_t ns = first.shape[0] - 1
-    cdef Py_ssize_t n = first[ns]
-    cdef int32_t fronts = 0, size
-    order_array = np.empty(n, dtype=np.int32)
-    boundaries_array = np.zeros(n + 1, dtype=np.int32)
-    root_array = np.empty(n, dtype=np.int32)
-    cdef int32_t[::1] order = order_array
-    cdef int32_t[::1] boundaries = boundaries_array
-    cdef int32_t[::1] simplicial_root = root_array
-    cdef int32_t[::1] heaviest = np.empty(ns, dtype=np.int32)
-    cdef int32_t[::1] visited = np.empty(ns, dtype=np.int32)
-    if ns > 0:
-        subtree_peaks(first, into, above, count, heaviest)
-        size = order_children(into, above, heaviest, visited)
-        fronts = number_columns(
-            first, into, above, simplicial, visited[:size], order, boundaries, simplicial_root)
-    return order_array, boundaries_array[:fronts + 1].copy(), root_array[:fronts].copy()
-
-
-cdef subtree_peaks(const int32_t[::1] first, const int32_t[::1] into, const int32_t[::1] above,
-                   const int64_t[::1] count, int32_t[::1] heaviest):
-    """The child of each merged supernode whose subtree needs the most workspace, -1 for none."""
-    cdef Py_ssize_t ns = into.shape[0]
+    cdef double *peak = m.time
+    cdef double *other = m.time + m.ns      # largest peak among the children but the heaviest
+    cdef int32_t *heaviest = m.heaviest
     cdef int32_t s, p
     cdef double square
-    cdef double[:, ::1] peaks = np.zeros((2, ns))
-    cdef double[::1] peak = peaks[0]
-    cdef double[::1] other = peaks[1]       # largest peak among the children but the heaviest
-    with nogil:
-        for s in range(ns):
-            heaviest[s] = -1
-        for s in range(ns):
-            if into[s] != s:
-                continue
-            square = <double>(count[first[s + 1] - 1] - 1)
-            square *= square
-            peak[s] = max(peak[s], square + other[s])
-            p = above[s]
-            if p == -1:
-                continue
-            if heaviest[p] == -1 or peak[s] > peak[heaviest[p]]:
-                if heaviest[p] != -1:
-                    other[p] = max(other[p], peak[heaviest[p]])
-                heaviest[p] = s
-                peak[p] = max(peak[s], square)
-            else:
-                other[p] = max(other[p], peak[s])
+    for s in range(m.ns):
+        heaviest[s] = -1
+        peak[s] = other[s] = 0
+    for s in range(m.ns):
+        if m.into[s] != s:
+            continue
+        square = <double>(count[m.first[s + 1] - 1] - 1)
+        square *= square
+        peak[s] = max(peak[s], square + other[s])
+        p = m.above[s]
+        if p == -1:
+            continue
+        if heaviest[p] == -1 or peak[s] > peak[heaviest[p]]:
+            if heaviest[p] != -1:
+                other[p] = max(other[p], peak[heaviest[p]])
+            heaviest[p] = s
+            peak[p] = max(peak[s], square)
+        else:
+            other[p] = max(other[p], peak[s])
 
 
-cdef int32_t order_children(const int32_t[::1] into, const int32_t[::1] above,
-                            const int32_t[::1] heaviest, int32_t[::1] visited) except -1:
-    """Visit the merged supernodes in postorder, the heaviest child first; returns their number."""
-    cdef Py_ssize_t ns = into.shape[0]
+cdef int32_t visit(Merging *m) noexcept nogil:
+    """List the merged supernodes in postorder, the heaviest child first; returns their number."""
+    cdef int32_t *child = m.child
+    cdef int32_t *sibling = m.sibling
     cdef int32_t s, p, root = -1, size = 0
-    cdef int32_t[:, ::1] links = np.empty((3, ns), dtype=np.int32)
-    cdef int32_t[::1] child = links[0]
-    cdef int32_t[::1] sibling = links[1]
-    cdef int32_t[::1] stack = links[2]
-    with nogil:
-        for s in range(ns):
-            child[s] = sibling[s] = -1
-        for s in range(<int32_t>ns - 1, -1, -1):
-            if into[s] != s:
-                continue
-            p = above[s]
-            if p == -1:
-                sibling[s] = root
-                root = s
-            elif heaviest[p] != s:
-                sibling[s] = child[p]
-                child[p] = s
-        for s in range(ns):
-            if heaviest[s] != -1:
-                sibling[heaviest[s]] = child[s]
-                child[s] = heaviest[s]
-        while root != -1:
-            s = sibling[root]
-            size = depth_first(root, &child[0], &sibling[0], &stack[0], &visited[0], size)
+    for s in range(m.ns):
+        child[s] = sibling[s] = -1
+    for s in range(m.ns - 1, -1, -1):
+        if m.into[s] != s:
+            continue
+        p = m.above[s]
+        if p == -1:
+            sibling[s] = root
             root = s
+        elif m.heaviest[p] != s:
+            sibling[s] = child[p]
+            child[p] = s
+    for s in range(m.ns):
+        if m.heaviest[s] != -1:
+            sibling[m.heaviest[s]] = child[s]
+            child[s] = m.heaviest[s]
+    while root != -1:
+        s = sibling[root]
+        size = depth_first(root, child, sibling, m.stack, m.visited, size)
+        root = s
     return size
 
 
-cdef int32_t number_columns(const int32_t[::1] first, const int32_t[::1] into,
-                            const int32_t[::1] above, const uint8_t[::1] simplicial,
-                            const int32_t[::1] visited, int32_t[::1] order,
-                            int32_t[::1] boundaries, int32_t[::1] simplicial_root) except -1:
-    """Fill in what `visiting_order` returns; returns the number of supernodes.
+cdef int32_t number_columns(Merging *m, int32_t size, int32_t *order, int32_t *boundaries,
+                            int32_t *simplicial_root) noexcept nogil:
+    """Fill in what `order_supernodes` returns; returns the number of supernodes.
 
     A front is one supernode, each column of a simplicial subtree is one. The subtree's are filled
     in from `begin` when its root is done.
     """
-    cdef Py_ssize_t ns = into.shape[0]
-    cdef Py_ssize_t c
-    cdef int32_t s, j, p, place = 0, fronts = 0, begin = 0
-    cdef int32_t[:, ::1] links = np.empty((2, ns), dtype=np.int32)
-    cdef int32_t[::1] member = links[0]     # old supernodes, ascending
-    cdef int32_t[::1] following = links[1]
-    with nogil:
-        for s in range(ns):
-            member[s] = -1
-        for s in range(<int32_t>ns - 1, -1, -1):
-            following[s] = member[into[s]]
-            member[into[s]] = s
-        for c in range(visited.shape[0]):
-            p = visited[c]
-            boundaries[fronts] = place
-            fronts += not simplicial[p]
-            s = member[p]
-            while s != -1:
-                for j in range(first[s], first[s + 1]):
-                    order[place] = j
-                    simplicial_root[place] = -1
-                    if simplicial[p]:
-                        boundaries[fronts] = place
-                        fronts += 1
-                    place += 1
-                s = following[s]
-            if not simplicial[p]:
-                begin = fronts
-            elif above[p] == -1 or not simplicial[above[p]]:
-                for s in range(begin, fronts):
-                    simplicial_root[s] = fronts - 1
-                begin = fronts
+    cdef int32_t *member = m.child          # old supernodes, ascending
+    cdef int32_t *following = m.sibling
+    cdef int32_t s, j, p, c, place = 0, fronts = 0, begin = 0
+    for s in range(m.ns):
+        member[s] = -1
+    for s in range(m.ns - 1, -1, -1):
+        following[s] = member[m.into[s]]
+        member[m.into[s]] = s
+    for c in range(size):
+        p = m.visited[c]
         boundaries[fronts] = place
+        fronts += not m.simplicial[p]
+        s = member[p]
+        while s != -1:
+            for j in range(m.first[s], m.first[s + 1]):
+                order[place] = j
+                simplicial_root[place] = -1
+                if m.simplicial[p]:
+                    boundaries[fronts] = place
+                    fronts += 1
+                place += 1
+            s = following[s]
+        if not m.simplicial[p]:
+            begin = fronts
+        elif m.above[p] == -1 or not m.simplicial[m.above[p]]:
+            for s in range(begin, fronts):
+                simplicial_root[s] = fronts - 1
+            begin = fronts
+    boundaries[fronts] = place
     return fronts

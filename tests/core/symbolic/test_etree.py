@@ -5,28 +5,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsechol._core.symbolic.analysis import elimination
+from sparsechol._core.symbolic.analysis import elimination, tree_in_order
 from sparsechol._core.symbolic.etree import (
-    column_counts,
-    elimination_tree,
     inverse_permutation,
-    neighbors,
     permuted_triangle,
     postorder,
+    vertex_tree,
 )
-from sparsechol._core.symbolic.patterns import symmetric_pattern
 from support.helpers import SETTINGS, eliminate, lists, naive_etree, packed_pattern, patterns
 
 
-def naturally(starts, members):
-    """Places of the neighbors in the natural order, see `neighbors`."""
-    n = len(starts) - 1
-    return neighbors(starts, members, *(np.arange(n, dtype=np.int32),) * 2)
+def natural(n):
+    return np.arange(n, dtype=np.int32)
 
 
 def tree_of(B):
-    starts, members, _ = symmetric_pattern(*packed_pattern(B))
-    return elimination_tree(*naturally(starts, members)[:3])
+    return tree_in_order(*packed_pattern(B), natural(len(B)))[0]
 
 
 def path_lists(n):
@@ -34,11 +28,6 @@ def path_lists(n):
     starts = np.clip(2 * np.arange(n + 1, dtype=np.int64) - 1, 0, 2 * n - 2)
     members = np.stack([np.arange(1, n), np.arange(n - 1)], axis=1).ravel()
     return starts, members.astype(np.int32)
-
-
-def counts_of(parent, places, middle, end, weight):
-    itself = np.arange(len(parent), dtype=np.int32)
-    return column_counts(parent, places, middle, end, weight, itself, itself)
 
 
 @SETTINGS
@@ -56,7 +45,7 @@ def test_permuted_triangle_lists_each_entry_of_the_permuted_pattern_once(B, seed
     perm = np.random.default_rng(seed).permutation(n).astype(np.int32)
     indptr, indices = packed_pattern(B)
     starts, members, sources = permuted_triangle(
-        indptr, indices, inverse_permutation(perm), traced=True
+        indptr, indices, inverse_permutation(perm)
     )
     triangle = np.triu(B[np.ix_(perm, perm)], 1)
     columns = np.repeat(np.arange(n), np.diff(indptr))
@@ -69,21 +58,6 @@ def test_permuted_triangle_lists_each_entry_of_the_permuted_pattern_once(B, seed
             assert {indices[p], columns[p]} == {perm[row], perm[j]}
             place = inverse_permutation(perm)
             assert (source < 0) == (place[indices[p]] < place[columns[p]])
-
-
-@SETTINGS
-@given(patterns(), st.integers(0, 1000))
-def test_neighbors_are_dealt_out_by_their_places(B, seed):
-    perm = np.random.default_rng(seed).permutation(B.shape[0]).astype(np.int32)
-    starts, members, _ = symmetric_pattern(*packed_pattern(B))
-    lists = neighbors(starts, members, perm, inverse_permutation(perm))
-    places, start, middle, end = lists
-    P = B[np.ix_(perm, perm)]
-    for i in range(B.shape[0]):
-        assert sorted(places[start[i] : middle[i]]) == np.flatnonzero(P[i, : i + 1]).tolist()
-        assert (
-            sorted(places[middle[i] : end[i]]) == (np.flatnonzero(P[i, i + 1 :]) + i + 1).tolist()
-        )
 
 
 @SETTINGS
@@ -137,23 +111,21 @@ def test_column_counts_of_any_permutation_equal_those_of_elimination(B, seed):
 @pytest.mark.parametrize("n", [0, 1])
 def test_orders_zero_and_one(n):
     starts, members = np.zeros(n + 1, dtype=np.int64), np.empty(0, dtype=np.int32)
-    places, start, middle, end = naturally(starts, members)
-    parent = elimination_tree(places, start, middle)
-    assert parent.tolist() == [-1] * n
-    assert postorder(parent).tolist() == list(range(n))
     weight = np.full(n, 3, dtype=np.int32)
-    assert counts_of(parent, places, middle, end, weight).tolist() == [3] * n
+    post, parent, counts, weight = vertex_tree(starts, members, weight, natural(n))
+    assert post.tolist() == list(range(n))
+    assert parent.tolist() == [-1] * n
+    assert counts.tolist() == weight.tolist() == [3] * n
 
 
 def test_deep_path_needs_no_recursion():
     n = 200_000
     starts, members = path_lists(n)
-    places, start, middle, end = naturally(starts, members)
-    parent = elimination_tree(places, start, middle)
+    post, parent, counts, _ = vertex_tree(
+        starts, members, np.ones(n, dtype=np.int32), natural(n)
+    )
+    assert np.array_equal(post, np.arange(n))
     assert np.array_equal(parent, np.append(np.arange(1, n), -1))
-    assert np.array_equal(postorder(parent), np.arange(n))
-    weight = np.ones(n, dtype=np.int32)
-    counts = counts_of(parent, places, middle, end, weight)
     assert np.array_equal(counts, np.append(np.full(n - 1, 2), 1))
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import sparsechol as sc
 from sparsechol._core.symbolic.analysis import elimination, supernodal_order
-from sparsechol._core.symbolic.structure import Structure, offsets
+from sparsechol._core.symbolic.structure import Structure
 from support.helpers import SETTINGS, eliminate, laplacian, packed_pattern, patterns
 
 
@@ -242,10 +242,11 @@ def test_deep_path():
 
 
 def test_factor_beyond_64_bits_is_refused_before_anything_is_allocated():
-    first = np.array([0, 2**30], dtype=np.int32)
+    nothing, places = np.zeros(1, dtype=np.int64), np.empty(0, dtype=np.int32)
+    first, root = np.array([0, 2**30], dtype=np.int32), np.array([-1], dtype=np.int32)
     below = np.array([2**31 - 1], dtype=np.int64)
     with pytest.raises(OverflowError, match="beyond 64-bit addressing"):
-        offsets(first, below, np.array([-1], dtype=np.int32))
+        Structure(nothing, places, places, first, root, below)
 
 
 @pytest.mark.parametrize("change", [-1, 1])

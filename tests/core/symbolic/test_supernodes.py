@@ -9,12 +9,7 @@ from hypothesis import strategies as st
 
 from sparsechol._core.symbolic.analysis import elimination, supernodal_order
 from sparsechol._core.symbolic.patterns import lower_pattern
-from sparsechol._core.symbolic.supernodes import (
-    amalgamate,
-    fundamental_supernodes,
-    simplicial_subtrees,
-    visiting_order,
-)
+from sparsechol._core.symbolic.supernodes import merged_supernodes, order_supernodes
 from support.helpers import SETTINGS, eliminate, laplacian, naive_etree, packed_pattern, patterns
 
 
@@ -30,7 +25,7 @@ def postordered(B, seed):
 def test_fundamental_supernodes_are_the_maximal_runs_of_nested_columns(B, seed):
     tree, L = postordered(B, seed)
     n = L.shape[0]
-    first = fundamental_supernodes(tree.parent, tree.counts)
+    first, *_ = merged_supernodes(tree.parent, tree.counts)
     starts = []
     for j in range(n):
         # Column j joins column j - 1 exactly when column j - 1 without its diagonal is column j.
@@ -44,8 +39,7 @@ def test_fundamental_supernodes_are_the_maximal_runs_of_nested_columns(B, seed):
 @given(patterns(), st.integers(0, 1000))
 def test_amalgamation_merges_along_the_tree_only(B, seed):
     tree, _ = postordered(B, seed)
-    first = fundamental_supernodes(tree.parent, tree.counts)
-    into, above = amalgamate(first, tree.parent, tree.counts)
+    first, into, above = merged_supernodes(tree.parent, tree.counts)
     supernode = np.repeat(np.arange(len(first) - 1), np.diff(first))
     for s in range(len(into)):
         last = first[s + 1] - 1
@@ -111,13 +105,12 @@ def test_supernodal_order_is_an_equivalent_postorder_with_chained_supernodes(B, 
 def test_dense_matrix_is_one_supernode():
     B = np.ones((30, 30), dtype=bool)
     tree = elimination(*packed_pattern(B), np.arange(30, dtype=np.int32))
-    assert fundamental_supernodes(tree.parent, tree.counts).tolist() == [0, 30]
+    assert merged_supernodes(tree.parent, tree.counts)[0].tolist() == [0, 30]
 
 
 def test_diagonal_matrix_is_all_roots():
     tree = elimination(*packed_pattern(np.eye(7, dtype=bool)), np.arange(7, dtype=np.int32))
-    first = fundamental_supernodes(tree.parent, tree.counts)
-    into, above = amalgamate(first, tree.parent, tree.counts)
+    first, into, above = merged_supernodes(tree.parent, tree.counts)
     assert first.tolist() == list(range(8))
     assert into.tolist() == list(range(7))
     assert above.tolist() == [-1] * 7
@@ -126,11 +119,9 @@ def test_diagonal_matrix_is_all_roots():
 @pytest.mark.parametrize("n", [0, 1])
 def test_orders_zero_and_one(n):
     parent, counts = np.full(n, -1, dtype=np.int32), np.ones(n, dtype=np.int64)
-    first = fundamental_supernodes(parent, counts)
-    assert first.tolist() == list(range(n + 1))
-    into, above = amalgamate(first, parent, counts)
-    simplicial = simplicial_subtrees(first, into, above, counts)
-    order, boundaries, simplicial_root = visiting_order(first, into, above, counts, simplicial)
+    assert merged_supernodes(parent, counts)[0].tolist() == list(range(n + 1))
+    order, boundaries, simplicial_root, below = order_supernodes(parent, counts)
+    assert below.tolist() == [0] * n
     assert len(simplicial_root) == n
     assert order.tolist() == list(range(n))
     assert boundaries.tolist() == list(range(n + 1))
@@ -157,7 +148,7 @@ def test_amalgamation_pays_on_a_grid():
     A = laplacian(20, 20)
     indptr, indices = lower_pattern(A.indptr.astype(np.int64), A.indices, True)
     tree = elimination(indptr, indices, np.arange(400, dtype=np.int32))
-    fundamental = fundamental_supernodes(tree.parent, tree.counts)
+    fundamental, *_ = merged_supernodes(tree.parent, tree.counts)
     _, relaxed, *_ = supernodal_order(tree)
     assert len(relaxed) < len(fundamental)
 

@@ -1,0 +1,9 @@
+"""What the analysis needs of etree.pyx."""
+
+from libc.stdint cimport int32_t, int64_t
+
+
+cdef void invert(int32_t n, const int32_t *perm, int32_t *inverse) noexcept nogil
+cdef void list_upper_triangle(int32_t n, const int64_t *indptr, const int32_t *indices,
+                              const int32_t *inverse, int64_t *starts, int32_t *members,
+                              int64_t *sources) noexcept nogil
