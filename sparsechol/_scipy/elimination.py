@@ -149,8 +149,7 @@ def triangle_of(
     """
     check_order(arrays.shape)
     check_triangle(arrays, lower, values=values)
-    starts = np.asarray(arrays.indptr, dtype=np.int64)
-    return lower_pattern(starts, arrays.indices, (arrays.format == "csc") == lower)
+    return lower_pattern(arrays.starts, arrays.indices, (arrays.format == "csc") == lower)
 
 
 def pattern_of_product(arrays: Compressed, product: Product) -> Compressed:

@@ -15,7 +15,7 @@ from .pivot_rule import pivot_rule
 from .pivots import accepts_weak
 from .semidefinite_factor import SemidefiniteFactor, factor_of
 from .symbolic_factor import analyze_for
-from .symmetry import blaming_asymmetry, check_mirrored, check_triangle
+from .symmetry import blaming_asymmetry, check_mirrored
 
 
 @overload
@@ -129,7 +129,6 @@ def cholesky(
     arrays = compressed(A, check_shape=check_order)
     pattern = analyze_for(arrays, ordering, lower, False, reuse=False, threads=threads)
     packed = pattern._pack(arrays, lower, finite=True)
-    check_triangle(arrays, lower)
     if check_symmetric:
         check_mirrored(pattern, arrays, lower, packed)
     with blaming_asymmetry(pattern, A, lower, packed):
@@ -219,7 +218,6 @@ def ldl(
     pattern = analyze_for(arrays, ordering, lower, False, reuse=False, threads=threads)
     rule = pivot_rule(pattern.shape[0], signs, regularize, accepts_weak(weak_pivots))
     packed = pattern._pack(arrays, lower, finite=True)
-    check_triangle(arrays, lower)
     if check_symmetric:
         check_mirrored(pattern, arrays, lower, packed)
     with blaming_asymmetry(pattern, A, lower, packed):

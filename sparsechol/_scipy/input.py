@@ -1,17 +1,20 @@
 """Read what a user hands over: check it and bring it to the few forms that the kernels take."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from scipy.sparse import bsr_array, coo_array, csc_array, csr_array, issparse
 
+from .._core.numeric.dense_input import nonzeros
 from .._core.numeric.packing import first_nonfinite
 from .._core.symbolic.patterns import check_compressed
 
 
-class Compressed(NamedTuple):
+@dataclass(slots=True)
+class Compressed:
     """
     Hold the arrays of a checked CSC or CSR array: contiguous, native, safe to walk.
 
@@ -24,9 +27,18 @@ class Compressed(NamedTuple):
     indices: np.ndarray
     data: np.ndarray
     shape: tuple[int, int]
+    _starts: np.ndarray | None = None
+
+    @property
+    def starts(self) -> np.ndarray:
+        """The array `indptr` in int64, as the kernels take it."""
+        if self._starts is None:
+            self._starts = np.asarray(self.indptr, dtype=np.int64)
+        return self._starts
 
 
 _SUPPORTED = frozenset(map(np.dtype, "fdFD"))
+_INT32 = np.dtype(np.int32)
 
 
 def scalar_dtype(*dtypes):
@@ -260,6 +272,8 @@ def _from_scipy(A):
 
 def _cast(values, dtype):
     """Return values as a C-contiguous array of `dtype`; overflow is found later."""
+    if type(values) is np.ndarray and values.dtype == dtype and values.flags.c_contiguous:
+        return values
     with np.errstate(over="ignore"):
         return np.asarray(values).astype(dtype, order="C", casting="same_kind", copy=False)
 
@@ -269,8 +283,8 @@ def _index_arrays(name, **arrays):
     for attribute, array in arrays.items():
         if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in "iu":
             raise ValueError(f"{name}.{attribute} must be a 1-D array of integers")
-    int32 = all(array.dtype == np.int32 for array in arrays.values())
-    dtype = np.int32 if int32 else np.int64
+    int32 = all(array.dtype == _INT32 for array in arrays.values())
+    dtype = _INT32 if int32 else np.dtype(np.int64)
     return [np.ascontiguousarray(array, dtype=dtype) for array in arrays.values()]
 
 
@@ -280,21 +294,18 @@ def _check_length(array, length, name):
 
 
 def _read_dense(A, dtype):
-    """Read the nonzeros of a dense array along its memory: CSR, or CSC in Fortran's order.
-
-    SciPy goes through coordinates of 64 bits, sorts them and sums repetitions; most of the time of
-    a small problem would be spent there.
-    """
+    """Read the nonzeros of a dense array along its memory: CSR, or CSC in Fortran's order."""
     by_columns = A.flags.f_contiguous and not A.flags.c_contiguous
     lines = A.T if by_columns else A
-    count, length = lines.shape
-    place = np.flatnonzero(lines != 0)
-    starts = np.searchsorted(place, np.arange(count + 1) * length)
-    values = lines.ravel()[place] if lines.flags.c_contiguous else lines.flat[place]
-    index = np.int32 if max(place.size, length) < 2**31 else np.int64
-    minor = (place - np.repeat(np.arange(count) * length, np.diff(starts))).astype(index)
+    if A.dtype not in _SUPPORTED:
+        lines = _cast(lines, dtype)
+    elif not A.flags.aligned or any(stride % A.itemsize for stride in A.strides):
+        lines = lines.copy()
+    starts, minors, values = nonzeros(lines)
+    index = np.int32 if len(minors) < 2**31 else np.int64
     format = "csc" if by_columns else "csr"
-    return Compressed(format, starts.astype(index), minor, _cast(values, dtype), A.shape)
+    arrays = starts.astype(index), minors.astype(index, copy=False), _cast(values, dtype)
+    return Compressed(format, *arrays, A.shape, starts)
 
 
 def _read_compressed(A, dtype, name):

@@ -90,7 +90,7 @@ class PackedPattern:
         row, column = pack(
             self.indptr,
             self.indices,
-            np.asarray(arrays.indptr, dtype=np.int64),
+            arrays.starts,
             arrays.indices,
             arrays.data,
             (arrays.format == "csc") == lower,
@@ -166,7 +166,7 @@ def known_places(pattern: PackedPattern, A: MatrixLike, lower: bool) -> KnownPla
     if not isinstance(A, (csc_array, csr_array, csc_matrix, csr_matrix)) or A.ndim != 2:
         return None
     arrays = compressed(A)
-    starts, count = np.asarray(arrays.indptr, dtype=np.int64), arrays.indices.shape[0]
+    starts, count = arrays.starts, arrays.indices.shape[0]
     by_column = (arrays.format == "csc") == lower
     major = np.repeat(np.arange(starts.shape[0] - 1), np.diff(starts))
     read = int(((arrays.indices >= major) if by_column else (arrays.indices <= major)).sum())

@@ -78,30 +78,38 @@ class SymbolicFactor(PackedPattern):
         column of L. Columns are numbered as those of L: in the order of `perm`.
     """
 
+    perm: np.ndarray
+    nnz: int
+    flops: float
+    ordering: Ordering
+    _order: np.ndarray
+    _first: np.ndarray
+    _region: np.ndarray
+    _below: np.ndarray
+    _structure: Structure
+
     def __init__(
         self, indptr, indices, perm, order, first, simplicial_root, below, nnz, flops, ordering
     ):
-        self.indptr: np.ndarray = _frozen(indptr)
-        self.indices: np.ndarray = _frozen(indices)
-        self.perm: np.ndarray = _frozen(perm)
-        self.nnz: int = nnz
-        self.flops: float = flops
-        self.ordering: Ordering = ordering
-        # Numeric work runs in its own order, a postorder of the user's permutation. `post` has the
-        # position in `perm` of each row of that order.
-        self._order = _frozen(order)
-        self._first = _frozen(first)
-        self._region = _frozen(simplicial_root)
-        self._below = _frozen(below)
-        self._post = _frozen(inverse_permutation(perm)[order])
-        self._structure = Structure(
-            self.indptr, self.indices, self._order, self._first, self._region, self._below
+        for array in (indptr, indices, perm, order, first, simplicial_root, below):
+            array.flags.writeable = False
+        self.__dict__.update(
+            indptr=indptr,
+            indices=indices,
+            perm=perm,
+            nnz=nnz,
+            flops=flops,
+            ordering=ordering,
+            # Numeric work runs in its own order, a postorder of the user's permutation.
+            _order=order,
+            _first=first,
+            _region=simplicial_root,
+            _below=below,
+            _structure=Structure(indptr, indices, order, first, simplicial_root, below),
         )
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if "_structure" in self.__dict__:  # the last that __init__ sets
-            raise AttributeError(f"a SymbolicFactor is immutable: {name!r} cannot be set")
-        super().__setattr__(name, value)
+        raise AttributeError(f"a SymbolicFactor is immutable: {name!r} cannot be set")
 
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"a SymbolicFactor is immutable: {name!r} cannot be deleted")
@@ -112,6 +120,11 @@ class SymbolicFactor(PackedPattern):
         structure = self._structure
         symbolic = structure.nbytes + self.indptr.nbytes + self.indices.nbytes
         return Memory(8 * structure.size, 8 * workspace(structure, 1, 1), symbolic)
+
+    @cached_property
+    def _post(self) -> np.ndarray:
+        """The position in `perm` of each row in the order of the kernels."""
+        return _frozen(inverse_permutation(self.perm)[self._order])
 
     @cached_property
     def _place(self) -> np.ndarray:

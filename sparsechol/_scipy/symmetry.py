@@ -18,6 +18,7 @@ References
 Demmel, J. W. (1989). On floating point errors in Cholesky. LAPACK Working Note 14.
 """
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,8 +40,7 @@ def triangles(arrays: Compressed, lower: bool) -> tuple[int, int]:
 
     0 stands for nothing, 1 for stored zeros, 2 for a nonzero.
     """
-    starts = np.asarray(arrays.indptr, dtype=np.int64)
-    return off_diagonal(starts, arrays.indices, arrays.data, (arrays.format == "csc") == lower)
+    return off_diagonal(arrays.starts, arrays.indices, arrays.data, (arrays.format == "csc") == lower)
 
 
 def check_triangle(
@@ -79,22 +79,21 @@ def check_mirrored(
 
 def _agrees(pattern, arrays, lower, packed) -> bool:
     """Compare the two triangles in one pass; where that does not suffice, the answer is False."""
-    diagonal, eps = packed[pattern.indptr[:-1]], EPS[packed.dtype]
-    if diagonal.dtype.kind == "c":
+    eps = EPS[packed.dtype]
+    if packed.dtype.kind == "c":
+        diagonal = packed[pattern.indptr[:-1]]
         if (abs(diagonal.imag) > np.sqrt(eps) * abs(diagonal.real)).any():
             return False
-        diagonal = diagonal.real
     return mirrored(
         pattern.indptr,
         pattern.indices,
         packed,
-        np.asarray(arrays.indptr, dtype=np.int64),
+        arrays.starts,
         arrays.indices,
         arrays.data,
         (arrays.format == "csc") == lower,
         lower,
-        np.sqrt(abs(diagonal), dtype=np.float64),
-        np.sqrt(eps),
+        math.sqrt(eps),
         ROUNDINGS * eps,
     )
 

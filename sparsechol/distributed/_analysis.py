@@ -173,7 +173,7 @@ def analyze_parts(context, arrays, n, method, lower, reuse) -> DistributedSymbol
     if arrays is None:
         pattern = np.zeros(n + 1, dtype=np.int64), np.empty(0, dtype=np.int32)
     else:
-        starts = np.asarray(arrays.indptr, dtype=np.int64)
+        starts = arrays.starts
         pattern = lower_pattern(starts, arrays.indices, (arrays.format == "csc") == lower)
     return DistributedSymbolic(context, pattern, *find_order(context.comm, pattern, method, reuse))
 

@@ -28,7 +28,6 @@ def mirrored(
     data: np.ndarray,
     major_is_column: bool,
     conjugated: bool,
-    scale: np.ndarray,
     relative: float,
     absolute: float,
 ) -> bool: ...

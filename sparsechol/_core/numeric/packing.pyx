@@ -9,7 +9,7 @@ compressed matrix (CSC or CSR) reaches them in one of two orientations:
 With lower=False an entry above the diagonal stands for the conjugate of the one below it.
 """
 
-from libc.math cimport fabs
+from libc.math cimport fabs, sqrt
 from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
@@ -154,12 +154,11 @@ cdef inline double modulus(scalar x) noexcept nogil:
 
 def mirrored(const int64_t[::1] indptr, const int32_t[::1] indices, const scalar[::1] packed,
              const int64_t[::1] starts, const index[::1] minors, const scalar[::1] data,
-             bint major_is_column, bint conjugated, const double[::1] scale, double relative,
-             double absolute):
+             bint major_is_column, bint conjugated, double relative, double absolute):
     """Whether the triangle that was not packed has no entry, or agrees with the packed one.
 
-    Two values agree if they differ by at most `relative` times the larger of them, or by
-    ``absolute * scale[row] * scale[column]``. The answer is False, too, where that takes a closer
+    Two values agree if they differ by at most `relative` times the larger of them, or by `absolute`
+    times the roots of the diagonal entries of their row and column. The answer is False, too, where that takes a closer
     look: entries are repeated, or there in one triangle only.
     """
     cdef Py_ssize_t n = indptr.shape[0] - 1
@@ -169,8 +168,8 @@ def mirrored(const int64_t[::1] indptr, const int32_t[::1] indices, const scalar
     cdef scalar value
     cdef bint agree = True
     cdef int64_t[::1] place = np.array(indptr[:n])      # how far each column has been compared
-    if indices.shape[0] != indptr[n] or packed.shape[0] != indptr[n] or scale.shape[0] != n:
-        raise ValueError("mirrored: pattern, packed values and scale do not fit")
+    if indices.shape[0] != indptr[n] or packed.shape[0] != indptr[n]:
+        raise ValueError("mirrored: pattern and packed values do not fit")
     if starts.shape[0] != n + 1 or minors.shape[0] < starts[n] or data.shape[0] < starts[n]:
         raise ValueError("mirrored: arrays do not belong to one compressed matrix")
     with nogil:
@@ -193,7 +192,8 @@ def mirrored(const int64_t[::1] indptr, const int32_t[::1] indices, const scalar
                     continue
                 difference = modulus(<scalar>(value - packed[k]))
                 agree = (difference <= relative * max(modulus(value), modulus(packed[k]))
-                         or difference <= absolute * scale[row] * scale[column])
+                         or difference <= (absolute * sqrt(fabs(real(packed[indptr[row]])))
+                                           * sqrt(fabs(real(packed[indptr[column]])))))
                 if not agree:
                     break
             if not agree:

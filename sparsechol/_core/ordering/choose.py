@@ -157,7 +157,7 @@ def find_ordering(indptr, indices, ordering, reuse=True, threads=1) -> tuple[Tre
     if not isinstance(ordering, str):
         tree = elimination(indptr, indices, checked_permutation(ordering, n))
         return tree, Ordering("given", "permutation given", {"given": (tree.nnz, tree.flops)})
-    if ordering not in methods():
+    if ordering not in ("auto", *ORDERINGS, "best"):
         raise ValueError(f"ordering must be one of {methods()} or a permutation, not {ordering!r}")
     candidates = Candidates(indptr, indices, threads)
     if ordering == "auto":

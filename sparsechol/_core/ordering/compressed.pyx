@@ -18,8 +18,9 @@ from libc.string cimport memset
 import numpy as np
 
 from sparsechol._core.ordering.graph cimport Graph, allocate, release, room
+from sparsechol._core.symbolic.etree cimport tree_of_graph
 
-from sparsechol._core.symbolic.etree import columns_of, vertex_tree
+from sparsechol._core.symbolic.etree import columns_of
 
 
 cdef enum:
@@ -101,12 +102,8 @@ cdef class Compressed:
                         size += 1
         if not well or size < n:
             raise ValueError("the rows of a vertex must follow one another")
-        starts = np.asarray(<int64_t[:n + 1]> self.graph.start)
-        weight = np.asarray(<int32_t[:n]> self.graph.weight)
-        members = np.empty(0, dtype=np.int32)
-        if entries:
-            members = np.asarray(<int32_t[:entries]> self.graph.adjacent)
-        post, parent, count, weight = vertex_tree(starts, members, weight, order_array)
+        post, parent, count, weight = tree_of_graph(
+            n, self.graph.start, self.graph.adjacent, entries, self.graph.weight, &order[0])
         if n == perm.shape[0]:
             return order_array[post], parent, count
         rows_array = np.empty(perm.shape[0], dtype=np.int32)

@@ -1,37 +1,33 @@
 """From a permutation to supernodes in the order they are visited, with exact counts."""
 
-from dataclasses import dataclass
-from functools import cached_property
-
 import numpy as np
 
 from sparsechol._core.symbolic.etree import (
     inverse_permutation,
     permuted_triangle,
     renumber,
+    totals,
     vertex_tree,
 )
 from sparsechol._core.symbolic.patterns import factor_pattern, symmetric_pattern
 from sparsechol._core.symbolic.supernodes import order_supernodes
 
 
-@dataclass(frozen=True, eq=False)
 class Tree:
-    """Elimination tree of a permuted pattern, numbered in postorder."""
+    """Elimination tree of a permuted pattern, numbered in postorder.
 
-    perm: np.ndarray  # original row at each place
-    parent: np.ndarray
-    counts: np.ndarray  # entries in each column of L, diagonal included
+    Attributes
+    ----------
+    perm : original row at each place.
+    parent : parents, -1 for a root.
+    counts : entries in each column of L, diagonal included.
+    nnz : entries of L.
+    flops : sum of the squared column counts.
+    """
 
-    @cached_property
-    def nnz(self) -> int:
-        """Entries of L."""
-        return int(self.counts.sum())
-
-    @cached_property
-    def flops(self) -> float:
-        """Sum of the squared column counts."""
-        return float(np.sum(self.counts.astype(np.float64) ** 2))
+    def __init__(self, perm: np.ndarray, parent: np.ndarray, counts: np.ndarray):
+        self.perm, self.parent, self.counts = perm, parent, counts
+        self.nnz, self.flops = totals(counts)
 
 
 def elimination(indptr, indices, perm) -> Tree:

@@ -146,9 +146,14 @@ def vertex_tree(const int64_t[::1] starts, const int32_t[::1] members,
     post : postorder: node j is vertex ``order[post[j]]``.
     parent, counts, weight : of each node; the count is that of its first row.
     """
-    cdef Py_ssize_t n = order.shape[0]
+    return tree_of_graph(order.shape[0], longs_in(starts), ints_in(members), members.shape[0],
+                         ints_in(weight), ints_in(order))
+
+
+cdef tuple tree_of_graph(Py_ssize_t n, const int64_t *starts, const int32_t *members,
+                         Py_ssize_t entries, const int32_t *weight, const int32_t *order):
+    """The same; `entries` is the number of members."""
     cdef Py_ssize_t j
-    cdef const int32_t *member = ints_in(members)
     cdef Work work
     cdef uint8_t *memory
     post_array = np.empty(n, dtype=np.int32)
@@ -161,11 +166,11 @@ def vertex_tree(const int64_t[::1] starts, const int32_t[::1] members,
     cdef int32_t[::1] rows = weight_array
     if n == 0:
         return post_array, parent_array, count_array, weight_array
-    memory = workspace(lay_out(&work, NULL, n, members.shape[0]))
-    lay_out(&work, memory, n, members.shape[0])
+    memory = workspace(lay_out(&work, NULL, n, entries))
+    lay_out(&work, memory, n, entries)
     with nogil:
-        invert(<int32_t>n, &order[0], work.inverse)
-        list_neighbors(n, &starts[0], member, &order[0], work.inverse, &work.lists)
+        invert(<int32_t>n, order, work.inverse)
+        list_neighbors(n, starts, members, order, work.inverse, &work.lists)
         find_parents(n, &work.lists, work.parent, work.spare)
         list_postorder(<int32_t>n, work.parent, &post[0], work.spare)
         invert(<int32_t>n, &post[0], work.back)
@@ -314,6 +319,17 @@ cdef void count_columns(Py_ssize_t n, const int32_t *parent, const Lists *lists,
     for j in range(n):
         if parent[j] != -1:
             count[parent[j]] += count[j]
+
+
+def totals(const int64_t[::1] count):
+    """The sum of the column counts, and of their squares."""
+    cdef Py_ssize_t j
+    cdef int64_t entries = 0
+    cdef double flops = 0
+    for j in range(count.shape[0]):
+        entries += count[j]
+        flops += <double>count[j] * <double>count[j]
+    return entries, flops
 
 
 def columns_of(const int32_t[::1] parent, const int64_t[::1] count, const int32_t[::1] weight,
