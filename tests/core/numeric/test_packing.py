@@ -145,22 +145,20 @@ def test_comparisons_of_triangles_refuse_arrays_that_do_not_fit():
     A = sp.csc_array(np.array([[4.0, 1.0], [1.0, 5.0]]))
     starts, minors = A.indptr.astype(np.int64), A.indices
     indptr, indices = np.array([0, 2, 3]), np.array([0, 1, 1], np.int32)
-    packed, scale = np.array([4.0, 1.0, 5.0]), np.array([2.0, 2.0])
+    packed = np.array([4.0, 1.0, 5.0])
     whole = (starts, minors, A.data)
 
-    def mirrored(pattern, matrix, scale):
-        return packing.mirrored(*pattern, *matrix, True, True, scale, 1e-8, 1e-14)
+    def mirrored(pattern, matrix):
+        return packing.mirrored(*pattern, *matrix, True, True, 1e-8, 1e-14)
 
     assert packing.off_diagonal(*whole, True) == (2, 0)  # the search ends with the first
-    assert mirrored((indptr, indices, packed), whole, scale)
-    assert not mirrored((indptr, indices, packed + 1), whole, scale)
+    assert mirrored((indptr, indices, packed), whole)
+    assert not mirrored((indptr, indices, packed + 1), whole)
     for cut in ((starts, minors[:3], A.data), (starts, minors, A.data[:3])):
         with pytest.raises(ValueError, match="off_diagonal: arrays do not"):
             packing.off_diagonal(*cut, True)
         with pytest.raises(ValueError, match="mirrored: arrays do not"):
-            mirrored((indptr, indices, packed), cut, scale)
+            mirrored((indptr, indices, packed), cut)
     for pattern in ((indptr, indices[:2], packed), (indptr, indices, packed[:2])):
         with pytest.raises(ValueError, match="mirrored: pattern"):
-            mirrored(pattern, whole, scale)
-    with pytest.raises(ValueError, match="mirrored: pattern"):
-        mirrored((indptr, indices, packed), whole, scale[:1])
+            mirrored(pattern, whole)
