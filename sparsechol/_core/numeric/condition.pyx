@@ -29,7 +29,6 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from sparsechol._core.numeric.dense cimport kind_of, real, scalar
-from sparsechol._core.numeric.factorize cimport least_normal
 from sparsechol._core.numeric.solve cimport System, solve_all, solve_space
 from sparsechol._core.numeric.sweep_driver cimport each
 from sparsechol._core.symbolic.structure cimport Pattern
@@ -71,24 +70,116 @@ cdef bint reciprocal_condition(const Pattern *p, const int64_t *indptr, const in
         scale_of_rows(n, indptr, indices, a, signed, root)
         take_roots(n, scaled, root)
         size = norm(n, indptr, indices, a, <const double *>root, root + n)
-        memset(&system, 0, sizeof(system))
-        system.p = p
-        system.kind = kind_of(l)
-        system.lower = system.upper = True
-        system.signs = signed
-        system.factor = each(l)
-        system.b = <char *>x
-        system.strides[0] = n
-        system.strides[1] = system.strides[2] = 1
-        system.columns = system.block = 1
-        system.inward = system.outward = p.perm
-        system.work = <char *>(x + n)
+        system = system_of(p, l, x, signed)
         done = norm_of_inverse(&system, root, x, weakest(p, l, root), threads,
                                quick_bound(l) if quick else 0, &size)
         result[0] = 1 / size
     free(x)
     free(root)
     return done
+
+
+cdef System system_of(const Pattern *p, const scalar *l, scalar *x, bint signed) noexcept nogil:
+    """The system A x = b, to be solved in place; the workspace is behind x."""
+    cdef System system
+    memset(&system, 0, sizeof(system))
+    system.p = p
+    system.kind = kind_of(l)
+    system.lower = system.upper = True
+    system.signs = signed
+    system.factor = each(l)
+    system.b = <char *>x
+    system.strides[0] = p.n
+    system.strides[1] = system.strides[2] = 1
+    system.columns = system.block = 1
+    system.inward = system.outward = p.perm
+    system.work = <char *>(x + p.n)
+    return system
+
+
+cdef bint surely_regular(const Pattern *p, const scalar *a, const scalar *l, double ratio,
+                         bint signed, int threads) noexcept nogil:
+    """Whether the first solve tells that a matrix in doubt is far from singular.
+
+    It does where a quick `reciprocal_condition` needs no second one, too: no entry of H is greater
+    than 1, so that |H| is at most the number of entries in a row, doubled for its rounding. False
+    also without memory.
+
+    ratio : least part of a diagonal entry that a pivot is, but for rounding; of signed ones unused.
+    """
+    cdef Py_ssize_t i, n = p.n, corner
+    cdef double *root = <double *>malloc(sizeof(double) * n)
+    cdef scalar *x = <scalar *>malloc(sizeof(scalar) * (n + solve_space(p, 1, threads)))
+    cdef System system
+    cdef double total = INFINITY
+    if root != NULL and x != NULL:
+        if signed:
+            signed = has_negative(p, l)
+            scale_by_places(p, a, signed, root)
+            take_roots(n, True, root)
+            corner = weakest(p, l, root)
+        else:
+            corner = weakest_of_ratio(p, a, l, ratio, root)
+        memset(x, 0, sizeof(scalar) * n)
+        x[corner] = <scalar>root[corner]
+        system = system_of(p, l, x, signed)
+        if solve_all(&system, 1, threads):
+            total = 0
+            for i in range(n):
+                total += modulus(x[i]) * root[i]
+    free(x)
+    free(root)
+    return 2. * p.longest_row * total < quick_bound(l)
+
+
+cdef Py_ssize_t weakest_of_ratio(const Pattern *p, const scalar *a, const scalar *l, double ratio,
+                                 double *root) noexcept nogil:
+    """`weakest`, where the part of its diagonal entry that a pivot is, is known but for rounding.
+
+    Filled in are the roots of the diagonal entries.
+    """
+    cdef Py_ssize_t where = p.n, row
+    cdef double least = INFINITY, scale, pivot
+    cdef int32_t s, j, rows
+    ratio *= 1 + 1e-6 if scalar is double or scalar is doublecomplex else 1 + 1e-3
+    for s in range(p.nsuper):
+        rows = <int32_t>(p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s])
+        for j in range(p.first[s], p.first[s + 1]):
+            row = p.perm[j]
+            scale = max(abs(<double>real(a[p.entry_source[p.entry_start[j]]])), least_normal(a))
+            pivot = abs(<double>real(l[0]))
+            root[row] = sqrt(scale)
+            l += rows + 1
+            if pivot * pivot > ratio * (scale + least_normal(a)):
+                continue
+            pivot /= root[row]
+            if pivot < least or pivot == least and row < where:
+                least = pivot
+                where = row
+        l -= p.first[s + 1] - p.first[s]
+    return where if where < p.n else 0
+
+
+cdef void scale_by_places(const Pattern *p, const scalar *a, bint largest,
+                          double *scale) noexcept nogil:
+    """What `scale_of_rows` computes, from the places of entries in the fronts."""
+    cdef int32_t s, j, at, row, column, nc
+    cdef int64_t q, source
+    cdef double size
+    for j in range(p.n):
+        size = abs(<double>real(a[p.entry_source[p.entry_start[j]]]))
+        scale[p.perm[j]] = max(size, least_normal(a))
+    for s in range(p.nsuper if largest else 0):
+        nc = p.first[s + 1] - p.first[s]
+        for j in range(p.first[s], p.first[s + 1]):
+            column = p.perm[j]
+            for q in range(p.entry_start[j] + 1, p.entry_start[j + 1]):
+                at = p.entry_row[q]
+                row = p.perm[p.first[s] + at if at < nc else p.rows[p.row_start[s] + at - nc]]
+                source = p.entry_source[q]
+                size = modulus(a[source if source >= 0 else ~source])
+                scale[column] = max(scale[column], size)
+                scale[row] = max(scale[row], size)
 
 
 cdef bint has_negative(const Pattern *p, const scalar *l) noexcept nogil:

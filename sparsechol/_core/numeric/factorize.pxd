@@ -1,17 +1,10 @@
-from libc.float cimport DBL_MIN, FLT_MIN
-
-from sparsechol._core.numeric.dense cimport Outcome, element, pivot_rule
+from sparsechol._core.numeric.dense cimport Outcome, pivot_rule
 from sparsechol._core.numeric.sweep_driver cimport Many
 from sparsechol._core.symbolic.structure cimport Pattern
 
 
 cpdef enum:
     REFUSED_ROUNDINGS = 16      # a pivot is refused below so many roundings of its diagonal entry
-
-
-cdef inline double least_normal(const element *tag) noexcept nogil:
-    """The smallest normal number: roundings of smaller ones are as large as its own."""
-    return FLT_MIN if element is float or element is floatcomplex else DBL_MIN
 
 
 cdef bint in_doubt(const Pattern *p, int kind, const Outcome *outcome) noexcept nogil

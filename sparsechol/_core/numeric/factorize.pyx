@@ -37,6 +37,7 @@ import numpy as np
 from sparsechol._core.numeric.assembly cimport (
     assemble_rest, extend_add_to_parent, has_children, open_subtree, update_matrix,
 )
+from sparsechol._core.numeric.condition cimport least_normal, surely_regular
 from sparsechol._core.numeric.dense cimport (
     CONJ_TRANS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, KINDS, LANES_OF_DOUBLE, SIDE_BY_SIDE,
     WEAK_LONG, WEAK_SHORT, Outcome, conjugate, element, factor_columns, factor_panel, kind_named,
@@ -454,8 +455,8 @@ def factorize(Structure structure, a, factor, work, int threads, bint any_sign=F
     """
     cdef const Pattern *p = &structure.pattern
     cdef Py_buffer held[5]
-    cdef int count = 0
-    cdef Py_ssize_t batch
+    cdef int count = 0, kind
+    cdef Py_ssize_t batch, bytes_of_a, bytes_of_l, k
     cdef bint clear = True
     cdef Outcome *outcomes = NULL
     cdef pool_call call
@@ -478,16 +479,21 @@ def factorize(Structure structure, a, factor, work, int threads, bint any_sign=F
             rule.expected = <const int8_t *>held[3].buf
             rule.replaced = <uint8_t *>held[4].buf
         kind = kind_named(held[0].format)
+        bytes_of_a = held[0].itemsize * p.nnz
+        bytes_of_l = held[0].itemsize * p.size
         values = each(held[0].buf)
         pool_begin(&call)
         with nogil:
             outcomes = factor_all(p, kind, batch, values, held[1].buf, &rule if any_sign else NULL,
                                   held[2].buf, threads)
+            for k in range(batch if brief and outcomes != NULL else 0):
+                if not nothing_to_tell(p, kind, &outcomes[k], rule.expected != NULL):
+                    clear = clear and cleared(
+                        p, kind, &outcomes[k], any_sign, <char *>held[0].buf + k * bytes_of_a,
+                        <char *>held[1].buf + k * bytes_of_l, threads)
         pool_end(&call)
         if outcomes == NULL:
             raise MemoryError("no memory for the list of tasks")
-        for k in range(batch):
-            clear = clear and nothing_to_tell(p, kind, &outcomes[k], expected is not None)
         return None if brief and clear else report(p, kind, outcomes, batch, any_sign)
     finally:
         free(outcomes)
@@ -522,11 +528,40 @@ cdef Py_ssize_t check_factor_arguments(const Pattern *p, const Py_buffer *held, 
 cdef bint nothing_to_tell(const Pattern *p, int kind, const Outcome *outcome,
                           bint expected) noexcept nogil:
     """Whether a factor needs no second look, see `factorize`."""
-    cdef double refused = REFUSED_ROUNDINGS * (
-        FLT_EPSILON if kind == FLOAT or kind == FLOAT_COMPLEX else DBL_EPSILON)
     if outcome.failed != INT32_MAX or not outcome.growth < stable(kind):
         return False
-    return outcome.ratio > refused if expected else not in_doubt(p, kind, outcome)
+    return outcome.ratio > refused_part(kind) if expected else not in_doubt(p, kind, outcome)
+
+
+cdef bint cleared(const Pattern *p, int kind, Outcome *outcome, bint any_sign, const void *a,
+                  const void *l, int threads) noexcept nogil:
+    """Whether one solve settles all that there is to tell of a factor, a doubt; it is then gone."""
+    cdef bint regular
+    if (outcome.failed != INT32_MAX or not outcome.growth < stable(kind)
+            or outcome.ratio <= refused_part(kind)):
+        return False
+    if kind == DOUBLE:
+        regular = surely_regular(
+            p, <const double *>a, <const double *>l, outcome.ratio, any_sign, threads)
+    elif kind == FLOAT:
+        regular = surely_regular(
+            p, <const float *>a, <const float *>l, outcome.ratio, any_sign, threads)
+    elif kind == DOUBLE_COMPLEX:
+        regular = surely_regular(
+            p, <const double complex *>a, <const double complex *>l, outcome.ratio, any_sign,
+            threads)
+    else:
+        regular = surely_regular(
+            p, <const float complex *>a, <const float complex *>l, outcome.ratio, any_sign, threads)
+    if regular:
+        outcome.lost = 0
+    return regular
+
+
+cdef inline double refused_part(int kind) noexcept nogil:
+    """The part of its diagonal entry below which a pivot is refused."""
+    return REFUSED_ROUNDINGS * (
+        FLT_EPSILON if kind == FLOAT or kind == FLOAT_COMPLEX else DBL_EPSILON)
 
 
 cdef tuple report(const Pattern *p, int kind, const Outcome *outcomes, Py_ssize_t batch,

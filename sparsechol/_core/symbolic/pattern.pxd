@@ -34,6 +34,7 @@ cdef struct Pattern:
     int32_t nsuper              # number of supernodes
     int32_t tallest             # most rows of a front
     int32_t widest              # most columns of a front
+    int32_t longest_row         # most entries in a row of A, of both triangles
     bint nested                 # whether most simplicial columns have the rows of the next one
     int64_t nnz                 # stored values of A
     int64_t size                # entries of the flat factor

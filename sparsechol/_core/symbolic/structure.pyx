@@ -236,6 +236,7 @@ cdef bint fill(Pattern *p, const int64_t *indptr, const int32_t *indices, Work *
     list_upper_triangle(p.n, indptr, indices, work.inverse, work.starts, work.members,
                         work.sources)
     start_entries(p, work.starts, work.members, <int64_t *>p.entry_start)
+    p.longest_row = longest_row(p, work.starts)
     if not symbolic_factorization(p, indptr, work.starts, work.members, work.sources, work.front,
                                   work.inverse, work.entry):
         return False
@@ -245,6 +246,15 @@ cdef bint fill(Pattern *p, const int64_t *indptr, const int32_t *indices, Work *
     partition(p, &work.cut)
     p.nested = mostly_nested(p)
     return True
+
+
+cdef int32_t longest_row(const Pattern *p, const int64_t *starts) noexcept nogil:
+    """Most entries in a row of A, given where those above the diagonal start."""
+    cdef int32_t j
+    cdef int64_t most = 0
+    for j in range(p.n):
+        most = max(most, p.entry_start[j + 1] - p.entry_start[j] + starts[j + 1] - starts[j])
+    return <int32_t>most
 
 
 cdef double entries_of_factor(const Pattern *p, const int64_t *below) noexcept nogil:
