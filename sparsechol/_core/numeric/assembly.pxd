@@ -25,17 +25,21 @@ cdef inline void put_entries(const Pattern *p, int32_t s, int32_t begin, int32_t
                              const element *a, element *panel) noexcept nogil:
     """Entries of A into columns `begin` to `end` of the panel of s."""
     cdef Py_ssize_t rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
-    cdef int64_t q, source
+    cdef int64_t q
     cdef int32_t j
     panel += begin * rows
     for j in range(p.first[s] + begin, p.first[s] + end):
         for q in range(p.entry_start[j], p.entry_start[j + 1]):
-            source = p.entry_source[q]
-            if source >= 0:
-                panel[p.entry_row[q]] = a[source]
-            else:
-                panel[p.entry_row[q]] = conjugate(a[~source])
+            panel[p.entry_row[q]] = stored(a, p.entry_source[q])
         panel += rows
+
+
+cdef inline element stored(const element *a, int64_t source) noexcept nogil:
+    """An entry of A from its source. Which of them are complemented cannot be predicted."""
+    if element is floatcomplex or element is doublecomplex:
+        return a[source] if source >= 0 else conjugate(a[~source])
+    else:
+        return a[source ^ (source >> 63)]
 
 
 cdef inline bint has_children(const FrontContext *ctx, int32_t s) noexcept nogil:

@@ -31,19 +31,23 @@ INLINE void NAME(scale)(ptrdiff_t m, SCALAR *x, REAL scale, const int32_t *below
 #endif
 }
 
-/* Both for a column whose targets lie in one array. */
+/* Both for a column of up to FEW rows, whose targets lie in one array. */
+#define FEW 4
 INLINE const int32_t *NAME(spread)(ptrdiff_t m, SCALAR *x, REAL inverse, REAL scale,
                                    const int32_t *target, SCALAR *base, const int32_t *below,
                                    double *sums) {
-    target = NAME(send)(0, m, m, x, inverse, target, base);
-    NAME(scale)(m, x, scale, below, sums);
+    SCALAR own[FEW]; /* in registers, whatever is written to the base */
+    for (ptrdiff_t i = 0; i < m; i++) own[i] = x[i];
+    target = NAME(send)(0, m, m, own, inverse, target, base);
+    NAME(scale)(m, own, scale, below, sums);
+    for (ptrdiff_t i = 0; i < m; i++) x[i] = own[i];
     return target;
 }
 
 #if !BATCHED
 /* The rounding of pivot j is that of |d_j| + sum_k |l_jk|^2, see `weigh_front`. */
-INLINE void NAME(weigh)(const pivot_rule *rule, int32_t j, ptrdiff_t column, REAL root) {
-    outcome *result = rule->weighed;
+INLINE void NAME(weigh)(const pivot_rule *rule, int32_t j, ptrdiff_t column, REAL root,
+                        outcome *result) {
     double least = sizeof(REAL) == 4 ? FLT_MIN : DBL_MIN;
     double weak = sizeof(REAL) == 4 ? WEAK_SHORT : WEAK_LONG;
     double bar = result->ratio > weak ? result->ratio : weak;
@@ -57,13 +61,15 @@ INLINE void NAME(weigh)(const pivot_rule *rule, int32_t j, ptrdiff_t column, REA
 /* The products need 1 / pivot only: the square root is off the path from column to column. `rule`
  * as for `factor_by`. */
 INLINE ptrdiff_t NAME(columns_by)(const subtree *r, void *l, void *update,
-                                  const pivot_rule *rule) {
-    const int32_t *target = r->target, last = r->first[r->root];
-    for (ptrdiff_t s = r->begin; s <= r->root; s++) {
-        SCALAR *column = (SCALAR *)l + (r->panel[s] - r->panel[r->begin]);
+                                  const pivot_rule *rule, outcome *result) {
+    const int32_t *target = r->target, *below = r->rows + r->row_start[r->begin];
+    const int64_t *end = r->row_start + r->begin + 1;
+    const int32_t first = r->first[r->begin], last = r->first[r->root];
+    double *sums = rule ? rule->sums : NULL;
+    SCALAR *column = l;
+    for (int32_t j = first; j <= last; j++, end++) {
         SCALAR *x = column + 1;
-        const int32_t *below = r->rows + r->row_start[s];
-        ptrdiff_t m = r->row_start[s + 1] - r->row_start[s];
+        ptrdiff_t m = end[0] - end[-1];
         REAL pivot = REAL_PART(column[0]);
 #if BATCHED
         REAL root = SQRT(pivot), inverse = 1 / pivot, scale = 1 / root;
@@ -71,10 +77,10 @@ INLINE ptrdiff_t NAME(columns_by)(const subtree *r, void *l, void *update,
         column[0] = root + 0 * inverse;
 #else
         if (rule) {
-            pivot = NAME(take_pivot)(rule, r->first[s] - r->first[r->begin], pivot);
-            if (pivot == 0) return r->first[s];
+            pivot = NAME(take_pivot)(rule, j - first, pivot);
+            if (pivot == 0) return j;
         } else if (!(pivot > 0 && pivot < (REAL)INFINITY))
-            return r->first[s];
+            return j;
         REAL root = SQRT(FABS(pivot)), inverse = 1 / pivot, scale = 1 / root;
         if (!(FABS(inverse) < (REAL)INFINITY)) {
             /* a subnormal pivot: its root alone has an inverse */
@@ -84,7 +90,6 @@ INLINE ptrdiff_t NAME(columns_by)(const subtree *r, void *l, void *update,
         }
         column[0] = COPYSIGN(root, pivot);
 #endif
-        double *sums = rule ? rule->sums : NULL;
         if (m == 0 || below[m - 1] <= last) {
             switch (m) { /* short loops of known length are unrolled */
             case 0: break;
@@ -92,7 +97,9 @@ INLINE ptrdiff_t NAME(columns_by)(const subtree *r, void *l, void *update,
             case 2: target = NAME(spread)(2, x, inverse, scale, target, l, below, sums); break;
             case 3: target = NAME(spread)(3, x, inverse, scale, target, l, below, sums); break;
             case 4: target = NAME(spread)(4, x, inverse, scale, target, l, below, sums); break;
-            default: target = NAME(spread)(m, x, inverse, scale, target, l, below, sums);
+            default:
+                target = NAME(send)(0, m, m, x, inverse, target, l);
+                NAME(scale)(m, x, scale, below, sums);
             }
         } else {
             ptrdiff_t inside = 0;
@@ -102,20 +109,27 @@ INLINE ptrdiff_t NAME(columns_by)(const subtree *r, void *l, void *update,
             NAME(scale)(m, x, scale, below, sums);
         }
 #if !BATCHED
-        if (sums) NAME(weigh)(rule, r->first[s], r->first[s] - r->first[r->begin], root);
+        if (sums) NAME(weigh)(rule, j, j - first, root, result);
 #endif
+        column += m + 1;
+        below += m;
     }
     return -1;
 }
 
 static ptrdiff_t NAME(columns)(const subtree *r, void *l, void *update) {
-    return NAME(columns_by)(r, l, update, NULL);
+    return NAME(columns_by)(r, l, update, NULL, NULL);
 }
 
 #if !BATCHED
 static ptrdiff_t NAME(columns_signed)(const subtree *r, void *l, void *update,
                                       const pivot_rule *rule) {
-    return NAME(columns_by)(r, l, update, rule);
+    pivot_rule own = *rule; /* in registers, whatever is written to L */
+    outcome result = {0};
+    if (own.sums) result = *own.weighed;
+    ptrdiff_t bad = NAME(columns_by)(r, l, update, &own, &result);
+    if (own.sums) *own.weighed = result;
+    return bad;
 }
 
 /* Whether column s has the rows of the next one, and one row more. Up to NESTED such columns
