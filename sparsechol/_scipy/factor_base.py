@@ -71,6 +71,7 @@ class FactorBase:
     _panels: np.ndarray
     _values: Any  # packed values, None while there is no valid factor; (1, 0): see `_known_values`
     _owns_values: bool  # whether nothing else holds the packed values
+    _ready: bool  # whether the next factorization takes one thread, and all that it needs is there
     _is_batch: ClassVar[bool]
     _signed: ClassVar[bool] = False  # whether pivots have signs, L S L^H
     _expected: Any = None  # the sign that each pivot is to have, in the kernels' order; None: any
@@ -103,16 +104,25 @@ class FactorBase:
 
     def _refactorize(self, packed: np.ndarray, threads: int | None, rule: Any) -> None:
         """Factor other packed values, which take the place of the old ones."""
-        structure, count = self.pattern._structure, len(packed)
-        threads = useful_threads(structure, count, threads)
-        length = _factorize.workspace(structure, count, threads)
         with self._lock:
-            if not self._panels.flags.writeable:  # unpickled from read-only memory
-                self._use_panels(self._new_panels("the factor"))
-            if self._work.size < length:
-                self._work = np.empty(0, dtype=self.dtype)
-                self._work = allocate(length, self.dtype, "the workspace")
+            if self._ready and (threads is None or (type(threads) is int and threads > 0)):
+                threads = 1
+            else:
+                threads = self._make_ready(threads)
             self._factorize(packed, threads, rule)
+
+    def _make_ready(self, asked: int | None) -> int:
+        """Have memory for a factorization; return the number of threads."""
+        structure, count = self.pattern._structure, self._count
+        threads = useful_threads(structure, count, asked)
+        length = _factorize.workspace(structure, count, threads)
+        if not self._panels.flags.writeable:  # unpickled from read-only memory
+            self._use_panels(self._new_panels("the factor"))
+        if self._work.size < length:
+            self._work = np.empty(0, dtype=self.dtype)
+            self._work = allocate(length, self.dtype, "the workspace")
+        self._ready = self._count == 1 and solve.most_threads(structure, 1) <= 1
+        return threads
 
     def __getstate__(self):
         return {name: getattr(self, name) for name in self._kept}
@@ -122,6 +132,7 @@ class FactorBase:
         self._work = np.empty(0, dtype=self.dtype)
         self._lock = threading.Lock()
         self._owns_values = False
+        self._ready = False
         self._use_panels(self._panels)
 
     def _use_panels(self, panels: np.ndarray) -> None:

@@ -40,7 +40,8 @@ def triangles(arrays: Compressed, lower: bool) -> tuple[int, int]:
 
     0 stands for nothing, 1 for stored zeros, 2 for a nonzero.
     """
-    return off_diagonal(arrays.starts, arrays.indices, arrays.data, (arrays.format == "csc") == lower)
+    by_column = (arrays.format == "csc") == lower
+    return off_diagonal(arrays.starts, arrays.indices, arrays.data, by_column)
 
 
 def check_triangle(

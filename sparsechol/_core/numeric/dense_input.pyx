@@ -1,7 +1,7 @@
 """The nonzeros of a dense array, line by line in one pass over its memory.
 
-Most of a dense array that is given for a sparse one is zeros: they are looked at in blocks of eight,
-all bits at once, but for the signs.
+Most of a dense array that is given for a sparse one is zeros: they are looked at in blocks of
+eight, all bits at once, but for the signs.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t

@@ -10,6 +10,23 @@ INLINE const int32_t *NAME(send)(ptrdiff_t begin, ptrdiff_t end, ptrdiff_t m, co
     return target;
 }
 
+/* The same for a long column, four at a time. No target is an entry of x. */
+INLINE const int32_t *NAME(send_all)(ptrdiff_t m, const SCALAR *restrict x, REAL inverse,
+                                     const int32_t *restrict target, SCALAR *restrict base) {
+    for (ptrdiff_t j = 0; j < m; j++) {
+        SCALAR y = CONJUGATE(x[j]) * inverse;
+        ptrdiff_t i = j;
+        for (; i + 4 <= m; i += 4, target += 4) {
+            base[target[0]] -= x[i] * y;
+            base[target[1]] -= x[i + 1] * y;
+            base[target[2]] -= x[i + 2] * y;
+            base[target[3]] -= x[i + 3] * y;
+        }
+        for (; i < m; i++) base[*target++] -= x[i] * y;
+    }
+    return target;
+}
+
 #if !BATCHED
 /* |x|^2 */
 INLINE double NAME(square)(SCALAR x) {
@@ -98,7 +115,7 @@ INLINE ptrdiff_t NAME(columns_by)(const subtree *r, void *l, void *update,
             case 3: target = NAME(spread)(3, x, inverse, scale, target, l, below, sums); break;
             case 4: target = NAME(spread)(4, x, inverse, scale, target, l, below, sums); break;
             default:
-                target = NAME(send)(0, m, m, x, inverse, target, l);
+                target = NAME(send_all)(m, x, inverse, target, l);
                 NAME(scale)(m, x, scale, below, sums);
             }
         } else {

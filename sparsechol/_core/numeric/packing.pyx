@@ -158,8 +158,8 @@ def mirrored(const int64_t[::1] indptr, const int32_t[::1] indices, const scalar
     """Whether the triangle that was not packed has no entry, or agrees with the packed one.
 
     Two values agree if they differ by at most `relative` times the larger of them, or by `absolute`
-    times the roots of the diagonal entries of their row and column. The answer is False, too, where that takes a closer
-    look: entries are repeated, or there in one triangle only.
+    times the roots of the diagonal entries of their row and column. The answer is False, too, where
+    that takes a closer look: entries are repeated, or there in one triangle only.
     """
     cdef Py_ssize_t n = indptr.shape[0] - 1
     cdef Py_ssize_t major, row, column

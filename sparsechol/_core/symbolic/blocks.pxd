@@ -57,4 +57,3 @@ cdef inline uint8_t *workspace(int64_t bytes) except NULL:
         raise MemoryError("no memory for the analysis")
     prefer_large_pages(start, bytes)
     return start
-

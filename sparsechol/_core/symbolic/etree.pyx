@@ -115,7 +115,8 @@ cdef void list_upper_triangle(int32_t n, const int64_t *indptr, const int32_t *i
 
 cdef struct Lists:
     # Places of the neighbors of each vertex in an order, those up to it first: up to i come
-    # place[start[i]:middle[i]], itself among them if it is listed, after it place[middle[i]:end[i]].
+    # place[start[i]:middle[i]], itself among them if it is listed, and after it
+    # place[middle[i]:end[i]].
     int32_t *place          # as many as members of the graph
     int64_t *start          # (n)
     int64_t *middle

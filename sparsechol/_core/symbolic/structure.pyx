@@ -230,7 +230,8 @@ cdef int64_t lay_out_work(Work *work, uint8_t *start, const Pattern *p) noexcept
     return block.used
 
 
-cdef bint fill(Pattern *p, const int64_t *indptr, const int32_t *indices, Work *work) noexcept nogil:
+cdef bint fill(Pattern *p, const int64_t *indptr, const int32_t *indices,
+               Work *work) noexcept nogil:
     """Fill the arrays, and cut the tree into tasks; False where the supernodes do not fit A."""
     invert(p.n, p.perm, work.inverse)
     list_upper_triangle(p.n, indptr, indices, work.inverse, work.starts, work.members,

@@ -44,9 +44,7 @@ def test_permuted_triangle_lists_each_entry_of_the_permuted_pattern_once(B, seed
     n = B.shape[0]
     perm = np.random.default_rng(seed).permutation(n).astype(np.int32)
     indptr, indices = packed_pattern(B)
-    starts, members, sources = permuted_triangle(
-        indptr, indices, inverse_permutation(perm)
-    )
+    starts, members, sources = permuted_triangle(indptr, indices, inverse_permutation(perm))
     triangle = np.triu(B[np.ix_(perm, perm)], 1)
     columns = np.repeat(np.arange(n), np.diff(indptr))
     for j, rows in enumerate(lists(starts, members)):
@@ -121,9 +119,7 @@ def test_orders_zero_and_one(n):
 def test_deep_path_needs_no_recursion():
     n = 200_000
     starts, members = path_lists(n)
-    post, parent, counts, _ = vertex_tree(
-        starts, members, np.ones(n, dtype=np.int32), natural(n)
-    )
+    post, parent, counts, _ = vertex_tree(starts, members, np.ones(n, dtype=np.int32), natural(n))
     assert np.array_equal(post, np.arange(n))
     assert np.array_equal(parent, np.append(np.arange(1, n), -1))
     assert np.array_equal(counts, np.append(np.full(n - 1, 2), 1))
