@@ -92,7 +92,7 @@ class SymbolicFactor(PackedPattern):
         self, indptr, indices, perm, order, first, simplicial_root, below, nnz, flops, ordering
     ):
         for array in (indptr, indices, perm, order, first, simplicial_root, below):
-            array.flags.writeable = False
+            array.setflags(write=False)
         self.__dict__.update(
             indptr=indptr,
             indices=indices,
