@@ -13,7 +13,9 @@ import scipy.sparse as sp
 from scipy.linalg import LinAlgWarning, lapack
 
 import sparsechol as sc
-from sparsechol._core.numeric.operations import CODES
+from sparsechol._core.numeric import factorize
+from sparsechol._core.numeric.operations import CODES, QUICK
+from sparsechol._scipy.pivots import rcond
 from support.helpers import DTYPES, eps, laplacian
 
 EXAMPLE = np.array([[34.0, -13, 17], [-13, 5, -6], [17, -6, 17]])  # of rank two
@@ -314,6 +316,42 @@ def test_rcond_is_that_of_the_scaled_matrix(dtype):
         assert isinstance(F.rcond, float)
         batch = F.pattern.factorize_batch([F.pattern.values(A)] * 3)
         assert batch.rcond.tolist() == [F.rcond] * 3
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_doubt_is_settled_as_the_estimate_decides(dtype, signed):
+    """A solve settles most doubts inside the kernel: there is a warning where there was one."""
+    rng = np.random.default_rng(11)
+    verdicts = Counter()
+    for _ in range(60):
+        blocks = []
+        for worst in rng.choice([0.3, 0.4, 0.5, 0.95], int(rng.integers(2, 12))):
+            values = eps(dtype) ** np.append(rng.uniform(0, worst, 2), worst)
+            Q = orthogonal(rng, 3)
+            blocks.append((Q * values @ Q.T) * (rng.choice([1, -1]) if signed else 1))
+        A = scipy.linalg.block_diag(*blocks).astype(dtype)
+        A = np.tril(A) + np.tril(A, -1).conj().T
+        S = sc.analyze(A, ordering="natural")
+        packed = S.values(A)[None]
+        panels = np.empty((1, S._structure.size), dtype)
+        work = np.empty(factorize.workspace(S._structure, 1, 1), dtype)
+        arguments = S._structure, packed, panels, work, 1, signed
+        failed, _, kept, doubt, growth = factorize.factorize(*arguments, brief=False)
+        if failed[0] >= 0 or kept[0] <= 16 * eps(dtype) or not doubt[0]:
+            continue
+        if signed and growth[0] > eps(dtype) ** -0.5 / 2:
+            continue
+        warned = not rcond(S, panels, packed, 1, QUICK)[0] > 16 * eps(dtype)
+        outcome = factorize.factorize(*arguments, brief=True)
+        verdicts[warned, outcome is None] += 1
+        assert not (warned and outcome is None)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            S.ldl(packed[0]) if signed else S.factorize(packed[0])
+        assert bool(caught) == warned
+    assert verdicts[False, True] > 3  # settled at once
+    assert verdicts[True, False] > 0
 
 
 def test_rcond_has_the_same_bits_for_any_number_of_threads():
