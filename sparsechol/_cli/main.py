@@ -1,7 +1,10 @@
-"""The `sparsechol` command: a demonstration that checks itself, and a look at a user's matrix."""
+"""The `sparsechol` command: a demonstration that checks itself, a look at a user's matrix, and what
+an installation is made of.
+"""
 
 import argparse
 import importlib.util
+import json
 import math
 import os
 import sys
@@ -18,6 +21,7 @@ from .._core.ordering.choose import Ordering, methods
 from .._core.ordering.metis import have_metis
 from .._core.parallel.threads import thread_count
 from .._scipy.cholesky_factor import CholeskyFactor
+from .._scipy.config import show_config
 from .._scipy.functions import cholesky
 from .._scipy.input import compressed
 from .._scipy.symbolic_factor import SymbolicFactor, analyze
@@ -104,6 +108,8 @@ def run(arguments: argparse.Namespace) -> int:
             return refuse(str(error) or type(error).__name__)
     for message in dict.fromkeys(str(doubt.message) for doubt in doubts):
         print(f"note: {message}")
+    if passed is None:
+        return 0
     print("all checks passed" if passed else "a check FAILED")
     if importlib.util.find_spec("rich") is None:
         print(f"for progress and colors on a terminal: {INSTALL}", file=sys.stderr)
@@ -134,11 +140,13 @@ def parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=run_demo)
     info = commands.add_parser(
         "info",
-        help="analyze and factor the matrix of a Matrix Market file",
+        help="analyze and factor a Matrix Market file; without one, say what is installed",
         description="Compare the fill-reducing orderings on the symmetric positive definite"
-        " matrix of a Matrix Market file, then time and check each step in the chosen order.",
+        " matrix of a Matrix Market file, then time and check each step in the chosen order."
+        " Without a file, say what this installation is made of.",
     )
-    info.add_argument("file", metavar="FILE", help="FILE.mtx or FILE.mtx.gz")
+    info.add_argument("file", metavar="FILE", nargs="?", help="FILE.mtx or FILE.mtx.gz")
+    info.add_argument("--json", action="store_true", help="this installation as JSON; no FILE")
     info.add_argument(
         "--ordering", choices=methods(), default="auto", help="ordering of the steps (default auto)"
     )
@@ -171,8 +179,18 @@ def run_demo(arguments: argparse.Namespace) -> bool:
     return show_steps(A, "auto", arguments.plot)
 
 
-def run_info(arguments: argparse.Namespace) -> bool:
-    """Analyze and factor a user's matrix, and return whether all checks passed."""
+def run_info(arguments: argparse.Namespace) -> bool | None:
+    """Analyze and factor a user's matrix, and return whether all checks passed.
+
+    Without one describe the installation, and return None.
+    """
+    if arguments.file is None:
+        if arguments.plot is not None:
+            raise CommandError("--plot needs a FILE")
+        describe_installation(arguments.json)
+        return None
+    if arguments.json:
+        raise CommandError("--json describes the installation: it takes no FILE")
     if arguments.ordering == "metis" and not have_metis():
         raise CommandError(
             '--ordering metis needs pymetis: python -m pip install "sparsechol[metis]"'
@@ -189,6 +207,13 @@ def run_info(arguments: argparse.Namespace) -> bool:
     show_orderings(A, chosen.ordering)
     print()
     return show_steps(A, arguments.ordering, arguments.plot)
+
+
+def describe_installation(as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(show_config(mode="dicts"), indent=2))
+    else:
+        show_config()
 
 
 def require_matplotlib(path: str | None) -> None:

@@ -17,6 +17,8 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     """
     Print what this installation is made of: please put it into a report of a problem.
 
+    The command ``sparsechol info`` does the same, ``sparsechol info --json`` for programs.
+
     Parameters
     ----------
     mode : {"stdout", "dicts"}, optional

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import json
 import os
 import re
 import subprocess
@@ -69,8 +70,34 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"sparsechol {sc.__version__}\n"
 
 
+def test_installation(capsys):
+    assert _cli.main(["info"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    config = sc.show_config(mode="dicts")
+    assert [line.split()[0] for line in lines] == list(config)
+
+
+def test_installation_as_json(capsys):
+    assert _cli.main(["info", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == sc.show_config(mode="dicts")
+    assert printed.err == ""
+
+
 @pytest.mark.parametrize(
-    "argv", [[], ["nonsense"], ["demo", "--n", "3"], ["demo", "--n", "x"], ["info"]]
+    ("argv", "message"),
+    [
+        (["info", "--json", "some.mtx"], "--json describes the installation: it takes no FILE"),
+        (["info", "--plot", "some.png"], "--plot needs a FILE"),
+    ],
+)
+def test_installation_and_file(argv, message, monkeypatch, capsys):
+    monkeypatch.setattr(_cli, "require_matplotlib", lambda path: None)
+    assert refused(capsys, argv) == f"sparsechol: error: {message}"
+
+
+@pytest.mark.parametrize(
+    "argv", [[], ["nonsense"], ["demo", "--n", "3"], ["demo", "--n", "x"], ["info", "--nonsense"]]
 )
 def test_wrong_usage(argv, capsys):
     with pytest.raises(SystemExit) as stop:
