@@ -25,6 +25,7 @@ autodoc_mock_imports = [
     "sparsechol.distributed._mumps",
 ]  # which are not everywhere
 autodoc_typehints = "none"  # the docstrings say shapes, which types do not
+default_role = "py:obj"  # `cholesky` in a docstring is a link
 autosummary_generate = True  # a page for each object of the reference
 numpydoc_show_class_members = False  # the template of classes lists them, inherited ones too
 

@@ -49,7 +49,9 @@ def test_least_squares():
 
 
 def test_indefinite_matrices():
-    assert documents.run(documents.blocks_of("indefinite.md")) == 5
+    blocks = documents.blocks_of("indefinite.md")
+    [place] = [k for k, (_, text) in enumerate(blocks) if "import cvxopt" in text]
+    assert documents.run(blocks[:place]) == 5
 
 
 def test_intrinsic_fields():
