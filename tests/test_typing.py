@@ -22,12 +22,16 @@ MODULES = [
     "sparsechol.pytensor",
     "sparsechol.distributed",
 ]
+FACES = ("sparsechol.jax", "sparsechol.pytensor")
 # What the frameworks and Python itself call, without annotations.
 PROTOCOLS = {"tree_flatten_with_keys", "tree_unflatten"}
 
 
 def import_or_skip(name):
-    """Import a module; only what needs MPI and MUMPS may be missing, with its own message."""
+    """Import a module; what needs MPI and MUMPS may be missing, and the face of no framework."""
+    framework = name.split(".")[1] if name.startswith(FACES) else None
+    if framework and sc.show_config(mode="dicts")[framework] is None:
+        pytest.skip(f"{framework} is not installed")
     try:
         return importlib.import_module(name)
     except ImportError as error:
