@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1] / "sparsechol"  # the sources: a wheel has no .
 BOTTOM = ["_exceptions", "_status", "_typing", "_version"]
 ALLOWED = {
     **{name: [] for name in BOTTOM},
+    "_damping": ["_status"],
     "_core.parallel": BOTTOM,
     "_core.symbolic": ["_core.parallel"],
     "_core.ordering": ["_core.symbolic"],
@@ -22,8 +23,8 @@ ALLOWED = {
     "models": ["_scipy"],
     "coloring": ["_scipy"],
     "_sparsity": ["_scipy"],
-    "jax": ["coloring", "_sparsity"],
-    "pytensor": ["coloring", "_sparsity"],
+    "jax": ["coloring", "_sparsity", "_damping"],
+    "pytensor": ["coloring", "_sparsity", "_damping"],
     "pymc": ["pytensor", "models"],
     "distributed": ["_scipy"],
     "_cli": ["models"],

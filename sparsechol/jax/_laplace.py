@@ -45,9 +45,9 @@ class Laplace(Outcome):
     status : int array
         Why the search for the mode ended: 2 at a mode, 0 after `maxiter` iterations; -1 where
         `logjoint` or its derivatives are not finite, -2 where the Hessian of ``-logjoint`` is not
-        positive definite. What is NaN is so where it is not 2.
+        positive definite, -3 where no step helps. What is NaN is so where it is not 2.
     iterations : int array
-        Newton steps that were taken.
+        Newton steps that were tried.
     gradient_norm : jax.Array
         The largest entry of the gradient of `logjoint` in x at the last point, without its sign. It
         has no derivative.
@@ -156,7 +156,7 @@ def laplace(
     ----------
     logjoint : callable
         ``logjoint(x, *theta)`` returns the log of the joint density of data and latent x: a real
-        number, concave in x, with a sparse Hessian.
+        number, concave in x at its mode, with a sparse Hessian.
     x0 : pytree of arrays
         The starting point of the search for the mode.
     *theta : pytrees of arrays

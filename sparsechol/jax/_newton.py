@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._status import FTOL, MAXITER, NEWTON, NOT_FINITE, SINGULAR
+from .._damping import DOMINATED, after, begin, ended, scale, status
+from .._status import NEWTON
 from .._typing import OrderingLike
 from ._dense_sums import SplitHessian, split_hessian
 from ._factor import cholesky
@@ -19,9 +20,6 @@ from ._outcome import Outcome
 from ._parameters import Parameters, raveled_start
 from ._sparse_hessians import SparseHessian, sparse_hessian
 from ._typing import Pytree
-
-HALVINGS = 30  # most halvings of a step
-SHIFTS = 12  # most shifts of the diagonal
 
 
 @partial(
@@ -39,9 +37,10 @@ class Minimum(Outcome):
         The minimizer, a pytree like `x0`; where none was found, the last point.
     status : int array
         Why the iteration ended: 2 at a minimum, 0 after `maxiter` iterations; -1 where the function
-        or its derivatives are not finite, -2 where the Hessian is not positive definite.
+        or its derivatives are not finite, -2 where the Hessian is not positive definite, -3 where
+        no step helps.
     iterations : int array
-        Steps that were taken.
+        Steps that were tried.
     gradient_norm : jax.Array
         The largest entry of the gradient at the last point, without its sign. It has no derivative.
     """
@@ -70,7 +69,7 @@ def newton(
     maxiter: int = 1000,
     ordering: OrderingLike = "auto",
 ) -> Minimum:
-    """Minimize a convex function with a sparse Hessian by damped Newton steps.
+    """Minimize a function with a sparse Hessian by damped Newton steps.
 
     Parameters
     ----------
@@ -85,7 +84,7 @@ def newton(
         The iteration stops after a step that promised to lower f by at most ``tol * (1 + |f|)``.
         By default the rounding unit.
     maxiter : int, optional
-        Most steps.
+        Most steps that are tried.
     ordering : optional
         The fill-reducing ordering of the Hessian, see `sparsechol.analyze`.
 
@@ -99,8 +98,10 @@ def newton(
     Notes
     -----
     The pattern of the Hessian is found, colored and analyzed once for each trace: use `jax.jit` for
-    a function that is called often. Each step is halved until f decreases enough (Armijo's rule). A
-    Hessian that is not positive definite is replaced by one with a larger diagonal.
+    a function that is called often. Where a step does not gain enough, or the Hessian is not
+    positive definite, its diagonal is raised (Levenberg 1944, Marquardt 1963), mostly in the rows
+    that are not dominated by it. How much is carried from step to step, so that f need not be
+    convex away from its minimum.
 
     Examples
     --------
@@ -175,74 +176,48 @@ def _no_change(y: jax.Array) -> Any:
 
 def _iterate(f, hessian, start, args, *, tol, maxiter):
     """Take damped steps, the last of which promised next to nothing."""
+    rules = {"tol": tol, "eps": float(jnp.finfo(start.dtype).eps)}
 
     def step(state):
-        x, value, _, _, count = state
-        gradient = jax.grad(f)(x, *args)
-        direction, definite = _direction(hessian.matrix(x, *args), gradient)
-        promised = -gradient @ direction / 2
-        x, value = _search(f, args, x, value, direction, promised)
-        small = jnp.abs(promised) <= tol * (1 + jnp.abs(value))
-        return x, value, definite & small & jnp.isfinite(value), definite, count + 1
+        """Try steps from a point until one is taken."""
+        gradient, M = jax.grad(f)(state.x, *args), hessian.matrix(state.x, *args)
+        scale = _scale(M)
+
+        def attempt(state):
+            damping = state.damping.now
+            F = cholesky(_with_diagonal(M, damping * scale))
+            d = -F.solve(gradient)
+            promised = (damping * jnp.sum(scale * d**2) - gradient @ d) / 2
+            there = state.x + d
+            return after(jnp, state, there, f(there, *args), promised, F.ok, **rules)
+
+        def refused(state):
+            return ~state.taken & unfinished(state)
+
+        return jax.lax.while_loop(refused, attempt, state._replace(taken=no))
 
     def unfinished(state):
-        _, value, settled, _, count = state
-        return ~settled & (count < maxiter) & jnp.isfinite(value)
+        return ~ended(jnp, state, maxiter)
 
-    first = step((start, f(start, *args), False, False, 0))
-    x, value, settled, definite, count = jax.lax.while_loop(unfinished, step, first)
-    gradient = jax.grad(f)(x, *args)
-    finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient))
-    reasons = [(settled, FTOL), (~finite, NOT_FINITE), (~definite, SINGULAR)]
-    conditions, values = zip(*reasons, strict=True)
-    status = jnp.select(conditions, values, MAXITER)
-    return x, Ending(status, jnp.asarray(count), jnp.max(jnp.abs(gradient), initial=0.0))
+    no, none = jnp.zeros((), bool), jnp.zeros((), int)
+    first = begin(start, f(start, *args), no, none)
+    last = jax.lax.while_loop(unfinished, step, first)
+    gradient = jax.grad(f)(last.x, *args)
+    norm = jnp.max(jnp.abs(gradient), initial=0.0)
+    return last.x, Ending(status(jnp, last, gradient), last.count, norm)
 
 
-def _direction(M: SymmetricMatrix | LowRankMatrix, gradient):
-    """Return Newton's direction, and whether the Hessian is positive definite.
-
-    If it is not, multiples of the identity are added until the direction is one of descent.
-    """
-    unit = 1e-6 * (1 + jnp.max(jnp.abs(M.diagonal()), initial=0.0))
-
-    def solved(shift):
-        F = cholesky(_shifted(M, shift))
-        return F.ok, -F.solve(gradient)
-
-    def raised(state):
-        _, _, shift, count = state
-        shift = jnp.maximum(10 * shift, unit)
-        return *solved(shift), shift, count + 1
-
-    first = (*solved(jnp.zeros_like(unit)), jnp.zeros_like(unit), 0)
-    _, direction, shift, _ = jax.lax.while_loop(lambda s: ~s[0] & (s[3] < SHIFTS), raised, first)
-    return direction, shift == 0
-
-
-def _shifted(M, shift):
-    """Add a multiple of the identity."""
+def _scale(M: SymmetricMatrix | LowRankMatrix):
+    """Return by how much each row is damped."""
     if isinstance(M, LowRankMatrix):
-        return M._replace(matrix=_shifted(M.matrix, shift))
-    return M.with_values(M.values.at[M.pattern.indptr[:-1]].add(shift))
+        correction = M.diagonal() - M.matrix.diagonal()
+        return _scale(M.matrix) + DOMINATED * jnp.abs(correction)
+    rows = M.with_values(jnp.abs(M.values)) @ jnp.ones(M.shape[0], M.dtype)
+    return scale(jnp, rows, M.diagonal())
 
 
-def _search(f, args, x, value, direction, promised):
-    """Halve the step until f decreases by a part of what the step promises."""
-    rounding = 10 * jnp.finfo(x.dtype).eps * (1 + jnp.abs(value))
-
-    def too_high(state):
-        length, _, there, count = state
-        enough = there <= value - 1e-4 * length * promised + rounding
-        return ~enough & (count < HALVINGS)
-
-    def half(state):
-        length, _, _, count = state
-        return at(length / 2, count + 1)
-
-    def at(length, count):
-        y = x + length * direction
-        return length, y, f(y, *args), count
-
-    _, y, there, _ = jax.lax.while_loop(too_high, half, at(jnp.ones_like(value), 0))
-    return y, there
+def _with_diagonal(M, added):
+    """Add to the diagonal."""
+    if isinstance(M, LowRankMatrix):
+        return M._replace(matrix=_with_diagonal(M.matrix, added))
+    return M.with_values(M.values.at[M.pattern.indptr[:-1]].add(added))

@@ -15,19 +15,14 @@ from pytensor.graph.rewriting.basic import node_rewriter
 from pytensor.scan.utils import until
 from pytensor.tensor.rewriting.basic import register_canonicalize
 
-from .._status import MAXITER, NEWTON, NOT_FINITE, SINGULAR, STUCK, XTOL
+from .._damping import Damping, State, after, begin, ended, scale, status
+from .._status import NEWTON
 from .._typing import OnUnknown, OrderingLike
 from ._detect import check_floats, gradient
 from ._graphs import Fixed, frontier, rebuilt
 from ._matrix import SymmetricMatrix
 from ._sparse_derivatives import Sparsity, sparse_hessian
 from ._uncertainty import Uncertainty
-
-SUFFICIENT = 1e-4  # least part of the promised gain with which a step is taken
-GOOD = 0.75  # part of the promised gain from which the damping may fall
-LEAST = 1 / 64  # smallest damping but none
-MOST = 1e10  # damping at which the search ends
-PATIENCE = 2  # steps that are taken after one that was refused before the damping falls
 
 
 @dataclass(frozen=True)
@@ -41,9 +36,9 @@ class Laplace:
     precision : SymmetricMatrix
         Precision matrix of the normal approximation: the negative Hessian at the mode.
     status : scalar variable of int64
-        Why the search for the mode ended: 3 at a mode, 0 after `maxiter` iterations; -1 where
+        Why the search for the mode ended: 2 at a mode, 0 after `maxiter` iterations; -1 where
         `logjoint` or its gradient are not finite, -2 where the negative Hessian is not positive
-        definite, -3 where no step helps. What is NaN is so where it is not 3.
+        definite, -3 where no step helps. What is NaN is so where it is not 2.
     iterations : scalar variable of int64
         Newton steps that were tried.
     gradient_norm : scalar variable
@@ -168,9 +163,10 @@ def laplace(
 
     Notes
     -----
-    Newton steps in a loop find the mode. A multiple of the row sums of the Hessian damps each step
-    (Levenberg, 1944; Marquardt, 1963), larger after a step that was refused, and smaller after
-    steps that gained what they promised, so that `logjoint` need not be concave away from its mode.
+    Newton steps in a loop find the mode. Where a step does not gain enough, or the negative Hessian
+    is not positive definite, its diagonal is raised (Levenberg 1944, Marquardt 1963), mostly in the
+    rows that are not dominated by it. How much is carried from step to step, so that `logjoint`
+    need not be concave away from its mode.
     The pattern of the Hessian is found, colored and analyzed once, when the graph is built.
 
     Derivatives of every order are exact: those of the mode follow from the implicit function
@@ -208,20 +204,18 @@ def laplace(
     )  # fmt: skip
     density = Field(x, logjoint, g, H.with_values(-H.values))
     start = pt.zeros(H.shape[0], x.type.dtype) if x0 is None else pt.as_tensor_variable(x0)
-    found, succeeded, stuck, iterations = density.search(start.astype(x.type.dtype), maxiter)
+    last = density.search(start.astype(x.type.dtype), maxiter)
+    found = last.x
     mode = Implicit(density)(found, *density.reads)
     value, precision = density.at(mode, "value", "precision")
     n, logdet = H.shape[0], precision.logdet()
     log_marginal = value + 0.5 * n * np.log(2 * np.pi) - 0.5 * logdet
     slope = disconnected_grad(density.at(found, "gradient"))
-    status = pt.switch(pt.isfinite(logdet), pt.switch(stuck, STUCK, MAXITER), SINGULAR)
-    status = pt.switch(pt.isfinite(value) & pt.all(pt.isfinite(slope)), status, NOT_FINITE)
-    status = pt.switch(succeeded, XTOL, status).astype("int64")
     log_marginal, mode, values = (
-        pt.switch(succeeded, part, np.nan).astype(part.type.dtype)
+        pt.switch(last.settled, part, np.nan).astype(part.type.dtype)
         for part in (log_marginal, mode, precision.values)
     )
-    ending = status, iterations, pt.max(pt.abs(slope))
+    ending = status(pt, last, slope).astype("int64"), last.count, pt.max(pt.abs(slope))
     return Laplace(log_marginal, mode, precision.with_values(values), *ending, density, givens)
 
 
@@ -250,52 +244,48 @@ class Field:
         return found[0] if len(found) == 1 else found
 
     def search(self, start, maxiter):
-        """Find the mode.
+        """Find the mode; without derivatives.
 
         Returns
         -------
-        x : tensor variable
-        succeeded : scalar variable
-            Whether the last step is as small as rounding allows.
-        stuck : scalar variable
-            Whether no step helps.
-        iterations : scalar variable
+        State
+            Where the search ended.
         """
-        eps = np.finfo(start.type.dtype).eps
+        eps = float(np.finfo(start.type.dtype).eps)
 
-        def step(x, value, damping, wait, count, _, *inner):
-            g, Q = self.at(x, "gradient", "precision", inner=inner)
-            rows = Q.with_values(abs(Q.values)) @ pt.ones_like(x)
-            d = Q.add_diagonal(damping * rows).solve(g)
-            new = x + d
-            new_value = self.at(new, "value", inner=inner)
-            rounding = 100 * eps * (abs(value) + self.pattern.shape[0])
-            promised = 0.5 * ((g * d).sum() + damping * (rows * d**2).sum())
-            rises = new_value >= value + SUFFICIENT * promised - rounding
-            falls = (new_value >= value + GOOD * promised - rounding) & (wait <= 0)
-            small = pt.max(abs(d)) <= np.sqrt(eps) * (1 + pt.max(abs(x)))
-            done = rises & small & pt.eq(damping, 0)
-            less = pt.switch(damping > LEAST, damping / 4, 0)
-            more = pt.maximum(4 * damping, LEAST)
-            following = [
-                pt.switch(rises, new, x),
-                pt.switch(rises, new_value, value),
-                pt.switch(rises, pt.switch(falls, less, damping), more),
-                pt.switch(rises, wait - 1, PATIENCE),
-                count + 1,
-                done,
-            ]
-            following = [y.astype(s.type.dtype) for y, s in zip(following, states, strict=True)]
-            return following, until(done | (damping > MOST))
+        def step(*states):
+            state, inner = unflattened(states)
+            g, Q = self.at(state.x, "gradient", "precision", inner=inner)
+            rows = Q.with_values(abs(Q.values)) @ pt.ones_like(state.x)
+            damped = state.damping.now * scale(pt, rows, Q.diagonal())
+            d = Q.add_diagonal(damped).solve(g)
+            promised = 0.5 * ((damped * d**2).sum() + (g * d).sum())
+            there = state.x + d
+            value, ok = -self.at(there, "value", inner=inner), pt.isfinite(promised)
+            state = after(pt, state, there, value, promised, ok, tol=eps, eps=eps)
+            following = [y.astype(s.type.dtype) for y, s in zip(flat(state), first, strict=True)]
+            return following, until(ended(pt, state, maxiter))
 
-        none = pt.zeros((), "int64")
-        states = [start, self.at(start, "value"), pt.zeros((), start.type.dtype), none, none, none]
-        x, _, damping, _, count, done = pytensor.scan(
-            step, outputs_info=states, non_sequences=self.fixed.passed, n_steps=maxiter,
+        no, none = pt.zeros((), "bool"), pt.zeros((), "int64")
+        first = flat(begin(start, -self.at(start, "value"), no, none))
+        traces = pytensor.scan(
+            step, outputs_info=first, non_sequences=self.fixed.passed, n_steps=maxiter,
             return_updates=False,
         )  # fmt: skip
-        succeeded, stuck = pt.eq(disconnected_grad(done[-1]), 1), pt.gt(damping[-1], MOST)
-        return disconnected_grad(x[-1]), succeeded, disconnected_grad(stuck), count[-1]
+        last, _ = unflattened([disconnected_grad(trace[-1]) for trace in traces])
+        return last
+
+
+def flat(state):
+    """Return the arrays of a state in a list."""
+    return [*state[:2], *state.damping, *state[3:]]
+
+
+def unflattened(arrays):
+    """Return the state whose arrays come first, and what follows them."""
+    x, value, now, again, growth, *rest = arrays
+    count = len(State._fields) - 3
+    return State(x, value, Damping(now, again, growth), *rest[:count]), rest[count:]
 
 
 class Implicit(Op):

@@ -226,7 +226,7 @@ def test_no_mode():
     f = pytensor.function([a], [found.log_marginal, found.mode, found.precision.values, *ending])
     *parts, status, iterations, converged, slope = f(-1.0)
     assert all(np.isfinite(part).all() for part in parts)
-    assert (status, converged, slope) == (3, True, 0)
+    assert (status, converged, slope) == (2, True, 0)
     assert 0 < iterations < 4
     for bad, reason in ((1.0, -2), (np.nan, -1)):
         *parts, status, iterations, converged, _ = f(bad)
@@ -297,13 +297,21 @@ def test_in_pymc():
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default:Loop fusion failed")  # an error would stop a rewrite halfway
+@pytest.mark.parametrize("n", nonconcave.SIZES)
 @pytest.mark.parametrize("kind", nonconcave.KINDS)
-def test_random_densities_that_are_not_concave(kind):
-    """There are modes: the same in JAX are compared with those of a dense trust region."""
-    logjoint, start = nonconcave.problem(kind, 0)
-    x = pt.vector("x", shape=(len(start),))
-    value = logjoint(x, pt)
+def test_random_densities_that_are_not_concave(kind, n):
+    """All have a mode, which is found; SPARSECHOL_MODELS=10 tries 200 of them."""
+    x, start, y = (pt.vector(name, shape=(n,)) for name in ("x", "start", "y"))
+    tau, scale = pt.scalars("tau", "scale")
+    value = nonconcave.logjoint(kind, x, (y, tau, scale), pt)
     found = scpt.laplace(value, x, start)
-    mode, log_marginal = pytensor.function([], [found.mode, found.log_marginal])()
-    assert np.isfinite(log_marginal)
-    np.testing.assert_allclose(pytensor.function([x], pt.grad(value, x))(mode), 0, atol=1e-5)
+    results = [found.mode, found.log_marginal, found.iterations]
+    unused = {"on_unused_input": "ignore"}
+    search = pytensor.function([start, y, tau, scale], results, **unused)
+    gradient = pytensor.function([x, y, tau, scale], pt.grad(value, x), **unused)
+    for seed in range(nonconcave.MODELS):
+        data, at = nonconcave.problem(kind, n, seed)
+        mode, log_marginal, iterations = search(at, *data)
+        assert np.isfinite(log_marginal)
+        np.testing.assert_allclose(gradient(mode, *data), 0, atol=1e-5)
+        assert iterations < 300
