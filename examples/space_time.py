@@ -6,10 +6,10 @@ places and over many hours:
     x_(t+1) = K x_t + w_t,   K = a I - d G - v V,   x_0, w_t ~ N(0, (tau S)^-1),
 
 with the grid Laplacian G, the upwind difference V and noise that is smooth in space,
-S = I / 10 + G. Space and time are not separable. The precision matrix of all x together is
-Q = tau B^T (I x S) B, where B has the blocks I on its diagonal and -K below it: a polynomial in
-(a, d, v) whose coefficients are fixed sparse matrices. Some stations measure ``y = A x + noise``.
-All is normal:
+S = I / 10 + G. Space and time are not separable: this is no `models.kron` of a model of each. The
+precision matrix of all x together is Q = tau B^T (I x S) B, where B has the blocks I on its
+diagonal and -K below it: a polynomial in (a, d, v) whose coefficients are fixed sparse matrices.
+Some stations measure ``y = A x + noise``. All is normal:
 
     log p(y) = (log det Q - log det P + m log s - s y^T y + c^T P^-1 c - m log 2 pi) / 2
 
@@ -29,7 +29,7 @@ import numpy as np
 import scipy.sparse as sp
 
 import sparsechol as sc
-from sparsechol import derivatives
+from sparsechol import derivatives, models
 
 try:
     import resource
@@ -42,13 +42,8 @@ TRUTH = np.array([0.98, 0.10, 0.25, 4.0, 25.0])
 
 def operators(rows, columns):
     """S, and what K is made of: I, -G and -V, the wind blowing along the rows."""
-
-    def difference(k):
-        return sp.diags_array([-np.ones(k - 1), np.ones(k - 1)], offsets=[0, 1], shape=(k - 1, k))
-
-    down, along = (D.T @ D for D in map(difference, (rows, columns)))
     upwind = sp.diags_array([np.ones(columns), -np.ones(columns - 1)], offsets=[0, -1])
-    G = sp.kronsum(along, down)
+    G = models.kron_sum(models.rw1(rows), models.rw1(columns)).Q
     unit = sp.eye_array(rows * columns)
     return sp.csr_array(0.1 * unit + G), [unit, -G, -sp.kron(sp.eye_array(rows), upwind)]
 

@@ -6,12 +6,12 @@ from numpy.typing import ArrayLike
 from .. import derivatives
 from .._typing import WeakPivots
 from .cholesky_factor import CholeskyFactor
-from .factor_base import CholeskyBase
+from .draws import NormalDraws
 from .factor_batch import FactorBatch
 from .pivots import accepts_weak
 
 
-class CholeskyBatch(FactorBatch, CholeskyBase):
+class CholeskyBatch(FactorBatch, NormalDraws):
     """Hold the Cholesky factors of many symmetric (Hermitian) matrices of one pattern.
 
     `SymbolicFactor.factorize_batch` makes it. Each thread takes whole matrices, with a workspace of

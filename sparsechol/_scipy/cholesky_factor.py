@@ -1,6 +1,5 @@
 """CholeskyFactor: the numeric factor that a user holds."""
 
-import math
 from typing import overload
 
 import numpy as np
@@ -9,16 +8,15 @@ from scipy.sparse import coo_array, csc_array
 
 from .. import derivatives
 from .._exceptions import NotPositiveDefiniteError
-from .._typing import MatrixLike, RandomState, SparseLike, WeakPivots
+from .._typing import MatrixLike, SparseLike, WeakPivots
 from .changeable_factor import ChangeableFactor
 from .conditioned import Conditioned
-from .factor_base import CholeskyBase, checked
-from .input import draws_shape
+from .draws import NormalDraws
 from .low_rank_factor import LowRankFactor, read_correction
 from .pivots import accepts_weak
 
 
-class CholeskyFactor(ChangeableFactor, CholeskyBase):
+class CholeskyFactor(ChangeableFactor, NormalDraws):
     """Hold the Cholesky factor of a symmetric (Hermitian) positive definite matrix.
 
     `cholesky` and `SymbolicFactor.factorize` make it: ``P A P^T = L L^H``. Any number of threads
@@ -125,53 +123,6 @@ class CholeskyFactor(ChangeableFactor, CholeskyBase):
         """
         x = None if self._values is None else self._solver.solve(b, threads)
         return self._columnwise(b, self._both_triangles(), threads) if x is None else x
-
-    def sample(
-        self,
-        size: int | tuple[int, ...] | None = None,
-        *,
-        rng: RandomState = None,
-        threads: int | None = None,
-    ) -> np.ndarray:
-        """Draw from the normal distribution with mean zero and precision matrix A.
-
-        Parameters
-        ----------
-        size : int or tuple of int, optional
-            Shape of the draws; by default a single draw.
-        rng : numpy.random.Generator or seed, optional
-        threads : int, optional
-            Most threads to use, see `cholesky`.
-
-        Returns
-        -------
-        x : ndarray of shape ``(*size, n)``
-            Draws from N(0, A^-1): ``x = P^T L^-H z`` with standard normal z; for complex A
-            circular, so that ``E[x x^H] = A^-1``.
-
-        References
-        ----------
-        Rue, H. (2001). Fast sampling of Gaussian Markov random fields. J. R. Stat. Soc. B 63(2).
-
-        Examples
-        --------
-        >>> import numpy as np, sparsechol as sc
-        >>> F = sc.cholesky(np.diag([1.0, 4.0, 100.0]))
-        >>> F.sample(10_000, rng=0).std(axis=0).round(1)
-        array([1. , 0.5, 0.1])
-        """
-        n, shape = self.shape[0], draws_shape(size)
-        z = self._normal_draws(math.prod(shape), rng)
-        x = checked(self._solve(z[None], self._one_triangle("C", permute=True), threads)[0])
-        return np.ascontiguousarray(x.T).reshape(*shape, n)
-
-    def _normal_draws(self, count: int, rng: RandomState) -> np.ndarray:
-        """Draw independent standard normal numbers, (n, count) in Fortran order."""
-        rng, n = np.random.default_rng(rng), self.shape[0]
-        z = rng.standard_normal((count, n))
-        if self.dtype.kind == "c":
-            z = (z + 1j * rng.standard_normal((count, n))) * np.sqrt(0.5)
-        return np.asfortranarray(z.T.astype(self.dtype))
 
     def with_low_rank(self, C: MatrixLike, D: ArrayLike | None = None) -> LowRankFactor:
         """Return ``A + C D C^H`` as this factor and a correction beside it; A stays as it is.

@@ -219,7 +219,7 @@ class LowRankFactor:
         x : ndarray of shape ``(*size, n)``
         """
         shape = draws_shape(size)
-        z = self._current._normal_draws(math.prod(shape), rng)
+        [z] = self._current._normal_draws(math.prod(shape), rng)
         root = self._corrected(z, (1 + self._w) ** -0.5 - 1)
         x = checked(self._current.solve_triangular(root, trans="C"))
         return np.ascontiguousarray(x.T).reshape(*shape, self.shape[0])

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 import numpy as np
 
 from .._exceptions import NotPositiveDefiniteError
-from .._typing import WeakPivots
+from .._typing import MatrixLike, RandomState, WeakPivots
 from .factor_base import CholeskyBase, Slogdet, checked
 from .null_space import NullSpace
+from .quadratic import low_rank_quadratic, read_rows
 
 if TYPE_CHECKING:
     from .semidefinite_batch import SemidefiniteBatch
@@ -135,6 +136,50 @@ class SemidefiniteBase:
         V, X = self._low_rank(threads)
         diagonal = self.grounded.diag_inverse(threads=threads)
         return checked(diagonal - 2 * np.real(V * X.conj()).sum(axis=-1))
+
+    def sample(
+        self,
+        size: int | tuple[int, ...] | None = None,
+        *,
+        rng: RandomState = None,
+        threads: int | None = None,
+    ) -> np.ndarray:
+        """Draw from the normal distribution with mean zero and covariance ``A^+``.
+
+        Parameters
+        ----------
+        size, rng, threads : optional
+            As for `CholeskyFactor.sample`.
+
+        Returns
+        -------
+        x : ndarray of shape ``(*size, n)``, or ``(len(self), *size, n)`` of a batch
+            Orthogonal to the null space: the intrinsic field with precision A under the
+            constraints ``V^H x = 0``.
+        """
+        x = self.grounded.sample(size, rng=rng, threads=threads)
+        rows = x.reshape(-1, self.shape[0]).T
+        return np.ascontiguousarray(self.null_space.project(rows).T, x.dtype).reshape(x.shape)
+
+    def inverse_quadratic(self, B: MatrixLike, *, threads: int | None = None) -> Any:
+        """Compute ``b A^+ b^H`` for each row b of B: variances of B x, x an intrinsic field.
+
+        Parameters
+        ----------
+        B, threads
+            As for `CholeskyFactor.inverse_quadratic`.
+
+        Returns
+        -------
+        float, or (m,) real ndarray; a row of them for each matrix of a batch
+        """
+        rows, shape = read_rows(B, self.shape[0])
+        out = self.grounded.inverse_quadratic(rows, threads=threads)
+        V, X = self._low_rank(threads)
+        labels, blocks = self.null_space.labels, X.reshape(-1, *V.shape)
+        terms = np.array([low_rank_quadratic(V, block, rows, labels) for block in blocks])
+        result = (out - terms.reshape(out.shape)).astype(out.dtype)
+        return result.reshape((*out.shape[:-1], *shape))[()]
 
     def _projected_solve(self, columns, system, threads, _reached=None) -> np.ndarray:
         """Solve for a (count, n, k) array between two projections."""

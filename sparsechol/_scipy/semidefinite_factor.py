@@ -8,12 +8,11 @@ from numpy.typing import ArrayLike
 from scipy.sparse import coo_array, csc_array
 from scipy.sparse.linalg import LinearOperator
 
-from .._typing import Entries, MatrixLike, RandomState, SparseLike, WeakPivots
+from .._typing import Entries, MatrixLike, SparseLike, WeakPivots
 from .cholesky_factor import CholeskyFactor
 from .conditioned import Conditioned
 from .input import entry_numbers
 from .null_space import NullSpace, low_rank_entries
-from .quadratic import low_rank_quadratic, read_rows
 from .semidefinite_base import Grounded, GroundedTrend, SemidefiniteBase, naming_the_null_space
 from .single_factor import linear_operator
 from .symmetry import blaming_asymmetry
@@ -145,30 +144,6 @@ class SemidefiniteFactor(SemidefiniteBase):
         F = self.grounded
         return F._columnwise(b, F._both_triangles(), threads, self._projected_solve)
 
-    def sample(
-        self,
-        size: int | tuple[int, ...] | None = None,
-        *,
-        rng: RandomState = None,
-        threads: int | None = None,
-    ) -> np.ndarray:
-        """Draw from the normal distribution with mean zero and covariance ``A^+``.
-
-        Parameters
-        ----------
-        size, rng, threads : optional
-            As for `CholeskyFactor.sample`.
-
-        Returns
-        -------
-        x : ndarray of shape ``(*size, n)``
-            Orthogonal to the null space: the intrinsic field with precision A under the
-            constraints ``V^H x = 0``.
-        """
-        x = self.grounded.sample(size, rng=rng, threads=threads)
-        rows = x.reshape(-1, self.shape[0]).T
-        return np.ascontiguousarray(self.null_space.project(rows).T, x.dtype).reshape(x.shape)
-
     def partial_inverse(
         self, *, entries: Entries = "matrix", threads: int | None = None
     ) -> csc_array:
@@ -217,23 +192,6 @@ class SemidefiniteFactor(SemidefiniteBase):
         V, X = self._low_rank(threads)
         labels = self.null_space.labels
         return out - low_rank_entries(V, X, rows, columns) * (labels[rows] == labels[columns])
-
-    def inverse_quadratic(self, B: MatrixLike, *, threads: int | None = None) -> Any:
-        """Compute ``b A^+ b^H`` for each row b of B: variances of B x, x an intrinsic field.
-
-        Parameters
-        ----------
-        B, threads
-            As for `CholeskyFactor.inverse_quadratic`.
-
-        Returns
-        -------
-        float, or (m,) real ndarray
-        """
-        rows, shape = read_rows(B, self.shape[0])
-        out = self.grounded.inverse_quadratic(rows, threads=threads)
-        term = low_rank_quadratic(*self._low_rank(threads), rows, self.null_space.labels)
-        return (out - term).astype(out.dtype).reshape(shape)[()]
 
     def condition(
         self, C: MatrixLike, e: ArrayLike = 0.0, *, threads: int | None = None

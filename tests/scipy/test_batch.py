@@ -182,3 +182,17 @@ def test_integers_are_computed_in_float64_and_pickles_are_equal():
     assert np.array_equal(other.logdet(), batch.logdet())
     other.refactorize([[9, 1, 5], [4, 2, 5]])
     assert repr(other) == "<CholeskyBatch of 2 factors of shape (2, 2), float64>"
+
+
+def test_draws():
+    """Of each matrix by itself, with its inverse for covariance; a batch of one is one factor."""
+    matrices, S, values = batch_of(3, 6, np.complex128)
+    batch = S.factorize_batch(values)
+    assert batch.sample((2, 5)).shape == (3, 2, 5, 6)
+    draws = batch.sample(20_000, rng=0)
+    for A, x in zip(matrices, draws, strict=True):
+        W = np.linalg.inv(A)
+        assert abs(x.T @ x.conj() / 20_000 - W).max() < 0.05 * abs(W).max()
+    assert abs(draws[0].T @ draws[1].conj()).max() < 0.05 * 20_000 * abs(draws).max()
+    one = S.factorize_batch(values[:1]).sample(4, rng=1)[0]
+    np.testing.assert_array_equal(one, S.factorize(values[0]).sample(4, rng=1))

@@ -219,9 +219,15 @@ def test_batches(kind, threads):
     b = rng.standard_normal((3, n, 2)).astype(values.dtype)
     x, y = batch.solve(b, threads=threads), batch.solve(b[:, :, 0])
     Z, diagonal = batch.partial_inverse(threads=threads), batch.diag_inverse(threads=threads)
+    B = rng.standard_normal((4, n)) * (rng.random((4, n)) < 0.5)
+    variances, draws = batch.inverse_quadratic(B, threads=threads), batch.sample(20_000, rng=8)
     columns = np.repeat(np.arange(n), np.diff(S.indptr))
     for k, Q in enumerate(matrices):
         W, logdet = pseudo_inverse(Q, V)
+        np.testing.assert_allclose(variances[k], np.diag(B @ W @ B.T).real, rtol=1e-10)
+        assert abs(draws[k] @ V.conj()).max() < 1e-10
+        covariance = draws[k].T @ draws[k].conj() / 20_000
+        assert abs(covariance - W).max() < 0.05 * abs(W).max()
         assert abs(batch.logdet()[k] - logdet) < 1e-11
         assert abs(x[k] - W @ b[k]).max() < 1e-11 * (1 + abs(W).max())
         np.testing.assert_allclose(y[k], x[k, :, 0], rtol=1e-12, atol=1e-12)
@@ -235,6 +241,9 @@ def test_batches(kind, threads):
             np.testing.assert_allclose(x[k], G.solve(b[k]), **near)
             np.testing.assert_allclose(diagonal[k], G.diag_inverse(), **near)
             np.testing.assert_allclose(Z[k], S.values(G.partial_inverse()), **near)
+            np.testing.assert_allclose(variances[k], G.inverse_quadratic(B), **near)
+    assert batch.inverse_quadratic(B[0]).shape == (3,)
+    assert batch.sample().shape == (3, n)
     again = pickle.loads(pickle.dumps(batch))
     assert again.refactorize(values[::-1]) is again
     np.testing.assert_array_equal(again.logdet(), batch.logdet()[::-1])
