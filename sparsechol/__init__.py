@@ -20,6 +20,7 @@ from ._scipy.ldl_factor import LDLFactor
 from ._scipy.low_rank_factor import LowRankFactor
 from ._scipy.null_space import NullSpace
 from ._scipy.pencil import LogdetPencil, logdet_pencil
+from ._scipy.pencil_pair import LogdetPencilPair, logdet_pencil_pair
 from ._scipy.semidefinite_batch import SemidefiniteBatch
 from ._scipy.semidefinite_factor import SemidefiniteFactor
 from ._scipy.symbolic_factor import Memory, SymbolicFactor, analyze
@@ -35,6 +36,7 @@ __all__ = [
     "LDLBatch",
     "LDLFactor",
     "LogdetPencil",
+    "LogdetPencilPair",
     "LowRankFactor",
     "Memory",
     "NotPositiveDefiniteError",
@@ -58,6 +60,7 @@ __all__ = [
     "ldl",
     "logdet",
     "logdet_pencil",
+    "logdet_pencil_pair",
     "models",
     "partial_inverse",
     "postorder",

@@ -44,7 +44,84 @@ FAR = 64.0  # times the length of the interval: ends at such a distance cost not
 ROUNDINGS = 4 * np.finfo(float).eps  # of t: an end that is so near is none
 INSIDE = 0.9  # the interval is that part of [-1, 1]: beyond it derivatives grow, and their noise
 SHORT = 2.0  # half of the shortest interval of u: derivatives on a shorter one would be noise
+BOTH_ENDS = "A + t B must be positive definite at both ends of the interval"
 CHECKS = np.array([-0.999, -0.71, -0.13, 0.42, 0.87, 0.999])  # of the interval of u
+
+
+class Variable:
+    """A parameter t in an interval, and x in [-1, 1], the variable of the Chebyshev polynomials.
+
+    Parameters
+    ----------
+    interval : (float, float)
+    ends : (float, float)
+        Beyond the interval; x is linear in ``u = log((t - ends[0]) / (ends[1] - t))``.
+    """
+
+    def __init__(self, interval: tuple[float, float], ends: tuple[float, float]):
+        self.interval, self.ends = interval, ends
+        low, high = (self._u(t) for t in interval)
+        self._center = (low + high) / 2
+        self._half = max((high - low) / (2 * INSIDE), SHORT)
+        self._part = (high - low) / (2 * self._half)  # of [-1, 1] that is the interval
+
+    def _u(self, t, log: Callable[..., Any] = math.log):
+        a, b = self.ends
+        return log((t - a) / (b - t))
+
+    def _t(self, x):
+        a, b = self.ends
+        e = np.exp(-(self._center + self._half * x))
+        return (a * e + b) / (e + 1)
+
+    def count(self, ratio: float) -> int:
+        """Return how many terms bring the truncation down, `ratio` being that of bound and error.
+
+        The bound is that of a single term, see the head of this file.
+        """
+        s = STRIP / self._half
+        rho = s + math.hypot(s, 1)
+        reach = abs(self._center) + self._half * math.hypot(s, 1)
+        term = reach + math.log(2 / math.cos(STRIP / 2)) + math.pi
+        return max(2, math.ceil(math.log(4 * ratio * term / (rho - 1)) / math.log(rho)))
+
+    def nodes(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the points of interpolation: x and t."""
+        x = np.cos(np.pi * (np.arange(count) + 0.5) / count)
+        return x, self._t(x)
+
+    def checks(self) -> np.ndarray:
+        """Return some other points of the interval."""
+        return self._t(CHECKS * self._part)
+
+    def inside(self, t, xp: Any):
+        """Say where t is in the interval; and t there, the middle elsewhere."""
+        low, high = self.interval
+        inside = (t >= low) & (t <= high)
+        return inside, xp.where(inside, t, (low + high) / 2)
+
+    def polynomials(self, t, count: int, xp: Any):
+        """Evaluate Chebyshev polynomials by the functions of a framework, on a last axis."""
+        angle = xp.arccos((self._u(t, xp.log) - self._center) / self._half)
+        return xp.cos(np.arange(count) * angle[..., None])
+
+    def taylor(self, c: np.ndarray, t: np.ndarray, order: int) -> np.ndarray:
+        """Return the coefficient of ``h^order`` of a series with coefficients c, at t + h.
+
+        It is that of x(t + h) - x(t), put into the Taylor series in x. Further axes of c are the
+        leading ones of the result.
+        """
+        a, b = self.ends
+        x = (self._u(t, np.log) - self._center) / self._half
+        step = [np.zeros_like(t)]
+        for k in range(1, order + 1):
+            step.append(((-1) ** (k - 1) / (t - a) ** k + 1 / (b - t) ** k) / (k * self._half))
+        result: list[Any] = [np.zeros_like(t) for _ in range(order + 1)]
+        for k in range(order, -1, -1):
+            result = _product(result, step)
+            values: Any = chebyshev.chebval(x, chebyshev.chebder(c, k))
+            result[0] = result[0] + values / math.factorial(k)
+        return result[order]
 
 
 class PencilSeries:
@@ -74,57 +151,27 @@ class PencilSeries:
         atol: float,
         null_space: NullSpaceLike | None,
     ):
-        self._matrices = _Matrices(A, B, null_space)
-        self.interval = _ascending(interval)
-        low, high = self.interval
+        self._matrices = Matrices({"A": A, "B": B}, null_space)
+        self.interval = ascending(interval)
         for t in self.interval:
-            self._matrices.require(t)
-        end, length = self._matrices.end, high - low
-        self.ends = end(low, -length), end(high, length)
-        u_low, u_high = (self._u(t) for t in self.interval)
-        self._center = (u_low + u_high) / 2
-        self._half = max((u_high - u_low) / (2 * INSIDE), SHORT)
-        count = self._count()
-        x = np.cos(np.pi * (np.arange(count) + 0.5) / count)
-        values = np.array([self._matrices.logdet(t) for t in self._t(x)])
-        self.coefficients = _trimmed(chebyshev.chebfit(x, values, count - 1))
-        t = self._t(CHECKS * (u_high - u_low) / (2 * self._half))
+            self._matrices.require(BOTH_ENDS, t)
+        self.ends = ends_around(self.interval, self._matrices.holds)
+        self._variable = Variable(self.interval, self.ends)
+        size = max(1.0, *(abs(self._matrices.logdet(t)) for t in self.interval))
+        count = self._variable.count(max(self._matrices.n, 1) / (size * np.finfo(float).eps))
+        x, nodes = self._variable.nodes(count)
+        values = np.array([self._matrices.logdet(t) for t in nodes])
+        coefficients = chebyshev.chebfit(x, values, count - 1)
+        self.coefficients = coefficients[: useful(coefficients)]
+        t = self._variable.checks()
         found = np.array([self._matrices.logdet(s) for s in t])
         self.error = float(abs(self._evaluate(t, np) - found).max())
-        if not self.error <= atol:
-            raise ValueError(
-                f"log det(A + t B) is known to {self.error:.1e} only, which is more than atol ="
-                f" {atol:.1e}: the interval {self.interval} ends so near to a singular matrix"
-                " that rounding shows; shorten it, or raise atol"
-            )
-
-    def _u(self, t, log: Callable[..., Any] = math.log):
-        a, b = self.ends
-        return log((t - a) / (b - t))
-
-    def _t(self, x):
-        """Return t where the variable of the Chebyshev polynomials is x."""
-        a, b = self.ends
-        e = np.exp(-(self._center + self._half * x))
-        return (a * e + b) / (e + 1)
-
-    def _count(self):
-        """Return how many terms bring the truncation down to rounding."""
-        s = STRIP / self._half
-        rho = s + math.hypot(s, 1)
-        reach = abs(self._center) + self._half * math.hypot(s, 1)
-        term = reach + math.log(2 / math.cos(STRIP / 2)) + math.pi
-        size = max(1.0, *(abs(self._matrices.logdet(t)) for t in self.interval))
-        ratio = max(self._matrices.n, 1) * term / (size * np.finfo(float).eps)
-        return max(2, math.ceil(math.log(4 * ratio / (rho - 1)) / math.log(rho)))
+        require_error(self.error, atol, "log det(A + t B)", f"the interval {self.interval} ends")
 
     def _evaluate(self, t, xp: Any):
         """Evaluate the series by the functions of a framework; NaN outside of the interval."""
-        low, high = self.interval
-        inside = (t >= low) & (t <= high)
-        t = xp.where(inside, t, (low + high) / 2)
-        angle = xp.arccos((self._u(t, xp.log) - self._center) / self._half)
-        terms = self.coefficients * xp.cos(np.arange(self.coefficients.size) * angle[..., None])
+        inside, t = self._variable.inside(t, xp)
+        terms = self.coefficients * self._variable.polynomials(t, self.coefficients.size, xp)
         return xp.where(inside, terms.sum(-1), np.nan)
 
     def __repr__(self) -> str:
@@ -204,26 +251,9 @@ class LogdetPencil(PencilSeries):
         >>> float(f.derivative(1.0).round(6))  # 1/2 + 2/3 + 3/4
         1.916667
         """
-        t = unmasked(t, "t").astype(float)
-        low, high = self.interval
-        inside = (t >= low) & (t <= high)
-        s = np.where(inside, t, (low + high) / 2)
-        value = math.factorial(order) * self._taylor(s, order)[order]
+        inside, t = self._variable.inside(unmasked(t, "t").astype(float), np)
+        value = math.factorial(order) * self._variable.taylor(self.coefficients, t, order)
         return np.where(inside, value, np.nan)[()]
-
-    def _taylor(self, t, order):
-        """Return Taylor coefficients of the function at t, by those of x(t) put into the series."""
-        a, b = self.ends
-        x = (self._u(t, np.log) - self._center) / self._half
-        step = [np.zeros_like(t)]  # of x(t + h) - x(t)
-        for k in range(1, order + 1):
-            step.append(((-1) ** (k - 1) / (t - a) ** k + 1 / (b - t) ** k) / (k * self._half))
-        result = [np.zeros_like(t) for _ in range(order + 1)]
-        for k in range(order, -1, -1):
-            result = _product(result, step)
-            c = chebyshev.chebder(self.coefficients, k)
-            result[0] = result[0] + chebyshev.chebval(x, c) / math.factorial(k)
-        return result
 
 
 def logdet_pencil(
@@ -261,6 +291,10 @@ def logdet_pencil(
         If the matrices do not fit or are not symmetric, the interval is none, or the error is
         larger than `atol` at points where the result is checked.
 
+    See Also
+    --------
+    logdet_pencil_pair : The same with two parameters.
+
     Notes
     -----
     The matrix is analyzed once and factored some dozens of times. Chebyshev interpolation in
@@ -286,66 +320,72 @@ def logdet_pencil(
     return LogdetPencil(A, B, interval, atol, null_space)
 
 
-class _Matrices:
-    """A + t B on one analyzed pattern."""
+class Matrices:
+    """A + t B, or with more parameters A + s B + t C, on one analyzed pattern."""
 
-    def __init__(self, A, B, null_space):
+    def __init__(self, matrices, null_space):
         parts = []
-        for name, matrix in (("A", A), ("B", B)):
+        for name, matrix in matrices.items():
             arrays = compressed(matrix, name=name, check_shape=check_order)
             require_symmetric(arrays, name)
             parts.append(as_scipy(arrays))
+            if parts[-1].shape != parts[0].shape:
+                shapes = f"{parts[0].shape}, {parts[-1].shape}"
+                raise ValueError(f"A and {name} have different shapes: {shapes}")
         dtype = np.result_type(*(part.dtype for part in parts), np.float64)
-        if parts[0].shape != parts[1].shape:
-            raise ValueError(f"A and B have different shapes: {parts[0].shape}, {parts[1].shape}")
         self.n = parts[0].shape[0]
-        self.pattern = analyze(abs(parts[0]) + abs(parts[1]))
-        self.values = [self.pattern.values(part, dtype=dtype) for part in parts]
+        self.pattern = analyze(sum(abs(part) for part in parts[1:]) + abs(parts[0]))
+        self.values = np.array([self.pattern.values(part, dtype=dtype) for part in parts])
         self.null_space = None if null_space is None else NullSpace.of(self.pattern, null_space)
 
-    def factor(self, t):
-        """Return a factor of A + t B."""
-        values = self.values[0] + t * self.values[1]
+    def factor(self, *t):
+        """Return a factor for these parameters."""
+        values = self.values[0] + np.tensordot(t, self.values[1:], 1)
         return self.pattern.factorize(values, null_space=self.null_space)
 
-    def tried(self, t):
-        """Return a factor of A + t B; that it is nearly singular is nothing to warn of."""
+    def tried(self, *t):
+        """Return a factor; that the matrix is nearly singular is nothing to warn of."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", LinAlgWarning)  # the series is checked as a whole
-            return self.factor(t)
+            return self.factor(*t)
 
-    def logdet(self, t):
-        return self.tried(t).logdet()
+    def logdet(self, *t):
+        return self.tried(*t).logdet()
 
-    def require(self, t):
-        """Raise NotPositiveDefiniteError if A + t B is not positive definite."""
+    def require(self, rule, *t):
+        """Raise NotPositiveDefiniteError, which names the rule, if the matrix is not."""
         try:
-            self.tried(t)
+            self.tried(*t)
         except NotPositiveDefiniteError as error:
-            error.add_note(
-                f"A + t B must be positive definite at both ends of the interval: t = {t}"
-            )
+            error.add_note(f"{rule}: t = {t[0] if len(t) == 1 else t}")
             raise
 
-    def holds(self, t):
+    def holds(self, *t):
+        """Say whether the matrix is positive definite."""
         try:
-            self.tried(t)
+            self.tried(*t)
         except NotPositiveDefiniteError:
             return False
         return True
 
-    def end(self, t, step):
-        """Return how far A + t B is positive definite beyond t, within a fifth of the distance."""
-        if self.holds(t + FAR * step):
-            return _apart(t, t + FAR * step)
-        distance = FAR / 16
-        while not self.holds(t + distance * step):
-            distance /= 16
-        low, high = math.log(distance), math.log(16 * distance)
-        for _ in range(4):
-            middle = (low + high) / 2
-            low, high = (middle, high) if self.holds(t + math.exp(middle) * step) else (low, middle)
-        return _apart(t, t + math.exp(low) * step)
+
+def ends_around(interval, holds):
+    """Return how far a condition on t holds beyond an interval, within a fifth of the distance."""
+    low, high = interval
+    return _end(low, low - high, holds), _end(high, high - low, holds)
+
+
+def _end(t, step, holds):
+    if holds(t + FAR * step):
+        return _apart(t, t + FAR * step)
+    distance = FAR / 16
+    while not holds(t + distance * step):
+        distance /= 16
+    low, high = math.log(distance), math.log(16 * distance)
+    for _ in range(4):
+        middle = (low + high) / 2
+        low, high = (middle, high) if holds(t + math.exp(middle) * step) else (low, middle)
+    return _apart(t, t + math.exp(low) * step)
 
 
 def _apart(t, end):
@@ -354,7 +394,8 @@ def _apart(t, end):
     return end
 
 
-def _ascending(interval):
+def ascending(interval):
+    """Read an interval."""
     try:
         low, high = (float(t) for t in interval)
     except (TypeError, ValueError):
@@ -364,10 +405,19 @@ def _ascending(interval):
     return low, high
 
 
-def _trimmed(c):
-    """Drop the end of a series, where the coefficients are noise of the size of the last ones."""
+def require_error(error, atol, what, where):
+    """Raise ValueError if an error is larger than is allowed."""
+    if not error <= atol:
+        raise ValueError(
+            f"{what} is known to {error:.1e} only, which is more than atol = {atol:.1e}: {where} so"
+            " near to a singular matrix that rounding shows; shorten it, or raise atol"
+        )
+
+
+def useful(c):
+    """Count coefficients before the end, where they are noise of the size of the last ones."""
     noise = abs(c[-max(c.size // 10, 1) :]).max()
-    return c[: 1 + int(np.flatnonzero(abs(c) >= 2 * noise).max(initial=0))]
+    return 1 + int(np.flatnonzero(abs(c) >= 2 * noise).max(initial=0))
 
 
 def _product(p, q):

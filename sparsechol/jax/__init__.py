@@ -23,7 +23,7 @@ from ._least_squares import LeastSquares, least_squares
 from ._low_rank import LowRankFactor, LowRankMatrix
 from ._matrix import SymmetricMatrix
 from ._newton import Minimum, newton
-from ._pencil import LogdetPencil, logdet_pencil
+from ._pencil import LogdetPencil, LogdetPencilPair, logdet_pencil, logdet_pencil_pair
 from ._semidefinite import SemidefiniteFactor
 from ._sparse import analyze, from_sparse, to_bcoo
 from ._sparse_derivatives import SparseJacobian, sparse_jacobian
@@ -40,6 +40,7 @@ __all__ = [
     "Laplace",
     "LeastSquares",
     "LogdetPencil",
+    "LogdetPencilPair",
     "LowRankFactor",
     "LowRankMatrix",
     "Minimum",
@@ -67,6 +68,7 @@ __all__ = [
     "least_squares",
     "logdet",
     "logdet_pencil",
+    "logdet_pencil_pair",
     "marginal_variances",
     "newton",
     "partial_inverse",

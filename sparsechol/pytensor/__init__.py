@@ -25,7 +25,7 @@ from ._ldl import LDLFactor, ldl
 from ._low_rank import LowRankFactor
 from ._matrix import SymmetricMatrix, combine
 from ._null_space import SemidefiniteFactor, cholesky
-from ._pencil import LogdetPencil, logdet_pencil
+from ._pencil import LogdetPencil, LogdetPencilPair, logdet_pencil, logdet_pencil_pair
 from ._sparse import from_sparse
 from ._sparse_derivatives import sparse_hessian, sparse_jacobian
 from ._superlu import superlu_solve
@@ -39,6 +39,7 @@ __all__ = [
     "LDLFactor",
     "Laplace",
     "LogdetPencil",
+    "LogdetPencilPair",
     "LowRankFactor",
     "SemidefiniteFactor",
     "SparsityWarning",
@@ -57,6 +58,7 @@ __all__ = [
     "ldl",
     "logdet",
     "logdet_pencil",
+    "logdet_pencil_pair",
     "marginal_variances",
     "partial_inverse",
     "positions",

@@ -1,4 +1,4 @@
-"""log det(A + t B) in JAX: values and derivatives are those of the NumPy face."""
+"""log det(A + t B) and of two parameters in JAX: as in the NumPy face, with derivatives."""
 
 import jax
 import jax.numpy as jnp
@@ -36,3 +36,26 @@ def test_types(pencils):
     assert f(0).dtype == jnp.float64
     assert f(np.float32(0.25)).dtype == jnp.float32
     assert_allclose(f(np.float32(0.25)), expected(0.25), rtol=1e-5)
+
+
+def test_two_parameters():
+    """Mixed derivatives, batches, and what lies outside."""
+    parts = (D, -W, np.eye(7), ((-0.5, 0.9), (0.0, 2.0)))
+    expected, f = sc.logdet_pencil_pair(*parts), scj.logdet_pencil_pair(*parts)
+    slopes, mixed = jax.grad(f, (0, 1)), jax.grad(jax.grad(f), 1)
+
+    @jax.jit
+    @jax.vmap
+    def run(s, t):
+        return jnp.stack([f(s, t), *slopes(s, t), mixed(s, t)])
+
+    s, t = np.array([-0.5, 0.0, 0.7, 1.5]), np.array([0.0, 1.3, 2.0, 1.0])
+    found = run(s, t)
+    for k, order in enumerate([(0, 0), (1, 0), (0, 1), (1, 1)]):
+        wanted = expected.derivative(s[:3], t[:3], order)
+        assert_allclose(found[:3, k], wanted, rtol=1e-8, atol=1e-8)
+    assert np.isnan(found[3, 0])
+    assert not found[3, 1:].any()
+    assert_allclose(f(0.3, 1.0), sc.logdet(D - 0.3 * W + np.eye(7)), rtol=1e-12)
+    assert f(s[:3, None], t[:3]).shape == (3, 3)
+    assert f(np.float32(0.25), np.float32(1)).dtype == jnp.float32

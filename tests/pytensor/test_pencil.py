@@ -1,4 +1,4 @@
-"""log det(A + t B) in PyTensor: values and derivatives are those of the NumPy face."""
+"""log det(A + t B) and of two parameters in PyTensor: as in the NumPy face, with derivatives."""
 
 import numpy as np
 import pytensor
@@ -45,3 +45,24 @@ def test_scalars_and_types():
     assert f(t).type.dtype == "float32"
     assert f(t).type.ndim == 0
     assert_allclose(f(0.5).eval(mode="FAST_COMPILE"), sc.logdet(D - 0.5 * W))
+
+
+def test_two_parameters():
+    """Mixed derivatives, shapes that broadcast, and what lies outside."""
+    parts = (D, -W, np.eye(7), ((-0.5, 0.9), (0.0, 2.0)))
+    expected, f = sc.logdet_pencil_pair(*parts), scpt.logdet_pencil_pair(*parts)
+    s, t = pt.dvector("s"), pt.dscalar("t")
+    value = f(s, t)
+    slopes = pt.grad(value.sum(), [s, t])
+    mixed = pt.grad(slopes[1], s)
+    run = pytensor.function([s, t], [value, *slopes, mixed], mode="FAST_COMPILE")
+    at = np.array([-0.5, 0.0, 0.7])
+    found = run(at, 1.3)
+    assert_allclose(found[0], expected(at, 1.3), rtol=1e-12)
+    assert_allclose(found[1], expected.derivative(at, 1.3, (1, 0)), rtol=1e-8, atol=1e-10)
+    assert_allclose(found[2], expected.derivative(at, 1.3, (0, 1)).sum(), rtol=1e-8, atol=1e-10)
+    assert_allclose(found[3], expected.derivative(at, 1.3, (1, 1)), rtol=1e-8, atol=1e-8)
+    outside = run(np.array([0.5]), 7.0)
+    assert np.isnan(outside[0][0])
+    assert not any(np.any(part) for part in outside[1:])
+    assert f(pt.fscalar(), pt.fscalar()).type.dtype == "float32"
