@@ -221,7 +221,7 @@ def test_heavy_tails_far_from_the_start(start):
 def test_no_mode():
     """NaN with the reason, and nothing is raised."""
     x, a = pt.vector("x", shape=(3,)), pt.scalar("a")
-    found = scpt.laplace((a * x**2 + x).sum(), x)
+    found = scpt.laplace((a * x**2 + x).sum(), x, maxiter=20)
     ending = [found.status, found.iterations, found.converged, found.gradient_norm]
     f = pytensor.function([a], [found.log_marginal, found.mode, found.precision.values, *ending])
     *parts, status, iterations, converged, slope = f(-1.0)
