@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar, o
 
 import numpy as np
 
+from .._core.numeric import determinant, packing, partial_inverse, solve
 from .._core.numeric import factorize as _factorize
-from .._core.numeric import packing, partial_inverse, solve
 from .._core.numeric.operations import UNSCALED
 from .._core.numeric.solve import NO_REACH, RHS_BLOCK
 from .._core.parallel.threads import thread_count
@@ -264,7 +264,7 @@ class FactorBase:
     def _logdet(self) -> Any:
         """Compute log |det A| of each matrix."""
         out = np.empty(self._count)
-        solve.logdet(self.pattern._structure, self._valid_panels, out)
+        determinant.logdet(self.pattern._structure, self._valid_panels, out)
         return self._scalars(out)
 
     # ---- condition ----

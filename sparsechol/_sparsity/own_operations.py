@@ -161,6 +161,11 @@ def placed(operation, source):
     return rule
 
 
+def gathered_inverse(layout, sets, ids, *, shape):
+    panels = RULES["partial_inverse"](layout, sets, ids, shape=(layout.size("l"),))
+    return RULES["gather"](layout, sets, panels, shape=shape)
+
+
 def weigh(layout, sets, ids, *, shape):
     places = layout.places("entries", "l")
     return scattered(places, ids[places], shape)
@@ -459,5 +464,6 @@ RULES = {
     "csc_triangle_outer": csc_triangle_outer,
     "gram": gathered((VALUE,), ((FIRST, SECOND), (WEIGHT, OTHER), (FIRST, SECOND))),
     "gram_rows": gathered((FIRST,), ((WEIGHT, OTHER), (SECOND,), (VALUE,))),
+    "gathered_inverse": gathered_inverse,
     "gram_weights": gathered((WEIGHT, OTHER), ((FIRST, SECOND), (FIRST, SECOND), (VALUE,))),
 }

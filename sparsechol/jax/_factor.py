@@ -162,9 +162,10 @@ class FactorBase:
         """
         if entries not in ("matrix", "factor"):
             raise ValueError(f"entries must be 'matrix' or 'factor', not {entries!r}")
+        if entries == "matrix":
+            return primitives.gathered_inverse_call(self.pattern, self._attached)
         s = primitives.partial_inverse_call(self.pattern, self._attached)
-        read = primitives.gather_call if entries == "matrix" else primitives.entries_call
-        return read(self.pattern, s)
+        return primitives.entries_call(self.pattern, s)
 
     def diag_inverse(self) -> jax.Array:
         """Compute the diagonal of A^-1, (n,) and real.

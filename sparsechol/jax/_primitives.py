@@ -58,11 +58,11 @@ def _real(dtype):
 # ---- making primitives ----
 
 
-def _define(name, operation=None, unused=""):
+def _define(name, operation=None, unused="", lowering=None):
     """Return the primitive of an operation.
 
     `unused` names operands that stand before the others: the result moves with them, and the kernel
-    does not read them.
+    does not read them. `lowering` is a rule that is given the usual one, and may take its place.
     """
     operation = name if operation is None else operation
     letters, result = NAMES[operation].split(">")
@@ -96,8 +96,11 @@ def _define(name, operation=None, unused=""):
 
     primitive.def_impl(partial(evaluate, primitive))
     primitive.def_abstract_eval(abstract)
-    define_lowering(primitive, partial(lower, partial(lower_with, through_callback)))
-    define_lowering(primitive, partial(lower, lower_for_cpu), platform="cpu")
+    for rule, platform in (partial(lower_with, through_callback), None), (lower_for_cpu, "cpu"):
+        own = partial(lower, rule)
+        if lowering is not None:
+            own = partial(lowering, own)
+        define_lowering(primitive, own, platform=platform)
     define_batching(primitive, partial(_batch, primitive))
     return primitive
 
@@ -510,7 +513,20 @@ define_jvp(attach_p, _attach_jvp)
 # ---- what is computed from a factor ----
 
 
+def _gathered_inverse(l, *, pattern, dtype, **weights):
+    return gather_call(pattern, partial_inverse_call(pattern, l), **weights)
+
+
+def _lower_gathered_inverse(at_once, context, l, **parameters):
+    """One matrix by two operations, of which a program may need the first one anyway."""
+    if context.avals_in[0].ndim > 1:
+        return at_once(context, l, **parameters)
+    by_two = lower_function(partial(_gathered_inverse, **parameters), multiple_results=False)
+    return by_two(context, l)
+
+
 partial_inverse_p = _define("partial_inverse")
+gathered_inverse_p = _define("gathered_inverse", lowering=_lower_gathered_inverse)
 sandwich_p = _define("sandwich")
 logdet_p = _define("logdet", unused="a")
 solve_p = _define("solve", unused="a")
@@ -521,6 +537,14 @@ rcond_p = _define("rcond")
 def partial_inverse_call(pattern, l):
     """Return A^-1 on the panels; the diagonal blocks are full."""
     return _bind(partial_inverse_p, pattern, l)
+
+
+def gathered_inverse_call(pattern, l, diagonal=1.0, below=1.0):
+    """Return A^-1 on the pattern of A, with weights: `gather` of `partial_inverse`.
+
+    Of a batch no inverse on the panels leaves the cache.
+    """
+    return _bind(gathered_inverse_p, pattern, l, diagonal=diagonal, below=below)
 
 
 def sandwich_call(pattern, l, s, x):
@@ -552,6 +576,13 @@ def _partial_inverse_jvp(primals, tangents, *, pattern, dtype):
     [l], [dl] = primals, tangents
     s = partial_inverse_call(pattern, l)
     return s, -sandwich_call(pattern, l, s, dl)
+
+
+def _gathered_inverse_jvp(primals, tangents, *, pattern, dtype, **weights):
+    [l], [dl] = primals, tangents
+    s = partial_inverse_call(pattern, l)
+    change = -sandwich_call(pattern, l, s, dl)
+    return gather_call(pattern, s, **weights), gather_call(pattern, change, **weights)
 
 
 def _sandwich_jvp(primals, tangents, *, pattern, dtype):
@@ -591,8 +622,7 @@ def _differentiate_logdet(primitive, gradient):
 
 
 def _logdet_gradient(pattern, a, l, signed):
-    s = partial_inverse_call(pattern, attach_call(pattern, a, l, signed))
-    return gather_call(pattern, s, 1.0, 2.0)
+    return gathered_inverse_call(pattern, attach_call(pattern, a, l, signed), 1.0, 2.0)
 
 
 def _differentiate_solve(primitive):
@@ -645,6 +675,7 @@ def _differentiate_triangle(solve, product, outer):
 
 
 define_jvp(partial_inverse_p, _partial_inverse_jvp)
+define_jvp(gathered_inverse_p, _gathered_inverse_jvp)
 define_jvp(sandwich_p, _sandwich_jvp)
 _transposes(sandwich_p, _2=_sandwich_adjoint)
 _transposes(

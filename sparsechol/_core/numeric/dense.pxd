@@ -172,10 +172,10 @@ cdef void multiply_signed(int m, int n, int k, const element *L, int ld, bint be
                           int ldc, const Crew *crew) noexcept nogil
 cdef void forward_one(int nc, int m, const scalar *L, scalar *z) noexcept nogil
 cdef void backward_one(int nc, int m, const scalar *L, scalar *z) noexcept nogil
-cdef void forward_columns(const Pattern *p, int32_t begin, int32_t root, const scalar *l, scalar *x,
-                          const uint8_t *reached, bint signs) noexcept nogil
-cdef void backward_columns(const Pattern *p, int32_t begin, int32_t root, const scalar *l,
-                           scalar *x) noexcept nogil
+cdef void forward_columns(const Pattern *p, int32_t begin, int32_t root, const element *l,
+                          element *x, const uint8_t *reached, bint signs) noexcept nogil
+cdef void backward_columns(const Pattern *p, int32_t begin, int32_t root, const element *l,
+                           element *x) noexcept nogil
 cdef void scatter_add(int m, int begin, int end, const int32_t *place, const int32_t *runs,
                       int shift, const element *U, element *D, int ldd) noexcept nogil
 cdef void gather_lower(int m, int begin, int end, const int32_t *place, const int32_t *runs,

@@ -456,16 +456,16 @@ cdef Py_ssize_t factor_columns(const Pattern *p, int32_t root, element *l, eleme
     return own(<const element *>l).columns_signed(&r, l, update, rule)
 
 
-cdef void forward_columns(const Pattern *p, int32_t begin, int32_t root, const scalar *l, scalar *x,
-                          const uint8_t *reached, bint signs) noexcept nogil:
+cdef void forward_columns(const Pattern *p, int32_t begin, int32_t root, const element *l,
+                          element *x, const uint8_t *reached, bint signs) noexcept nogil:
     """x <- L^-1 x, or S L^-1 x, on supernodes of one column each, for one right-hand side."""
     cdef subtree r = up(p, root)
     r.begin = begin
     own(l).forward_columns(&r, l + p.panel[r.begin], x, reached, signs)
 
 
-cdef void backward_columns(const Pattern *p, int32_t begin, int32_t root, const scalar *l,
-                           scalar *x) noexcept nogil:
+cdef void backward_columns(const Pattern *p, int32_t begin, int32_t root, const element *l,
+                           element *x) noexcept nogil:
     """x <- L^-H x on supernodes of one column each, for one right-hand side."""
     cdef subtree r = up(p, root)
     r.begin = begin

@@ -397,7 +397,7 @@ cdef Outcome *factor_all(const Pattern *p, int kind, Py_ssize_t batch, Many a, v
     for k in range(batch):
         results.failed[k] = INT32_MAX
     job.up = True
-    job.most_work = 100 if rule == NULL else 0      # each matrix chooses its own signs
+    job.most_work = 125 if rule == NULL else 0      # each matrix chooses its own signs
     job.arrays.values = a
     job.out = <char *>l
     job.results = &results

@@ -148,6 +148,7 @@ static ptrdiff_t NAME(columns_signed)(const subtree *r, void *l, void *update,
     if (own.sums) *own.weighed = result;
     return bad;
 }
+#endif
 
 /* Whether column s has the rows of the next one, and one row more. Up to NESTED such columns
  *
@@ -218,7 +219,7 @@ INLINE void NAME(forward_groups)(const subtree *r, const SCALAR *column, SCALAR 
 INLINE void NAME(backward_nested)(int width, ptrdiff_t m, const SCALAR *column,
                                   const int32_t *below, SCALAR *x, const SCALAR *all) {
     enum { PARTS = 4 };
-    SCALAR sum[NESTED][PARTS] = {{0}};
+    SCALAR sum[NESTED][PARTS] = {0};
     const SCALAR *l[NESTED]; /* the entries of the rows that all have */
     ptrdiff_t i = 0;
     for (int j = width - 1; j >= 0; j--) {
@@ -270,6 +271,7 @@ static void NAME(forward_columns)(const subtree *r, const void *l, void *x_,
     const SCALAR *column = l;
     const int32_t *below = r->rows + r->row_start[r->begin];
     SCALAR *all = x_, *x = all + r->first[r->begin];
+    SCALAR *place = NULL, kept = {0}; /* what was stored last: a vector is slow to read back */
     int64_t start = r->row_start[r->begin];
     if (r->nested) {
         NAME(forward_groups)(r, column, all, reached, signs);
@@ -281,10 +283,18 @@ static void NAME(forward_columns)(const subtree *r, const void *l, void *x_,
         start = end;
         if (!reached || reached[s]) {
             REAL inverse = 1 / REAL_PART(column[0]); /* does not wait for x */
-            SCALAR y = *x;
+            SCALAR y;
+            if (BATCHED && x == place)
+                y = kept;
+            else
+                y = *x;
             *x = y * (signs ? FABS(inverse) : inverse);
             y *= inverse;
-            for (ptrdiff_t i = 0; i < m; i++) all[below[i]] -= column[i + 1] * y;
+            for (ptrdiff_t i = m; i-- > 0;) {
+                place = all + below[i];
+                kept = *place - column[i + 1] * y;
+                *place = kept;
+            }
         }
         column += m + 1;
         below += m;
@@ -322,8 +332,6 @@ static void NAME(backward_columns)(const subtree *r, const void *l, void *x_) {
         x--;
     }
 }
-
-#endif
 
 /* t += Z x with the columns from `begin` to `end` of the lower triangle of Z at the targets. */
 INLINE void NAME(receive)(ptrdiff_t begin, ptrdiff_t end, ptrdiff_t m, const SCALAR *x,

@@ -674,6 +674,8 @@ static const kernels NAME(table) = {
     .outer_columns = NAME(outer_columns),
     .adjoint_columns = NAME(adjoint_columns),
     .inner_columns = NAME(inner_columns),
+    .forward_columns = NAME(forward_columns),
+    .backward_columns = NAME(backward_columns),
 #if BATCHED
     .interleave = interleave,
     .separate = separate,
@@ -681,8 +683,6 @@ static const kernels NAME(table) = {
 #else
     .forward = NAME(forward),
     .backward = NAME(backward),
-    .forward_columns = NAME(forward_columns),
-    .backward_columns = NAME(backward_columns),
     .factor_signed = NAME(factor_signed),
     .multiply_signed = NAME(multiply_signed),
     .columns_signed = NAME(columns_signed),

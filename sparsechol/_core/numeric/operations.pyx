@@ -38,12 +38,13 @@ from sparsechol._core.numeric.condition cimport reciprocal_condition
 from sparsechol._core.numeric.dense cimport (
     DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, Outcome, conjugate, pivot_rule, scalar, size_of,
 )
+from sparsechol._core.numeric.determinant cimport AT_ONCE, log_determinants
 from sparsechol._core.numeric.derivative_sweeps cimport Kind, derivative_all, derivative_space
 from sparsechol._core.numeric.factorize cimport REFUSED_ROUNDINGS, factor_all, factor_space
 from sparsechol._core.numeric.gram cimport FORM, ROWS, WEIGHTS, congruence
 from sparsechol._core.numeric.packing cimport (
-    fold, gather_panels, read_diagonal, read_places, scatter_panels, turn_panels, unfold,
-    weigh_entries, write_diagonal, write_places,
+    fold, gather_kind, gather_panels, read_diagonal, read_places, scatter_panels, turn_panels,
+    unfold, weigh_entries, write_diagonal, write_places,
 )
 from sparsechol._core.numeric.partial_inverse cimport inverse_space, invert_all
 from sparsechol._core.numeric.products cimport (
@@ -51,9 +52,9 @@ from sparsechol._core.numeric.products cimport (
     sample_triangle,
 )
 from sparsechol._core.numeric.solve cimport (
-    RHS_BLOCK, System, log_determinant, solve_all, solve_space, useful_threads,
+    RHS_BLOCK, System, solve_all, solve_space, useful_threads,
 )
-from sparsechol._core.numeric.sweep_driver cimport Arrays, Many, array_of
+from sparsechol._core.numeric.sweep_driver cimport Arrays, Many, Packed, array_of, on_panels
 from sparsechol._core.numeric.triangle cimport substitute
 from sparsechol._core.parallel.pool cimport POOL_UP, pool_run, pool_scratch, pool_worker
 
@@ -102,10 +103,11 @@ cpdef enum Operation:
     GRAM                        # the Hermitian part of G^H W H
     GRAM_ROWS                   # and its adjoints
     GRAM_WEIGHTS
+    GATHERED_INVERSE            # `gather` of `partial_inverse`
 
 
 cdef enum:
-    OPERATIONS = GRAM_WEIGHTS + 1
+    OPERATIONS = GATHERED_INVERSE + 1
 
 
 # The signature of each, in the order of the enumeration.
@@ -149,6 +151,7 @@ NAMES = {
     "gram": "gwg>a",
     "gram_rows": "wga>g",
     "gram_weights": "gga>w",
+    "gathered_inverse": "l>a",
 }
 if [name.upper() for name in NAMES] != list(Operation.__members__):
     raise ImportError("operations: the enumeration and the signatures are out of step")
@@ -246,6 +249,10 @@ cdef inline const char *signature_of(const Work *w) noexcept nogil:
     return signatures[w.call.operation] + w.call.operands + 1
 
 
+cdef inline bint is_congruence(int operation) noexcept nogil:
+    return GRAM <= operation <= GRAM_WEIGHTS
+
+
 cdef const char *prepare(const View *view, const Call *call, Work *w) noexcept nogil:
     """Check everything a caller has given, and find the arrays of each matrix."""
     cdef const char *signature
@@ -260,7 +267,7 @@ cdef const char *prepare(const View *view, const Call *call, Work *w) noexcept n
     if <int>strlen(signature) != call.operands + 2:
         return "wrong number of operands"
     if ((view.members != NULL) != (CSC_TRIANGLE_SOLVE <= call.operation <= CSC_TRIANGLE_OUTER)
-            or (view.gram != NULL) != (call.operation >= GRAM)):
+            or (view.gram != NULL) != is_congruence(call.operation)):
         return "this pattern is of another kind"
     w.view = view
     w.call = call
@@ -372,10 +379,12 @@ cdef const char *dispatch(const Work *w) noexcept nogil:
     elif operation == SANDWICH:
         done = differentiate(w, derivative_sweeps.SANDWICH)
     elif operation == PARTIAL_INVERSE:
-        done = invert(w)
+        done = invert_on_panels(w)
+    elif operation == GATHERED_INVERSE:
+        done = invert_on_pattern(w)
     elif operation == SOLVE or operation == SOLVE_TRIANGULAR:
         done = solve_factored(w)
-    elif operation == RCOND or operation >= GRAM:
+    elif operation == RCOND or is_congruence(operation):
         done = apply_with_answers(w)
     elif operation == CSC_TRIANGLE_SOLVE:
         done = solve_csc_triangle(w)
@@ -519,11 +528,32 @@ cdef bint differentiate(const Work *w, Kind what) noexcept nogil:
     return done
 
 
-cdef bint invert(const Work *w) noexcept nogil:
-    cdef void *work = workspace(w, inverse_space(w.view.p, w.batch, w.threads))
+cdef bint invert(const Work *w, char *panels, Packed packed) noexcept nogil:
+    """The partial inverse of each matrix, on the panels or on the pattern of A."""
+    cdef void *work = workspace(w, inverse_space(w.view.p, packed, w.batch, w.threads))
     cdef bint done = work != NULL and invert_all(
-        w.view.p, w.kind, w.batch, w.operand[0], w.call.result.data, work, w.threads)
+        w.view.p, w.kind, w.batch, w.operand[0], panels, packed, work, w.threads)
     free(work)
+    return done
+
+
+cdef bint invert_on_panels(const Work *w) noexcept nogil:
+    return invert(w, w.call.result.data, on_panels())
+
+
+cdef bint invert_on_pattern(const Work *w) noexcept nogil:
+    """With panels for each thread, in cache, in the place of panels for each matrix."""
+    cdef Packed packed = Packed(data=w.call.result.data, diagonal=w.call.diagonal,
+                                below=w.call.below)
+    cdef char *panels
+    cdef bint done
+    if w.batch > 1:
+        return invert(w, NULL, packed)
+    panels = <char *>workspace(w, w.view.p.size)
+    done = panels != NULL and invert(w, panels, on_panels())
+    if done:
+        gather_kind(w.view.p, w.kind, panels, packed.diagonal, packed.below, packed.data)
+    free(panels)
     return done
 
 
@@ -635,13 +665,33 @@ cdef void substitute_csc_triangle(const Work *w, const scalar *values, const sca
                lower, not lower)
 
 
+cdef void take_logarithms(const Work *w, Py_ssize_t group, const scalar *tag) noexcept nogil:
+    """The log-determinants of a few matrices."""
+    cdef const scalar *factor[AT_ONCE]
+    cdef double out[AT_ONCE]
+    cdef Py_ssize_t first = group * <Py_ssize_t>AT_ONCE
+    cdef int v, count = <int>min(w.batch - first, <Py_ssize_t>AT_ONCE)
+    for v in range(count):
+        factor[v] = <const scalar *>array_of(&w.operand[0], w.bytes[0], first + v)
+    log_determinants(w.view.p, count, factor, out)
+    for v in range(count):
+        if scalar is float or scalar is floatcomplex:
+            (<float *>w.call.result.data)[first + v] = <float>out[v]
+        else:
+            (<double *>w.call.result.data)[first + v] = out[v]
+
+
 cdef bint apply_per_matrix(const Work *w) noexcept nogil:
     """Matrix by matrix, on several threads if there are several."""
-    cdef void *scratch = malloc(pool_scratch(<int32_t>w.batch, w.threads) + 1)
+    cdef Py_ssize_t items = w.batch
+    cdef void *scratch
+    if w.call.operation == LOGDET:
+        items = (items + AT_ONCE - 1) // AT_ONCE
+    scratch = malloc(pool_scratch(<int32_t>items, w.threads) + 1)
     if scratch == NULL:
         return False
-    if w.batch > 1:
-        pool_run(w.threads, <int32_t>w.batch, NULL, POOL_UP, NULL, apply_item, <void *>w, scratch)
+    if items > 1:
+        pool_run(w.threads, <int32_t>items, NULL, POOL_UP, NULL, apply_item, <void *>w, scratch)
     else:
         apply(w, 0)
     free(scratch)
@@ -653,7 +703,7 @@ cdef void apply_item(void *context, int32_t k, pool_worker *worker) noexcept nog
 
 
 cdef void apply(const Work *w, Py_ssize_t k) noexcept nogil:
-    if w.call.operation >= GRAM:
+    if is_congruence(w.call.operation):
         w.room[k] = form_congruence(w, k)
     elif w.kind == DOUBLE:
         apply_typed(w, k, <const double *>NULL)
@@ -696,10 +746,7 @@ cdef void apply_typed(const Work *w, Py_ssize_t k, const scalar *tag) noexcept n
         else:
             sample_factor(view.p, second, first, w.columns, of_x, of_b, out)
     elif call.operation == LOGDET:
-        if scalar is float or scalar is floatcomplex:
-            (<float *>out)[0] = <float>log_determinant(view.p, first)
-        else:
-            (<double *>out)[0] = log_determinant(view.p, first)
+        take_logarithms(w, k, <const scalar *>NULL)
     elif call.operation == RCOND:
         w.room[k] = estimate_condition(w, first, second, <char *>out)
     elif call.operation == DIAGONAL:

@@ -1,9 +1,13 @@
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t
 
-from sparsechol._core.numeric.dense cimport scalar
+from sparsechol._core.numeric.dense cimport element, scalar
 from sparsechol._core.symbolic.structure cimport Pattern
 
 cdef bint all_finite(const scalar *x, Py_ssize_t length) noexcept nogil
+cdef void gather_supernodes(const Pattern *p, int32_t begin, int32_t end, const element *flat,
+                            double diagonal, double below, element *packed) noexcept nogil
+cdef void gather_kind(const Pattern *p, int kind, const void *flat, double diagonal, double below,
+                      void *packed) noexcept nogil
 cdef void gather_panels(const Pattern *p, const scalar *flat, double diagonal, double below,
                         scalar *packed) noexcept nogil
 cdef void scatter_panels(const Pattern *p, const scalar *packed, double diagonal, double below,

@@ -15,7 +15,9 @@ from libc.string cimport memset
 
 import numpy as np
 
-from sparsechol._core.numeric.dense cimport conjugate, real, scalar
+from sparsechol._core.numeric.dense cimport (
+    DOUBLE, DOUBLE_COMPLEX, FLOAT, all_lanes, conjugate, element, lanes, real, scalar,
+)
 from sparsechol._core.symbolic.structure cimport (
     Pattern, Structure, front_rows, place_in_front, supernode_of,
 )
@@ -236,24 +238,53 @@ def first_nonfinite(const scalar[::1] values):
     return i
 
 
-cdef void gather_panels(const Pattern *p, const scalar *flat, double diagonal, double below,
-                        scalar *packed) noexcept nogil:
-    """packed <- the entries of flat panels on the pattern of A, weighed."""
+cdef void gather_supernodes(const Pattern *p, int32_t begin, int32_t end, const element *flat,
+                            double diagonal, double below, element *packed) noexcept nogil:
+    """packed <- the entries on the pattern of A of the panels from `begin` to `end`, weighed."""
     cdef int32_t s, j
     cdef int64_t q, source, rows
     cdef double weight
-    for s in range(p.nsuper):
+    cdef element value
+    flat += p.panel[begin]
+    for s in range(begin, end):
         rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
         for j in range(p.first[s], p.first[s + 1]):
             weight = diagonal           # the first entry of a column is on it
             for q in range(p.entry_start[j], p.entry_start[j + 1]):
                 source = p.entry_source[q]
-                if source >= 0:
-                    packed[source] = <scalar>(flat[p.entry_row[q]] * weight)
-                else:
-                    packed[~source] = <scalar>(conjugate(flat[p.entry_row[q]]) * weight)
+                value = flat[p.entry_row[q]]
+                if element is floatcomplex or element is doublecomplex:
+                    if source < 0:
+                        value = conjugate(value)
+                packed[source ^ (source >> 63)] = times(weight, value)
                 weight = below
             flat += rows
+
+
+cdef inline element times(double weight, element x) noexcept nogil:
+    if element is lanes:
+        return all_lanes(weight) * x
+    else:
+        return <element>(x * weight)
+
+
+cdef void gather_panels(const Pattern *p, const scalar *flat, double diagonal, double below,
+                        scalar *packed) noexcept nogil:
+    """packed <- the entries of flat panels on the pattern of A, weighed."""
+    gather_supernodes(p, 0, p.nsuper, flat, diagonal, below, packed)
+
+
+cdef void gather_kind(const Pattern *p, int kind, const void *flat, double diagonal, double below,
+                      void *packed) noexcept nogil:
+    """The same for a type of scalars."""
+    if kind == DOUBLE:
+        gather_panels(p, <const double *>flat, diagonal, below, <double *>packed)
+    elif kind == FLOAT:
+        gather_panels(p, <const float *>flat, diagonal, below, <float *>packed)
+    elif kind == DOUBLE_COMPLEX:
+        gather_panels(p, <const double complex *>flat, diagonal, below, <double complex *>packed)
+    else:
+        gather_panels(p, <const float complex *>flat, diagonal, below, <float complex *>packed)
 
 
 cdef void scatter_panels(const Pattern *p, const scalar *packed, double diagonal, double below,

@@ -27,8 +27,8 @@ from sparsechol._core.numeric.dense cimport (
     sign_lanes, solve_right, transpose,
 )
 from sparsechol._core.numeric.sweep_driver cimport (
-    FrontContext, Many, Sweep, SweepJob, each, enter_step, leave_step, run_sweep, step_work,
-    sweep_job, sweep_space, task_function,
+    FrontContext, Many, Packed, Sweep, SweepJob, each, enter_step, leave_step, on_panels,
+    run_sweep, step_work, sweep_job, sweep_space, task_function,
 )
 from sparsechol._core.parallel.pool cimport pool_begin, pool_call, pool_end, pool_stopped
 from sparsechol._core.symbolic.structure cimport Pattern, Plan, Structure
@@ -148,24 +148,30 @@ cdef SweepJob job_of(const Pattern *p, int kind) noexcept nogil:
     return job
 
 
-cdef Py_ssize_t inverse_space(const Pattern *p, Py_ssize_t batch, int threads) noexcept nogil:
+cdef Py_ssize_t inverse_space(const Pattern *p, Packed packed, Py_ssize_t batch,
+                              int threads) noexcept nogil:
     """Scalars of workspace."""
     cdef SweepJob job = job_of(p, FLOAT)
+    job.packed = packed
     return sweep_space(&job, batch, threads)
 
 
-cdef bint invert_all(const Pattern *p, int kind, Py_ssize_t batch, Many l, void *z,
+cdef bint invert_all(const Pattern *p, int kind, Py_ssize_t batch, Many l, void *z, Packed packed,
                      void *work, int threads) noexcept nogil:
-    """The partial inverse of each matrix of a batch, neither empty; False without memory."""
+    """The partial inverse of each matrix of a batch, neither empty; False without memory.
+
+    packed : where entries on the pattern of A go in the place of panels, for a batch of several.
+    """
     cdef SweepJob job = job_of(p, kind)
     job.arrays.factor = l
     job.out = <char *>z
+    job.packed = packed
     return run_sweep(&job, batch, work, threads)
 
 
 def workspace(Structure structure, Py_ssize_t batch, int threads):
     """Scalars of workspace that `partial_inverse` needs."""
-    return inverse_space(&structure.pattern, batch, threads)
+    return inverse_space(&structure.pattern, on_panels(), batch, threads)
 
 
 def partial_inverse(Structure structure, const scalar[:, ::1] l, scalar[:, ::1] z,
@@ -194,8 +200,8 @@ def partial_inverse(Structure structure, const scalar[:, ::1] l, scalar[:, ::1] 
         raise OverflowError(f"a batch of {batch} matrices is too large")
     pool_begin(&call)
     with nogil:
-        done = invert_all(p, kind_of(&l[0, 0]), batch, each(&l[0, 0]), &z[0, 0], &work[0],
-                          threads)
+        done = invert_all(p, kind_of(&l[0, 0]), batch, each(&l[0, 0]), &z[0, 0],
+                          on_panels(), &work[0], threads)
     pool_end(&call)
     if not done:
         raise MemoryError("no memory for the list of tasks")

@@ -55,8 +55,18 @@ cdef void sample_outer(Py_ssize_t n, const int64_t *indptr, const int32_t *indic
     """out <- the stored entries of X Y^H + Y X^H, half of them on the diagonal."""
     cdef Py_ssize_t i, j, c
     cdef int64_t q
-    cdef scalar sum
+    cdef scalar sum, left, right
     for j in range(n):
+        if k == 1:
+            left = conjugate(x[j])
+            right = conjugate(y[j])
+            for q in range(indptr[j], indptr[j + 1]):
+                i = indices[q]
+                out[q] = x[i] * right + y[i] * left
+            q = indptr[j]               # its diagonal entry, if it has one, is the first
+            if q < indptr[j + 1] and indices[q] == j:
+                out[q] = <scalar>(real(out[q]) / 2)
+            continue
         for q in range(indptr[j], indptr[j + 1]):
             i = indices[q]
             sum = 0

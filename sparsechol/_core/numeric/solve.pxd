@@ -27,10 +27,12 @@ cdef struct System:
     const int32_t *outward  # and written to
     const uint8_t *reached  # whether b has nonzeros in the subtree of each supernode; NULL: it may
     char *work
+    # Set by `solve_all`.
     void *scratch           # of the pool
+    Py_ssize_t groups       # of matrices side by side: the first ones of the batch
+    void *lanes             # their workspace
 
 
 cdef int useful_threads(const Pattern *p, Py_ssize_t columns) noexcept nogil
 cdef Py_ssize_t solve_space(const Pattern *p, int block, int threads) noexcept nogil
 cdef bint solve_all(System *job, Py_ssize_t batch, int threads) noexcept nogil
-cdef double log_determinant(const Pattern *p, const scalar *l) noexcept nogil

@@ -1,4 +1,4 @@
-"""Forward and backward substitution with a supernodal factor, and its log-determinant.
+"""Forward and backward substitution with a supernodal factor.
 
 Right-hand sides are permuted and interleaved: `x` holds the `k` values of row 0, then those of
 row 1. In column-major terms that is the k x n matrix X^T, so that the rows of a front are columns
@@ -15,10 +15,12 @@ Where the tree is cut into tasks (see symbolic.plans), what a task takes from ro
 what it was left to take by the tasks below, is summed from zero and left to the task above: on the
 way up no two tasks write to one place, and the sums are the same for any number of threads. On the
 way down a task writes to its own rows only.
+
+A batch goes block by block, or, where there are columns alone, in groups side by side.
 """
 
 from libc.limits cimport INT_MAX
-from libc.math cimport copysign, fabs, log
+from libc.math cimport copysign
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -26,9 +28,12 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 from sparsechol._core.numeric.dense cimport (
-    AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, PACK, SCALARS, TRANSPOSED, Crew,
-    backward_columns, backward_one, conjugate, forward_columns, forward_one, kind_of, multiply,
-    real, scalar, size_of, solve_right,
+    AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, PACK, SCALARS, SIDE_BY_SIDE, TRANSPOSED,
+    Crew, backward_columns, backward_one, conjugate, forward_columns, forward_one, kind_of,
+    multiply, real, scalar, size_of, solve_right,
+)
+from sparsechol._core.numeric.solve_side_by_side cimport (
+    Group, begin_groups, goes_side_by_side, solve_group,
 )
 from sparsechol._core.numeric.sweep_driver cimport array_of, each, run_tasks
 from sparsechol._core.parallel.pool cimport (
@@ -475,8 +480,29 @@ together[DOUBLE_COMPLEX] = <routine>solve_together[doublecomplex]
 
 
 cdef void run_block(void *context, int32_t item, pool_worker *worker) noexcept nogil:
+    """A block of right-hand sides of one matrix, or those of matrices side by side."""
     cdef const System *job = <const System *>context
-    blocks[job.kind](job, item, worker.number, NULL)
+    if item < job.groups:
+        run_group(job, item * <Py_ssize_t>SIDE_BY_SIDE, worker.number)
+    else:
+        blocks[job.kind](job, item + <int32_t>job.groups * (<int>SIDE_BY_SIDE - 1), worker.number,
+                         NULL)
+
+
+cdef void run_group(const System *job, Py_ssize_t first, int thread) noexcept nogil:
+    """Matrices side by side, one right-hand side each."""
+    cdef Group group
+    cdef int v
+    for v in range(SIDE_BY_SIDE):
+        group.factor[v] = <const double *>array_of(
+            &job.factor, sizeof(double) * job.p.size, first + v)
+        group.b[v] = <double *>job.b + job.strides[0] * (first + v)
+    group.inward = job.inward
+    group.outward = job.outward
+    group.lower = job.lower
+    group.upper = job.upper
+    group.signs = job.signs
+    solve_group(job.p, &group, job.lanes, thread)
 
 
 cdef void run_forward(void *context, int32_t t, pool_worker *worker) noexcept nogil:
@@ -519,15 +545,23 @@ cdef bint solve_all(System *job, Py_ssize_t batch, int threads) noexcept nogil:
     cdef Py_ssize_t items
     job.blocks = (job.columns + job.block - 1) // job.block
     items = batch * job.blocks
+    job.groups = 0
+    job.lanes = NULL
+    if (job.kind == DOUBLE and job.columns == 1 and job.strides[1] == 1 and job.reached == NULL
+            and goes_side_by_side(job.p)):
+        job.groups = begin_groups(job.p, batch, threads, &job.lanes)
+        items -= job.groups * (<Py_ssize_t>SIDE_BY_SIDE - 1)
     job.scratch = malloc(
         pool_scratch(<int32_t>max(items, <Py_ssize_t>job.p.parallel_plan.tasks), threads) + 1)
     if job.scratch == NULL:
+        free(job.lanes)
         return False
     if items > 1 or threads == 1:
         pool_run(threads, <int32_t>items, NULL, POOL_UP, NULL, run_block, job, job.scratch)
     else:
         together[job.kind](job, threads, 0, NULL)
     free(job.scratch)
+    free(job.lanes)
     return True
 
 
@@ -613,35 +647,3 @@ def reach(Structure structure, const int32_t[::1] inward, const int32_t[::1] row
             if reached[s] and p.parent[s] != -1:
                 reached[p.parent[s]] = 1
     return reached_array
-
-
-cdef double log_determinant(const Pattern *p, const scalar *l) noexcept nogil:
-    """2 sum(log |diag(L)|), logarithms of products that stay in the range of float64."""
-    cdef int32_t s, _
-    cdef int64_t rows
-    cdef const scalar *d
-    cdef double total = 0, product = 1
-    for s in range(p.nsuper):
-        rows = p.first[s + 1] - p.first[s] + p.row_start[s + 1] - p.row_start[s]
-        d = l + p.panel[s]
-        for _ in range(p.first[s], p.first[s + 1]):
-            product *= fabs(real(d[0]))     # entries are from 1e-162 to 1e154
-            if product < 1e-100 or product > 1e100:
-                total += log(product)
-                product = 1
-            d += rows + 1
-    return 2 * (total + log(product))
-
-
-def logdet(Structure structure, const scalar[:, ::1] l, double[::1] out):
-    """out <- log |det A| of each factor, in float64.
-
-    l : (batch, structure.size) panels of each L.
-    """
-    cdef const Pattern *p = &structure.pattern
-    cdef Py_ssize_t k
-    if l.shape[1] != p.size or out.shape[0] != l.shape[0]:
-        raise ValueError("logdet: the factor does not belong to this structure")
-    with nogil:
-        for k in range(l.shape[0]):
-            out[k] = log_determinant(p, &l[k, 0])

@@ -41,6 +41,17 @@ cdef struct Arrays:
     Many y
 
 
+cdef struct Packed:
+    # Entries on the pattern of A, which a sweep of a batch gives in the place of panels.
+    char *data              # NULL: it gives panels
+    double diagonal         # weights of entries on and below the diagonal
+    double below
+
+
+cdef inline Packed on_panels() noexcept nogil:
+    return Packed(data=NULL, diagonal=1, below=1)
+
+
 cdef struct FrontContext:
     # Where a thread works on fronts: everything but `own` is the same for all threads.
     const Pattern *p
@@ -69,7 +80,8 @@ cdef struct Sweep:
     const void *y
     void *out
     void *spare
-    void *panels            # side by side: those of L, X and Y that a step has copied
+    void *panels            # side by side: those of L, X and Y that a step has copied,
+    void *packed            # and the result on the pattern of A
 
 
 # One task. The last argument, NULL, carries the type (see `tag` in dense.pxd).
@@ -87,7 +99,8 @@ cdef struct SweepJob:
     int squares             # sets of square matrices: 1, or 2 if those of S need their own
     Py_ssize_t spare        # scalars of workspace that a thread needs besides
     Arrays arrays
-    char *out               # flat panels
+    char *out               # flat panels,
+    Packed packed           # or what they hold on the pattern of A
     void *results           # what a sweep reports besides
     # Set by `run_sweep`.
     const Plan *plan
@@ -121,6 +134,7 @@ cdef inline int64_t step_work(const Pattern *p, int32_t s) noexcept nogil:
 
 cdef void enter_step(Sweep *sweep, int32_t s) noexcept nogil
 cdef void leave_step(const Sweep *sweep, int32_t s) noexcept nogil
+cdef bint allowed_side_by_side(bint pays) noexcept nogil
 cdef Py_ssize_t sweep_space(const SweepJob *job, Py_ssize_t batch, int threads) noexcept nogil
 cdef bint run_sweep(SweepJob *job, Py_ssize_t batch, void *work, int threads) noexcept nogil
 cdef void run_tasks(const Plan *plan, bint up, int threads, pool_task run, void *context,

@@ -8,12 +8,13 @@ Workspace:
 
     [ shared squares | thread 0: pack, spare, squares | thread 1: pack, spare, squares | .. ]
 
-The pack is for products. A second set of squares lies behind the first, in both places.
+The pack is for products. A second set of squares lies behind the first, in both places. Where a
+batch gives its results on the pattern of A alone, each thread has panels behind its squares.
 
 Several matrices go side by side where that pays: entry p of matrix v becomes number v of vector p,
 and the same sweep runs once for all of them, with vectors for scalars. For each thread
 
-    [ result | operands | spare | squares | panels ]
+    [ result | operands | spare | squares | panels | entries on the pattern of A ]
 
 are vectors. What a step alone reads, its panels of L, X and Y, is copied when it begins, the other
 operands before the first step; its panel of the result is copied out when it ends, while it is in
@@ -26,6 +27,7 @@ from libc.stdlib cimport free, malloc
 from sparsechol._core.numeric.dense cimport (
     DOUBLE, LANES_OF_DOUBLE, PACK, SIDE_BY_SIDE, Crew, interleave, lanes, separate, size_of,
 )
+from sparsechol._core.numeric.packing cimport gather_kind, gather_supernodes
 from sparsechol._core.parallel.pool cimport (
     POOL_DOWN, POOL_UP, pool_run, pool_scratch, pool_task, pool_worker,
 )
@@ -34,7 +36,8 @@ from sparsechol._core.symbolic.structure cimport Pattern, Plan, plan_for
 
 cdef inline Py_ssize_t own_space(const SweepJob *job, const Plan *plan) noexcept nogil:
     """Scalars of a thread's own workspace."""
-    return <Py_ssize_t>PACK + job.spare + job.squares * plan.updates
+    cdef Py_ssize_t panels = job.p.size if job.packed.data != NULL else 0
+    return <Py_ssize_t>PACK + job.spare + job.squares * plan.updates + panels
 
 
 cdef Py_ssize_t sweep_space(const SweepJob *job, Py_ssize_t batch, int threads) noexcept nogil:
@@ -58,6 +61,8 @@ cdef Sweep sweep_of(const SweepJob *job, Py_ssize_t k, pool_worker *worker) noex
     sweep.x = array_of(&arrays.x, flat, k)
     sweep.y = array_of(&arrays.y, flat, k)
     sweep.out = job.out + flat * k
+    if job.packed.data != NULL:
+        sweep.out = own + stride - flat
     sweep.spare = own + size * PACK
     sweep.ctx = FrontContext(
         p=job.p, plan=job.plan, kind=job.kind, a=array_of(&arrays.values, size * job.p.nnz, k),
@@ -90,6 +95,9 @@ cdef void run_matrix(const SweepJob *job, Py_ssize_t k, int32_t task,
                      pool_worker *worker) noexcept nogil:
     cdef Sweep sweep = sweep_of(job, k, worker)
     job.tasks[job.kind](&sweep, task, NULL)
+    if job.packed.data != NULL:
+        gather_kind(job.p, job.kind, sweep.out, job.packed.diagonal, job.packed.below,
+                    job.packed.data + size_of(job.kind) * job.p.nnz * k)
 
 
 # ---- side by side ----
@@ -104,7 +112,8 @@ cdef inline Py_ssize_t vectors_of(const SweepJob *job) noexcept nogil:
     flat += arrays.s.data != NULL
     flat += arrays.x.data != NULL
     flat += arrays.y.data != NULL
-    return (flat * job.p.size + (job.p.nnz if arrays.values.data != NULL else 0) + spare_of(job)
+    cdef Py_ssize_t on_pattern = (arrays.values.data != NULL) + (job.packed.data != NULL)
+    return (flat * job.p.size + on_pattern * job.p.nnz + spare_of(job)
             + job.squares * job.p.serial_plan.updates)
 
 
@@ -149,12 +158,24 @@ cdef void enter_step(Sweep *sweep, int32_t s) noexcept nogil:
 cdef void leave_step(const Sweep *sweep, int32_t s) noexcept nogil:
     """Copy the panel of a step, which is done, to the results of matrices side by side."""
     cdef const Pattern *p = sweep.job.p
+    cdef const Packed *packed = &sweep.job.packed
     cdef int64_t begin = p.panel[first_of(p, s)]
+    if packed.data != NULL:
+        gather_supernodes(p, first_of(p, s), s + 1, <const lanes *>sweep.out, packed.diagonal,
+                          packed.below, <lanes *>sweep.packed)
+    else:
+        leave(sweep, p.panel[s + 1] - begin, <const lanes *>sweep.out + begin,
+              <double *>sweep.job.out + begin, p.size)
+
+
+cdef inline void leave(const Sweep *sweep, Py_ssize_t length, const lanes *all, double *results,
+                       Py_ssize_t stride) noexcept nogil:
+    """Copy a part of the results of matrices side by side, `stride` from one to the next."""
     cdef double *one[SIDE_BY_SIDE]
     cdef int v
     for v in range(SIDE_BY_SIDE):
-        one[v] = <double *>sweep.job.out + p.size * (sweep.matrix + v) + begin
-    separate(p.panel[s + 1] - begin, <const lanes *>sweep.out + begin, one)
+        one[v] = results + stride * (sweep.matrix + v)
+    separate(length, all, one)
 
 
 cdef const lanes *enter(const SweepJob *job, const Many *many, Py_ssize_t first, Py_ssize_t length,
@@ -199,7 +220,10 @@ cdef void run_group(const SweepJob *job, Py_ssize_t first, pool_worker *worker) 
     sweep.ctx.own = place + spare_of(job)
     sweep.known.own = <lanes *>sweep.ctx.own + (job.squares - 1) * job.plan.updates
     sweep.panels = <lanes *>sweep.known.own + job.plan.updates
+    sweep.packed = <lanes *>job.lanes + vectors_of(job) * (worker.number + 1) - job.p.nnz
     job.tasks[LANES_OF_DOUBLE](&sweep, 0, NULL)
+    if job.packed.data != NULL:
+        leave(&sweep, job.p.nnz, <const lanes *>sweep.packed, <double *>job.packed.data, job.p.nnz)
     for v in range(SIDE_BY_SIDE):
         if again >> v & 1:
             run_matrix(job, first + v, 0, worker)
@@ -212,6 +236,11 @@ cdef enum:
 cdef int forced = AUTOMATIC
 
 
+cdef bint allowed_side_by_side(bint pays) noexcept nogil:
+    """Whether matrices go side by side that can, where it pays or as tests want it."""
+    return pays if forced == AUTOMATIC else forced
+
+
 cdef bint pays(const SweepJob *job) noexcept nogil:
     """Whether matrices are swept faster side by side: while fronts are small.
 
@@ -221,8 +250,6 @@ cdef bint pays(const SweepJob *job) noexcept nogil:
     cdef const Plan *plan = &job.p.serial_plan
     cdef int64_t work = 0
     cdef int32_t k
-    if forced != AUTOMATIC:
-        return forced
     for k in range(plan.task_start[plan.tasks]):
         work += step_work(job.p, plan.steps[k])
     return work <= job.most_work * job.p.size
@@ -236,7 +263,8 @@ cdef void *begin_groups(SweepJob *job, Py_ssize_t batch, int threads) noexcept n
     cdef Py_ssize_t groups = batch // SIDE_BY_SIDE // threads * threads
     cdef void *work = NULL
     job.groups = 0
-    if job.kind == DOUBLE and SIDE_BY_SIDE > 1 and groups > 0 and job.most_work > 0 and pays(job):
+    if (job.kind == DOUBLE and SIDE_BY_SIDE > 1 and groups > 0 and job.most_work > 0
+            and allowed_side_by_side(pays(job))):
         work = malloc(sizeof(lanes) * (vectors_of(job) * threads + 1))
     if work != NULL:
         job.groups = groups

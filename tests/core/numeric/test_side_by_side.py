@@ -36,7 +36,11 @@ def isa(request):
 
 def batch_of(count, n, kind, seed=0):
     rng = np.random.default_rng(seed)
-    pattern = random_pattern(rng, n, kind)
+    if kind == "chain":
+        pattern = sp.diags_array([np.ones(n - 1), np.ones(n), np.ones(n - 1)], offsets=[-1, 0, 1])
+        pattern = pattern.toarray() != 0
+    else:
+        pattern = random_pattern(rng, n, kind)
     S = sc.analyze(pattern.astype(float))
     return S, np.array([S.values(random_values(rng, pattern, float)) for _ in range(count)])
 
@@ -86,6 +90,53 @@ def all_sweeps(S, values, threads):
     }
     found = {name: perform(name, S, *operands[name], threads=threads) for name in SWEEPS}
     return found | {"cholesky": factor, "square": inverse}
+
+
+@pytest.mark.parametrize("operation", ["solve", "solve_triangular"])
+@pytest.mark.parametrize("flags", [0, 1, 2, 32])
+@pytest.mark.parametrize("kind", [*KINDS, "chain"])
+@pytest.mark.parametrize(("count", "threads"), [(8, 1), (19, 2)])
+def test_solves_have_the_bits_of_single_matrices(isa, operation, flags, kind, count, threads):
+    S, values = batch_of(count, 70, kind)
+    rng = np.random.default_rng(4)
+    factor = perform("cholesky", S, values)
+    factor[:, :: 3 if flags == 32 else 1] *= -1 if flags == 32 else 1  # some pivots negative
+    factor[count // 2] = np.nan
+    for shared in (False, True):
+        b = rng.standard_normal((1 if shared else count, 70, 1))
+
+        def run(b=b):
+            out = np.full((count, 70, 1), 7.0)
+            S._handle.perform(CODES[operation], (factor, b), out, threads, flags)
+            return out
+
+        together, alone = both_ways(run)
+        np.testing.assert_array_equal(together, alone)
+        assert np.isnan(together).all(axis=(1, 2)).sum() == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("count", "threads"), [(1, 1), (1, 2), (8, 1), (19, 2)])
+@pytest.mark.parametrize("dtype", [np.float64, np.complex64])
+def test_inverse_on_the_pattern_is_what_panels_hold(isa, kind, count, threads, dtype):
+    S, values = batch_of(count, 70, kind)
+    values = values.astype(dtype)
+    if count > 1:
+        values[3, S.indptr[5]] = -1
+    factor = np.empty((count, S._structure.size), dtype)
+    panels = np.empty_like(factor)
+    S._handle.perform(CODES["cholesky"], (values,), factor, threads)
+    S._handle.perform(CODES["partial_inverse"], (factor,), panels, threads)
+    expected = np.empty_like(values)
+    S._handle.perform(CODES["gather"], (panels,), expected, threads, 0, 1.0, 2.0)
+
+    def run():
+        out = np.full_like(values, 7)
+        S._handle.perform(CODES["gathered_inverse"], (factor,), out, threads, 0, 1.0, 2.0)
+        return out
+
+    for found in both_ways(run):
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)

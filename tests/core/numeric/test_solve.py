@@ -5,7 +5,8 @@ import pytest
 import scipy.sparse as sp
 
 import sparsechol as sc
-from sparsechol._core.numeric.solve import NO_REACH, logdet, solve, workspace
+from sparsechol._core.numeric.determinant import logdet
+from sparsechol._core.numeric.solve import NO_REACH, solve, workspace
 from support.helpers import eps
 
 
