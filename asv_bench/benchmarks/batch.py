@@ -15,7 +15,9 @@ MODELS = {
 }
 SWEEPS = {
     "cholesky": "a",
+    "solve": "lb",
     "partial_inverse": "l",
+    "gathered_inverse": "l",
     "tangent": "la",
     "adjoint": "lx",
     "outer": "lx",
@@ -48,16 +50,18 @@ class SideBySide:
 
     def setup(self, model, sweep, way):
         import sparsechol
-        from sparsechol._core.numeric.operations import CODES
+        from sparsechol._core.numeric.operations import CODES, NAMES
         from sparsechol._core.numeric.sweep_driver import side_by_side
 
         A = sp.csc_array(MODELS[model]())
         symbolic = sparsechol.analyze(A)
         scales = 1 + np.random.default_rng(0).random(COUNT)
-        known = {"a": symbolic.values(A) * scales[:, None]}
+        known = {"a": symbolic.values(A) * scales[:, None], "b": np.ones((COUNT, A.shape[0], 1))}
 
         def perform(name, operands):
-            out = np.zeros((COUNT, symbolic._structure.size))
+            result = NAMES[name][-1]
+            columns = [1] if result == "x" else []
+            out = np.zeros((COUNT, symbolic._handle.length(result), *columns))
             arrays = tuple(known[letter] for letter in operands)
             symbolic._handle.perform(CODES[name], arrays, out, 1)
             return out
