@@ -2,9 +2,9 @@
 
 Run from the repository root, with the package installed. The plan of the scheduler is played event
 by event: threads take the ready task with the longest way to the root, then pieces of the loops
-that large fronts share. Work takes the times that the analysis predicts. Memory is taken to be as fast
-for many cores as for one, and a thread to start at once; what two threads gain when measured tells
-how far that carries.
+that large fronts share. Work takes the times that the analysis predicts. Memory is taken to be as
+fast for many cores as for one, and a thread to start at once; what two threads gain when measured
+tells how far that carries.
 """
 
 import argparse
