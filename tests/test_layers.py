@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1] / "sparsechol"  # the sources: a wheel has no .pyx
 
 # The layers, each with the layers that it may import; so are the layers below them.
-BOTTOM = ["_exceptions", "_status", "_typing", "_version"]
+BOTTOM = ["_cached", "_exceptions", "_status", "_typing", "_version"]
 ALLOWED = {
     **{name: [] for name in BOTTOM},
     "_damping": ["_status"],

@@ -25,6 +25,9 @@ TOGETHER = 8
 # What `update` says of vectors whose product overflows.
 TOO_LARGE = -2
 
+# And of those that fit the pattern of L.
+FITS = -1
+
 
 class Columns(NamedTuple):
     """Hold vectors by column: int64 starts, int32 rows, values."""
@@ -113,11 +116,11 @@ class ChangeableFactor(SingleFactor):
         """
         columns = by_first_row(self._columns(C), self.pattern._place)
         sign = -1 if downdate else 1
-        with self._lock:
-            panels = self._writable_panels()
-            outcome = self._take_up(panels, columns, sign, self.pattern._place)
+        with self._turn:
+            panels, values = self._writable_panels(), self._values
+            outcome = self._take_up(panels, values, columns, sign, self.pattern._place)
             self._judge(columns, sign, outcome)
-            self._change_values(columns, sign)
+            self._values = self._with_products(values, columns, sign)
         warn_of_cancellation(outcome.weakest, self.dtype)
         return self
 
@@ -145,9 +148,6 @@ class ChangeableFactor(SingleFactor):
                 row,
                 first,
             )
-        if outcome.row >= 0 and sign > 0 and not self._signed:  # nothing was saved
-            self._values = None
-            raise OverflowError("A + C C^H has no factor in this precision: refactorize")
         if outcome.row >= 0:
             what = "A + C C^H" if sign > 0 else "A - C C^H"
             raise self._change_error(what, outcome.row, outcome.pivot)
@@ -155,24 +155,40 @@ class ChangeableFactor(SingleFactor):
     def _take_up(
         self,
         panels: np.ndarray,
+        values: np.ndarray,
         columns: Columns,
         sign: float,
         place: np.ndarray | None = None,
     ) -> Outcome:
-        """Take vectors into the panels; `place` has their rows in the order of the kernels."""
-        return Outcome(
-            *_update.update(
-                self.pattern._structure,
-                place,
-                panels,
-                *columns,
-                sign,
-                self._signed,
-                REFUSED_ROUNDINGS * EPS[self.dtype],
-                self._work,
-                self._expected,
+        """Take vectors into the panels; `place` has their rows in the order of the kernels.
+
+        From here on there is no factor until the caller sets the changed values, so that a signal
+        in between leaves none. Where the change is refused, the factor gets its `values` back.
+        """
+        self._values = None
+        try:
+            outcome = Outcome(
+                *_update.update(
+                    self.pattern._structure,
+                    place,
+                    panels,
+                    *columns,
+                    sign,
+                    self._signed,
+                    REFUSED_ROUNDINGS * EPS[self.dtype],
+                    self._work,
+                    self._expected,
+                )
             )
-        )
+        except MemoryError:  # before the first change
+            self._values = values
+            raise
+        failed = outcome.entry == FITS and outcome.row >= 0
+        if failed and sign > 0 and not self._signed:  # nothing was saved
+            raise OverflowError("the changed matrix has no factor in this precision: refactorize")
+        if failed or outcome.entry != FITS:
+            self._values = values
+        return outcome
 
     def _writable_panels(self) -> np.ndarray:
         """Return the panels, writable."""
@@ -181,23 +197,23 @@ class ChangeableFactor(SingleFactor):
             self._use_panels(panels.copy())
         return self._panels[0]
 
-    def _own_values(self) -> np.ndarray:
-        """Return the packed values for changes: a copy where others may hold them.
+    def _own(self, values: np.ndarray) -> np.ndarray:
+        """Return packed values for changes: a copy where others may hold them.
 
         They become another object in any case, by which `Conditioned` and `LowRankFactor` see that
         the factor was changed.
         """
-        self._values = self._values[:] if self._owns_values else self._values.copy()
+        own = values[:] if self._owns_values else values.copy()
         self._owns_values = True
-        return self._values[0]
+        return own
 
-    def _change_values(self, columns: Columns, sign: int) -> None:
-        """Add vectors to the packed values, which are forgotten if they have no place for some."""
-        pattern, packed = self.pattern, self._own_values()
-        if not packed.size:
-            return
-        if not _update.add_products(pattern.indptr, pattern.indices, *columns, sign, packed):
-            self._values = np.empty((1, 0), dtype=self.dtype)
+    def _with_products(self, values: np.ndarray, columns: Columns, sign: int) -> np.ndarray:
+        """Return the packed values with vectors added; none if they have no place for some."""
+        pattern, own = self.pattern, self._own(values)
+        known = own.size > 0 and _update.add_products(
+            pattern.indptr, pattern.indices, *columns, sign, own[0]
+        )
+        return own if known else np.empty((1, 0), dtype=self.dtype)
 
     # ---- rows ----
 
@@ -242,31 +258,35 @@ class ChangeableFactor(SingleFactor):
         >>> F.delete_rows(1).solve([8.0, 1.0, 8.0])
         array([2., 1., 2.])
         """
-        with self._lock:
+        with self._turn:
             for row in row_numbers(rows, self.shape[0]).ravel():
                 self._delete_row(int(row))
         return self
 
     def _delete_row(self, row: int) -> None:
-        structure, panels = self.pattern._structure, self._writable_panels()
+        structure = self.pattern._structure
+        panels, packed = self._writable_panels(), self._values
         place, before, entries = row_of(self.pattern, row)
         below, values, diagonal = _rows.column_of(structure, panels, place)
         nonzero = values != 0
         column = one_column(below[nonzero], values[nonzero])
-        outcome = self._take_up(panels, column, np.sign(diagonal))
+        outcome = self._take_up(panels, packed, column, np.sign(diagonal))
         if outcome.row >= 0:
             what = f"A without row and column {row}"
             raise self._change_error(what, outcome.row, outcome.pivot)
         nothing = np.zeros(self.shape[0], dtype=self.dtype)
         _rows.write_row_and_column(structure, panels, place, before, nothing, 1)
-        self._set_row(row, entries.places, 0, 1)
+        self._values = self._with_row(packed, row, entries.places, 0, 1)
 
-    def _set_row(self, row: int, places: np.ndarray, values: Any, diagonal: float) -> None:
-        """Set the packed values of a row."""
-        packed = self._own_values()
-        if packed.size:
-            packed[places] = values
-            packed[self.pattern.indptr[row]] = diagonal
+    def _with_row(
+        self, packed: np.ndarray, row: int, places: np.ndarray, values: Any, diagonal: float
+    ) -> np.ndarray:
+        """Return the packed values with another row."""
+        own = self._own(packed)
+        if own.size:
+            own[0, places] = values
+            own[0, self.pattern.indptr[row]] = diagonal
+        return own
 
     def add_row(self, row: int, a: MatrixLike) -> Self:
         """Put a row and column into the matrix in place of those of the identity.
@@ -314,13 +334,13 @@ class ChangeableFactor(SingleFactor):
         column = self._columns(a, "a")
         if column.start.size != 2:
             raise ValueError("a must be one column of the matrix")
-        with self._lock:
+        with self._turn:
             self._add_row(row, column)
         return self
 
     def _add_row(self, row: int, column: Columns) -> None:
-        pattern, panels = self.pattern, self._writable_panels()
-        structure = pattern._structure
+        pattern, structure = self.pattern, self.pattern._structure
+        panels, packed = self._writable_panels(), self._values
         place, before, entries = row_of(pattern, row)
         self._require_row_of_pattern(row, column)
         below, old, unit = _rows.column_of(structure, panels, place)
@@ -334,14 +354,14 @@ class ChangeableFactor(SingleFactor):
         x[below] /= root
         nonzero = below[x[below] != 0]
         taken = one_column(nonzero, x[nonzero])
-        outcome = self._take_up(panels, taken, -np.sign(pivot))
+        outcome = self._take_up(panels, packed, taken, -np.sign(pivot))
         if outcome.row >= 0:
             what = f"A with row and column {row}"
             raise self._change_error(what, outcome.row, outcome.pivot)
         diagonal = float(np.sign(pivot)) * root
         _rows.write_row_and_column(structure, panels, place, before, x, diagonal)
         values = entries.values_of(column, self.shape[0])
-        self._set_row(row, entries.places, values, given)
+        self._values = self._with_row(packed, row, entries.places, values, given)
         warn_of_cancellation(outcome.weakest, self.dtype)
 
     def _require_row_of_pattern(self, row: int, column: Columns) -> None:

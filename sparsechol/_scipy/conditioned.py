@@ -1,11 +1,11 @@
 """Conditioned: a Gaussian field under linear constraints."""
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._cached import cached_property
 from .._typing import MatrixLike, RandomState
 from .constraints import bordered, fix_null_space, orthonormal_rows, right_side, rows_of
 from .factor_base import checked

@@ -1,5 +1,6 @@
 """FactorBase: what a factor and a batch of factors have in common. A factor is a batch of one."""
 
+import os
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar, overload
 
@@ -104,7 +105,7 @@ class FactorBase:
 
     def _refactorize(self, packed: np.ndarray, threads: int | None, rule: Any) -> None:
         """Factor other packed values, which take the place of the old ones."""
-        with self._lock:
+        with self._turn:
             if self._ready and (threads is None or (type(threads) is int and threads > 0)):
                 threads = 1
             else:
@@ -116,11 +117,15 @@ class FactorBase:
         structure, count = self.pattern._structure, self._count
         threads = useful_threads(structure, count, asked)
         length = _factorize.workspace(structure, count, threads)
-        if not self._panels.flags.writeable:  # unpickled from read-only memory
-            self._use_panels(self._new_panels("the factor"))
+        panels = self._panels
+        if not panels.flags.writeable:  # unpickled from read-only memory
+            panels = self._new_panels("the factor")
         if self._work.size < length:
             self._work = np.empty(0, dtype=self.dtype)
             self._work = allocate(length, self.dtype, "the workspace")
+        if panels is not self._panels:
+            self._values = None  # before panels that hold no factor are used
+            self._use_panels(panels)
         self._ready = self._count == 1 and solve.most_threads(structure, 1) <= 1
         return threads
 
@@ -130,10 +135,15 @@ class FactorBase:
     def __setstate__(self, state):
         self.__dict__.update(state)
         self._work = np.empty(0, dtype=self.dtype)
-        self._lock = threading.Lock()
+        self._locks = {}
         self._owns_values = False
         self._ready = False
         self._use_panels(self._panels)
+
+    @property
+    def _turn(self) -> threading.Lock:
+        """The lock of this factor in this process: in a child nobody would release the parent's."""
+        return self._locks.setdefault(os.getpid(), threading.Lock())
 
     def _use_panels(self, panels: np.ndarray) -> None:
         """Hold these panels from now on."""

@@ -1,12 +1,12 @@
 """The analysis of A^H W A + B: what the frameworks keep static."""
 
 import hashlib
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
 
+from .._cached import cached_property
 from .._core.numeric.handle import PatternHandle, handle_of
 from .._core.parallel.threads import thread_count
 from .._core.symbolic.congruence import CongruencePlan, plan_congruence, ranges

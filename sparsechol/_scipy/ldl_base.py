@@ -1,11 +1,11 @@
 """LDLBase: what a signed factor and a batch of them have in common."""
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
 
 import numpy as np
 
+from .._cached import cached_property
 from .._core.numeric import factorize as _factorize
 from .._core.numeric.operations import CODES
 from .._core.numeric.solve import NO_REACH

@@ -23,7 +23,6 @@ and W V takes w solves for all.
 
 import hashlib
 import math
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -31,6 +30,7 @@ import scipy.linalg
 from scipy.sparse import csc_array, csr_array, issparse
 from scipy.sparse.csgraph import connected_components
 
+from .._cached import cached_property
 from .._core.numeric.packing import expand
 from .._typing import MatrixLike
 from .input import as_scipy, check_finite, compressed, not_finite, scalar_dtype, unmasked

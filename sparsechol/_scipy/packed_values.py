@@ -1,11 +1,10 @@
 """Packed values: the one order in which the values of a symmetric pattern travel everywhere."""
 
-from functools import cached_property
-
 import numpy as np
 from numpy.typing import DTypeLike
 from scipy.sparse import csc_array, csc_matrix, csr_array, csr_matrix
 
+from .._cached import cached_property
 from .._core.numeric.one_factor import KnownPlaces
 from .._core.numeric.packing import expand, first_nonfinite, pack
 from .._core.symbolic.patterns import symmetric_pattern

@@ -42,7 +42,6 @@ class SemidefiniteBase:
 
     null_space: NullSpace
     grounded: Any
-    _log_correction: Any
     _grounded: ClassVar[type[Any]]
     _grounded_trend: ClassVar[type[Any]]
 
@@ -60,11 +59,13 @@ class SemidefiniteBase:
             self.grounded = kind(
                 null_space.pattern, null_space.ground(packed), threads, weak_pivots
             )
-        self._correct(packed)
 
-    def _correct(self, packed: np.ndarray) -> None:
-        """Note what the determinants lack."""
-        self._log_correction = self.grounded._scalars(self.null_space.log_correction(packed))
+    @property
+    def _log_correction(self) -> Any:
+        """What the determinants lack."""
+        N = self.null_space
+        values = N.unground(self.grounded._known_values)
+        return self.grounded._scalars(N.log_correction(values))
 
     @property
     def pattern(self) -> "SymbolicFactor":

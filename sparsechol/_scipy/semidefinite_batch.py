@@ -69,7 +69,6 @@ class SemidefiniteBatch(SemidefiniteBase):
         factor = object.__new__(SemidefiniteFactor)
         factor.null_space = self.null_space
         factor.grounded = self.grounded[item]
-        factor._log_correction = float(self._log_correction[item])
         return factor
 
     def refactorize(
@@ -102,7 +101,6 @@ class SemidefiniteBatch(SemidefiniteBase):
         with naming_the_null_space():
             grounded = self.null_space.ground(packed)
             self.grounded.refactorize(grounded, weak_pivots=weak_pivots, threads=threads)
-        self._correct(packed)
         return self
 
     def solve(self, b: ArrayLike, *, threads: int | None = None) -> np.ndarray:

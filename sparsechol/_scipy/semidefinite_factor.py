@@ -110,7 +110,6 @@ class SemidefiniteFactor(SemidefiniteBase):
         values = self.null_space.ground(packed)
         with naming_the_null_space(), blaming_asymmetry(self.pattern, A, lower, packed):
             self.grounded.refactorize(values, weak_pivots=weak_pivots, threads=threads)
-        self._correct(packed[None])
         return self
 
     @overload

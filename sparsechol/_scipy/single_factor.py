@@ -37,8 +37,8 @@ class SingleFactor(FactorBase):
 
     def _use_panels(self, panels: np.ndarray) -> None:
         pattern = self.pattern
-        self._panels = panels
-        self._solver = VectorSolver(pattern._structure, panels, pattern._order, self._signed)
+        solver = VectorSolver(pattern._structure, panels, pattern._order, self._signed)
+        self._panels, self._solver = panels, solver
 
     def _repack(self, A: MatrixLike, lower: bool) -> np.ndarray:
         """Return the packed values of another matrix, (1, nnz), always in a fresh array.

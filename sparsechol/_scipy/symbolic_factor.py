@@ -1,12 +1,12 @@
 """SymbolicFactor: everything about a factorization that the pattern alone decides."""
 
 import hashlib
-from functools import cached_property
 from typing import Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._cached import cached_property
 from .._core.numeric.factorize import workspace
 from .._core.numeric.handle import PatternHandle, handle_of
 from .._core.numeric.packing import first_nonfinite

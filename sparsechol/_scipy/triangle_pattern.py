@@ -1,12 +1,12 @@
 """The pattern of a plain sparse triangle: what the frameworks keep static."""
 
 import hashlib
-from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from scipy.sparse import csc_array
 
+from .._cached import cached_property
 from .._core.numeric.handle import PatternHandle, handle_of
 from .._exceptions import PatternMismatchError
 from .._typing import MatrixLike

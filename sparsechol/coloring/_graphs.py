@@ -1,11 +1,11 @@
 """The graphs of a pattern that are colored, and greedy colorings of each."""
 
-from functools import cached_property
 from itertools import islice, product
 
 import numpy as np
 from scipy.sparse import csc_array
 
+from .._cached import cached_property
 from . import _orders as orders
 from ._acyclic import acyclic_coloring
 from ._decompression import two_sided

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from scipy.sparse import coo_array, csc_array, csr_array
+
+from sparsechol._cached import cached_property
 
 from .._exceptions import PatternMismatchError
 from .._scipy.input import unmasked

@@ -1,7 +1,7 @@
 """Evaluate sparse Jacobians by few products: find the pattern, color it, compress."""
 
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, Literal, cast
 
 import jax
@@ -10,6 +10,7 @@ import numpy as np
 from jax.experimental.sparse import BCOO, BCSR
 from scipy.sparse import coo_array, csc_array, csr_array
 
+from .._cached import cached_property
 from .._sparsity.template_derivatives import (
     jacobian_values,
     plan_jacobian,

@@ -2,12 +2,13 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, Literal, cast
 
 import jax
 import numpy as np
 
+from .._cached import cached_property
 from .._exceptions import SparsityWarning
 from .._scipy.symbolic_factor import SymbolicFactor, analyze
 from .._sparsity import linear_maps as choice

@@ -1,6 +1,5 @@
 """Fields under linear constraints C x = e; the formulas are in `sparsechol._scipy.constraints`."""
 
-from functools import cached_property
 from math import log, pi
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytensor.tensor as pt
 from numpy.typing import ArrayLike
 
+from .._cached import cached_property
 from .._scipy.constraints import fix_null_space, orthonormal_rows, rows_of
 from .._scipy.null_space import NullSpace, low_rank_entries
 from .._typing import MatrixLike

@@ -1,11 +1,10 @@
 """LDLFactor: a symbolic factor with pivots of both signs, and `ldl`, which makes it."""
 
-from functools import cached_property
-
 import numpy as np
 import pytensor.tensor as pt
 from numpy.typing import ArrayLike
 
+from .._cached import cached_property
 from .._scipy.ldl_base import Inertia
 from .._scipy.pivot_rule import PivotRule, pivot_rule
 from .._typing import Regularize

@@ -13,7 +13,6 @@ work is one loop for each template, in which nothing but the entries is stored:
 out as the graph of vectors.
 """
 
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +28,7 @@ from pytensor.graph.rewriting.basic import dfs_rewriter, node_rewriter
 from pytensor.graph.rewriting.utils import rewrite_graph
 from pytensor.tensor.elemwise import Elemwise
 
+from .._cached import cached_property
 from ._graphs import rebuilt
 from ._matrix import constant
 

@@ -3,7 +3,6 @@
 The formulas are those of `sparsechol.jax._low_rank`: X = Q^-1 C, K = I + D C^T X.
 """
 
-from functools import cached_property
 from math import log, pi
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytensor.tensor as pt
 from numpy.typing import ArrayLike
 from pytensor.gradient import disconnected_grad
 
+from .._cached import cached_property
 from . import _ops as ops
 from ._rows import low_rank_quadratic
 from ._shapes import as_vectors, ends_in, known_entries

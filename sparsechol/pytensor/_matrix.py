@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from hashlib import blake2b
 from math import log, pi
 from typing import Any
@@ -18,6 +17,7 @@ from pytensor.raise_op import CheckAndRaise
 from scipy.sparse import issparse, tril
 
 from .. import _typing
+from .._cached import cached_property
 from .._core.numeric.operations import CODES
 from .._core.parallel.threads import thread_count
 from .._exceptions import PatternMismatchError

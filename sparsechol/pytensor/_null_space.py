@@ -3,7 +3,6 @@
 The formulas are in `sparsechol._scipy.null_space`; here they are compositions of the Ops.
 """
 
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import ArrayLike
 from pytensor.gradient import disconnected_grad
 from pytensor.graph.basic import Variable
 
+from .._cached import cached_property
 from .._scipy.null_space import NullSpace, NullSpaceLike, low_rank_entries
 from .._scipy.pivots import EPS
 from .._scipy.symmetry import ROUNDINGS

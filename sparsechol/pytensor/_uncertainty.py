@@ -4,7 +4,6 @@ The formulas are those of `sparsechol.jax._uncertainty`.
 """
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ from pytensor.gradient import pullback
 from pytensor.graph.basic import Variable
 from scipy.sparse import csc_array
 
+from .._cached import cached_property
 from .._scipy.joint_pattern import joint_pattern
 from .._scipy.symbolic_factor import analyze
 from ._detect import as_expression, as_inputs, gradient, shape_of

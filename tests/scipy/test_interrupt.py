@@ -1,5 +1,6 @@
 """Ctrl-C during long kernels: they end early, and the same objects work again."""
 
+import pickle
 import signal
 import threading
 import time
@@ -9,6 +10,7 @@ import pytest
 import scipy.sparse as sp
 
 import sparsechol as sc
+from support import interrupts
 
 # The signal of these tests comes from an interval timer, which Windows does not have.
 pytestmark = pytest.mark.skipif(
@@ -78,7 +80,7 @@ def test_factorization_partial_inverse_and_solve(interrupt, kind, threads):
 
     late = interrupt(lambda: [F.refactorize(packed, threads=threads) for _ in range(9)])
     assert late < LATE
-    if F._values is None:  # interrupted within the kernel
+    if F._values is None:  # interrupt within the kernel
         with pytest.raises(np.linalg.LinAlgError, match="no factor"):
             F.solve(b)
     F.refactorize(packed, threads=threads)
@@ -164,6 +166,81 @@ def test_another_thread_goes_on_to_its_end(interrupt):
         assert interrupt(lambda: other.join(60)) < LATE
     finally:
         done.set()
-        # In Python 3.11 a thread counts as ended once a call of `join` was interrupted.
+        # In Python 3.11 a thread counts as ended once a call of `join` was interrupt.
         assert ended.wait(60)
     assert set(found) == {F.logdet()}
+
+
+# ---- between two steps of a change -------------------------------------------------------------
+
+CHANGES = {
+    "update": lambda F: F.update([1.0, 0.0, 0.0]),
+    "delete_rows": lambda F: F.delete_rows([0]),
+    "add_row": lambda F: F.add_row(2, [0.0, 0.0, 3.0]),
+}
+
+
+@pytest.mark.parametrize("factorize", [sc.cholesky, sc.ldl])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_that_is_stopped_halfway_leaves_no_factor(monkeypatch, factorize, change):
+    A = np.array([[4.0, 1.0, 0.0], [1.0, 4.0, 0.0], [0.0, 0.0, 1.0]])
+    F = factorize(A)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(F, "_own", stop)  # L has changed, the packed values have not
+    with pytest.raises(KeyboardInterrupt):
+        CHANGES[change](F)
+    monkeypatch.undo()
+    with pytest.raises(np.linalg.LinAlgError, match="no factor"):
+        F.solve(np.ones(3))
+    np.testing.assert_allclose(A @ F.refactorize(A).solve(np.ones(3)), np.ones(3))
+
+
+@pytest.mark.parametrize("factorize", [sc.cholesky, sc.ldl])
+def test_a_change_without_memory_changes_nothing(monkeypatch, factorize):
+    A = np.array([[4.0, 1.0], [1.0, 4.0]])
+    F = factorize(A)
+
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("sparsechol._core.numeric.update.update", fail)
+    for change in (lambda: F.update([1.0, 1.0]), lambda: F.delete_rows(1)):
+        with pytest.raises(MemoryError):
+            change()
+        np.testing.assert_allclose(A @ F.solve([1.0, 2.0]), [1.0, 2.0])
+
+
+@pytest.mark.parametrize("factorize", [sc.cholesky, sc.ldl])
+def test_a_read_only_factor_without_memory_for_another_stays(monkeypatch, factorize):
+    A = np.array([[4.0, 1.0], [1.0, 4.0]])
+    buffers = []
+    frozen = pickle.dumps(factorize(A), protocol=5, buffer_callback=buffers.append)
+    F = pickle.loads(frozen, buffers=[bytes(buffer) for buffer in buffers])
+
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("sparsechol._scipy.factor_base.allocate", fail)
+    with pytest.raises(MemoryError):
+        F.refactorize(2 * A)
+    np.testing.assert_allclose(A @ F.solve([1.0, 2.0]), [1.0, 2.0])
+    monkeypatch.undo()
+    np.testing.assert_allclose(2 * A @ F.refactorize(2 * A).solve([1.0, 2.0]), [1.0, 2.0])
+
+
+def test_the_determinant_of_a_semidefinite_matrix_is_that_of_its_factor():
+    """As after a signal that comes when the new factor stands."""
+    L = np.array([[1.0, -1.0, 0.0], [-1.0, 2.0, -1.0], [0.0, -1.0, 1.0]])
+    F = sc.cholesky(L, null_space="components")
+    F.grounded.refactorize(F.null_space.ground(F.pattern.values(5 * L)))
+    assert F.logdet() == pytest.approx(np.log(5 * 1) + np.log(5 * 3))
+
+
+@pytest.mark.slow
+def test_interrupts_one_after_another():
+    stopped, through = interrupts.interrupt(seconds=8)
+    assert stopped > 5
+    assert through > 5

@@ -15,6 +15,7 @@ from libc.stdint cimport int32_t, int64_t, intptr_t
 from libc.stdlib cimport realloc
 from libc.string cimport memset
 
+import os
 import struct
 from weakref import WeakValueDictionary, finalize
 
@@ -213,9 +214,20 @@ cdef struct Entry:
 
 cdef Entry *entries = NULL
 cdef Py_ssize_t entry_count = 0
-cdef PyThread_type_lock lock = PyThread_allocate_lock()
-if lock == NULL:
-    raise MemoryError("no memory for a lock")
+cdef PyThread_type_lock lock
+
+
+def _make_lock():
+    """Make the lock, which in a child of the process a lost thread may hold."""
+    global lock
+    lock = PyThread_allocate_lock()
+    if lock == NULL:
+        raise MemoryError("no memory for a lock")
+
+
+_make_lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_make_lock)
 
 
 cdef const View *find(int64_t high, int64_t low) noexcept nogil:

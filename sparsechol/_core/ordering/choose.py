@@ -6,11 +6,11 @@ rows with the same neighbors are one vertex (`compressed`).
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
+from ..._cached import cached_property
 from ..symbolic.analysis import Tree, elimination
 from ..symbolic.patterns import symmetric_pattern
 from .amd import amd
