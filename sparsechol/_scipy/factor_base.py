@@ -2,7 +2,7 @@
 
 import os
 import threading
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Self, TypeVar, overload
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from .._core.numeric.operations import UNSCALED
 from .._core.numeric.solve import NO_REACH, RHS_BLOCK
 from .._core.parallel.threads import thread_count
 from .._typing import MatrixLike, Trans, WeakPivots
+from .pickling import FORMAT, check_format, restored_factor
 from .pivots import accepts_weak, check_pivots, rcond, warn_of_pivots
 from .quadratic import TRIANGLE_COST, pairs_of, pieces, read_rows, rows_in_inverse
 
@@ -95,7 +96,7 @@ class FactorBase:
             else "the factor and its workspace",
         )
         state = pattern, packed.dtype, block[:panels].reshape(count, structure.size), None
-        self.__setstate__(dict(zip(KEPT, state, strict=True)))
+        self._set_state(dict(zip(KEPT, state, strict=True)))
         self._work = block[panels:]
         self._factorize(packed, threads, rule)
 
@@ -132,7 +133,19 @@ class FactorBase:
     def __getstate__(self):
         return {name: getattr(self, name) for name in self._kept}
 
-    def __setstate__(self, state):
+    def __setstate__(self, _):
+        check_format("0")  # of pickles from before they had a number
+
+    def __reduce__(self):
+        return restored_factor, (type(self), FORMAT, self.__getstate__())
+
+    def __copy__(self) -> Self:
+        self._owns_values = False  # from now on both have them
+        other = object.__new__(type(self))
+        other._set_state(self.__getstate__() | {"_panels": self._panels.copy()})
+        return other
+
+    def _set_state(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._work = np.empty(0, dtype=self.dtype)
         self._locks = {}

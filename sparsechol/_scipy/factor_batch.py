@@ -26,7 +26,7 @@ class FactorBatch(FactorBase):
         self._valid_panels  # noqa: B018 - raises where there is no factor
         state = self.__getstate__()
         own = {name: state[name][item][None].copy() for name in self._rows}
-        factor.__setstate__(state | own)
+        factor._set_state(state | own)
         return factor
 
     def _as_many(self, values: ArrayLike) -> np.ndarray:

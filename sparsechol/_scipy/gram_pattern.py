@@ -15,6 +15,7 @@ from .._typing import MatrixLike, OrderingLike
 from .elimination import triangle_of
 from .input import Compressed, as_scipy, check_order, compressed, converted
 from .packed_values import PackedPattern
+from .pickling import reduced
 from .symbolic_factor import SymbolicFactor, analyze_for
 
 LARGE = 20_000_000  # entries that one row of A may bring into the product, or
@@ -81,7 +82,7 @@ class GramPattern:
 
     def __reduce__(self):
         of_b = None if self._of_b is None else (self._of_b.indptr, self._of_b.indices)
-        return type(self), (self.indptr, self.indices, self.block, self.pattern, of_b)
+        return reduced(type(self), self.indptr, self.indices, self.block, self.pattern, of_b)
 
     def __repr__(self) -> str:
         blocks = "" if self.block == 1 else f", blocks of {self.block}"

@@ -34,6 +34,7 @@ from .._cached import cached_property
 from .._core.numeric.packing import expand
 from .._typing import MatrixLike
 from .input import as_scipy, check_finite, compressed, not_finite, scalar_dtype, unmasked
+from .pickling import reduced
 from .pivots import EPS
 from .symmetry import ROUNDINGS
 
@@ -110,8 +111,23 @@ class NullSpace:
         alone = np.linalg.norm(self.basis[self.rows], axis=1) > 1 - DEPENDENT
         places = pattern.indptr[self.rows]
         self.scaled, self.shifted = places[~alone], places[alone]
+        self._freeze()
+
+    def _freeze(self) -> None:
         for array in (self.labels, self.basis, self.rows, self.scaled, self.shifted):
             array.setflags(write=False)
+
+    @classmethod
+    def _with(cls, *content: Any) -> "NullSpace":
+        """Make a null space of its attributes."""
+        made = object.__new__(cls)
+        made.__dict__.update(zip(NullSpace.__annotations__, content, strict=True))
+        made._freeze()
+        return made
+
+    def __reduce__(self):
+        content = (getattr(self, name) for name in NullSpace.__annotations__)
+        return reduced(self._with, *content)
 
     @classmethod
     def of(cls, pattern: "SymbolicFactor", V: Any) -> "NullSpace":

@@ -1,8 +1,9 @@
 """SemidefiniteBase: what a factor of a semidefinite matrix and a batch of them have in common."""
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
 
 import numpy as np
 
@@ -60,9 +61,14 @@ class SemidefiniteBase:
                 null_space.pattern, null_space.ground(packed), threads, weak_pivots
             )
 
+    def __copy__(self) -> Self:
+        other = object.__new__(type(self))
+        other.null_space, other.grounded = self.null_space, copy.copy(self.grounded)
+        return other
+
     @property
     def _log_correction(self) -> Any:
-        """What the determinants lack."""
+        """Return what the determinants lack."""
         N = self.null_space
         values = N.unground(self.grounded._known_values)
         return self.grounded._scalars(N.log_correction(values))

@@ -1,6 +1,5 @@
 """SemidefiniteFactor: the factor of a positive semidefinite matrix with known null space."""
 
-import copy
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -76,9 +75,7 @@ class SemidefiniteFactor(SemidefiniteBase):
         -------
         SemidefiniteFactor
         """
-        other = copy.copy(self)
-        other.grounded = self.grounded.copy()
-        return other
+        return self.__copy__()
 
     def refactorize(
         self,

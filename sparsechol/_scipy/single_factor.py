@@ -71,12 +71,7 @@ class SingleFactor(FactorBase):
         -------
         factor of the same class
         """
-        self._owns_values = False  # from now on both have them
-        other = object.__new__(type(self))
-        other.__setstate__(self.__getstate__() | {"_panels": self._panels.copy()})
-        return other
-
-    __copy__ = copy
+        return self.__copy__()
 
     solve: Callable[..., Any]  # by the classes below
 

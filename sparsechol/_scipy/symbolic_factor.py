@@ -24,6 +24,7 @@ from .ldl_batch import LDLBatch
 from .ldl_factor import LDLFactor
 from .null_space import NullSpace, NullSpaceLike
 from .packed_values import PackedPattern
+from .pickling import reduced
 from .pivot_rule import pivot_rule
 from .pivots import accepts_weak
 from .semidefinite_batch import SemidefiniteBatch
@@ -156,7 +157,8 @@ class SymbolicFactor(PackedPattern):
         return hash(self.digest)
 
     def __reduce__(self):
-        return SymbolicFactor, (
+        return reduced(
+            SymbolicFactor,
             self.indptr,
             self.indices,
             self.perm,

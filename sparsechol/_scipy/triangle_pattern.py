@@ -11,6 +11,7 @@ from .._core.numeric.handle import PatternHandle, handle_of
 from .._exceptions import PatternMismatchError
 from .._typing import MatrixLike
 from .input import as_scipy, check_order, compressed
+from .pickling import reduced
 from .symmetry import check_triangle
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class TriangularPattern:
         return hash(self.digest)
 
     def __reduce__(self):
-        return type(self), (self.indptr, self.indices, self.lower)
+        return reduced(type(self), self.indptr, self.indices, self.lower)
 
     def __repr__(self) -> str:
         side = "lower" if self.lower else "upper"

@@ -7,6 +7,9 @@ from scipy.sparse import csc_array, issparse
 
 from .._scipy.input import as_scipy, compressed, unmasked
 
+STRUCTURES = ("column", "row", "symmetric", "bidirectional")
+METHODS = ("direct", "substitution")
+
 
 def entries_of(sparsity: Any) -> csc_array:
     """Return a sparsity pattern as a csc_array of ones, sorted, each entry once.

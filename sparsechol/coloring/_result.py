@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import IO, TYPE_CHECKING, Any, Literal, cast
+from zipfile import BadZipFile
 
 import numpy as np
 from scipy.sparse import coo_array, csc_array, csr_array
 
-from sparsechol._cached import cached_property
-
+from .._cached import cached_property
 from .._exceptions import PatternMismatchError
 from .._scipy.input import unmasked
 from .._scipy.packed_values import PackedPattern
+from .._scipy.pickling import reduced
 from . import _decompression as decompression
-from ._pattern import coordinates, count
+from ._pattern import METHODS, STRUCTURES, coordinates, count
 
 if TYPE_CHECKING:
     import os
@@ -79,7 +81,10 @@ class Coloring:
         return hash(self._key)
 
     def __reduce__(self):
-        return Coloring, (self.sparsity, self.structure, self.method, self.colors, self.lower_bound)
+        A = self.sparsity
+        arrays = A.data, A.indices, A.indptr
+        rest = self.structure, self.method, self.colors, self.lower_bound
+        return reduced(coloring_of, arrays, A.shape, *rest)
 
     @cached_property
     def _key(self):
@@ -235,9 +240,10 @@ class Coloring:
 
     def _packed(self, values, symbolic):
         """Return the packed values on an analyzed pattern."""
-        if self._places is None or self._places[0] is not symbolic:
-            self._places = symbolic, *self._places_in(symbolic)
-        _, lower, place = self._places
+        known = self._places  # of the last analysis, which other threads may replace
+        if known is None or known[0] is not symbolic:
+            known = self._places = symbolic, *self._places_in(symbolic)
+        _, lower, place = known
         out = np.zeros(len(symbolic.indices), values.dtype)
         out[place] = values[lower]
         return out
@@ -260,10 +266,16 @@ class Coloring:
         must form no cycle.
         """
         A = self.sparsity
+        if self.structure not in STRUCTURES or self.method not in METHODS:
+            raise ValueError(f"no coloring is {self.structure!r} and {self.method!r}")
+        if self.structure == "symmetric" and (A != A.T).nnz:
+            raise ValueError("the pattern for structure 'symmetric' is not symmetric")
         i, j = coordinates(A)
         for colors, size in zip(self._both, self._sizes, strict=True):
-            if colors.shape != (size,) or (size and colors.min() < -1):
+            if colors.shape != (size,) or colors.dtype.kind != "i":
                 raise ValueError(f"there must be a color for each of {size} vertices")
+            if size and not -1 <= colors.min() <= colors.max() < size:
+                raise ValueError(f"colors are numbered from 0, and are at most {size}")
         may_lack = self.structure == "bidirectional" or self._is_star
         if not may_lack and A.nnz and self._both[0].min(initial=0) < 0:
             raise ValueError("a column or row has no color")
@@ -330,8 +342,15 @@ class Coloring:
         Raises
         ------
         ValueError
-            If the colors do not determine the matrix.
+            If the colors do not determine the matrix, or the file is none that `save` wrote.
         """
+        try:
+            return Coloring._read(file)
+        except (AttributeError, EOFError, KeyError, TypeError, BadZipFile, zlib.error) as error:
+            raise ValueError(f"the file is no coloring that `save` wrote: {error!r}") from error
+
+    @staticmethod
+    def _read(file: str | os.PathLike | IO[bytes]) -> Coloring:
         with np.load(file, allow_pickle=False) as found:
             indices, indptr = found["indices"], found["indptr"]
             ones = np.ones(len(indices), np.int8)
@@ -344,6 +363,11 @@ class Coloring:
             coloring = Coloring(A, structure, str(found["method"]), colors, found["lower_bound"])
         coloring.check()
         return coloring
+
+
+def coloring_of(arrays, shape, *rest):
+    """Make a coloring of the arrays and the shape of a pattern by column, and the rest."""
+    return Coloring(csc_array(arrays, shape=shape), *rest)
 
 
 def is_pair_alone(a, b):

@@ -11,11 +11,9 @@ from .._scipy.input import unmasked
 from .._typing import MatrixLike, Method, Order, Structure
 from ._bidirectional import by_density, drop_symmetric, without_unneeded
 from ._graphs import GRAPHS, ORDERS, Columns
-from ._pattern import entries_of
+from ._pattern import METHODS, STRUCTURES, entries_of
 from ._result import Coloring
 
-STRUCTURES = ("column", "row", "symmetric", "bidirectional")
-METHODS = ("direct", "substitution")
 ROUNDS = 100  # number of times that the best coloring is recolored
 
 

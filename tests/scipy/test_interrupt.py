@@ -80,7 +80,7 @@ def test_factorization_partial_inverse_and_solve(interrupt, kind, threads):
 
     late = interrupt(lambda: [F.refactorize(packed, threads=threads) for _ in range(9)])
     assert late < LATE
-    if F._values is None:  # interrupt within the kernel
+    if F._values is None:  # interrupted within the kernel
         with pytest.raises(np.linalg.LinAlgError, match="no factor"):
             F.solve(b)
     F.refactorize(packed, threads=threads)
