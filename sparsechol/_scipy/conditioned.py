@@ -1,5 +1,6 @@
 """Conditioned: a Gaussian field under linear constraints."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -150,7 +151,7 @@ class Conditioned:
         if x.ndim == 0 or x.shape[-1] != n:
             raise ValueError(f"x has shape {x.shape}: its last dimension is {n}, as the matrix's")
         check_finite(x, "x")
-        rows = x.reshape(-1, n)
+        rows = x.reshape(math.prod(x.shape[:-1]), n)
         missed = np.abs(rows @ self._C.T - self._e)
         size = np.abs(rows) @ np.abs(self._C.T) + np.abs(self._e)
         on_plane = (missed <= EPS[self._factor.dtype] ** 0.5 * size).all(axis=1)

@@ -22,13 +22,12 @@ References
 Rue, H., Held, L. (2005). Gaussian Markov Random Fields. Chapman and Hall.
 """
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import scipy.linalg
-from scipy.sparse import issparse
 
-from .input import check_finite, scalar_dtype, unmasked
+from .input import check_finite, dense_of, scalar_dtype, unmasked
 from .null_space import DEPENDENT, NullSpace
 from .pivots import named
 
@@ -48,7 +47,7 @@ def rows_of(C: Any, n: int) -> np.ndarray:
     -------
     (m, n) float64 ndarray
     """
-    C = unmasked(cast("Any", C).toarray() if issparse(C) else C, "C")
+    C = dense_of(C, "C")
     C = C[None] if C.ndim == 1 else C
     if C.ndim != 2 or C.shape[1] != n or C.shape[0] == 0:
         raise ValueError(

@@ -213,6 +213,13 @@ def sparse_or_dense(x: Any, name: str) -> Any:
     return x if issparse(x) else unmasked(x, name)
 
 
+def dense_of(x: Any, name: str) -> np.ndarray:
+    """Return an array, sparse or not, as an ndarray, checked before SciPy's own code touches it."""
+    if not issparse(x):
+        return unmasked(x, name)
+    return as_scipy(compressed(x, name=name)).toarray().reshape(cast("Any", x).shape)
+
+
 def compressed(A: Any, dtype=None, name="A", check_shape: Callable[..., None] | None = None):
     """
     Read a matrix in compressed form, checked before SciPy's own code touches it.

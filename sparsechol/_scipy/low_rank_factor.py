@@ -22,7 +22,15 @@ from scipy.sparse import issparse
 from .._exceptions import NotPositiveDefiniteError
 from .._typing import MatrixLike, RandomState
 from .factor_base import Slogdet, checked
-from .input import dense_rhs, draws_shape, entry_numbers, sparse_or_dense, unmasked
+from .input import (
+    check_rhs_shape,
+    dense_of,
+    dense_rhs,
+    draws_shape,
+    entry_numbers,
+    sparse_or_dense,
+    unmasked,
+)
 from .pivots import EPS
 from .quadratic import read_rows
 
@@ -244,8 +252,8 @@ def read_correction(
     given = sparse_or_dense(C, "C")
     if given.dtype.kind == "c" != factor.dtype.kind:
         raise TypeError("C is complex and the factor is real: factor A as complex")
-    dense = given if isinstance(given, np.ndarray) else given.toarray()
-    columns, _ = dense_rhs(dense, factor.shape[0], factor.dtype, "F", "C")
+    check_rhs_shape(given.shape, factor.shape[0], "C")
+    columns, _ = dense_rhs(dense_of(given, "C"), factor.shape[0], factor.dtype, "F", "C")
     k = columns.shape[1]
     if D is None:
         return columns, np.eye(k, dtype=factor.dtype)

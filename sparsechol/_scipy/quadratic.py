@@ -11,6 +11,7 @@ columns are the first of them in the order of elimination, and neighbors of that
 Other rows take a solve each.
 """
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -75,7 +76,7 @@ def read_rows(B: Any, n: int, name: str = "B") -> tuple[csr_array, tuple[int, ..
     if isinstance(B, np.ndarray):
         if B.dtype.kind in "fc":
             check_finite(B, name)
-        B = B.reshape(-1, n)
+        B = B.reshape(math.prod(shape), n)
     rows = compressed(B, name=name)
     row, _ = not_finite(rows)
     if row.size:

@@ -1,6 +1,7 @@
 """SemidefiniteBase: what a factor of a semidefinite matrix and a batch of them have in common."""
 
 import copy
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
@@ -165,7 +166,7 @@ class SemidefiniteBase:
             constraints ``V^H x = 0``.
         """
         x = self.grounded.sample(size, rng=rng, threads=threads)
-        rows = x.reshape(-1, self.shape[0]).T
+        rows = x.reshape(math.prod(x.shape[:-1]), self.shape[0]).T
         return np.ascontiguousarray(self.null_space.project(rows).T, x.dtype).reshape(x.shape)
 
     def inverse_quadratic(self, B: MatrixLike, *, threads: int | None = None) -> Any:

@@ -1,5 +1,6 @@
 """Define Conditioned: a Gaussian field under linear constraints, as a pytree."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -194,7 +195,7 @@ class Conditioned:
         n, m, x = self.shape[0], self.constraints, jnp.asarray(x)
         if x.ndim == 0 or x.shape[-1] != n:
             raise ValueError(f"x has shape {x.shape}: its last dimension is {n}, as the matrix's")
-        points = x.reshape(-1, n).astype(self._F.dtype)
+        points = x.reshape(math.prod(x.shape[:-1]), n).astype(self._F.dtype)
         d = (points - self._corrected(self._mean(mu))).T
         squares = jnp.sum(d * (SymmetricMatrix(self._F.pattern, self._a) @ d), axis=0)
         logdet = self._logdet + self._solved()[1]

@@ -1,5 +1,6 @@
 """Compute densities, draws and variances of Gaussian Markov random fields."""
 
+import math
 from typing import TypeAlias
 
 import jax
@@ -49,7 +50,7 @@ def gmrf_logpdf(
     n = F.shape[0]
     rank = F.rank if isinstance(F, SemidefiniteFactor) else n
     r = _residual(x, mu, n)
-    rows = r.reshape(-1, n)
+    rows = r.reshape(math.prod(r.shape[:-1]), n)
     squares = jnp.sum(rows * (F.matrix @ rows.T).T, axis=-1).reshape(r.shape[:-1])
     return 0.5 * (F.logdet() - rank * np.log(2 * np.pi) - squares)
 

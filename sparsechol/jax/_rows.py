@@ -1,5 +1,6 @@
 """Rows to multiply with: a pattern that is known, with numbers that may be traced."""
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -71,7 +72,7 @@ def read_static_rows(B: Any, n: int) -> tuple[StaticRows | jax.Array, tuple[int,
             return _from_places(B.data, *_places(B), (*shape[:-1], n)), shape[:-1]
         B = B.todense()
     if not is_concrete(B):
-        return jnp.asarray(B).reshape(-1, n), shape[:-1]
+        return jnp.asarray(B).reshape(math.prod(shape[:-1]), n), shape[:-1]
     known, shape = read_rows(B if issparse(B) else np.asarray(B), n)
     return StaticRows(known, jnp.asarray(known.data)), shape
 

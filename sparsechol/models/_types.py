@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
-from scipy.sparse import csc_array, csr_array
+from scipy.sparse import csc_array, csr_array, issparse
 
+from .._scipy.input import check_order, compressed
 from ._matrices import tidy
 
 Interval: TypeAlias = tuple[float, float]  # an open one
@@ -51,6 +52,9 @@ class PrecisionModel:
     Q: csc_array
     null_space: Basis | None = None
     constraint: Basis | None = None
+
+    def __post_init__(self):
+        check_matrices(self.Q, null_space=self.null_space, constraint=self.constraint)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -124,6 +128,9 @@ class PrecisionFamily:
     null_space: Basis | None = None
     constraint: Basis | None = None
     defaults: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self):
+        check_matrices(*self.matrices, null_space=self.null_space, constraint=self.constraint)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -202,6 +209,15 @@ class PrecisionFamily:
     def __repr__(self) -> str:
         names = ", ".join(self.parameters)
         return f"<PrecisionFamily of shape {self.shape}, parameters {names}>"
+
+
+def check_matrices(*matrices: Any, null_space: Any, constraint: Any) -> None:
+    """Raise ValueError for corrupt index arrays, which SciPy's own code does not look for."""
+    for Q in matrices:
+        compressed(Q, name="Q", check_shape=check_order)
+    for name, basis in (("null_space", null_space), ("constraint", constraint)):
+        if issparse(basis):
+            compressed(basis, name=name)
 
 
 def intrinsic(Q, null_space) -> PrecisionModel:
