@@ -13,7 +13,7 @@ from .._core.symbolic.congruence import CongruencePlan, plan_congruence, ranges
 from .._exceptions import PatternMismatchError
 from .._typing import MatrixLike, OrderingLike
 from .elimination import triangle_of
-from .input import Compressed, as_scipy, check_order, compressed, converted
+from .input import Compressed, as_scipy, canonical, check_order, compressed, converted
 from .packed_values import PackedPattern
 from .pickling import reduced
 from .symbolic_factor import SymbolicFactor, analyze_for
@@ -245,10 +245,7 @@ def by_row(arrays: Compressed) -> Compressed:
     """Return a matrix by row, sorted, repetitions summed."""
     if arrays.format == "csc":
         return converted(arrays, "csr")
-    rows = csr_array(as_scipy(arrays))
-    if not rows.has_canonical_format:
-        rows = rows.copy()
-        rows.sum_duplicates()
+    rows = canonical(csr_array(as_scipy(arrays)))
     return Compressed("csr", rows.indptr, rows.indices, rows.data, arrays.shape)
 
 

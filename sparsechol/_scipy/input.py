@@ -268,9 +268,24 @@ def converted(A, format):
 
 
 def as_scipy(A):
-    """Return a `Compressed` as a csc_array or csr_array, without a copy where SciPy makes none."""
+    """Return a `Compressed` as a csc_array or csr_array, without a copy where SciPy makes none.
+
+    Its arrays may be the caller's: see `canonical` for what sorts them.
+    """
     container = csc_array if A.format == "csc" else csr_array
     return container((A.data, A.indices, A.indptr), shape=A.shape)
+
+
+def canonical(A: csc_array | csr_array) -> csc_array | csr_array:
+    """Return a matrix that is sorted and without repetitions; a copy where A is not.
+
+    `abs`, `max` and others of SciPy sort the arrays of a matrix in place, which may be the
+    caller's, and with other values.
+    """
+    if not A.has_canonical_format:
+        A = A.copy()
+        A.sum_duplicates()
+    return A
 
 
 def _from_scipy(A):

@@ -34,7 +34,7 @@ from scipy.linalg import LinAlgWarning
 
 from .._exceptions import NotPositiveDefiniteError
 from .._typing import MatrixLike
-from .input import as_scipy, check_order, compressed, unmasked
+from .input import as_scipy, canonical, check_order, compressed, unmasked
 from .null_space import NullSpace, NullSpaceLike
 from .symbolic_factor import analyze
 from .symmetry import require_symmetric
@@ -328,7 +328,7 @@ class Matrices:
         for name, matrix in matrices.items():
             arrays = compressed(matrix, name=name, check_shape=check_order)
             require_symmetric(arrays, name)
-            parts.append(as_scipy(arrays))
+            parts.append(canonical(as_scipy(arrays)))
             if parts[-1].shape != parts[0].shape:
                 shapes = f"{parts[0].shape}, {parts[-1].shape}"
                 raise ValueError(f"A and {name} have different shapes: {shapes}")

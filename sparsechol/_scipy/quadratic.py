@@ -18,7 +18,15 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from .._core.numeric import packing
-from .input import as_scipy, check_finite, compressed, converted, not_finite, sparse_or_dense
+from .input import (
+    as_scipy,
+    canonical,
+    check_finite,
+    compressed,
+    converted,
+    not_finite,
+    sparse_or_dense,
+)
 
 if TYPE_CHECKING:
     from .symbolic_factor import SymbolicFactor
@@ -83,10 +91,7 @@ def read_rows(B: Any, n: int, name: str = "B") -> tuple[csr_array, tuple[int, ..
         raise ValueError(f"{name} must not hold infinities or NaNs: row {min(row)} does")
     # A sparse array of one dimension is read as a column.
     C: Any = as_scipy(rows).T if B.ndim == 1 else as_scipy(converted(rows, "csr"))
-    if not C.has_canonical_format:
-        C = C.copy()  # the arrays may be the caller's
-        C.sum_duplicates()
-    return C, shape
+    return canonical(C), shape
 
 
 def rows_in_inverse(pattern: "SymbolicFactor", B: csr_array, solve_cost: float) -> np.ndarray:

@@ -10,7 +10,7 @@ from .._cached import cached_property
 from .._core.numeric.handle import PatternHandle, handle_of
 from .._exceptions import PatternMismatchError
 from .._typing import MatrixLike
-from .input import as_scipy, check_order, compressed
+from .input import as_scipy, canonical, check_order, compressed
 from .pickling import reduced
 from .symmetry import check_triangle
 
@@ -166,9 +166,7 @@ def triangle_entries(
     """Return rows, columns and values of the entries of a triangle, of an upper one transposed."""
     arrays = compressed(T, check_shape=check_order)
     check_triangle(arrays, lower, values=values)
-    entries = csc_array(as_scipy(arrays))
-    entries.sum_duplicates()
-    entries = entries.tocoo()
+    entries = canonical(csc_array(as_scipy(arrays))).tocoo()
     row, column = (c.astype(np.int64) for c in entries.coords)
     if not lower:
         row, column = column, row

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import IO, TYPE_CHECKING, Any, Literal, cast
-from zipfile import BadZipFile
 
 import numpy as np
 from scipy.sparse import coo_array, csc_array, csr_array
@@ -346,7 +344,9 @@ class Coloring:
         """
         try:
             return Coloring._read(file)
-        except (AttributeError, EOFError, KeyError, TypeError, BadZipFile, zlib.error) as error:
+        except Exception as error:  # whatever may be wrong with an archive
+            if isinstance(error, MemoryError) or getattr(error, "errno", None):
+                raise
             raise ValueError(f"the file is no coloring that `save` wrote: {error!r}") from error
 
     @staticmethod

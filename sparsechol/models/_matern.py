@@ -6,6 +6,7 @@ boundary condition (Lindgren, Rue and Lindstrom 2011).
 
 import math
 from functools import reduce
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -153,7 +154,8 @@ def spde_parameters(
     Raises
     ------
     ValueError
-        If the smoothness nu is not positive: such a field has no variance.
+        If the smoothness nu is not positive: such a field has no variance. If a range or standard
+        deviation is a number and not positive.
 
     References
     ----------
@@ -169,6 +171,9 @@ def spde_parameters(
     nu = alpha - dim / 2
     if nu <= 0:
         raise ValueError(f"with alpha {alpha} in {dim} dimensions the field has no variance")
+    for name, value in (("range_", range_), ("sigma", sigma)):
+        if isinstance(value, Real) and not 0 < value < math.inf:
+            raise ValueError(f"{name} must be positive, not {value}")
     kappa = math.sqrt(8 * nu) / range_
     constant = math.gamma(nu) / (math.gamma(alpha) * (4 * math.pi) ** (dim / 2))
     return kappa, math.sqrt(constant) / (kappa**nu * sigma)

@@ -5,6 +5,7 @@ from scipy.sparse import csc_array, diags_array, issparse
 from scipy.sparse.csgraph import connected_components
 
 from .._scipy.functions import cholesky
+from .._scipy.input import canonical
 from ._matrices import tidy
 from ._types import PrecisionModel
 
@@ -52,7 +53,7 @@ def generalized_variances(model: PrecisionModel) -> np.ndarray:
     """
     Q = model.Q
     variances = cholesky(Q, null_space=model.null_space).diag_inverse()
-    empty = abs(Q).sum(axis=0) == 0
+    empty = abs(canonical(Q)).sum(axis=0) == 0
     logs = np.log(variances, where=~empty, out=np.full(Q.shape[0], np.inf))
     _, label = connected_components(Q, directed=False)
     return np.exp(np.bincount(label, logs) / np.bincount(label))[label]
@@ -106,7 +107,7 @@ def scale(model: PrecisionModel) -> PrecisionModel:
 
 def _without(basis, rows):
     """Drop columns that live on some rows alone."""
-    sparse = csc_array(basis)
+    sparse = canonical(csc_array(basis))
     inside = np.asarray((abs(sparse[rows]) > 0).sum(axis=0)).ravel()
     total = np.asarray((abs(sparse) > 0).sum(axis=0)).ravel()
     mixed = np.flatnonzero((inside > 0) & (inside < total))

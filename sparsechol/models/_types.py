@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy.sparse import csc_array, csr_array, issparse
 
-from .._scipy.input import check_order, compressed
+from .._scipy.input import canonical, check_order, compressed
 from ._matrices import tidy
 
 Interval: TypeAlias = tuple[float, float]  # an open one
@@ -141,7 +141,7 @@ class PrecisionFamily:
     def pattern(self) -> csc_array:
         """Ones wherever a matrix of the family has an entry, and on the diagonal."""
         n = self.shape[0]
-        total = tidy(sum((abs(B) for B in self.matrices), csc_array((n, n))))
+        total = tidy(sum((abs(canonical(B)) for B in self.matrices), csc_array((n, n))))
         total.setdiag(1.0)
         pattern = tidy(total)
         pattern.data[:] = 1.0

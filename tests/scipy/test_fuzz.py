@@ -1,4 +1,4 @@
-"""Calls of the SciPy face with arrays of any kind (`support.scipy_fuzz`), and what they found.
+"""Calls of the SciPy face with arrays of any kind (`support.scipy_fuzz_cases`), what they found.
 
 SPARSECHOL_FUZZ_CASES is the number of cases of the long test, 2000 by default.
 """
@@ -11,7 +11,9 @@ import scipy.sparse as sp
 
 import sparsechol as sc
 from sparsechol import derivatives as dv
-from support.scipy_fuzz import run_case
+from support.scipy_fuzz import Fuzz
+from support.scipy_fuzz_cases import OPERATIONS, code_called, public_code, run_case
+from support.scipy_fuzz_structures import model
 
 FAST = 60
 ALL = int(os.environ.get("SPARSECHOL_FUZZ_CASES", "2000"))
@@ -35,6 +37,23 @@ def test_some_cases():
 @pytest.mark.parametrize("start", range(FAST, ALL, CHUNK))
 def test_many_cases(start):
     run(range(start, min(start + CHUNK, ALL)))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_every_public_name_is_called():
+    """A new function or method needs an operation that calls it."""
+    missing = public_code()
+
+    def call(operations, seed):
+        for operation in dict.fromkeys(operations):
+            operation(Fuzz(seed))
+
+    for seed in range(60):
+        called = code_called(call, OPERATIONS if seed < 4 else [model], seed)
+        missing = {name: code for name, code in missing.items() if code not in called}
+        if not missing:
+            break
+    assert not missing, sorted(missing)
 
 
 # ---- what it found -----------------------------------------------------------------------------

@@ -1,14 +1,14 @@
 """A fuzzer of the SciPy face: matrices in any clothes, honest or corrupt, and calls in any order.
 
-A case is a number, from which everything follows. Each call must either return what dense NumPy
-returns or raise an error that says what is wrong; it must not change its arguments, and must do the
-same when it is repeated. Under the sanitizers it must also stay within bounds.
+`scipy_fuzz_cases` runs a case, with the operations of this file and of those beside it. Each call
+must either return what dense NumPy returns or raise an error that says what is wrong; it must not
+change its arguments, and must do the same when it is repeated. Under the sanitizers it must also
+stay within bounds.
 """
 
 import copy
 import io
 import pickle
-import warnings
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -404,9 +404,9 @@ class Fuzz:
         self.S = self.F = self.H = self.batch = self.batch_truth = None
         self.valid = False
 
-    def run(self):
+    def run(self, operations):
         for _ in range(int(self.rng.integers(1, 7))):
-            pick(self.rng, OPERATIONS)(self)
+            pick(self.rng, operations)(self)
 
     def matrix(self) -> np.ndarray:
         """Another positive definite matrix of the pattern."""
@@ -1004,10 +1004,3 @@ OPERATIONS = [
     solves, properties, inverse_entries, wrong_options, batches, derivatives, derivatives,
     derivatives, colorings,
 ]  # fmt: skip
-
-
-def run_case(seed: int) -> None:
-    """Run one case; an AssertionError tells what is wrong."""
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        Fuzz(seed).run()

@@ -94,7 +94,7 @@ def signed(fuzz):
         pick(rng, [*NONSENSE, -signs, signs[:-1], 0.5 * signs, (1e-9, 1e-3), 1e-6])
     }  # fmt: skip
     attempt(lambda: sc.ldl(A, **(options | wrong)), [A], None)
-    for twin in (F.copy(), pickle.loads(pickle.dumps(F))):
+    for twin in (F.copy(), pickle.loads(pickle.dumps(F)), F.pattern.ldl(A)):
         check_signed(twin.refactorize(A), K)
     signed_batch(fuzz, F.pattern, [K, signed_matrix(fuzz)[0]])
 
