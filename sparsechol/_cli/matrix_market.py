@@ -16,7 +16,7 @@ import io
 import os
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TextIO
 
 import numpy as np
@@ -24,6 +24,9 @@ from scipy.sparse import coo_array, csc_array
 
 # Longest line that is read of what may be no text at all.
 LONGEST = 2**20
+
+# Lines without an entry that a small file may have.
+COMMENTS = 1_000_000
 
 # Numbers that stand for a value.
 WIDTH = {"real": 1, "double": 1, "integer": 1, "unsigned-integer": 1, "complex": 2}
@@ -135,7 +138,7 @@ def read_numbers(file: TextIO, header: Header) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # there is no line
         try:
-            numbers = np.loadtxt(file, comments="%", ndmin=2)
+            numbers = np.loadtxt(lines_of(file, header.entries), comments="%", ndmin=2)
         except ValueError as error:
             raise ValueError(f"below the header, {str(error).partition(';')[0]}") from None
     found, width = numbers.shape
@@ -148,6 +151,18 @@ def read_numbers(file: TextIO, header: Header) -> np.ndarray:
     if width != needed:
         raise ValueError(f"a line must hold {needed} numbers, but there are {width}")
     return numbers
+
+
+def lines_of(file: TextIO, entries: int) -> Iterator[str]:
+    """Yield lines; raise ValueError where a line, or the file, has no end."""
+    left = 2 * entries + COMMENTS
+    while line := file.readline(LONGEST):
+        if len(line) == LONGEST:
+            raise ValueError(f"a line has {LONGEST:,} characters or more")
+        left -= 1
+        if left < 0:
+            raise ValueError(f"there is no end of lines: its header promises {entries:,} entries")
+        yield line
 
 
 def entries_of(numbers: np.ndarray, header: Header) -> csc_array:

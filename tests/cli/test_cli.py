@@ -291,6 +291,10 @@ BAD_FILES = {
         HEAD + "complex hermitian\n2 2 3\n1 1 2.0 1.0\n2 1 0.0 1.0\n2 2 2.0 0.0\n",
         "not Hermitian: entry (0, 0), on the diagonal, is 2+1j, not real",
     ),
+    "sum beyond float64": (HEAD + "real general\n1 1 2\n1 1 1e308\n1 1 1e308\n", "is inf"),
+    "endless line": (HEAD + "real general\n1 1 1\n" + "1" * 2**21, "a line has 1,048,576 char"),
+    "endless lines": (HEAD + "real general\n1 1 1\n" + "1 1 1\n" * 1_000_003, "is no end of lines"),
+    "entries 1e30": (HEAD + f"real general\n9 9 {10**30}\n1 1 2.0\n", "but 1 follow (truncated)"),
     "not finite above": (
         HEAD + "real general\n2 2 4\n1 1 1.0\n2 1 1.0\n1 2 nan\n2 2 1.0\n",
         "entry (0, 1) is nan",
