@@ -9,6 +9,7 @@ from scipy.sparse import issparse
 from .._core.numeric import row_changes as _rows
 from .._core.numeric import update as _update
 from .._core.numeric.factorize import REFUSED_ROUNDINGS
+from .._core.symbolic.etree import inverse_permutation
 from .._exceptions import PatternMismatchError
 from .._typing import MatrixLike
 from .input import dense_rhs, row_numbers, sparse_or_dense, sparse_rhs
@@ -118,6 +119,7 @@ class ChangeableFactor(SingleFactor):
         sign = -1 if downdate else 1
         with self._turn:
             panels, values = self._writable_panels(), self._values
+            self._require_entries(columns)
             outcome = self._take_up(panels, values, columns, sign, self.pattern._place)
             self._judge(columns, sign, outcome)
             self._values = self._with_products(values, columns, sign)
@@ -141,16 +143,30 @@ class ChangeableFactor(SingleFactor):
         if outcome.entry == TOO_LARGE:
             raise OverflowError("C C^H has entries beyond the largest number: scale A and C")
         if outcome.entry >= 0:
-            row, first = int(columns.rows[outcome.entry]), outcome.row
-            raise PatternMismatchError(
-                f"a column of C has nonzeros in rows {row} and {first}, and L has no entry for"
-                " these two rows: analyze(A, reserve=C) makes room for it",
-                row,
-                first,
-            )
+            self._refuse_entry(int(columns.rows[outcome.entry]), outcome.row)
         if outcome.row >= 0:
             what = "A + C C^H" if sign > 0 else "A - C C^H"
             raise self._change_error(what, outcome.row, outcome.pivot)
+
+    def _require_entries(self, columns: Columns) -> None:
+        """Raise PatternMismatchError unless elimination leaves entries in L for vectors."""
+        pattern = self.pattern
+        starts, members, _ = pattern._both_triangles
+        known = starts, np.asarray(members, np.int32)
+        entry, first = _update.misfit_of_tree(*known, pattern._place, None, *columns)
+        if entry >= 0:  # outside of A
+            place = inverse_permutation(pattern.perm)
+            entry, first = _update.misfit_of_tree(*known, place, pattern.parent, *columns)
+        if entry >= 0:
+            self._refuse_entry(int(columns.rows[entry]), first)
+
+    def _refuse_entry(self, row: int, first: int) -> None:
+        raise PatternMismatchError(
+            f"a column of C has nonzeros in rows {row} and {first}, and L has no entry for"
+            " these two rows: analyze(A, reserve=C) makes room for it",
+            row,
+            first,
+        )
 
     def _take_up(
         self,

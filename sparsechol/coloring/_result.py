@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -16,8 +17,6 @@ from . import _decompression as decompression
 from ._pattern import METHODS, STRUCTURES, coordinates, count
 
 if TYPE_CHECKING:
-    import os
-
     from numpy.typing import DTypeLike
 
 FORMATS = ("csc", "csr", "coo")
@@ -342,6 +341,9 @@ class Coloring:
         ValueError
             If the colors do not determine the matrix, or the file is none that `save` wrote.
         """
+        if isinstance(file, (str, os.PathLike)):
+            with open(file, "rb") as opened:  # np.load leaves what is no archive open
+                return Coloring.load(opened)
         try:
             return Coloring._read(file)
         except Exception as error:  # whatever may be wrong with an archive
@@ -350,7 +352,7 @@ class Coloring:
             raise ValueError(f"the file is no coloring that `save` wrote: {error!r}") from error
 
     @staticmethod
-    def _read(file: str | os.PathLike | IO[bytes]) -> Coloring:
+    def _read(file: IO[bytes]) -> Coloring:
         with np.load(file, allow_pickle=False) as found:
             indices, indptr = found["indices"], found["indptr"]
             ones = np.ones(len(indices), np.int8)

@@ -59,6 +59,7 @@ def adjacency(
     if outside.size:
         k, end = outside[0]
         raise ValueError(f"edges[{k}, {end}] = {edges[k, end]} is not a vertex, 0 to {n - 1}")
+    check_order((n, n))
     loops = np.flatnonzero(edges[:, 0] == edges[:, 1])
     if loops.size:
         raise ValueError(f"edges[{loops[0]}] joins vertex {edges[loops[0], 0]} to itself")

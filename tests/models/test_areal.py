@@ -101,3 +101,9 @@ BAD = np.array([[0.0, 1, 0], [1, 0, 2], [0, 3, 0]])
 def test_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_too_many_vertices_are_refused_at_once():
+    for last in (2**31 - 2, 2**40):
+        with pytest.raises(OverflowError, match="32-bit row numbers"):
+            adjacency([(0, last)])

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 import sparsechol as sc
 from sparsechol import derivatives as dv
+from sparsechol._scipy.triangle_pattern import TriangularPattern
 from support.scipy_fuzz import Fuzz
 from support.scipy_fuzz_cases import OPERATIONS, code_called, public_code, run_case
 from support.scipy_fuzz_structures import model
@@ -121,3 +122,110 @@ TAKE_MASKED = {
 def test_masked_elements_are_refused(name):
     with pytest.raises(ValueError, match="has masked elements"):
         TAKE_MASKED[name]()
+
+
+CORRUPT = sp.csc_array(np.eye(3))
+CORRUPT.indices[1] = 10**8
+READ_CORRUPT = {
+    "with_low_rank": lambda: F.with_low_rank(CORRUPT),
+    "condition": lambda: F.condition(CORRUPT),
+    "reserve": lambda: sc.analyze(A, reserve=CORRUPT),
+    "gram": lambda: sc.gram(CORRUPT),
+    "update": lambda: F.update(CORRUPT),
+    "inverse_quadratic": lambda: F.inverse_quadratic(CORRUPT),
+    "null_space": lambda: sc.cholesky(A, null_space=CORRUPT),
+    "PrecisionModel": lambda: sc.models.PrecisionModel(CORRUPT),
+    "PrecisionModel.null_space": lambda: sc.models.PrecisionModel(A, null_space=CORRUPT),
+    "PrecisionFamily": lambda: sc.models.PrecisionFamily((CORRUPT,), lambda: (1.0,), {}),
+    "besag": lambda: sc.models.besag(CORRUPT),
+}
+
+
+@pytest.mark.parametrize("name", READ_CORRUPT)
+def test_corrupt_indices_are_refused(name):
+    with pytest.raises(ValueError, match=r"indices\[1\] = 100000000"):
+        READ_CORRUPT[name]()
+
+
+def unsorted(dtype):
+    """Return a symmetric matrix with unsorted, repeated indices."""
+    part = np.array([1.0, 2.0, 3.0, 1.0, 1.0, 5.0, 1.0, 2.0, 6.0]).astype(dtype)
+    rows = np.array([1, 0, 0, 2, 0, 1, 1, 2, 2], dtype=np.int32)
+    B = sp.csc_array((3, 3), dtype=dtype)
+    B.data, B.indices, B.indptr = part, rows, np.array([0, 3, 6, 9], dtype=np.int32)
+    return B
+
+
+READ_UNSORTED = {
+    "logdet_pencil": lambda B: sc.logdet_pencil(A, B, (0.0, 1.0)),
+    "solve_triangular": lambda B: sc.solve_triangular(B, np.ones(3)),
+    "TriangularPattern": lambda B: TriangularPattern.of(B).values(B),
+    "scale": lambda B: sc.models.scale(sc.models.PrecisionModel(B)),
+    "family": lambda B: sc.models.PrecisionFamily((B,), lambda: (1.0,), {}).pattern,
+    "inverse_quadratic": lambda B: F.inverse_quadratic(B),
+    "gram": lambda B: sc.gram(B).values(B),
+    "color": lambda B: sc.coloring.color(B),
+}
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "g"])
+@pytest.mark.parametrize("name", READ_UNSORTED)
+def test_unsorted_arrays_stay_as_they_are(name, dtype):
+    B, same = unsorted(dtype), unsorted(dtype)
+    READ_UNSORTED[name](B)
+    for part in ("data", "indices", "indptr"):
+        np.testing.assert_array_equal(getattr(B, part), getattr(same, part))
+
+
+def test_a_pencil_of_an_unsorted_matrix():
+    B = unsorted("g")
+    f = sc.logdet_pencil(sp.eye_array(3), B, (0.0, 1.0))
+    D = np.array([[5.0, 1.0, 0.0], [1.0, 5.0, 1.0], [0.0, 1.0, 8.0]])
+    assert f(0.5) == pytest.approx(np.linalg.slogdet(np.eye(3) + 0.5 * D)[1])
+
+
+def test_an_empty_matrix_has_quadratic_forms():
+    E = sc.cholesky(np.zeros((0, 0)))
+    assert E.inverse_quadratic(np.zeros(0)) == 0
+    np.testing.assert_array_equal(E.inverse_quadratic(np.zeros((2, 0))), [0, 0])
+    assert E.with_low_rank(np.zeros((0, 1))).inverse_quadratic(np.zeros(0)) == 0
+
+
+@pytest.mark.parametrize("name", ["range_", "sigma"])
+@pytest.mark.parametrize("value", [0, -1.0, np.nan, np.inf])
+def test_a_field_without_extent_is_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be positive"):
+        sc.models.spde_parameters(**({"range_": 1.0} | {name: value}))
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"PK\x03\x04", b"hello", np.lib.format.magic(1, 0) + b"junk"]
+)
+def test_files_that_hold_no_coloring_are_refused(tmp_path, text):
+    path = tmp_path / "coloring.npz"
+    path.write_bytes(text)
+    with pytest.raises(ValueError, match="no coloring that `save` wrote"):
+        sc.coloring.Coloring.load(path)
+    np.save(tmp_path / "array.npy", np.ones(3))
+    with pytest.raises(ValueError, match="no coloring that `save` wrote"):
+        sc.coloring.Coloring.load(tmp_path / "array.npy")
+    with pytest.raises(FileNotFoundError):
+        sc.coloring.Coloring.load(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("structure", "diagonal"), ("method", "guess"), ("colors0", np.array([0, 1, 10**12])),
+        ("colors0", np.array([0.0, 1.0, 2.0])), ("indices", np.array([0, 1, 9] * 3)),
+        ("shape", np.array([3, -3])),
+    ],
+)  # fmt: skip
+def test_colorings_that_cannot_be_are_refused(tmp_path, name, value):
+    path = tmp_path / "coloring.npz"
+    sc.coloring.color(np.ones((3, 3))).save(path)
+    with np.load(path) as found:
+        parts = dict(found)
+    np.savez(path, **(parts | {name: value}))
+    with pytest.raises(ValueError, match="no coloring that `save` wrote"):
+        sc.coloring.Coloring.load(path)

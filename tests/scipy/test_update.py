@@ -432,3 +432,27 @@ def test_low_rank_of_no_columns():
     assert G.condition == 1
     with pytest.raises(TypeError, match="dense"):
         G.solve(sp.csc_array(np.eye(3)))
+
+
+# ---- merged columns ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("factorize", [sc.cholesky, sc.ldl])
+@pytest.mark.parametrize("seed", range(40))
+def test_vectors_fit_where_elimination_leaves_an_entry(factorize, seed):
+    """Panels have more room, where columns of several branches were merged."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(3, 25))
+    A = random_spd(rng, n, ["tree", "random", "arrow", "banded"][seed % 4])
+    F = factorize(sp.csc_array(A), ordering=rng.permutation(n))
+    L, place = F.L.toarray(), np.argsort(F.perm)
+    c = np.zeros(n)
+    c[rng.choice(n, 3, replace=False)] = 1.0
+    rows = np.sort(place[c != 0])
+    if (L[rows, rows[0]] != 0).all():
+        L = F.update(c).L.toarray()
+        np.testing.assert_allclose(L @ L.T, (A + np.outer(c, c))[F.perm][:, F.perm], atol=1e-10)
+    else:
+        with pytest.raises(sc.PatternMismatchError, match="L has no entry for these two rows"):
+            F.update(c)
+        np.testing.assert_array_equal(F.L.toarray(), L)

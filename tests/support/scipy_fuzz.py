@@ -77,7 +77,9 @@ def meaning(array):
 def dense_clothes(rng, dense):
     """A dense array in any type and layout."""
     array = retyped(rng, dense)
-    layout = pick(rng, ["C", "F", "strided", "reversed", "read-only", "list", "masked"])
+    layout = pick(
+        rng, ["C", "F", "strided", "reversed", "read-only", "misaligned", "list", "masked"]
+    )
     if layout == "F":
         array = np.asfortranarray(array)
     elif layout == "strided":
@@ -89,11 +91,20 @@ def dense_clothes(rng, dense):
         array = np.flip(np.flip(array).copy())
     elif layout == "read-only":
         array.setflags(write=False)
+    elif layout == "misaligned":
+        array = misaligned(array)
     elif layout == "list" and array.dtype.itemsize <= 16 and array.size:
         return Argument(array.tolist(), meaning(np.asarray(array.tolist())), True)
     elif layout == "masked":
         array = np.ma.masked_array(array)
     return Argument(array, meaning(np.asarray(array)), True)
+
+
+def misaligned(array):
+    """The same numbers at an odd address."""
+    moved = np.empty(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
+    moved[...] = array
+    return moved
 
 
 def sparse_clothes(rng, dense, formats=FORMATS):
@@ -137,6 +148,8 @@ def sparse_clothes(rng, dense, formats=FORMATS):
             A.indptr = A.indptr.astype(pick(rng, [np.int16, np.uint32, np.int64, ">i4"]))
         if chance(rng, 0.1):
             A.indices = np.repeat(A.indices, 2)[::2]
+        if chance(rng, 0.1):
+            A.indptr, A.indices, A.data = map(misaligned, (A.indptr, A.indices, A.data))
         if chance(rng, 0.2):
             for part in (A.indptr, A.indices, A.data):
                 part.setflags(write=False)

@@ -387,6 +387,55 @@ cdef int64_t misfit(const Pattern *p, const Columns *c, const scalar *values,
     return -1 if real(square) - real(square) == 0 else -2
 
 
+def misfit_of_tree(const int64_t[::1] starts, const int32_t[::1] members,
+                   const int32_t[::1] place, const int32_t[::1] parent,
+                   const int64_t[::1] start, const int32_t[::1] rows, const scalar[::1] values):
+    """The first nonzero of C for which elimination leaves no entry in L, and its first row.
+
+    Panels have room for more, where columns of different branches were merged: what came there
+    would be in no triangle of the order of the user.
+
+    Parameters
+    ----------
+    starts, members : pattern of A, both triangles, sorted
+    place : where each row is in an order
+    parent : elimination tree in that order; None: only entries of A count
+    start, rows, values : C by column, original rows
+
+    Returns
+    -------
+    entry, row : -1 if all fit
+    """
+    cdef Py_ssize_t k
+    cdef int64_t q, first
+    for k in range(start.shape[0] - 1):
+        first = -1
+        for q in range(start[k], start[k + 1]):
+            if values[q] != 0 and (first == -1 or place[rows[q]] < place[rows[first]]):
+                first = q
+        for q in range(start[k], start[k + 1]):
+            if values[q] != 0 and rows[q] != rows[first] and place_in(
+                    &members[0], starts[rows[q]], starts[rows[q] + 1], rows[first]) == -1 and (
+                    parent is None or not fills(starts, members, place, parent, rows[q],
+                                                place[rows[first]])):
+                return q, rows[first]
+    return -1, -1
+
+
+cdef bint fills(const int64_t[::1] starts, const int32_t[::1] members, const int32_t[::1] place,
+                const int32_t[::1] parent, int32_t row, int32_t column) noexcept:
+    """Whether L has an entry: the column is above some entry of the row in the tree (Liu 1990)."""
+    cdef int64_t q
+    cdef int32_t k
+    for q in range(starts[row], starts[row + 1]):
+        k = place[members[q]]
+        while k != -1 and k < column:
+            k = parent[k]
+        if k == column:
+            return True
+    return False
+
+
 def nonzeros(const scalar[::1, :] vectors, dtype):
     """Start, rows and values of what is not zero in each column of an array, which has a dtype."""
     cdef Py_ssize_t n = vectors.shape[0], k = vectors.shape[1]
