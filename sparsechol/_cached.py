@@ -6,30 +6,24 @@ waits forever.
 """
 
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-if sys.version_info >= (3, 12):
+if TYPE_CHECKING or sys.version_info >= (3, 12):
     from functools import cached_property
 else:
-    from collections.abc import Callable
-    from typing import Any, Generic, Self, TypeVar, overload
 
-    T = TypeVar("T")
-
-    class cached_property(Generic[T]):
+    class cached_property:
         """Compute a property at its first use, and keep it in the dictionary of the instance."""
 
-        def __init__(self, function: Callable[[Any], T]):
+        def __init__(self, function: Callable[[Any], Any]):
             self.function = function
             self.__doc__ = function.__doc__
 
         def __set_name__(self, owner: type, name: str) -> None:
             self.name = name
 
-        @overload
-        def __get__(self, instance: None, owner: type | None = None) -> Self: ...
-        @overload
-        def __get__(self, instance: object, owner: type | None = None) -> T: ...
-        def __get__(self, instance: object | None, owner: type | None = None) -> T | Self:
+        def __get__(self, instance: Any, owner: type | None = None) -> Any:
             if instance is None:
                 return self
             # Two threads may both compute it: what the first one kept is what both return.

@@ -254,8 +254,7 @@ class Gram(GramPattern):
             not isinstance(out, np.ndarray)
             or out.shape != shape
             or out.dtype != dtype
-            or not out.flags.c_contiguous
-            or not out.flags.writeable
+            or not out.flags.carray
         ):
             raise ValueError(f"out must be a writable C-contiguous array of {dtype}, {shape}")
         ready = {

@@ -202,10 +202,15 @@ def draws_shape(size: int | tuple[int, ...] | None) -> tuple[int, ...]:
 def unmasked(array, name):
     """Return an array_like as an ndarray; masked elements are refused: their mask would be lost."""
     if type(array) is np.ndarray:
-        return array
+        return aligned(array)
     if np.ma.is_masked(array):
         raise ValueError(f"{name} has masked elements: they are not supported")
-    return np.asarray(array)
+    return aligned(np.asarray(array))
+
+
+def aligned(array: np.ndarray) -> np.ndarray:
+    """Return an array whose numbers lie where kernels may read them: a copy at odd addresses."""
+    return array if array.flags.aligned else array.copy()
 
 
 def sparse_or_dense(x: Any, name: str) -> Any:
@@ -276,8 +281,8 @@ def as_scipy(A):
     return container((A.data, A.indices, A.indptr), shape=A.shape)
 
 
-def canonical(A: csc_array | csr_array) -> csc_array | csr_array:
-    """Return a matrix that is sorted and without repetitions; a copy where A is not.
+def canonical(A: Any) -> Any:
+    """Return a CSC or CSR matrix sorted and without repetitions; a copy where A is not.
 
     `abs`, `max` and others of SciPy sort the arrays of a matrix in place, which may be the
     caller's, and with other values.
@@ -295,9 +300,10 @@ def _from_scipy(A):
 def _cast(values, dtype):
     """Return values as a C-contiguous array of `dtype`; overflow is found later."""
     if type(values) is np.ndarray and values.dtype == dtype and values.flags.c_contiguous:
-        return values
+        return aligned(values)
     with np.errstate(over="ignore"):
-        return np.asarray(values).astype(dtype, order="C", casting="same_kind", copy=False)
+        values = np.asarray(values).astype(dtype, order="C", casting="same_kind", copy=False)
+    return aligned(values)
 
 
 def _index_arrays(name, **arrays):
@@ -307,7 +313,7 @@ def _index_arrays(name, **arrays):
             raise ValueError(f"{name}.{attribute} must be a 1-D array of integers")
     int32 = all(array.dtype == _INT32 for array in arrays.values())
     dtype = _INT32 if int32 else np.dtype(np.int64)
-    return [np.ascontiguousarray(array, dtype=dtype) for array in arrays.values()]
+    return [aligned(np.ascontiguousarray(array, dtype=dtype)) for array in arrays.values()]
 
 
 def _check_length(array, length, name):

@@ -76,5 +76,5 @@ def checksum(part: Any, before: int = 0) -> int:
         return zlib.crc32(str(len(part)).encode(), before)
     if isinstance(part, np.ndarray):
         before = zlib.crc32(f"{part.dtype.str}{part.shape}".encode(), before)
-        return zlib.crc32(np.ascontiguousarray(part).reshape(-1).view(np.uint8), before)
+        return zlib.crc32(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data, before)
     return zlib.crc32(repr(getattr(part, "digest", part)).encode(), before)

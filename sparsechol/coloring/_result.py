@@ -265,7 +265,7 @@ class Coloring:
         A = self.sparsity
         if self.structure not in STRUCTURES or self.method not in METHODS:
             raise ValueError(f"no coloring is {self.structure!r} and {self.method!r}")
-        if self.structure == "symmetric" and (A != A.T).nnz:
+        if self.structure == "symmetric" and abs(A - A.T).sum():
             raise ValueError("the pattern for structure 'symmetric' is not symmetric")
         i, j = coordinates(A)
         for colors, size in zip(self._both, self._sizes, strict=True):

@@ -172,7 +172,7 @@ def spde_parameters(
     if nu <= 0:
         raise ValueError(f"with alpha {alpha} in {dim} dimensions the field has no variance")
     for name, value in (("range_", range_), ("sigma", sigma)):
-        if isinstance(value, Real) and not 0 < value < math.inf:
+        if isinstance(value, Real) and not 0 < float(value) < math.inf:
             raise ValueError(f"{name} must be positive, not {value}")
     kappa = math.sqrt(8 * nu) / range_
     constant = math.gamma(nu) / (math.gamma(alpha) * (4 * math.pi) ** (dim / 2))

@@ -229,3 +229,31 @@ def test_colorings_that_cannot_be_are_refused(tmp_path, name, value):
     np.savez(path, **(parts | {name: value}))
     with pytest.raises(ValueError, match="no coloring that `save` wrote"):
         sc.coloring.Coloring.load(path)
+
+
+def at_odd_address(array):
+    moved = np.empty(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
+    moved[...] = array
+    assert not moved.flags.aligned
+    return moved
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "c8", "c16"])
+def test_arrays_at_odd_addresses_are_read(dtype):
+    """On some processors, and in vectorized loops, reading them in place is an error."""
+    D = A.toarray().astype(dtype)
+    B = sp.csc_array(D)
+    B.indptr, B.indices, B.data = map(at_odd_address, (B.indptr, B.indices, B.data))
+    b = at_odd_address(np.ones(3, dtype))
+    solution = np.linalg.solve(D, np.ones(3))
+    for F in (sc.cholesky(B), sc.cholesky(at_odd_address(D)), sc.ldl(B)):
+        for _ in range(2):  # the second time from known places
+            np.testing.assert_allclose(F.solve(b), solution, rtol=1e-5)
+            np.testing.assert_allclose(F.solve(b[:, None])[:, 0], solution, rtol=1e-5)
+            F.refactorize(B)
+        packed = at_odd_address(F.pattern.values(B))
+        np.testing.assert_allclose(F.refactorize(packed).solve(b), solution, rtol=1e-5)
+    G = sc.gram(B)
+    out = at_odd_address(G.values(B))
+    with pytest.raises(ValueError, match="out must be a writable C-contiguous"):
+        G.values(B, out=out)

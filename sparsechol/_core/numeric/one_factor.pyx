@@ -93,7 +93,7 @@ cdef class VectorSolver:
         try:
             if (source.ndim != 1 or source.shape[0] != p.n or p.n == 0
                     or source.strides[0] != source.itemsize
-                    or kind_named(source.format) != self.kind):
+                    or kind_named(source.format) != self.kind or not is_aligned(&source)):
                 return None
             x = empty(p.n, self.dtype)
             PyObject_GetBuffer(x, &target, WRITE)
@@ -199,7 +199,8 @@ cdef class KnownPlaces:
         PyObject_GetBuffer(values, &data, PyBUF_RECORDS_RO)
         try:
             if (data.ndim == 1 and data.shape[0] == self.length
-                    and data.strides[0] == data.itemsize and kind_named(data.format) != -1):
+                    and data.strides[0] == data.itemsize and kind_named(data.format) != -1
+                    and is_aligned(&data)):
                 packed = empty((1, self.places.shape[0]), dtype)
                 PyObject_GetBuffer(packed, &out, WRITE)
                 good = self.gather(kind_named(data.format), data.buf, out.buf)
@@ -243,6 +244,11 @@ cdef bint has_off_diagonal(KnownPlaces known, const scalar *packed) noexcept:
             if packed[q] != 0:
                 return True
     return False
+
+
+cdef bint is_aligned(const Py_buffer *view) noexcept:
+    """Whether kernels may read the numbers where they lie."""
+    return <size_t>view.buf % <size_t>min(view.itemsize, 8) == 0
 
 
 cdef bint same(array, const Py_buffer *known) except -1:

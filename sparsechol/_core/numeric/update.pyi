@@ -17,6 +17,15 @@ def update(
     work: np.ndarray,
     expected: np.ndarray | None = None,
 ) -> tuple[int, int, float, float]: ...
+def misfit_of_tree(
+    starts: np.ndarray,
+    members: np.ndarray,
+    place: np.ndarray,
+    parent: np.ndarray | None,
+    start: np.ndarray,
+    rows: np.ndarray,
+    values: np.ndarray,
+) -> tuple[int, int]: ...
 def nonzeros(vectors: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
 def add_products(
     indptr: np.ndarray,
