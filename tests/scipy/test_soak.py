@@ -37,8 +37,8 @@ def exit_code_of_child(work):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-# From Python 3.12 on: a fork while there are other threads.
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+# Python (from 3.12 on) and JAX warn of a fork while there are other threads.
+@pytest.mark.filterwarnings("ignore:.*fork")
 def test_a_child_computes_properties_that_threads_were_computing():
     begun, end = threading.Event(), threading.Event()
 
@@ -79,7 +79,7 @@ def test_a_property_keeps_what_it_computed_first():
     assert Once.value.__doc__ == "Explain."
 
 
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*fork")
 def test_a_child_refactorizes_what_a_thread_was_refactorizing():
     A = np.array([[4.0, 1.0], [1.0, 4.0]])
     F = sc.cholesky(A)
