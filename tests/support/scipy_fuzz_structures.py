@@ -105,6 +105,27 @@ def pencil(fuzz):
     attempt(lambda: sc.logdet_pencil(A, B, interval), [A, B], None)
 
 
+def pencil_pair(fuzz):
+    """logdet_pencil_pair."""
+    rng = fuzz.rng
+    A, B, C = fuzz.matrix(), fuzz.matrix(), fuzz.matrix()
+    f = attempt(lambda: sc.logdet_pencil_pair(A, B, C, ((0.0, 1.0), (0.0, 2.0))), [A, B, C], True)
+    s, t = rng.uniform(0, 1, 3), rng.uniform(0, 2, 3)
+    right = [np.linalg.slogdet(A + i * B + j * C)[1] for i, j in zip(s, t, strict=True)]
+    close(f(s, t), right, np.float32)
+    attempt(lambda: f.derivative(s, t, (1, 2)), [s, t], True)
+    at = pick(rng, [*NONSENSE, 7.0, [0.1, np.nan]])
+    attempt(lambda: f(at, 0.5), [], None)
+    order = pick(rng, [0, (0, 1), (5, -1), (0, 1, 2), *NONSENSE])
+    attempt(lambda: f.derivative(0.5, 0.5, order), [], None)
+    bad = clothes(rng, B)
+    box = pick(rng, [((0, 1), (1, 0)), ((0, np.inf),) * 2, ((0, np.nan),) * 2, 3, None, "ab"])
+    if not is_large(bad.value):
+        narrow = ((0.0, 0.1), (0.0, 0.1))
+        attempt(lambda: sc.logdet_pencil_pair(A, bad.value, C, narrow), [bad.value], None)
+    attempt(lambda: sc.logdet_pencil_pair(A, B, C, box), [A, B, C], None)
+
+
 # ---- trees -------------------------------------------------------------------------------------
 
 
@@ -393,5 +414,5 @@ def tells(fuzz):
 
 
 OPERATIONS = [
-    gram, pencil, trees, differences, files, model, model, graphs, own_models, pickles, tells,
+    gram, pencil, pencil_pair, trees, differences, files, model, model, graphs, own_models, pickles, tells,
 ]  # fmt: skip
