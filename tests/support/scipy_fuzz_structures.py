@@ -414,5 +414,6 @@ def tells(fuzz):
 
 
 OPERATIONS = [
-    gram, pencil, pencil_pair, trees, differences, files, model, model, graphs, own_models, pickles, tells,
+    gram, pencil, pencil_pair, trees, differences, files, model, model, graphs, own_models, pickles,
+    tells,
 ]  # fmt: skip
