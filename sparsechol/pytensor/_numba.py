@@ -25,8 +25,8 @@ llvmlite.binding.add_symbol(_native.SYMBOL, _native.address())
 _kept = {}
 
 
-def _function(dtype):
-    pointer = types.CPointer(dtype)
+def kernel_of(pointer):
+    """Return the function that runs all kernels, for one type of pointers."""
     arguments = [types.int64] * 5 + [types.float64] * 2 + [types.int64]
     arguments += [pointer, types.int64] * 4
     return types.ExternalFunction(_native.SYMBOL, types.int32(*arguments))
@@ -51,7 +51,7 @@ def _compiled(op, node, with_result):
     _native.use_threads(thread_count())
     dtype = np.dtype(node.outputs[0].type.dtype)
     kind = types.float32 if dtype == np.float32 else types.float64
-    call = _function(kind)
+    call = kernel_of(types.CPointer(kind))
     code, single, flags = CODES[op.operation], int(dtype == np.float32), op.flags
     diagonal, below = op.diagonal, op.below
     unknown, shape, memory = MESSAGES[1], MESSAGES[2], MESSAGES[3]
@@ -161,3 +161,6 @@ def numba_funcify_quad_form(op, node, **kwargs):
         return out
 
     return quad_form, repr(("sparsechol", VERSION, "QuadForm"))
+
+
+from . import _numba_programs  # noqa: E402, F401  needs what is above

@@ -43,12 +43,12 @@ class Source:
         self.names, self.keys = {}, []
         self._functions = {}
 
-    def function(self, node):
-        """Return the name of the function of numba for a scalar operation."""
-        op, dtypes = node.op.scalar_op, [x.type.dtype for x in (*node.inputs, *node.outputs)]
+    def function(self, op, inputs, outputs):
+        """Return the name of the function of numba for an operation with scalars like these."""
+        dtypes = [x.type.dtype for x in (*inputs, *outputs)]
         known = (op, *dtypes)
         if known not in self._functions:
-            scalar = op.make_node(*(get_scalar_type(x.type.dtype)() for x in node.inputs))
+            scalar = op.make_node(*(get_scalar_type(x.type.dtype)() for x in inputs))
             function, key = numba_funcify_and_cache_key(op, node=scalar)
             self._functions[known] = name = f"f{len(self._functions)}"
             self.names[name] = function
@@ -87,7 +87,8 @@ class Source:
             write(f"{name_of(slot.operand)} = x{slot.number}[{place}]")
         for node in toposort(loop.results, blockers=[slot.operand for slot in loop.slots]):
             operands = ", ".join(map(name_of, node.inputs))
-            write(f"{name_of(node.outputs[0])} = {self.function(node)}({operands})")
+            function = self.function(node.op.scalar_op, node.inputs, node.outputs)
+            write(f"{name_of(node.outputs[0])} = {function}({operands})")
         for result in loop.results:
             write(f"out[{entry()}] {'+=' if add else '='} {name_of(result)}")
         write(f"at += {width}")

@@ -12,7 +12,16 @@ import sparsechol as sc
 import sparsechol.pytensor as scpt
 from sparsechol.pytensor._ops import Kernel
 from sparsechol.pytensor._vectors import OneVector
-from support.pytensor_systems import B0, FUNCTIONS, VALUES, differ, kernels, matrix, measure
+from support.pytensor_systems import (
+    B0,
+    FUNCTIONS,
+    VALUES,
+    differ,
+    kernels,
+    matrix,
+    measure,
+    nodes_of,
+)
 
 a = pt.dvector("a")
 # The rewrites for numba, and no compiler.
@@ -25,7 +34,7 @@ VECTORS = {
 
 
 def of_one_vector(function):
-    return sum(isinstance(node.op, OneVector) for node in function.maker.fgraph.apply_nodes)
+    return sum(isinstance(node.op, OneVector) for node in nodes_of(function.maker.fgraph))
 
 
 @pytest.mark.parametrize("name", VECTORS)
@@ -38,7 +47,7 @@ def test_results_and_gradients(name):
     for found, expected in zip(function(VALUES), wanted(VALUES), strict=True):
         assert differ(found, expected) < 1e-13
     assert of_one_vector(function)
-    for node in function.maker.fgraph.apply_nodes:
+    for node in nodes_of(function.maker.fgraph):
         assert not (isinstance(node.op, Kernel) and "x" in node.op.letters)
 
 

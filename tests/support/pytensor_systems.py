@@ -8,6 +8,7 @@ import scipy.sparse as sp
 import sparsechol as sc
 import sparsechol.pytensor as scpt
 from sparsechol.pytensor import _ops as ops
+from sparsechol.pytensor._programs import Program
 from support.helpers import random_spd
 
 MODES = ["FAST_COMPILE", "CVM", "NUMBA", "JAX"]
@@ -62,10 +63,16 @@ def differ(x, y):
     return np.max(abs(x - y), initial=0) / (1 + np.max(abs(y), initial=0))
 
 
+def nodes_of(fgraph):
+    """The nodes of a compiled graph, and those in programs."""
+    for node in fgraph.toposort():
+        yield from node.op.nodes if isinstance(node.op, Program) else [node]
+
+
 def kernels(function):
     """How often each kind of Op is in a compiled function."""
     counts = {}
-    for node in function.maker.fgraph.toposort():
+    for node in nodes_of(function.maker.fgraph):
         op = getattr(node.op, "core_op", node.op)
         op = getattr(op, "kernel", op)  # one vector
         if isinstance(op, ops.Kernel):
