@@ -161,6 +161,3 @@ def numba_funcify_quad_form(op, node, **kwargs):
         return out
 
     return quad_form, repr(("sparsechol", VERSION, "QuadForm"))
-
-
-from . import _numba_programs  # noqa: E402, F401  needs what is above

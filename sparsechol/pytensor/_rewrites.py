@@ -8,7 +8,7 @@ from pytensor.graph.rewriting.basic import GraphRewriter
 from pytensor.sparse.type import SparseTensorType
 from pytensor.tensor.blockwise import Blockwise
 
-BACKENDS = ("numba", "jax")
+BACKENDS = {"numba": "_numba_programs", "jax": "_jax"}  # what to import, with all below it
 
 
 class LoadBackend(GraphRewriter):
@@ -50,8 +50,8 @@ def register():
     optdb.register(
         "sparsechol_refuse_sparse", RefuseSparse(), "fast_run", "fast_compile", position=0
     )
-    for backend in BACKENDS:
-        module = f"{__package__}._{backend}"
+    for backend, name in BACKENDS.items():
+        module = f"{__package__}.{name}"
         optdb.register(f"sparsechol_{backend}", LoadBackend(module), backend, position=0)
         if f"pytensor.link.{backend}.dispatch" in sys.modules:  # for linkers without rewrites
             import_module(module)
