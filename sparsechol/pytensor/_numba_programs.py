@@ -48,11 +48,13 @@ def numba_funcify_program(op, node, **kwargs):
     writer = Writer(op, source, rule_of)
     texts, key = writer.texts(), None
     if None not in source.keys:
-        key = sha256(repr((VERSION, texts, source.keys)).encode()).hexdigest()
+        what = VERSION, _native.SYMBOL, texts, source.keys
+        key = sha256(repr(what).encode()).hexdigest()
     name = f"sparsechol_program_{key or uuid4().hex}"
     signature = types.int64(*(kind_of(*parameter) for parameter in writer.parameters))
     if name not in _kept:
         names = {**source.names, "np": np, "carray": carray, **HELPERS}
+        names["__name__"] = __name__  # numba looks it up when it loads what is on disk
         _kept[name] = compiled(texts, names, signature, key)
         llvmlite.binding.add_symbol(name, _kept[name].address)
         _kept.update(writer.handles)

@@ -22,8 +22,8 @@ from pytensor.tensor.elemwise import CAReduce, DimShuffle, Elemwise
 from pytensor.tensor.math import All, Any, Max, Min, Prod, Sum
 from pytensor.tensor.shape import Reshape, SpecifyShape
 from pytensor.tensor.subtensor import (
-    AdvancedIncSubtensor1,
-    AdvancedSubtensor1,
+    AdvancedIncSubtensor,
+    AdvancedSubtensor,
     IncSubtensor,
     Subtensor,
 )
@@ -34,6 +34,11 @@ from .._core.numeric.operations import CODES
 from ._ops import Kernel
 from ._program_text import merged, rows_first, shape_of
 from ._vectors import OneVector
+
+try:
+    from pytensor.tensor.subtensor import AdvancedIncSubtensor1, AdvancedSubtensor1
+except ImportError:  # since PyTensor 3.2 they are the general Ops
+    AdvancedIncSubtensor1, AdvancedSubtensor1 = AdvancedIncSubtensor, AdvancedSubtensor
 
 DTYPES = (
     "bool", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32",
@@ -115,8 +120,10 @@ def elemwise(writer, node):
 def reduces_in_one_type(node):
     """Say whether a reduction has no conversions."""
     dtypes = {node.inputs[0].type.dtype, node.outputs[0].type.dtype}
-    acc = getattr(node.op, "acc_dtype", None)
-    return len(dtypes | ({acc} - {None})) == 1 and node.op.scalar_op.identity is not None
+    acc, identity = getattr(node.op, "acc_dtype", None), node.op.scalar_op.identity
+    if len(dtypes | ({acc} - {None})) > 1 or identity is None:
+        return False
+    return np.isfinite(identity) or node.outputs[0].type.dtype.startswith("float")
 
 
 @rule(All, Any, CAReduce, Max, Min, Prod, Sum, fits=reduces_in_one_type)
@@ -274,6 +281,7 @@ def constant_places(node):
     return (
         x.type.ndim == places.type.ndim == 1
         and isinstance(places, Constant)
+        and not getattr(node.op, "ignore_duplicates", False)
         and places.type.dtype != "bool"
         and places.data.size > 1
         and places.data.min() >= 0
@@ -281,7 +289,7 @@ def constant_places(node):
     )
 
 
-@rule(AdvancedSubtensor1, fits=constant_places)
+@rule(AdvancedSubtensor, AdvancedSubtensor1, fits=constant_places)
 def gather(writer, node):
     """Write a loop over the places."""
     x, places = map(writer.of, node.inputs)
@@ -294,7 +302,7 @@ def gather(writer, node):
     return [out]
 
 
-@rule(AdvancedIncSubtensor1, fits=constant_places)
+@rule(AdvancedIncSubtensor, AdvancedIncSubtensor1, fits=constant_places)
 def scatter(writer, node):
     """Copy, and write a loop over the places."""
     x, y, places = node.inputs

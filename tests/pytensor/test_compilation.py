@@ -231,6 +231,28 @@ def test_cache_on_disk(tmp_path):
     assert len(machine_code(tmp_path)) > len(files)
 
 
+PROGRAMS = """
+import pytensor, pytensor.tensor as pt, sparsechol.pytensor as scpt
+x, t = pt.dvector("x", shape=(5,)), pt.dscalar("t")
+found = scpt.laplace(-0.5 * pt.exp(t) * ((x - 1) ** 2).sum() - pt.exp(x).sum() + t, x)
+value = found.log_marginal
+print(*pytensor.function([t], [value, pytensor.grad(value, t)])({t}))
+"""
+
+
+@pytest.mark.slow
+def test_programs_on_disk(tmp_path):
+    """A new process loads programs, in whatever order."""
+    flags = {"PYTENSOR_FLAGS": f"base_compiledir={tmp_path}"}
+    cold = python(PROGRAMS.format(t=0.5), **flags)
+    files = machine_code(tmp_path)
+    warm = python(PROGRAMS.format(t=0.5), **flags)
+    assert warm == cold
+    assert machine_code(tmp_path) == files
+    low, high = (float(python(PROGRAMS.format(t=0.5 + h), **flags)[0]) for h in (-1e-5, 1e-5))
+    assert float(cold[1]) == pytest.approx((high - low) / 2e-5, rel=1e-7)
+
+
 @pytest.mark.slow
 def test_large_patterns_are_no_constants(tmp_path):
     """Machine code of a pattern with 20 000 rows is as short as any."""
