@@ -13,6 +13,7 @@ def loop(at, n, index, out, x0, x1):            for one template
 from hashlib import sha256
 
 import numpy as np
+from pytensor import config
 from pytensor.graph.basic import Constant
 from pytensor.graph.traversal import toposort
 from pytensor.link.numba.cache import compile_numba_function_src
@@ -26,6 +27,8 @@ from pytensor.scalar import get_scalar_type
 from ._loops import Loops
 
 VERSION = 1  # of the code below
+
+_scalar = {}  # functions of numba for operations with scalars, each of which it compiles once
 
 
 class Source:
@@ -51,6 +54,9 @@ class Source:
             scalar = op.make_node(*(get_scalar_type(x.type.dtype)() for x in inputs))
             function, key = numba_funcify_and_cache_key(op, node=scalar)
             self._functions[known] = name = f"f{len(self._functions)}"
+            if key is not None:
+                kept = key, *dtypes, bool(config.numba__fastmath)
+                function = _scalar.setdefault(kept, function)
             self.names[name] = function
             self.keys.append(None if key is None else f"{name} {key} {dtypes}")
         return self._functions[known]

@@ -6,12 +6,34 @@ from math import prod
 from typing import NamedTuple
 
 import numpy as np
-from pytensor.scalar import Add, Composite, Mul, Neg, ScalarType, Sub
+from pytensor.scalar import (
+    AND,
+    EQ,
+    GE,
+    GT,
+    LE,
+    LT,
+    NEQ,
+    OR,
+    Add,
+    Composite,
+    Invert,
+    Mul,
+    Neg,
+    ScalarType,
+    Sqr,
+    Sub,
+    Switch,
+)
 
 LINES = 100  # in one function
 NAME = re.compile(r"\b(?:v\d+|x\d+|out\d+|w_\w+)\b")
 FLAGS = "w_bool"  # an array: numba does not write to pointers to bool
+FLOATS = {"float32"}, {"float64"}
+# What Python writes as PyTensor computes it. A function of numba for each would compile for longer.
 OPERATORS = {Add: " + ", Mul: " * ", Sub: " - "}
+COMPARISONS = {LT: " < ", GT: " > ", LE: " <= ", GE: " >= ", EQ: " == ", NEQ: " != "}
+LOGIC = {AND: " & ", OR: " | "}
 
 
 class Array(NamedTuple):
@@ -345,14 +367,29 @@ class Writer:
                 found = self.scalars(node.op, read, node.inputs, node.outputs)
                 names.update(zip(node.outputs, found, strict=True))
             return [names.get(x) or self.source.constant(x.data) for x in op.fgraph.outputs]
-        dtypes = {x.type.dtype for x in (*inputs, *outputs)}
-        if len(dtypes) == 1 and dtypes.pop() in ("float32", "float64"):
-            if type(op) in OPERATORS:
-                return [self.name(OPERATORS[type(op)].join(operands))]
-            if type(op) is Neg:
-                return [self.name(f"-{operands[0]}")]
-        function = self.source.function(op, inputs, outputs)
-        return [self.name(f"{function}({', '.join(operands)})")]
+        text = in_python(op, operands, inputs, outputs)
+        if text is None:
+            function = self.source.function(op, inputs, outputs)
+            dtype = np.dtype(outputs[0].type.dtype).type.__name__  # numba may have found another
+            text = f"np.{dtype}({function}({', '.join(operands)}))"
+        return [self.name(text)]
+
+
+def in_python(op, operands, inputs, outputs):
+    """Write an operation with scalars by Python's operators; None where these differ."""
+    kind, first = type(op), operands[0]
+    reads, made = [x.type.dtype for x in inputs], {x.type.dtype for x in outputs}
+    if kind is Switch and reads[0] == "bool" and made in FLOATS and made == set(reads[1:]):
+        return f"{operands[1]} if {first} else {operands[2]}"
+    if set(reads) in FLOATS and kind in COMPARISONS:
+        return COMPARISONS[kind].join(operands)
+    if set(reads) == made == {"bool"} and kind in (*LOGIC, Invert):
+        return f"not {first}" if kind is Invert else LOGIC[kind].join(operands)
+    if set(reads) != made or made not in FLOATS:
+        return None
+    if kind in OPERATORS:
+        return OPERATORS[kind].join(operands)
+    return {Neg: f"-{first}", Sqr: f"{first} * {first}"}.get(kind)
 
 
 def in_parts(lines):

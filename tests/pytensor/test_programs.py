@@ -103,6 +103,14 @@ def test_single_precision():
     assert check([x, M, t], [Q.solve(x), (M * x).max(axis=1), x[1:] * t], rtol=1e-5) == []
 
 
+def test_types_are_those_of_pytensor():
+    """Numba takes float32 for the larger of a float32 and an integer, PyTensor float64."""
+    x, M, t = variables()
+    whole = pt.cast(t, "int64")
+    larger = pt.maximum(pt.cast(whole, "float32"), whole)
+    check([x, M, t], [pt.arctan2(larger, pt.cast(-x, "int64")), larger])
+
+
 def test_what_cannot_be_written():
     """It stays: a sort, a product, places that are no constants, the largest of integers."""
     x, M, t = variables()
