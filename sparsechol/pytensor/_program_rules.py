@@ -37,7 +37,7 @@ from ._vectors import OneVector
 
 try:
     from pytensor.tensor.subtensor import AdvancedIncSubtensor1, AdvancedSubtensor1
-except ImportError:  # since PyTensor 3.2 they are the general Ops
+except ImportError:  # newer PyTensor: they are the general Ops
     AdvancedIncSubtensor1, AdvancedSubtensor1 = AdvancedIncSubtensor, AdvancedSubtensor
 
 DTYPES = (
