@@ -68,7 +68,8 @@ class PencilPairSeries:
         values = np.array([[M.logdet(i, j) for j in t] for i in s])
         c = chebyshev.chebfit(x, values, x.size - 1)
         c = chebyshev.chebfit(y, c.T, y.size - 1).T
-        self.coefficients = c[: useful(abs(c).max(axis=1)), : useful(abs(c).max(axis=0))]
+        c = c[: useful(abs(c).max(axis=1)), : useful(abs(c).max(axis=0))]
+        self.coefficients = np.ascontiguousarray(c)  # numba cannot keep a view on disk
         points = [(i, j) for i in self._variables[0].checks() for j in self._variables[1].checks()]
         found = np.array([M.logdet(*point) for point in points])
         s, t = np.array(points).T

@@ -47,7 +47,8 @@ class LowRankFactor:
         """True where the sum is positive definite."""
         V = disconnected_grad(self.matrix.solve_triangular(self._C))
         exists = pt.all(pt.isfinite(V))
-        R = pt.linalg.qr(pt.switch(exists, V, 0), mode="r")
+        # The mode "r" gives another shape in numba than PyTensor says.
+        R = pt.linalg.qr(pt.switch(exists, V, 0), mode="economic")[1]
         core = R @ disconnected_grad(self._D) @ R.T
         w = pt.linalg.eigvalsh((core + core.T) / 2, None)
         least = pt.concatenate([1 + w, [1.0]]).min()

@@ -37,7 +37,13 @@ from ._program_text import Writer
 from ._programs import Program
 
 VERSION = 1  # of the code below and of what is written
-WORDS = {"unknown": MESSAGES[1], "shape": MESSAGES[2], "memory": MESSAGES[3]}
+OFF = 'mode=pytensor.compile.get_mode("NUMBA").excluding("sparsechol_programs")'
+WORDS = {
+    "unknown": MESSAGES[1],
+    "shape": MESSAGES[2],
+    "memory": MESSAGES[3],
+    "size": f"{MESSAGES[2]}; if no size has changed, PyTensor takes a shape for another: use {OFF}",
+}
 
 _kept = {}  # numba never gives machine code back that may call a program
 

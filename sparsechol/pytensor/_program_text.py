@@ -221,7 +221,7 @@ class Writer:
             if not is_scalar(x)
         ]
         if sizes:
-            lines += [f"    if {' or '.join(sizes)}:", "        raise ValueError(shape)"]
+            lines += [f"    if {' or '.join(sizes)}:", "        raise ValueError(size)"]
         operands = []
         for name, x in zip(names, inputs, strict=True):
             if is_scalar(x):
