@@ -16,8 +16,10 @@ import numpy as np
 
 from .solvers import forget_source_tree
 
-# As in supernodes.pyx: nanoseconds of a front, an entry of its panel, of its update matrix, a flop.
+# As in supernodes.pyx: nanoseconds of a front, an entry of its panel, of its update matrix, a flop;
+# of a column of a simplicial subtree, a product there, and the subtree itself.
 FRONT, PANEL_ENTRY, UPDATE_ENTRY, FLOP = 450.0, 0.7, 1.25, 0.024
+COLUMN, PRODUCT, SUBTREE = 8.0, 1.0, 50.0
 # As in dense.pyx and assembly.pyx: columns of panels, work that is worth sharing.
 WIDTH, PANEL, SHARED, SHARED_ROWS = 8, 64, 1 << 21, 256
 
@@ -39,6 +41,21 @@ def arguments():
     parser.add_argument("--repeat", type=int, default=5, metavar="K", help="samples of each time")
     parser.add_argument("--markdown", action="store_true", help="tables in Markdown")
     return parser.parse_args()
+
+
+def step_times(arrays):
+    """Predicted nanoseconds of each front; those of a simplicial subtree are all its root's."""
+    nc, m = np.diff(arrays["first"]).astype(float), np.diff(arrays["row_start"]).astype(float)
+    root = arrays["simplicial_root"]
+    of_front = FRONT + PANEL_ENTRY * nc * (nc + m) + UPDATE_ENTRY * 0.5 * m * m
+    of_front += FLOP * nc * (nc * nc / 3 + nc * m + m * m)
+    of_column = COLUMN + PRODUCT * m * (m + 1) / 2
+    times = np.where(root == -1, of_front, 0.0)
+    columns = np.flatnonzero(root != -1)
+    np.add.at(times, root[columns], of_column[columns])
+    roots = np.unique(root[columns])
+    times[roots] += SUBTREE + UPDATE_ENTRY * 0.5 * m[roots] ** 2
+    return times
 
 
 # ---- what a front does, see dense.pyx ----
@@ -180,7 +197,6 @@ def simulated(structure, times, threads):
 def row_of(name, args):
     """Cells of one problem, or None if it is too small."""
     import sparsechol
-    from sparsechol._core.symbolic.supernodes import step_times
 
     from ..benchmarks import problems
     from . import clock
@@ -198,7 +214,7 @@ def row_of(name, args):
     if 1e3 * seconds["one"] < args.slowest:
         return None
     arrays = structure.arrays
-    times = step_times(arrays["first"], arrays["row_start"], arrays["simplicial_root"])
+    times = step_times(arrays)
     alone = simulated(structure, times, 1)
     plan = structure.parallel_plan
     speedups = [alone / simulated(structure, times, cores) for cores in args.cores]
