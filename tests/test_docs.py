@@ -23,7 +23,7 @@ def test_indefinite_matrices():
 
 
 def test_optimizers_of_others():
-    pytest.importorskip("cvxopt")
+    pytest.importorskip("cvxopt", reason="cvxopt is not installed")
     blocks = documents.blocks_of("indefinite.md")
     [place] = [k for k, (_, text) in enumerate(blocks) if "import cvxopt" in text]
     assert documents.run(blocks[place:]) == 1

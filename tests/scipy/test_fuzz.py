@@ -43,7 +43,7 @@ def test_many_cases(start):
 OF_MANY = [model, derivatives, one_shot]  # operations that choose among many functions
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore")  # of matrices that are meant to be nearly singular, and worse
 def test_every_public_name_is_called():
     """A new function or method needs an operation that calls it."""
     missing = public_code()

@@ -12,9 +12,10 @@ import pytest
 import sparsechol as sc
 from sparsechol._cached import cached_property
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
 
+@forks
 @pytest.mark.slow
 def test_threads_and_forks():
     script = Path(__file__).parents[1] / "support" / "soak.py"
@@ -38,6 +39,7 @@ def exit_code_of_child(work):
 
 
 # Python (from 3.12 on) and JAX warn of a fork while there are other threads.
+@forks
 @pytest.mark.filterwarnings("ignore:.*fork")
 def test_a_child_computes_properties_that_threads_were_computing():
     begun, end = threading.Event(), threading.Event()
@@ -79,6 +81,7 @@ def test_a_property_keeps_what_it_computed_first():
     assert Once.value.__doc__ == "Explain."
 
 
+@forks
 @pytest.mark.filterwarnings("ignore:.*fork")
 def test_a_child_refactorizes_what_a_thread_was_refactorizing():
     A = np.array([[4.0, 1.0], [1.0, 4.0]])

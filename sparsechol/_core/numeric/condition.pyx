@@ -67,7 +67,7 @@ cdef bint reciprocal_condition(const Pattern *p, const int64_t *indptr, const in
     x = <scalar *>malloc(sizeof(scalar) * (n + solve_space(p, 1, threads)))
     done = root != NULL and x != NULL
     if done:
-        scale_of_rows(n, indptr, indices, a, signed, root)
+        scale_of_rows(p, a, signed, root)
         take_roots(n, scaled, root)
         size = norm(n, indptr, indices, a, <const double *>root, root + n)
         system = system_of(p, l, x, signed)
@@ -115,7 +115,7 @@ cdef bint surely_regular(const Pattern *p, const scalar *a, const scalar *l, dou
     if root != NULL and x != NULL:
         if signed:
             signed = has_negative(p, l)
-            scale_by_places(p, a, signed, root)
+            scale_of_rows(p, a, signed, root)
             take_roots(n, True, root)
             corner = weakest(p, l, root)
         else:
@@ -160,9 +160,9 @@ cdef Py_ssize_t weakest_of_ratio(const Pattern *p, const scalar *a, const scalar
     return where if where < p.n else 0
 
 
-cdef void scale_by_places(const Pattern *p, const scalar *a, bint largest,
-                          double *scale) noexcept nogil:
-    """What `scale_of_rows` computes, from the places of entries in the fronts."""
+cdef void scale_of_rows(const Pattern *p, const scalar *a, bint largest,
+                        double *scale) noexcept nogil:
+    """scale <- the diagonal, or the largest absolute value of each row."""
     cdef int32_t s, j, at, row, column, nc
     cdef int64_t q, source
     cdef double size
@@ -193,21 +193,6 @@ cdef bint has_negative(const Pattern *p, const scalar *l) noexcept nogil:
             if real(l[p.panel[s] + j * (rows + 1)]) < 0:
                 return True
     return False
-
-
-cdef void scale_of_rows(Py_ssize_t n, const int64_t *indptr, const int32_t *indices,
-                        const scalar *a, bint largest, double *scale) noexcept nogil:
-    """scale <- the diagonal, or the largest absolute value of each row."""
-    cdef Py_ssize_t j
-    cdef int64_t q
-    cdef double size
-    for j in range(n):
-        scale[j] = max(abs(<double>real(a[indptr[j]])), least_normal(a))
-    for j in range(n if largest else 0):
-        for q in range(indptr[j] + 1, indptr[j + 1]):
-            size = modulus(a[q])
-            scale[j] = max(scale[j], size)
-            scale[indices[q]] = max(scale[indices[q]], size)
 
 
 cdef void take_roots(Py_ssize_t n, bint scaled, double *root) noexcept nogil:
