@@ -1,8 +1,12 @@
-"""Bratu's problem up to where its solutions end, by Newton's method on sparse Hessians in JAX.
+"""
+Bratu's problem
+===============
+
+Newton's method on sparse Hessians in JAX, up to where the solutions end.
 
 ``-laplace(u) = lambda exp(u)`` on the unit square with u = 0 on its border: heat that a reaction
 sets free, faster where it is hotter. With N x N points at distance h = 1 / (N + 1) its lower
-solution is a minimum of the energy
+solution is a minimum of the energy ::
 
     E(u, lambda) = sum over neighbors of (u_i - u_j)^2 / 2 - lambda h^2 sum exp(u_i),
 

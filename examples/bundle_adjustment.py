@@ -1,4 +1,8 @@
-"""Bundle adjustment in JAX: cameras and points from pictures of a made-up scene.
+"""
+Bundle adjustment
+=================
+
+Cameras and points from pictures of a made-up scene, in JAX.
 
 A camera is a rotation vector, a place and a focal length. A point in the scene is seen by some
 cameras, and each picture of it is two residuals that depend on one camera and one point. The blocks

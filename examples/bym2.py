@@ -1,4 +1,8 @@
-"""Disease mapping: the BYM2 model of Riebler et al. (2016) on the districts of a country.
+"""
+Disease map
+===========
+
+Relative risks by the BYM2 model of Riebler et al. (2016), on the districts of a country.
 
 Cases ``y ~ Poisson(E exp(b + x))`` with ``x = sigma (sqrt(rho) u + sqrt(1 - rho) v)``, where v is
 white noise and u an intrinsic autoregression on the map, which sums to zero and is scaled to have

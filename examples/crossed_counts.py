@@ -1,11 +1,15 @@
-"""Counts with two crossed random effects, fitted by Laplace's approximation as glmmTMB does.
+"""
+Crossed counts
+==============
+
+Poisson counts with two crossed random effects, fitted by Laplace's approximation as glmmTMB does.
 
 Count i of 20 000, made up, is Poisson with mean exp(beta_1 + beta_2 z_i + u_g(i) + v_h(i)): 500
 normal effects u and 300 v, whose deviations are estimated with beta. Effects that cross make a
 Hessian Z^T W Z that a coloring would need more than a hundred products for. `laplace` sees that the
 effects enter by a linear map, and forms the product itself.
 
-Run: ``python examples/crossed_counts.py [FILE.csv]``, to write the data for
+Run: ``python examples/crossed_counts.py [FILE.csv]``, to write the data for ::
 
     glmmTMB(y ~ z + (1 | g) + (1 | h), family = poisson, data = read.csv("FILE.csv"))
 """

@@ -1,4 +1,8 @@
-"""Global curve fitting in JAX: thousands of decays with lifetimes in common.
+"""
+Curve fitting
+=============
+
+Thousands of decays with lifetimes in common, fitted together in JAX.
 
 Each of the curves is a sum of two exponentials. The two lifetimes, and the delay of the instrument,
 are common to all of them, and the two sizes and a background are its own: three unknowns in common

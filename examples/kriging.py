@@ -1,13 +1,17 @@
-"""Kriging with a Matern field: maximum likelihood by JAX gradients, and maps of what is predicted.
+"""
+Kriging
+=======
 
-Measurements ``y = b + field + noise`` at scattered places. The field is bilinear on a grid, with
-values x at its points that have the sparse precision matrix of Lindgren, Rue and Lindstrom (2011),
+A Matern field: maximum likelihood by JAX gradients, and maps of what is predicted.
+
+Measurements ``y = b + field + noise`` at scattered places. The field is bilinear on a grid. Its
+values x at the points have the sparse precision matrix of Lindgren, Rue and Lindstrom (2011) ::
 
     Q = tau^2 (kappa^4 C + 2 kappa^2 G + G C^-1 G),
 
 C and G being the masses and the stiffness of finite elements (`models.spde_lattice`). A
 interpolates from the grid to the places. With the precision s of the noise, P = Q + s A^T A is the
-precision matrix of x given y, and
+precision matrix of x given y, and ::
 
     log p(y) = (log det Q - log det P + m log (s / 2 pi) - s |r|^2 + c^T P^-1 c) / 2,
 

@@ -1,18 +1,22 @@
-"""Logistic regression with crossed random effects: iteratively reweighted least squares on `gram`.
+"""
+Logistic effects
+================
+
+Crossed random effects of answers: iteratively reweighted least squares on `gram`.
 
 Answers y, 0 or 1, of students to questions: the log odds are ``A b``, A = [X Z_1 Z_2] and
 b = (beta, u_1, u_2). The effects of factor k are normal with standard deviation s_k. For given s
 the mode of b is found by Newton's method, which for these models is iteratively reweighted least
-squares (McCullagh and Nelder 1989). Each iteration factors
+squares (McCullagh and Nelder 1989). Each iteration factors ::
 
     H = A^T W A + diag(0, I / s_1^2, I / s_2^2),    W = diag(p (1 - p)),    p = 1 / (1 + exp(-A b)),
 
 of one pattern, analyzed once. The deviations maximize Laplace's approximation of the restricted
-likelihood, in which beta is integrated out with the effects: but for a constant, -2 log of it is
+likelihood, in which beta is integrated out with the effects: but for a constant, -2 log of it is ::
 
     -2 log p(y | b) + sum_k (u_k^T u_k / s_k^2 + q_k log s_k^2) + log det H    at the mode.
 
-The fixed effects are a Schur complement: with V = W^-1 + Z D Z^T, D = diag(s_1^2 I, s_2^2 I),
+The fixed effects are a Schur complement: with V = W^-1 + Z D Z^T, D = diag(s_1^2 I, s_2^2 I), ::
 
     log |X^T V^-1 X| = log det H - log det H_uu,    cov(beta) = (X^T V^-1 X)^-1 = (H^-1)_bb.
 

@@ -1,8 +1,12 @@
-"""Regression with a Matern field by stochastic partial differential equations, in PyMC.
+"""
+Matern regression
+=================
+
+A field by stochastic partial differential equations in PyMC, its parameters sampled.
 
 Measurements ``y = b + field(s) + noise`` at scattered places s. The field is a sum of piecewise
 linear functions on a triangulation with random weights x, which have the sparse precision matrix
-of Lindgren, Rue and Lindstrom (2011),
+of Lindgren, Rue and Lindstrom (2011), ::
 
     Q = tau (kappa^4 C + 2 kappa^2 G + G C^-1 G),
 

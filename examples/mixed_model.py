@@ -1,15 +1,19 @@
-"""Crossed random effects: a mixed model by restricted maximum likelihood, with SciPy alone.
+"""
+Mixed model
+===========
+
+Crossed random effects by restricted maximum likelihood, with SciPy alone.
 
 Ratings ``y = X beta + sum_k Z_k u_k + noise`` of the size of the InstEval data (Bates et al.,
 2015): 73421 of them, by 2972 students, on 1128 lecturers, in 28 courses. The effects of factor k
 are normal with standard deviation s_k. Factors that cross have no elimination order without fill,
 and a dense covariance matrix of the ratings would take 43 GB. With W = [X Z_1 Z_2 ...] and
-b = (beta, u_1, u_2, ...) everything is in
+b = (beta, u_1, u_2, ...) everything is in ::
 
     H = W^T W / sigma^2 + diag(0, I / s_1^2, I / s_2^2, ...),    c = W^T y / sigma^2:
 
 the estimates are ``H^-1 c``, their covariance matrix is ``H^-1``, and the restricted likelihood
-(Patterson and Thompson 1971) is, but for a constant,
+(Patterson and Thompson 1971) is, but for a constant, ::
 
     log det H + N log sigma^2 + sum_k q_k log s_k^2 + y^T y / sigma^2 - c^T H^-1 c,    times -1/2.
 

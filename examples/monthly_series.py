@@ -1,21 +1,25 @@
-"""Trend and season of a monthly series: a random walk and a seasonal effect, both intrinsic.
+"""
+Monthly series
+==============
+
+Trend and season: a random walk and a seasonal effect, both intrinsic.
 
 The logarithm of the passengers of international airlines, in thousands a month, 1949 to 1960
-(series G of Box and Jenkins, 1976), is
+(series G of Box and Jenkins, 1976), is ::
 
     y = trend + season + noise,
 
 a random walk of second order (no penalty on a line) and an effect that nearly sums to zero over
 any twelve months in a row (no penalty on a pattern that repeats itself). Their precision matrices
 t R and u S are singular with known null spaces; given y, all is definite. With B, which picks what
-was measured, and x = (trend, season),
+was measured, and x = (trend, season), ::
 
     P = diag(t R, u S) + s B^T B,     c = s B^T y,     m = P^-1 c
     log p(y) = (log pdet t R + log pdet u S + N log s - (N - k) log 2 pi
                 - log det P - s y^T y + c^T m) / 2,
 
 the restricted likelihood: in the k = 2 + 11 directions of the null spaces the data alone decide. A
-derivative is, for a precision t with rank r,
+derivative is, for a precision t with rank r, ::
 
     t d/dt log p(y) = (r - t tr(P^-1 R) - t m^T R m) / 2,
 

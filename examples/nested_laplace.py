@@ -1,4 +1,8 @@
-"""Nested Laplace approximation: a Poisson model whose latent field is integrated out.
+"""
+Nested Laplace approximation
+============================
+
+A Poisson model whose latent field is integrated out.
 
 Counts ``y ~ Poisson(exp(mu + x))`` on a lattice, with a conditional autoregression
 ``x ~ N(0, Q^-1)``, ``Q = tau (D - alpha W)``. The approximation of Tierney and Kadane (1986), which

@@ -1,8 +1,12 @@
-"""Where a robot has been: Gauss-Newton on a pose graph, one analysis for all iterations.
+"""
+Pose graph
+==========
+
+Where a robot has been, by Gauss-Newton: one analysis for all iterations.
 
 Each pose is a place and a heading (x, y, phi). A robot measures its own motion from pose to pose,
 and recognizes places where it was before: edges (i, j), with measurements of pose j as seen from
-pose i. The most likely poses minimize the sum of squares of
+pose i. The most likely poses minimize the sum of squares of ::
 
     e_ij = (R(phi_i)^T (p_j - p_i) - place_ij, phi_j - phi_i - angle_ij) / standard deviations.
 

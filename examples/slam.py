@@ -1,4 +1,8 @@
-"""Where a robot has been, in JAX: a pose graph with wrong loop closures, and what is uncertain.
+"""
+SLAM
+====
+
+Where a robot has been, in JAX: wrong loop closures, and what is uncertain.
 
 Each pose is a place and a heading (x, y, phi), and an edge measures pose j as seen from pose i.
 `least_squares` finds the sparsity of the residuals, colors it, and iterates in one compiled loop;

@@ -1,8 +1,12 @@
-"""Reaction times of 18 drivers without sleep: intercepts and slopes that vary together.
+"""
+Sleep study
+===========
+
+Reaction times of 18 drivers: intercepts and slopes that vary together.
 
 The data are those of Belenky et al. (2003. Patterns of performance degradation and restoration
 during sleep restriction and subsequent recovery. J. Sleep Res. 12(1)), as lme4 has them, in the
-file sleepstudy.csv. Driver s has a reaction time of
+file sleepstudy.csv. Driver s has a reaction time of ::
 
     beta_1 + b_s1 + (beta_2 + b_s2) days + noise,    b_s = Lambda u_s,
 

@@ -1,7 +1,11 @@
-"""A process in space and time: likelihood, gradient and marginal variances, 10^5 unknowns and more.
+"""
+Space and time
+==============
+
+Likelihood, gradient and marginal variances of a process with 10^5 unknowns.
 
 A concentration drifts with the wind, spreads, decays and is stirred up by noise, on a grid of
-places and over many hours:
+places and over many hours::
 
     x_(t+1) = K x_t + w_t,   K = a I - d G - v V,   x_0, w_t ~ N(0, (tau S)^-1),
 
@@ -9,7 +13,7 @@ with the grid Laplacian G, the upwind difference V and noise that is smooth in s
 S = I / 10 + G. Space and time are not separable: this is no `models.kron` of a model of each. The
 precision matrix of all x together is Q = tau B^T (I x S) B, where B has the blocks I on its
 diagonal and -K below it: a polynomial in (a, d, v) whose coefficients are fixed sparse matrices.
-Some stations measure ``y = A x + noise``. All is normal:
+Some stations measure ``y = A x + noise``. All is normal::
 
     log p(y) = (log det Q - log det P + m log s - s y^T y + c^T P^-1 c - m log 2 pi) / 2
 

@@ -1,7 +1,11 @@
-"""Log-likelihood of a field in three dimensions and its gradient, on many ranks of MPI.
+"""
+On many machines
+================
+
+Log-likelihood of a field in three dimensions and its gradient, on many ranks of MPI.
 
 Measurements ``y = x + noise`` on a grid, of a field x with the precision matrix of the stochastic
-partial differential equation of Lindgren, Rue and Lindstrom (2011),
+partial differential equation of Lindgren, Rue and Lindstrom (2011), ::
 
     Q = tau (kappa^2 I + G)^2,    G the Laplacian of the grid.
 

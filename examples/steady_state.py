@@ -1,4 +1,8 @@
-"""A growth model as a list of equations in named variables: steady state and path, in PyTensor.
+"""
+Steady state
+============
+
+A growth model as a list of equations in named variables, in PyTensor.
 
 Households choose consumption c and hours h, firms produce y = k^alpha h^(1 - alpha), and capital k
 wears out at the rate delta. The steady state solves five equations, by Newton's method. Its

@@ -1,4 +1,8 @@
-"""Stochastic volatility: returns whose log variance is a process of first order.
+"""
+Stochastic volatility
+=====================
+
+Returns whose log variance is a process of first order.
 
 Return t, of 3000 made-up ones, is normal with mean zero and deviation exp(h_t / 2), where
 ``h_t - mu = phi (h_{t-1} - mu) + sigma noise`` begins in its stationary law (Taylor 1982). The

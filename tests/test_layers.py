@@ -28,6 +28,7 @@ ALLOWED = {
     "pymc": ["pytensor", "models"],
     "distributed": ["_scipy"],
     "_cli": ["models"],
+    "__main__": ["_cli"],
 }
 EXCEPTIONS = {("pytensor._jax", "jax")}  # JAX compiles PyTensor graphs
 

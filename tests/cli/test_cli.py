@@ -549,3 +549,13 @@ def test_wrong_number_of_threads_in_the_environment(monkeypatch, capsys):
         monkeypatch.undo()
         _threads._default.cache_clear()
     assert "SPARSECHOL_NUM_THREADS" in message
+
+
+def test_as_a_module_of_python():
+    """`python -m sparsechol` is the command, with its exit status."""
+    command = [sys.executable, "-P", "-m", "sparsechol"]
+    version = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+    assert sc.__version__ in version.stdout
+    refused = subprocess.run([*command, "info", "/nowhere.mtx"], capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "/nowhere.mtx" in refused.stderr
