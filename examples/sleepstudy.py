@@ -28,11 +28,13 @@ import sparsechol.jax as scj
 
 jax.config.update("jax_enable_x64", True)
 DRIVERS = 18
+# The gallery runs a script in its folder, and without a __file__.
+DATA = Path(globals().get("__file__", "sleepstudy.py")).with_suffix(".csv")
 
 
 def read():
     """Return reaction times, days, and the number of the driver from zero on."""
-    table = np.loadtxt(Path(__file__).parent / "sleepstudy.csv", delimiter=",", skiprows=1)
+    table = np.loadtxt(DATA, delimiter=",", skiprows=1)
     return table[:, 0], table[:, 1], np.unique(table[:, 2], return_inverse=True)[1]
 
 
