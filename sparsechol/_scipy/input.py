@@ -196,7 +196,10 @@ def entry_numbers(rows, columns, n) -> tuple[np.ndarray, np.ndarray]:
 
 def draws_shape(size: int | tuple[int, ...] | None) -> tuple[int, ...]:
     """Return the shape of draws, as NumPy's generators read `size`."""
-    return () if size is None else tuple(np.atleast_1d(size).tolist())
+    shape = np.atleast_1d(() if size is None else size)
+    if shape.ndim != 1 or (shape.size and shape.dtype.kind not in "iu"):
+        raise TypeError(f"size is an integer or a tuple of integers, not {size!r}")
+    return tuple(shape.tolist())
 
 
 def unmasked(array, name):
@@ -257,6 +260,8 @@ def compressed(A: Any, dtype=None, name="A", check_shape: Callable[..., None] | 
         if A.ndim != 2:
             raise ValueError(f"{name} must be a matrix, but its shape is {A.shape}")
     A = cast("Any", A)
+    if issparse(A) and A.format != "dok" and not isinstance(A.data, np.ndarray):
+        raise ValueError(f"{name}.data must be an array, not {type(A.data).__name__}")
     if check_shape is not None:
         check_shape(A.shape)
     dtype = scalar_dtype(A.dtype) if dtype is None else np.dtype(dtype)

@@ -334,10 +334,15 @@ class NullSpace:
         is_batch : bool, optional
             Whether the error names the matrix.
         """
+        packed, length = unmasked(packed, "packed"), len(self.pattern.indices)
+        if packed.ndim != 2 or packed.shape[1] != length:
+            raise ValueError(f"packed is (count, {length}), but its shape is {packed.shape}")
+        packed = packed.astype(scalar_dtype(packed.dtype), copy=False)
         if self.basis.dtype.kind == "c" and packed.dtype.kind != "c":
             raise TypeError("null_space= is complex and the matrix is real: pass a real basis")
         starts, members, sources = self.pattern._both_triangles
         wide = packed.astype(np.result_type(packed.dtype, np.float64), copy=False)
+        wide = np.ascontiguousarray(wide)
         data = np.empty((len(wide), sources.size), wide.dtype)
         for matrix, out in zip(wide, data, strict=True):
             expand(matrix, sources, out)

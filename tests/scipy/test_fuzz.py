@@ -260,3 +260,33 @@ def test_arrays_at_odd_addresses_are_read(dtype):
     out = at_odd_address(G.values(B))
     with pytest.raises(ValueError, match="out must be a writable C-contiguous"):
         G.values(B, out=out)
+
+
+def test_packed_values_of_another_length_are_not_read():
+    """The null space is checked entry by entry: fewer entries were read past their end."""
+    L = sp.csc_array(np.array([[1.0, -1.0, 0.0], [-1.0, 2.0, -1.0], [0.0, -1.0, 1.0]]))
+    N = sc.cholesky(L, null_space="components").null_space
+    values = N.pattern.values(L)
+    for right in (values[None], values[None].astype(">f8"), np.array([values, values])[::-1]):
+        N.require(right)
+    for wrong in (values[None, :2], np.append(values, 1.0)[None], values, values[None, None]):
+        with pytest.raises(ValueError, match=r"packed is \(count, 5\), but its shape is"):
+            N.require(wrong)
+
+
+@pytest.mark.parametrize("size", [{}, "x", 1.5, [[1]], (2, 0.5), np.nan])
+def test_a_size_of_draws_that_is_none_is_refused(size):
+    low_rank = F.with_low_rank(np.ones((3, 1)))
+    for sample in (F.sample, low_rank.sample):
+        with pytest.raises((TypeError, ValueError), match="size"):
+            sample(size)
+
+
+@pytest.mark.parametrize("format", ["csc", "csr", "coo", "bsr", "dia"])
+@pytest.mark.parametrize("data", [None, [1.0, 2.0, 3.0]])
+def test_data_that_is_no_array_is_refused(format, data):
+    B = sp.eye_array(3, format="csc").asformat(format)
+    B.data = data
+    for call in (sc.cholesky, sc.analyze, lambda B: sc.gram(B), lambda B: F.refactorize(B)):
+        with pytest.raises(ValueError, match=r"data must be an array, not (NoneType|list)"):
+            call(B)
