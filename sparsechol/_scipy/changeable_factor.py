@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.sparse import issparse
+from scipy.sparse import csc_array, csc_matrix, issparse
 
+from .._cached import cached_property
 from .._core.numeric import row_changes as _rows
-from .._core.numeric import update as _update
 from .._core.numeric.factorize import REFUSED_ROUNDINGS
+from .._core.numeric.update import Change, Changer, nonzeros
 from .._core.symbolic.etree import inverse_permutation
 from .._exceptions import PatternMismatchError
 from .._typing import MatrixLike
@@ -30,16 +31,8 @@ TOO_LARGE = -2
 FITS = -1
 
 
-class Columns(NamedTuple):
-    """Hold vectors by column: int64 starts, int32 rows, values."""
-
-    start: np.ndarray
-    rows: np.ndarray
-    values: np.ndarray
-
-
 class Outcome(NamedTuple):
-    """Tell what became of vectors, see `update` in update.pyx."""
+    """Tell what became of vectors, see `Changer.update`."""
 
     entry: int
     row: int
@@ -115,50 +108,71 @@ class ChangeableFactor(SingleFactor):
         >>> F.update([0.0, np.sqrt(2.0), 0.0]).solve([1.0, 1.0, 1.0]).round(6)
         array([1.  , 0.25, 0.25])
         """
-        columns = by_first_row(self._columns(C), self.pattern._place)
+        change = by_first_row(self._read(C), self.pattern._place)
         sign = -1 if downdate else 1
         with self._turn:
             panels, values = self._writable_panels(), self._values
-            self._require_entries(columns)
-            outcome = self._take_up(panels, values, columns, sign, self.pattern._place)
-            self._judge(columns, sign, outcome)
-            self._values = self._with_products(values, columns, sign)
+            self._require_entries(change)
+            outcome = self._take_up(panels, values, change, sign)
+            self._judge(change, sign, outcome)
+            self._values = self._with_products(values, change, sign)
         warn_of_cancellation(outcome.weakest, self.dtype)
         return self
 
-    def _columns(self, C: MatrixLike, name: str = "C") -> Columns:
-        """Read vectors in the numbering of A; they may hold zeros, and a row twice."""
+    @cached_property
+    def _changer(self) -> Changer:
+        """What changes this factor."""
+        pattern = self.pattern
+        starts, members, _ = pattern._both_triangles
+        lower = pattern.indptr, pattern.indices
+        return Changer(pattern._structure, pattern._place, starts, members, *lower)
+
+    def _read(self, C: MatrixLike, name: str = "C") -> Change:
+        """Read vectors in the numbering of A."""
+        change = self._read_at_once(C)
+        if change is not None:
+            return change
         given, n = sparse_or_dense(C, name), self.shape[0]
         if given.dtype.kind == "c" != self.dtype.kind:
             raise TypeError(f"{name} is complex and the factor is real: factor A as complex")
-        if not issparse(given):
-            vectors, _ = dense_rhs(given, n, self.dtype, "F", name)
-            return Columns(*_update.nonzeros(vectors, self.dtype))
-        columns = sparse_rhs(given, n, self.dtype, name)
-        start, rows = np.asarray(columns.indptr, np.int64), np.asarray(columns.indices, np.int32)
-        return Columns(start, rows, columns.data)
+        if issparse(given):
+            columns = sparse_rhs(given, n, self.dtype, name)
+            return Change(columns.indptr, columns.indices, columns.data, n)
+        vectors, _ = dense_rhs(given, n, self.dtype, "F", name)
+        return Change(*nonzeros(vectors, self.dtype), n)
 
-    def _judge(self, columns: Columns, sign: int, outcome: Outcome) -> None:
+    def _read_at_once(self, C: MatrixLike) -> Change | None:
+        """Read sound vectors by column; None for all others, also those with mistakes."""
+        if type(C) not in (csc_array, csc_matrix):
+            return None
+        n, data, shape = self.shape[0], C.data, C.shape
+        if type(data) is not np.ndarray or data.dtype != self.dtype or shape[0] != n:
+            return None
+        try:
+            change = Change(C.indptr, C.indices, data, n)
+        except (ValueError, BufferError, TypeError):
+            return None
+        return change if change.count == shape[1] and change.is_finite() else None
+
+    def _judge(self, change: Change, sign: int, outcome: Outcome) -> None:
         """Raise the error of a change that was refused."""
         if outcome.entry == TOO_LARGE:
             raise OverflowError("C C^H has entries beyond the largest number: scale A and C")
         if outcome.entry >= 0:
-            self._refuse_entry(int(columns.rows[outcome.entry]), outcome.row)
+            self._refuse_entry(int(change.rows[outcome.entry]), outcome.row)
         if outcome.row >= 0:
             what = "A + C C^H" if sign > 0 else "A - C C^H"
             raise self._change_error(what, outcome.row, outcome.pivot)
 
-    def _require_entries(self, columns: Columns) -> None:
+    def _require_entries(self, change: Change) -> None:
         """Raise PatternMismatchError unless elimination leaves entries in L for vectors."""
-        pattern = self.pattern
-        starts, members, _ = pattern._both_triangles
-        known = starts, np.asarray(members, np.int32)
-        entry, first = _update.misfit_of_tree(*known, pattern._place, None, *columns)
+        changer, pattern = self._changer, self.pattern
+        entry, first = changer.misfit(change)
         if entry >= 0:  # outside of A
             place = inverse_permutation(pattern.perm)
-            entry, first = _update.misfit_of_tree(*known, place, pattern.parent, *columns)
+            entry, first = changer.misfit(change, place, pattern.parent)
         if entry >= 0:
-            self._refuse_entry(int(columns.rows[entry]), first)
+            self._refuse_entry(int(change.rows[entry]), first)
 
     def _refuse_entry(self, row: int, first: int) -> None:
         raise PatternMismatchError(
@@ -172,11 +186,12 @@ class ChangeableFactor(SingleFactor):
         self,
         panels: np.ndarray,
         values: np.ndarray,
-        columns: Columns,
+        change: Change,
         sign: float,
-        place: np.ndarray | None = None,
+        *,
+        placed: bool = False,
     ) -> Outcome:
-        """Take vectors into the panels; `place` has their rows in the order of the kernels.
+        """Take vectors into the panels; `placed` says whether they are in the order of the kernels.
 
         From here on there is no factor until the caller sets the changed values, so that a signal
         in between leaves none. Where the change is refused, the factor gets its `values` back.
@@ -184,16 +199,15 @@ class ChangeableFactor(SingleFactor):
         self._values = None
         try:
             outcome = Outcome(
-                *_update.update(
-                    self.pattern._structure,
-                    place,
+                *self._changer.update(
                     panels,
-                    *columns,
+                    change,
                     sign,
                     self._signed,
                     REFUSED_ROUNDINGS * EPS[self.dtype],
                     self._work,
                     self._expected,
+                    placed,
                 )
             )
         except MemoryError:  # before the first change
@@ -223,12 +237,10 @@ class ChangeableFactor(SingleFactor):
         self._owns_values = True
         return own
 
-    def _with_products(self, values: np.ndarray, columns: Columns, sign: int) -> np.ndarray:
+    def _with_products(self, values: np.ndarray, change: Change, sign: int) -> np.ndarray:
         """Return the packed values with vectors added; none if they have no place for some."""
-        pattern, own = self.pattern, self._own(values)
-        known = own.size > 0 and _update.add_products(
-            pattern.indptr, pattern.indices, *columns, sign, own[0]
-        )
+        own = self._own(values)
+        known = self._changer.add_products(change, sign, own)
         return own if known else np.empty((1, 0), dtype=self.dtype)
 
     # ---- rows ----
@@ -285,8 +297,8 @@ class ChangeableFactor(SingleFactor):
         place, before, entries = row_of(self.pattern, row)
         below, values, diagonal = _rows.column_of(structure, panels, place)
         nonzero = values != 0
-        column = one_column(below[nonzero], values[nonzero])
-        outcome = self._take_up(panels, packed, column, np.sign(diagonal))
+        column = one_column(below[nonzero], values[nonzero], self.shape[0])
+        outcome = self._take_up(panels, packed, column, np.sign(diagonal), placed=True)
         if outcome.row >= 0:
             what = f"A without row and column {row}"
             raise self._change_error(what, outcome.row, outcome.pivot)
@@ -347,14 +359,14 @@ class ChangeableFactor(SingleFactor):
         array([1., 2., 3.])
         """
         row = int(row_numbers(row, self.shape[0]))
-        column = self._columns(a, "a")
-        if column.start.size != 2:
+        column = self._read(a, "a")
+        if column.count != 1:
             raise ValueError("a must be one column of the matrix")
         with self._turn:
             self._add_row(row, column)
         return self
 
-    def _add_row(self, row: int, column: Columns) -> None:
+    def _add_row(self, row: int, column: Change) -> None:
         pattern, structure = self.pattern, self.pattern._structure
         panels, packed = self._writable_panels(), self._values
         place, before, entries = row_of(pattern, row)
@@ -363,14 +375,14 @@ class ChangeableFactor(SingleFactor):
         if unit != 1 or old.any() or not _rows.is_zero_row(structure, panels, place, before):
             raise ValueError(f"row {row} is not one of the identity: delete_rows({row}) first")
         x = np.zeros(self.shape[0], dtype=self.dtype)
-        np.add.at(x, pattern._place[column.rows], column.values)
+        np.add.at(x, pattern._place[column.rows], column.data)
         given = float(x[place].real)
         squares = _rows.solve_before(structure, panels, place, before, x)
         pivot, root = self._new_pivot(row, given, *squares)
         x[below] /= root
         nonzero = below[x[below] != 0]
-        taken = one_column(nonzero, x[nonzero])
-        outcome = self._take_up(panels, packed, taken, -np.sign(pivot))
+        taken = one_column(nonzero, x[nonzero], self.shape[0])
+        outcome = self._take_up(panels, packed, taken, -np.sign(pivot), placed=True)
         if outcome.row >= 0:
             what = f"A with row and column {row}"
             raise self._change_error(what, outcome.row, outcome.pivot)
@@ -380,10 +392,10 @@ class ChangeableFactor(SingleFactor):
         self._values = self._with_row(packed, row, entries.places, values, given)
         warn_of_cancellation(outcome.weakest, self.dtype)
 
-    def _require_row_of_pattern(self, row: int, column: Columns) -> None:
+    def _require_row_of_pattern(self, row: int, column: Change) -> None:
         """Raise PatternMismatchError unless A has room for each entry of a row."""
         starts, members, _ = self.pattern._both_triangles
-        nonzero = column.rows[column.values != 0]
+        nonzero = column.rows
         inside = np.zeros(self.shape[0], dtype=bool)
         inside[members[starts[row] : starts[row + 1]]] = True
         outside = nonzero[~inside[nonzero]]
@@ -435,10 +447,11 @@ class RowEntries(NamedTuple):
     places: np.ndarray
     mirrored: np.ndarray
 
-    def values_of(self, column: Columns, n: int) -> np.ndarray:
+    def values_of(self, column: Change, n: int) -> np.ndarray:
         """Return the packed values of these entries from a column of the matrix."""
-        dense = np.zeros(n, dtype=column.values.dtype)
-        np.add.at(dense, column.rows, column.values)
+        data = column.data
+        dense = np.zeros(n, dtype=data.dtype)
+        np.add.at(dense, column.rows, data)
         values = dense[self.columns]
         return np.where(self.mirrored, values.conj(), values)
 
@@ -456,22 +469,24 @@ def row_of(pattern: "SymbolicFactor", row: int) -> tuple[int, np.ndarray, RowEnt
     return place, before, RowEntries(columns, np.where(source < 0, ~source, source), columns < row)
 
 
-def one_column(rows: np.ndarray, values: np.ndarray) -> Columns:
+def one_column(rows: np.ndarray, values: np.ndarray, n: int) -> Change:
     """Return one vector, with rows in the order of the kernels."""
-    return Columns(np.array([0, rows.size], dtype=np.int64), rows, values)
+    return Change(np.array([0, rows.size], dtype=rows.dtype), rows, values, n)
 
 
-def by_first_row(columns: Columns, place: np.ndarray) -> Columns:
+def by_first_row(change: Change, place: np.ndarray) -> Change:
     """Order many vectors by their first row, so that those taken up together share a path."""
-    if columns.start.size - 1 <= TOGETHER:
-        return columns
-    lengths = np.diff(columns.start)
+    if change.count <= TOGETHER:
+        return change
+    start, rows = change.start, change.rows
+    lengths = np.diff(start)
     first = np.full(lengths.size, np.iinfo(np.int32).max)
     filled = np.flatnonzero(lengths)
     if filled.size:
-        first[filled] = np.minimum.reduceat(place[columns.rows], columns.start[filled])
+        first[filled] = np.minimum.reduceat(place[rows], start[filled])
     order = np.argsort(first, kind="stable")
     lengths = lengths[order]
     ends = np.cumsum(lengths)
-    entries = np.arange(ends[-1]) + np.repeat(columns.start[order] - ends + lengths, lengths)
-    return Columns(np.append(0, ends), columns.rows[entries], columns.values[entries])
+    entries = np.arange(ends[-1]) + np.repeat(start[order] - ends + lengths, lengths)
+    indptr, indices = np.append(0, ends), rows[entries].astype(np.int64)
+    return Change(indptr, indices, change.data[entries], place.size)

@@ -203,10 +203,13 @@ def test_a_change_without_memory_changes_nothing(monkeypatch, factorize):
     A = np.array([[4.0, 1.0], [1.0, 4.0]])
     F = factorize(A)
 
-    def fail(*_):
-        raise MemoryError
+    class Changer:
+        misfit = F._changer.misfit
 
-    monkeypatch.setattr("sparsechol._core.numeric.update.update", fail)
+        def update(self, *_):
+            raise MemoryError
+
+    monkeypatch.setattr(F, "_changer", Changer())
     for change in (lambda: F.update([1.0, 1.0]), lambda: F.delete_rows(1)):
         with pytest.raises(MemoryError):
             change()

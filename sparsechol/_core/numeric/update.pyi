@@ -4,35 +4,43 @@ import numpy as np
 
 from sparsechol._core.symbolic.structure import Structure
 
-def update(
-    structure: Structure,
-    place: np.ndarray | None,
-    l: np.ndarray,
-    start: np.ndarray,
-    rows: np.ndarray,
-    values: np.ndarray,
-    sign: float,
-    any_sign: bool,
-    least: float,
-    work: np.ndarray,
-    expected: np.ndarray | None = None,
-) -> tuple[int, int, float, float]: ...
-def misfit_of_tree(
-    starts: np.ndarray,
-    members: np.ndarray,
-    place: np.ndarray,
-    parent: np.ndarray | None,
-    start: np.ndarray,
-    rows: np.ndarray,
-    values: np.ndarray,
-) -> tuple[int, int]: ...
+class Change:
+    count: int
+    start: np.ndarray
+    rows: np.ndarray
+    data: np.ndarray
+    def __init__(
+        self, indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, n: int
+    ) -> None: ...
+    def is_finite(self) -> bool: ...
+
+class Changer:
+    def __init__(
+        self,
+        structure: Structure,
+        place: np.ndarray,
+        starts: np.ndarray,
+        members: np.ndarray,
+        indptr: np.ndarray,
+        indices: np.ndarray,
+    ) -> None: ...
+    def misfit(
+        self,
+        change: Change,
+        place: np.ndarray | None = None,
+        parent: np.ndarray | None = None,
+    ) -> tuple[int, int]: ...
+    def update(
+        self,
+        panels: np.ndarray,
+        change: Change,
+        sign: float,
+        any_sign: bool,
+        least: float,
+        work: np.ndarray,
+        expected: np.ndarray | None = None,
+        placed: bool = False,
+    ) -> tuple[int, int, float, float]: ...
+    def add_products(self, change: Change, sign: float, packed: np.ndarray) -> bool: ...
+
 def nonzeros(vectors: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
-def add_products(
-    indptr: np.ndarray,
-    indices: np.ndarray,
-    start: np.ndarray,
-    rows: np.ndarray,
-    values: np.ndarray,
-    sign: float,
-    packed: np.ndarray,
-) -> bool: ...
