@@ -68,7 +68,7 @@ def _signs(n: int, signs: ArrayLike) -> np.ndarray:
     wrong = ~np.isin(signs, (-1, 1))
     if wrong.any():
         at = int(wrong.argmax())
-        raise ValueError(f"signs are 1 or -1: that of row {at} is {signs[at]!r}")
+        raise ValueError(f"signs are 1 or -1: that of row {at} is {signs[at]}")
     return signs.astype(np.int8)
 
 

@@ -300,11 +300,46 @@ def test_vectors_that_are_too_large(dtype):
     np.testing.assert_allclose(F.update(wide).logdet(), expected, rtol=1e-6)
 
 
-def test_corrupt_indices_are_refused():
-    C = sp.csc_array(([1.0], [1], [0, 1]), shape=(3, 1))
-    C.indices[0] = 7
-    with pytest.raises(ValueError, match="C"):
-        sc.cholesky(np.eye(3)).update(C)
+def held(indptr, indices, data):
+    """Return a sparse (36, k) array that holds these very arrays."""
+    C = sp.csc_array((36, len(indptr) - 1))
+    C.indptr, C.indices, C.data = indptr, indices, data
+    return C
+
+
+@pytest.mark.parametrize(
+    ("indptr", "indices", "data", "match"),
+    [
+        ([0, 2], [14, 99], [1.0, 1.0], r"C.indices\[1\] = 99"),
+        ([0, 2], [14, -1], [1.0, 1.0], r"C.indices\[1\] = -1"),
+        ([0, 9], [14, 15], [1.0, 1.0], r"C.indptr\[1\] = 9"),
+        ([1, 2], [14, 15], [1.0, 1.0], r"C.indptr\[0\] = 1"),
+        ([0, 2, 1, 2], [14, 15], [1.0, 1.0], r"C.indptr\[2\] = 1"),
+        ([0.0, 2.0], [14.0, 15.0], [1.0, 1.0], "integers"),
+        ([0, 2], [14, 15], [[1.0], [1.0]], "C.data must be 1-D"),
+        ([0, 2], [14, 15], [1.0, np.nan], r"C\[15, 0\]"),
+    ],
+)
+@pytest.mark.parametrize("factorize", [sc.cholesky, sc.ldl])
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+def test_corrupt_vectors_are_refused(factorize, index, indptr, indices, data, match):
+    A = grid_laplacian((6, 6), shift=0.5)
+    F = factorize(A)
+    kind = index if isinstance(indptr[0], int) else float
+    with pytest.raises(ValueError, match=match):
+        F.update(held(np.array(indptr, kind), np.array(indices, kind), np.array(data)))
+    check(F, A.toarray(), factorize is sc.ldl)
+
+
+@pytest.mark.parametrize("index", [np.int32, np.int64, np.uint32, ">i4"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, ">f8", np.int16])
+def test_vectors_of_every_type(index, dtype):
+    A = grid_laplacian((6, 6), shift=0.5)
+    unsorted = np.array([15, 14, 15, 3, 35], index), np.array([1, 2, 3, 0, 9], dtype)
+    F = sc.cholesky(A).update(held(np.array([0, 4], index), *unsorted))  # more than indptr says
+    C = np.zeros(36)
+    C[[14, 15]] = 2, 4
+    check(F, A.toarray() + np.outer(C, C))
 
 
 def test_mistakes_with_rows():

@@ -24,7 +24,7 @@ from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release,
     PyObject_GetBuffer,
 )
-from libc.stdint cimport int8_t, int32_t, int64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
@@ -61,20 +61,24 @@ cdef struct Saved:
 
 cdef inline int32_t leftmost(const int32_t *at, int count) noexcept nogil:
     """The next supernode of all paths, -1 if all are beyond the root."""
-    cdef int32_t s = -1
+    cdef int32_t least = -1
     cdef int r
     for r in range(count):
-        if at[r] != -1 and (s == -1 or at[r] < s):
-            s = at[r]
-    return s
+        if <uint32_t>at[r] < <uint32_t>least:       # -1 is the largest
+            least = at[r]
+    return least
 
 
-cdef inline void step(const Pattern *p, int32_t s, int32_t *at, int count) noexcept nogil:
-    """Vectors that are in supernode s go to its parent."""
+cdef inline int32_t step(const Pattern *p, int32_t s, int32_t *at, int count) noexcept nogil:
+    """Vectors that are in supernode s go to its parent; return the next one as `leftmost` does."""
+    cdef int32_t up = p.parent[s], least = -1
     cdef int r
     for r in range(count):
         if at[r] == s:
-            at[r] = p.parent[s]
+            at[r] = up
+        if <uint32_t>at[r] < <uint32_t>least:       # -1 is the largest
+            least = at[r]
+    return least
 
 
 cdef void count_paths(const Pattern *p, const Vectors *v, int64_t *supernodes,
@@ -87,8 +91,7 @@ cdef void count_paths(const Pattern *p, const Vectors *v, int64_t *supernodes,
     while s != -1:
         supernodes[0] += 1
         entries[0] += p.panel[s + 1] - p.panel[s]
-        step(p, s, at, v.count)
-        s = leftmost(at, v.count)
+        s = step(p, s, at, v.count)
 
 
 cdef inline void save(const Pattern *p, int32_t s, const scalar *l, Saved *saved) noexcept nogil:
@@ -132,8 +135,7 @@ cdef int32_t walk(const Pattern *p, Vectors *v, scalar *l, scalar *w, scalar *de
             return p.first[s] + bad
         memset(w + <Py_ssize_t>p.first[s] * v.count, 0,
                sizeof(scalar) * (p.first[s + 1] - p.first[s]) * v.count)
-        step(p, s, v.at, v.count)
-        s = leftmost(v.at, v.count)
+        s = step(p, s, v.at, v.count)
     return -1
 
 
