@@ -141,7 +141,7 @@ class ChangeableFactor(SingleFactor):
         vectors, _ = dense_rhs(given, n, self.dtype, "F", name)
         return Change(*nonzeros(vectors, self.dtype), n)
 
-    def _read_at_once(self, C: MatrixLike) -> Change | None:
+    def _read_at_once(self, C: Any) -> Change | None:
         """Read sound vectors by column; None for all others, also those with mistakes."""
         if type(C) not in (csc_array, csc_matrix):
             return None
