@@ -1,5 +1,6 @@
 /* Advice about memory: to the system about large arrays that are about to be written for the first
- * time, to the processor about a place that is about to be read. */
+ * time, to malloc about those that were freed, to the processor about a place that is about to be
+ * read. */
 
 #ifndef SPARSECHOL_MEMORY_H
 #define SPARSECHOL_MEMORY_H
@@ -29,6 +30,25 @@ static inline void prefer_large_pages(void *start, size_t bytes)
 {
     (void)start;
     (void)bytes;
+}
+#endif
+
+#ifdef __GLIBC__
+#include <stdlib.h>
+
+/* Have malloc keep what is freed, up to 64 MiB, for the next call. What it returns to the system
+ * comes back page by page, each cleared in a fault. It keeps up to twice the largest block of at most
+ * 32 MiB that was freed so far, so one is freed that was never touched. Who has set these thresholds
+ * of malloc by hand keeps them. */
+static inline void keep_freed_memory(void)
+{
+    const size_t bytes = ((size_t)1 << 25) - 4 * 4096;
+    void *volatile block = malloc(bytes);
+    free(block);
+}
+#else
+static inline void keep_freed_memory(void)
+{
 }
 #endif
 

@@ -1,6 +1,7 @@
 """Many threads, forks, and a process that is used for long (`support.soak`)."""
 
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -22,6 +23,26 @@ def test_threads_and_forks():
     command = [sys.executable, script, "--seconds", "10", "--threads", "16", "--seed", "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
+
+
+# The thresholds of malloc are those of the C library of GNU; sanitizers have a malloc of their own.
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc" or "LD_PRELOAD" in os.environ, reason="another malloc"
+)
+def test_repeated_calls_take_no_fresh_memory():
+    script = """
+import resource, numpy as np, sparsechol as sc
+from sparsechol.models import grid_laplacian
+A, b = grid_laplacian((100, 100)).tocsc(), np.ones(10_000)
+def faults():
+    for _ in range(10):
+        sc.solve(A, b, threads=1)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+print(-faults() + faults())
+"""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    assert int(done.stdout) < 1000  # one call touches about 1500 pages
 
 
 def exit_code_of_child(work):

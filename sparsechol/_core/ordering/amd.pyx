@@ -81,25 +81,58 @@ cdef inline void swallow(Quotient *g, int32_t vertex, int32_t by) noexcept nogil
     g.vertex[vertex].length = 0
 
 
+cdef inline void strip(Quotient *g, int32_t leaf, int32_t by) noexcept nogil:
+    """Eliminate a vertex whose only neighbor, if any, is `by`: it leaves an element of nothing."""
+    g.left -= g.vertex[leaf].weight
+    g.waiting -= g.vertex[leaf].weight
+    swallow(g, leaf, by)
+    g.vertex[leaf].elements = IS_ELEMENT
+
+
+cdef void strip_leaves(Quotient *g) noexcept nogil:
+    """Eliminate vertices with one neighbor, and those that have one when these are gone.
+
+    They cause no fill. A vertex keeps the number of its neighbors, as `degree`, and the exclusive
+    or of their numbers: where one is left, it is that one.
+    """
+    cdef int32_t *left = g.sibling
+    cdef int32_t v, leaf, by
+    cdef int64_t p
+    for v in range(g.n):
+        left[v] = 0
+        for p in range(g.vertex[v].start, g.vertex[v].start + g.vertex[v].length):
+            left[v] ^= g.lists[p]
+        g.vertex[v].degree = g.vertex[v].length
+    for v in range(g.n):
+        leaf = v
+        while g.vertex[leaf].degree == 1 and not g.fixed[leaf]:
+            by = left[leaf]
+            strip(g, leaf, -1 if g.fixed[by] else by)
+            left[by] ^= leaf
+            g.vertex[by].degree -= 1
+            leaf = by
+
+
 cdef void set_up(Quotient *g) noexcept nogil:
-    """Build the degree lists; order isolated vertices at once."""
+    """Eliminate leaves and isolated vertices at once; build the degree lists."""
     cdef int32_t i, degree
     cdef int64_t p
+    cdef bint leaves = False
     for i in range(g.n):
         if not g.fixed[i]:
             g.waiting += g.vertex[i].weight
         g.left += g.vertex[i].weight
+        leaves |= g.vertex[i].length == 1
+    if leaves:
+        strip_leaves(g)
     for i in range(g.n):
         degree = 0
         for p in range(g.vertex[i].start, g.vertex[i].start + g.vertex[i].length):
             degree += g.vertex[g.lists[p]].weight
-        if g.vertex[i].length > 0:
+        if degree > 0:
             enlist(g, i, degree)
-        elif not g.fixed[i]:
-            g.vertex[i].elements = IS_ELEMENT
-            g.left -= g.vertex[i].weight
-            g.waiting -= g.vertex[i].weight
-            g.vertex[i].weight = 0
+        elif g.vertex[i].elements != IS_ELEMENT and not g.fixed[i]:
+            strip(g, i, -1)
 
 
 cdef int32_t take_pivot(Quotient *g) noexcept nogil:

@@ -32,6 +32,13 @@ from sparsechol._core.symbolic.symbolic_factorization cimport (
 )
 
 
+cdef extern from "memory.h" nogil:
+    void keep_freed_memory()
+
+
+keep_freed_memory()
+
+
 cdef struct Work:
     # Workspace of the analysis.
     int32_t *inverse        # (n) place of each row; then the supernode of each place

@@ -202,6 +202,22 @@ def test_a_tree_has_no_fill(n):
         assert column_counts(A, perm).sum() == 2 * n - 1
 
 
+@pytest.mark.parametrize("copies", [1, 3])
+def test_trees_that_hang_from_a_graph_have_no_fill(copies):
+    """A row of a tree and the copies of it, its twins, have each other below them and one parent."""
+    rng, core, n = np.random.default_rng(5), 100, 400
+    above = np.array([rng.integers(v) for v in range(core, n)])
+    A = sp.lil_array((n, n))
+    A[:core, :core] = grid(10, 10)
+    A[np.arange(core, n), above] = A[above, np.arange(core, n)] = 1
+    A = sp.kron(A + sp.eye_array(n), np.ones((copies, copies)), format="csc")
+    perm = permutation(A)
+    assert is_permutation(perm, n * copies)
+    counts = column_counts(A, perm)[perm >= core * copies]
+    expected = np.arange(copies) + 1 + copies
+    assert np.array_equal(np.sort(counts), np.repeat(expected, n - core))
+
+
 @methods
 def test_a_long_path(method):
     """A million vertices, no recursion; a piece between two separators has one more entry a row."""
