@@ -93,24 +93,32 @@ cdef void strip_leaves(Quotient *g) noexcept nogil:
     """Eliminate vertices with one neighbor, and those that have one when these are gone.
 
     They cause no fill. A vertex keeps the number of its neighbors, as `degree`, and the exclusive
-    or of their numbers: where one is left, it is that one.
+    or of their numbers: where one is left, it is that one. First come, first served, so that the
+    middle of a tree is its root. The queue lies in `next` of the links, each vertex in it once.
     """
     cdef int32_t *left = g.sibling
-    cdef int32_t v, leaf, by
+    cdef int32_t v, leaf, by, head = 0, tail = 0
     cdef int64_t p
     for v in range(g.n):
         left[v] = 0
         for p in range(g.vertex[v].start, g.vertex[v].start + g.vertex[v].length):
             left[v] ^= g.lists[p]
         g.vertex[v].degree = g.vertex[v].length
-    for v in range(g.n):
-        leaf = v
-        while g.vertex[leaf].degree == 1 and not g.fixed[leaf]:
-            by = left[leaf]
-            strip(g, leaf, -1 if g.fixed[by] else by)
-            left[by] ^= leaf
-            g.vertex[by].degree -= 1
-            leaf = by
+        if g.vertex[v].degree == 1:
+            g.link[tail].next = v
+            tail += 1
+    while head < tail:
+        leaf = g.link[head].next
+        head += 1
+        if g.vertex[leaf].degree != 1 or g.fixed[leaf]:
+            continue
+        by = left[leaf]
+        strip(g, leaf, -1 if g.fixed[by] else by)
+        left[by] ^= leaf
+        g.vertex[by].degree -= 1
+        if g.vertex[by].degree == 1:
+            g.link[tail].next = by
+            tail += 1
 
 
 cdef void set_up(Quotient *g) noexcept nogil:

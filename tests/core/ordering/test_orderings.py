@@ -204,7 +204,7 @@ def test_a_tree_has_no_fill(n):
 
 @pytest.mark.parametrize("copies", [1, 3])
 def test_trees_that_hang_from_a_graph_have_no_fill(copies):
-    """A row of a tree and the copies of it, its twins, have each other below them and one parent."""
+    """A row of a tree and its copies, which are twins, have each other below them and a parent."""
     rng, core, n = np.random.default_rng(5), 100, 400
     above = np.array([rng.integers(v) for v in range(core, n)])
     A = sp.lil_array((n, n))
