@@ -13,7 +13,7 @@ except ImportError as error:
     ) from error
 
 from .._exceptions import SparsityWarning
-from . import _loops, _programs, _rewrites, _vectors
+from . import _batches, _loops, _programs, _rewrites, _vectors
 from ._check import check_pattern
 from ._conditioned import Conditioned
 from ._detect import hessian_pattern, jacobian_pattern, positions, register_sparsity_rule
@@ -72,6 +72,7 @@ __all__ = [
 ]
 
 _rewrites.register()
+_batches.register()
 _loops.register()
 _programs.register()
 _vectors.register()

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from pytensor.link.jax.dispatch import jax_funcify
 
 from ..jax import _primitives as primitives
+from ._batches import Batch, batch_shape
 from ._ops import Kernel, QuadForm
 
 OPTIONS = {
@@ -17,6 +18,7 @@ OPTIONS = {
     "gather": ("diagonal", "below"),
     "scatter": ("diagonal", "below"),
     "weigh": ("diagonal", "below"),
+    "gathered_inverse": ("diagonal", "below"),
     "fold": ("diagonal", "below"),
     "unfold": ("diagonal", "below"),
     "solve_triangular": ("lower", "permute"),
@@ -34,6 +36,17 @@ def jax_funcify_kernel(op, node=None, **kwargs):
     if op.operation == "place_diagonal":
         options = {"dtype": node.outputs[0].type.dtype}
     return partial(getattr(primitives, f"{op.operation}_call"), op.pattern, **options)
+
+
+@jax_funcify.register(Batch)
+def jax_funcify_batch(op, node=None, **kwargs):
+    kernel = jax_funcify_kernel(op.kernel, node)
+
+    def batch(*operands):
+        batch_shape(node, [x.shape for x in operands])
+        return kernel(*operands)
+
+    return batch
 
 
 @jax_funcify.register(QuadForm)

@@ -49,25 +49,32 @@ cdef bint shape(const View *view, char letter, const Array *array, int64_t colum
     return operand.rank == 1 or array.size == 1
 
 
-cdef int answer(const View *view, Call *call, const Array *arrays, int64_t columns,
-                int kind) noexcept nogil:
-    """Carry out an operation on the operands, followed by the result, as its signature has them."""
+cdef bint shapes(const View *view, Call *call, const Array *arrays, int64_t columns, int64_t *dims,
+                 int kind) noexcept nogil:
+    """The operands, followed by the result, as the signature of the operation has them."""
     cdef const char *letters = signature_for(call.operation)
-    cdef int64_t dims[2 * (MOST_OPERANDS + 1)]
-    cdef const char *error
     cdef int q
     if letters == NULL or columns < 0:
-        return WRONG_SHAPE
+        return False
     call.operands = <int>strlen(letters) - 2
     for q in range(call.operands):
         if not shape(view, letters[q], &arrays[q], columns, dims + 2 * q, kind,
                      &call.operand[q]):
-            return WRONG_SHAPE
+            return False
     q = MOST_OPERANDS
-    if not shape(view, letters[call.operands + 1], &arrays[q], columns, dims + 2 * q, kind,
-                 &call.result):
-        return WRONG_SHAPE
+    return shape(view, letters[call.operands + 1], &arrays[q], columns, dims + 2 * q, kind,
+                 &call.result)
+
+
+cdef int answer(const View *view, const Call *call) noexcept nogil:
+    """Carry out an operation; whoever calls may hold the interpreter or not."""
+    cdef PyThreadState *state = NULL
+    cdef const char *error
+    if PyGILState_Check():
+        state = PyEval_SaveThread()
     error = perform(view, call)
+    if state != NULL:
+        PyEval_RestoreThread(state)
     if error == NULL:
         return DONE
     return NO_MEMORY if memcmp(error, "no memory", 9) == 0 else WRONG_SHAPE
@@ -82,41 +89,73 @@ def use_threads(int threads):
     most_threads = max(1, threads)
 
 
-cdef int enter(int64_t high, int64_t low, int64_t operation, int64_t single, int64_t flags,
-               double diagonal, double below, int64_t columns, void *x, int64_t x_size, void *y,
-               int64_t y_size, void *z, int64_t z_size, void *result,
-               int64_t result_size) noexcept nogil:
-    """One operation; whoever calls may hold the interpreter or not."""
-    cdef const View *view = find(high, low)
-    cdef PyThreadState *state = NULL
-    cdef Array[MOST_OPERANDS + 1] arrays
+cdef Call call_of(int64_t operation, int64_t flags, double diagonal, double below) noexcept nogil:
     cdef Call call
-    cdef int outcome
-    if view == NULL:
-        return UNKNOWN_PATTERN
     call.operation = <int>operation
     call.flags = <int>flags
     call.diagonal = diagonal
     call.below = below
     call.threads = most_threads
+    return call
+
+
+cdef int enter(int64_t high, int64_t low, int64_t operation, int64_t single, int64_t flags,
+               double diagonal, double below, int64_t columns, void *x, int64_t x_size, void *y,
+               int64_t y_size, void *z, int64_t z_size, void *result,
+               int64_t result_size) noexcept nogil:
+    """One operation on one matrix."""
+    cdef const View *view = find(high, low)
+    cdef Array[MOST_OPERANDS + 1] arrays
+    cdef int64_t dims[2 * (MOST_OPERANDS + 1)]
+    cdef Call call = call_of(operation, flags, diagonal, below)
+    if view == NULL:
+        return UNKNOWN_PATTERN
     arrays[0] = Array(x, x_size)
     arrays[1] = Array(y, y_size)
     arrays[2] = Array(z, z_size)
     arrays[3] = Array(result, result_size)
-    if PyGILState_Check():
-        state = PyEval_SaveThread()
-    outcome = answer(view, &call, arrays, columns, FLOAT if single else DOUBLE)
-    if state != NULL:
-        PyEval_RestoreThread(state)
-    return outcome
+    if not shapes(view, &call, arrays, columns, dims, FLOAT if single else DOUBLE):
+        return WRONG_SHAPE
+    return answer(view, &call)
 
 
-# Machine code in a cache on disk finds the function by this name, which changes with whatever that
-# code takes for granted: the arguments above, and the number of each operation.
-ARGUMENTS = 1
+cdef int enter_batch(int64_t high, int64_t low, int64_t operation, int64_t single, int64_t flags,
+                     double diagonal, double below, int64_t lead, void *x, int64_t *x_dims,
+                     void *y, int64_t *y_dims, void *z, int64_t *z_dims, void *result,
+                     int64_t *result_dims) noexcept nogil:
+    """One operation on a batch, whose arrays have so many leading dimensions."""
+    cdef const View *view = find(high, low)
+    cdef const char *letters = signature_for(<int>operation)
+    cdef int kind = FLOAT if single else DOUBLE
+    cdef void **data = [x, y, z]
+    cdef int64_t **dims = [x_dims, y_dims, z_dims]
+    cdef Call call = call_of(operation, flags, diagonal, below)
+    cdef int q
+    if view == NULL:
+        return UNKNOWN_PATTERN
+    if letters == NULL or lead < 0:
+        return WRONG_SHAPE
+    call.operands = <int>strlen(letters) - 2
+    for q in range(call.operands):
+        call.operand[q] = Operand(data=<char *>data[q], kind=kind, dims=dims[q],
+                                  rank=lead + core_rank(letters[q]))
+    call.result = Operand(data=<char *>result, kind=kind, dims=result_dims,
+                          rank=lead + core_rank(letters[call.operands + 1]))
+    return answer(view, &call)
+
+
+# Machine code in a cache on disk finds the functions by these names, which change with whatever
+# that code takes for granted: the arguments above, and the number of each operation.
+ARGUMENTS = 2
 SYMBOL = f"sparsechol_{ARGUMENTS}_{crc32(repr(NAMES).encode()):08x}"
+BATCH_SYMBOL = f"{SYMBOL}_batch"
 
 
 def address():
-    """Where the function is."""
+    """Where the function for one matrix is."""
     return <intptr_t>&enter
+
+
+def batch_address():
+    """Where the function for a batch is."""
+    return <intptr_t>&enter_batch

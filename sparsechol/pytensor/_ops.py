@@ -173,14 +173,22 @@ class Kernel(Differentiable):
                 )
 
     def perform(self, node, inputs, outputs):
-        shapes = [x.shape for x in inputs]
+        outputs[0][0] = self.compute(inputs, ())
+
+    def compute(self, inputs, batch):
+        """Return the result for one matrix, or for a batch: of arrays with its dimensions in front.
+
+        In an operand some of these may be 1: it is the same for all matrices along them.
+        """
+        shapes = [x.shape[len(batch) :] for x in inputs]
         self.check(shapes)
-        out = np.empty(self.core_shape(self.result, self.columns_of(shapes)), inputs[0].dtype)
+        core = self.core_shape(self.result, self.columns_of(shapes))
+        out = np.empty((*batch, *core), inputs[0].dtype)
         read = tuple(np.asarray(x, order="C") for x in inputs[len(self.unused) :])
         self.handle.perform(
             CODES[self.operation], read, out, thread_count(), self.flags, self.diagonal, self.below
         )
-        outputs[0][0] = out
+        return out
 
     def infer_shape(self, *args):
         # Of (fgraph, node, shapes), or from PyTensor 3.1 on of (node, shapes).
