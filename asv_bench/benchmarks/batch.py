@@ -43,7 +43,7 @@ class Batch:
 
 
 class SideBySide:
-    """Each sweep on a batch, eight matrices in the lanes of vectors, and matrix by matrix."""
+    """Each sweep on a batch, matrices in the lanes of vectors, and matrix by matrix."""
 
     params = (list(MODELS), list(SWEEPS), ["side by side", "one by one", "as chosen"])
     param_names = ("model", "sweep", "way")

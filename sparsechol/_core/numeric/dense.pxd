@@ -21,17 +21,24 @@ cdef extern from "kernels.h" nogil:
         FLOAT_COMPLEX
         DOUBLE_COMPLEX
         SCALARS
-        LANES_OF_DOUBLE     # entries of SIDE_BY_SIDE matrices each
+        LANES_OF_4          # entries of so many matrices each
+        LANES_OF_8
         KINDS
-        SIDE_BY_SIDE
+        MOST_SIDE_BY_SIDE
         WIDTH               # most columns of a narrow panel
         UPDATE              # rotations of A + C C^H,
         DOWNDATE            # of A - C C^H,
         ANY_SIGN            # or any
-    ctypedef long double lanes      # a vector: another type than those of `scalar` for Cython
-    lanes all_lanes(double x)       # the same number for all matrices
-    lanes abs_lanes(lanes x)
-    lanes sign_lanes(lanes x)       # 1 or -1
+    ctypedef long double lanes4     # vectors: other types than those of `scalar` for Cython
+    ctypedef long long lanes8
+    lanes4 all_lanes4(double x)     # the same number for all matrices
+    lanes8 all_lanes8(double x)
+    lanes4 abs_lanes4 "abs_lanes"(lanes4 x)
+    lanes8 abs_lanes8 "abs_lanes"(lanes8 x)
+    lanes4 sign_lanes4 "sign_lanes"(lanes4 x)
+    lanes8 sign_lanes8 "sign_lanes"(lanes8 x)
+    lanes4 divide_lanes4 "divide_lanes"(lanes4 x, lanes4 y)
+    lanes8 divide_lanes8 "divide_lanes"(lanes8 x, lanes8 y)
     ctypedef struct Outcome "outcome":
         # What the pivots of a factorization tell.
         int32_t failed              # permuted column whose pivot is refused, or INT32_MAX
@@ -68,13 +75,19 @@ ctypedef fused scalar:
     float complex
     double complex
 
-# The same, or an entry of several matrices side by side.
+# An entry of several matrices side by side.
+ctypedef fused lanes:
+    lanes4
+    lanes8
+
+# Any of them.
 ctypedef fused element:
     float
     double
     float complex
     double complex
-    lanes
+    lanes4
+    lanes8
 
 cdef enum:
     AS_IS = 0
@@ -84,8 +97,8 @@ cdef enum:
 
 cdef inline Py_ssize_t size_of(int kind) noexcept nogil:
     """Bytes of a type."""
-    if kind == LANES_OF_DOUBLE:
-        return sizeof(lanes)
+    if kind >= LANES_OF_4:
+        return sizeof(lanes8) if kind == LANES_OF_8 else sizeof(lanes4)
     return (4 if kind == FLOAT or kind == FLOAT_COMPLEX else 8) * (2 if kind > DOUBLE else 1)
 
 
@@ -99,8 +112,18 @@ cdef inline int kind_of(const element *tag) noexcept nogil:
         return FLOAT_COMPLEX
     elif element is doublecomplex:
         return DOUBLE_COMPLEX
+    elif element is lanes4:
+        return LANES_OF_4
     else:
-        return LANES_OF_DOUBLE
+        return LANES_OF_8
+
+
+cdef inline int matrices_in(const element *tag) noexcept nogil:
+    """How many matrices an element belongs to."""
+    if element in lanes:
+        return sizeof(element) // sizeof(double)
+    else:
+        return 1
 
 
 cdef inline int kind_named(const char *format) noexcept nogil:
@@ -128,10 +151,34 @@ cdef inline double real(scalar x) noexcept nogil:
 
 
 cdef inline element number(double x, const element *tag) noexcept nogil:
-    if element is lanes:
-        return all_lanes(x)
+    if element is lanes4:
+        return all_lanes4(x)
+    elif element is lanes8:
+        return all_lanes8(x)
     else:
         return <element>x
+
+
+cdef inline lanes absolute(lanes x) noexcept nogil:
+    if lanes is lanes4:
+        return abs_lanes4(x)
+    else:
+        return abs_lanes8(x)
+
+
+cdef inline lanes sign_of(lanes x) noexcept nogil:
+    """1 or -1."""
+    if lanes is lanes4:
+        return sign_lanes4(x)
+    else:
+        return sign_lanes8(x)
+
+
+cdef inline lanes quotient(lanes x, lanes y) noexcept nogil:
+    if lanes is lanes4:
+        return divide_lanes4(x, y)
+    else:
+        return divide_lanes8(x, y)
 
 
 cdef inline element real_part(element x) noexcept nogil:
@@ -199,8 +246,9 @@ cdef void adjoint_columns(const Pattern *p, int32_t root, const element *l, elem
                           const element *below, element *t) noexcept nogil
 cdef void inner_columns(const Pattern *p, int32_t root, const element *s, const element *y,
                         element *out, const element *below, element *t) noexcept nogil
-cdef void interleave(Py_ssize_t n, const double *const *one, lanes *all) noexcept nogil
-cdef void separate(Py_ssize_t n, const lanes *all, double *const *one) noexcept nogil
+cdef int kind_side_by_side() noexcept nogil
+cdef void interleave(int kind, Py_ssize_t n, const double *const *one, void *all) noexcept nogil
+cdef void separate(int kind, Py_ssize_t n, const void *all, double *const *one) noexcept nogil
 cdef int weak_lanes(const lanes *root, const lanes *part, const lanes *entry,
                     double least) noexcept nogil
 cdef int update_panel(int form, int nc, int m, int k, scalar *L, scalar *W, double *signs,

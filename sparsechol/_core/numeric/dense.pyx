@@ -134,7 +134,7 @@ cdef inline void turn_columns(Py_ssize_t rows, int nc, const element *L, Py_ssiz
     """X <- X S, S the signs of the diagonal of L; both have the same leading dimension."""
     cdef Py_ssize_t i
     cdef int j
-    if element is not lanes:
+    if element not in lanes:
         for j in range(nc):
             if real(L[j * (ld + 1)]) < 0:
                 for i in range(rows):
@@ -290,7 +290,7 @@ cdef void multiply_signed(int m, int n, int k, const element *L, int ld, bint be
 cdef inline bint has_negative(int nc, const element *L, Py_ssize_t ld) noexcept nogil:
     """Whether a pivot of a panel is negative."""
     cdef int j
-    if element is not lanes:
+    if element not in lanes:
         for j in range(nc):
             if real(L[j * (ld + 1)]) < 0:
                 return True
@@ -512,21 +512,28 @@ cdef void inner_columns(const Pattern *p, int32_t root, const element *s, const 
     own(s).inner_columns(&r, s + at, y + at, out + at, below, t)
 
 
-cdef void interleave(Py_ssize_t n, const double *const *one, lanes *all) noexcept nogil:
+cdef int kind_side_by_side() noexcept nogil:
+    """The kind of the entries of matrices side by side; -1: the instruction set has none."""
+    if tables[LANES_OF_8] != NULL:
+        return LANES_OF_8
+    return LANES_OF_4 if tables[LANES_OF_4] != NULL else -1
+
+
+cdef void interleave(int kind, Py_ssize_t n, const double *const *one, void *all) noexcept nogil:
     """Number v of all[p] <- one[v][p], for p < n."""
-    tables[LANES_OF_DOUBLE].interleave(n, one, all)
+    tables[kind].interleave(n, one, all)
 
 
-cdef void separate(Py_ssize_t n, const lanes *all, double *const *one) noexcept nogil:
+cdef void separate(int kind, Py_ssize_t n, const void *all, double *const *one) noexcept nogil:
     """one[v][p] <- number v of all[p], for p < n."""
-    tables[LANES_OF_DOUBLE].separate(n, all, one)
+    tables[kind].separate(n, all, one)
 
 
 cdef int weak_lanes(const lanes *root, const lanes *part, const lanes *entry,
                     double least) noexcept nogil:
     """Which matrices have a pivot root^2 that is not finite, or less than a part of its diagonal
     entry; one bit each."""
-    return tables[LANES_OF_DOUBLE].weak(root, part, entry, least)
+    return own(root).weak(root, part, entry, least)
 
 
 cdef int update_panel(int form, int nc, int m, int k, scalar *L, scalar *W, double *signs,

@@ -46,10 +46,11 @@ from sparsechol._core.numeric.assembly cimport (
     put_panel, update_matrix,
 )
 from sparsechol._core.numeric.dense cimport (
-    AS_IS, CONJ_TRANS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, KINDS, LANES_OF_DOUBLE, PANEL,
-    Crew, abs_lanes, adjoint_columns, adjoint_triangle, conjugate, element, inner_columns, lanes,
-    multiply, number, outer_columns, outer_panel, real, real_part, scalar, size_of, solve_right,
-    tangent_columns, tangent_panel, transpose,
+    AS_IS, CONJ_TRANS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, KINDS, LANES_OF_4,
+    LANES_OF_8, PANEL, Crew, absolute, adjoint_columns, adjoint_triangle, conjugate, element,
+    inner_columns, kind_side_by_side, lanes, lanes4, lanes8, multiply, number, outer_columns,
+    outer_panel, quotient, real, real_part, scalar, size_of, solve_right, tangent_columns,
+    tangent_panel, transpose,
 )
 from sparsechol._core.numeric.sweep_driver cimport (
     Arrays, FrontContext, Sweep, SweepJob, enter_step, leave_step, run_sweep, step_work, sweep_job,
@@ -136,7 +137,7 @@ cdef void ascend(const Sweep *given, int32_t t, const element *tag) noexcept nog
         s = plan.steps[k]
         if pool_stopped(2 * step_work(p, s)):
             return
-        if element is lanes:
+        if element in lanes:
             enter_step(sweep, s)
         if p.simplicial_root[s] == -1:
             assemble_rest(s, &sweep.ctx, tag)
@@ -153,7 +154,7 @@ cdef void ascend(const Sweep *given, int32_t t, const element *tag) noexcept nog
                 outer_columns(p, s, <const element *>sweep.x, <const element *>sweep.y, out, update)
                 begin = p.panel[p.begin[s]]
                 turn_sign(1, p.panel[s + 1] - begin, out + begin)
-        if element is lanes:
+        if element in lanes:
             leave_step(sweep, s)
         extend_add_to_parent(s, &sweep.ctx, tag)
 
@@ -307,8 +308,8 @@ cdef inline void add_diagonal(int32_t s, const Sweep *sweep, const element *tag)
     cdef element *out = <element *>sweep.out + p.panel[s]
     cdef int32_t _
     for _ in range(p.first[s], p.first[s + 1]):
-        if element is lanes:
-            out[0] += x[0] / root[0] / abs_lanes(root[0])
+        if element in lanes:
+            out[0] += quotient(quotient(x[0], root[0]), absolute(root[0]))
         else:
             out[0] = out[0] + <element>(real(x[0]) / real(root[0]) / fabs(real(root[0])))
         root += rows + 1
@@ -370,13 +371,13 @@ cdef void descend(const Sweep *given, int32_t t, const element *tag) noexcept no
                 gather(s, &sweep.ctx, tag)
             if sweep.job.what != ADJOINT:
                 gather(s, &sweep.known, tag)
-        if element is lanes:
+        if element in lanes:
             enter_step(sweep, s)
         if p.simplicial_root[s] == -1:
             descend_front(s, sweep, tag)
         else:
             descend_subtree(s, sweep, tag)
-        if element is lanes:
+        if element in lanes:
             leave_step(sweep, s)
         if sweep.job.what != INNER:
             gather_foreign(s, &sweep.ctx, tag)
@@ -416,14 +417,16 @@ up_tasks[FLOAT] = <task_function>ascend[float]
 up_tasks[DOUBLE] = <task_function>ascend[double]
 up_tasks[FLOAT_COMPLEX] = <task_function>ascend[floatcomplex]
 up_tasks[DOUBLE_COMPLEX] = <task_function>ascend[doublecomplex]
-up_tasks[LANES_OF_DOUBLE] = <task_function>ascend[lanes]
+up_tasks[LANES_OF_4] = <task_function>ascend[lanes4]
+up_tasks[LANES_OF_8] = <task_function>ascend[lanes8]
 
 cdef task_function down_tasks[KINDS]
 down_tasks[FLOAT] = <task_function>descend[float]
 down_tasks[DOUBLE] = <task_function>descend[double]
 down_tasks[FLOAT_COMPLEX] = <task_function>descend[floatcomplex]
 down_tasks[DOUBLE_COMPLEX] = <task_function>descend[doublecomplex]
-down_tasks[LANES_OF_DOUBLE] = <task_function>descend[lanes]
+down_tasks[LANES_OF_4] = <task_function>descend[lanes4]
+down_tasks[LANES_OF_8] = <task_function>descend[lanes8]
 
 
 cdef enum:
@@ -438,7 +441,7 @@ cdef SweepJob job_of(const Pattern *p, Kind what, int kind) noexcept nogil:
         job.tasks = up_tasks
     job.what = what
     job.most_work = 60 if what == OUTER or what == INNER else 75
-    if what == OUTER and 3 * p.size * <int64_t>sizeof(lanes) > IN_CACHE:
+    if what == OUTER and 3 * p.size * <int64_t>size_of(kind_side_by_side()) > IN_CACHE:
         job.most_work = 0       # too little arithmetic to pay for copies
     job.up = up
     if what == SANDWICH:

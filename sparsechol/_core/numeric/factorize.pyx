@@ -39,10 +39,10 @@ from sparsechol._core.numeric.assembly cimport (
 )
 from sparsechol._core.numeric.condition cimport least_normal, surely_regular
 from sparsechol._core.numeric.dense cimport (
-    CONJ_TRANS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, KINDS, LANES_OF_DOUBLE, SIDE_BY_SIDE,
-    WEAK_LONG, WEAK_SHORT, Outcome, conjugate, element, factor_columns, factor_panel, kind_named,
-    kind_of, lanes, multiply, multiply_signed, pivot_rule, real, scalar, shifted, weak_lanes,
-    weigh_pivot,
+    CONJ_TRANS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, KINDS, LANES_OF_4, LANES_OF_8,
+    WEAK_LONG, WEAK_SHORT, Outcome, conjugate, element, factor_columns, factor_panel,
+    kind_named, kind_of, lanes, lanes4, lanes8, matrices_in, multiply, multiply_signed,
+    pivot_rule, real, scalar, shifted, weak_lanes, weigh_pivot,
 )
 from sparsechol._core.numeric.sweep_driver cimport (
     FrontContext, Many, Sweep, SweepJob, each, leave_step, run_sweep, step_work, sweep_job,
@@ -109,14 +109,14 @@ cdef bint factor_front(int32_t s, const FrontContext *ctx, Outcome *outcome,
     assemble_rest(s, ctx, <const element *>bars)
     bad = factor_panel(nc + m, nc, panel, nc + m, rule, &ctx.crew)
     if bad >= 0:
-        if element is not lanes:
+        if element not in lanes:
             outcome.failed = p.first[s] + bad
             outcome.pivot = real(panel[bad * <Py_ssize_t>(nc + m + 1)])
         return False
     if rule == NULL:
         weigh_pivots(p, s, <const element *>ctx.a, <const element *>panel, nc + m, bars, outcome)
     elif rule.sums != NULL:
-        if element is not lanes:
+        if element not in lanes:
             weigh_front(p, s, <const element *>panel, rule.replaced, rule.sums, outcome)
     if m == 0:
         return True
@@ -139,7 +139,7 @@ cdef bint factor_subtree(int32_t root, const FrontContext *ctx, Outcome *outcome
     open_subtree(root, ctx, <const element *>bars)
     bad = factor_columns(p, root, panels, update_matrix(root, ctx, <const element *>bars), rule)
     if bad >= 0:
-        if element is not lanes:
+        if element not in lanes:
             outcome.failed = <int32_t>bad
             outcome.pivot = real(panels[p.panel[begin + bad - p.first[begin]]])
         return False
@@ -167,9 +167,9 @@ cdef void factor_task(const Sweep *sweep, int32_t t, const element *tag) noexcep
     if rule != NULL and ctx.plan.tasks == 1:
         sums = results.sums + sweep.matrix * (p.n + p.tallest)
         memset(sums, 0, sizeof(double) * p.n)
-    for v in range(<int>SIDE_BY_SIDE if element is lanes else 1):
+    for v in range(matrices_in(tag)):
         outcome[v] = no_outcome()
-        if element is lanes:
+        if element in lanes:
             (<double *>sweep.spare)[v] = outcome[v].ratio
     for k in range(ctx.plan.task_start[t], ctx.plan.task_start[t + 1]):
         s = ctx.plan.steps[k]
@@ -189,11 +189,11 @@ cdef void factor_task(const Sweep *sweep, int32_t t, const element *tag) noexcep
         if not good:
             pool_lower(failed, outcome.failed)
             return
-        if element is lanes:
+        if element in lanes:
             leave_step(sweep, s)
         extend_add_to_parent(s, ctx, tag)
-    if element is lanes:
-        for v in range(SIDE_BY_SIDE):
+    if element in lanes:
+        for v in range(matrices_in(tag)):
             if outcome[v].failed != INT32_MAX:
                 sweep.again[0] |= 1 << v
     elif sums != NULL:
@@ -210,7 +210,7 @@ cdef inline void weigh_pivots(const Pattern *p, int32_t s, const element *a, con
     cdef double root, entry
     cdef double weak = WEAK_SHORT if element is float or element is floatcomplex else WEAK_LONG
     cdef double bar = max(outcome.ratio, weak), least = least_normal(panel)
-    if element is lanes:
+    if element in lanes:
         weigh_lanes(p, s, a, panel, rows, bars, outcome)
     else:
         for j in range(p.first[s], p.first[s + 1]):
@@ -365,7 +365,8 @@ tasks[FLOAT] = <task_function>factor_task[float]
 tasks[DOUBLE] = <task_function>factor_task[double]
 tasks[FLOAT_COMPLEX] = <task_function>factor_task[floatcomplex]
 tasks[DOUBLE_COMPLEX] = <task_function>factor_task[doublecomplex]
-tasks[LANES_OF_DOUBLE] = <task_function>factor_task[lanes]
+tasks[LANES_OF_4] = <task_function>factor_task[lanes4]
+tasks[LANES_OF_8] = <task_function>factor_task[lanes8]
 
 
 cdef Py_ssize_t factor_space(const Pattern *p, Py_ssize_t batch, int threads) noexcept nogil:

@@ -177,7 +177,9 @@ INLINE void store_part_s(float *p, portable_s v, ptrdiff_t n) {
 #define LANES 0
 #include "kernels_scalar.h"
 
-#if VECTOR_BYTES
+/* GCC has vectors of one register at most in registers. */
+#define BATCHES (VECTOR_BYTES >= 32 || (VECTOR_BYTES && defined(__clang__)))
+#if BATCHES
 #include "kernels_batch.h"
 #endif
 
@@ -186,9 +188,8 @@ void PASTE(kernels, ISA)(const kernels *tables[KINDS]) {
     tables[DOUBLE] = &table_d;
     tables[FLOAT_COMPLEX] = &table_c;
     tables[DOUBLE_COMPLEX] = &table_z;
-#if VECTOR_BYTES
-    tables[LANES_OF_DOUBLE] = &table_b;
-#else
-    tables[LANES_OF_DOUBLE] = NULL;
+    tables[LANES_OF_4] = tables[LANES_OF_8] = NULL;
+#if BATCHES
+    tables[SIDE_BY_SIDE == 8 ? LANES_OF_8 : LANES_OF_4] = &table_b;
 #endif
 }

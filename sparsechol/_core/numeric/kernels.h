@@ -20,35 +20,26 @@
  * them. */
 #define PACK (256 * (192 + 240) + 16)
 
-/* One entry of several matrices of one pattern, which are computed side by side. */
+/* One entry of several matrices of one pattern, which are computed side by side: a vector that fits a
+ * register. A longer one would be kept in memory (GCC 12). */
+#define MOST_SIDE_BY_SIDE 8
 #if defined(__GNUC__)
-#define SIDE_BY_SIDE 8
-typedef double lanes __attribute__((vector_size(64)));
-typedef int64_t lane_bits __attribute__((vector_size(64)));
+typedef double lanes4 __attribute__((vector_size(32)));
+typedef double lanes8 __attribute__((vector_size(64)));
+#define LANE_BITS(x) ((__typeof__((x) < (x)))(x))
+#define abs_lanes(x) ((__typeof__(x))(LANE_BITS(x) & INT64_MAX))
+#define sign_lanes(x)                                                                              \
+    ((__typeof__(x))((LANE_BITS(x) & INT64_MIN) | LANE_BITS((__typeof__(x)){0} + 1.0)))
 #else
-#define SIDE_BY_SIDE 1
-typedef double lanes;
+typedef double lanes4, lanes8;
+#define abs_lanes(x) fabs(x)
+#define sign_lanes(x) copysign(1, x) /* 1 or -1 */
 #endif
+#define divide_lanes(x, y) ((x) / (y))
 
 /* The same number for all matrices. */
-static inline lanes all_lanes(double x) { return (lanes){0} + x; }
-
-static inline lanes abs_lanes(lanes x) {
-#if defined(__GNUC__)
-    return (lanes)((lane_bits)x & INT64_MAX);
-#else
-    return fabs(x);
-#endif
-}
-
-/* 1 or -1 */
-static inline lanes sign_lanes(lanes x) {
-#if defined(__GNUC__)
-    return (lanes)(((lane_bits)x & INT64_MIN) | (lane_bits)all_lanes(1));
-#else
-    return copysign(1, x);
-#endif
-}
+static inline lanes4 all_lanes4(double x) { return (lanes4){0} + x; }
+static inline lanes8 all_lanes8(double x) { return (lanes8){0} + x; }
 
 /* Columns `begin` to `root` of a simplicial subtree, one supernode each. Pointers to flat panels are
  * to the panel of `begin`, from which `panel` counts. */
@@ -181,8 +172,8 @@ typedef struct {
     int (*weak)(const void *root, const void *part, const void *entry, double least);
 } kernels;
 
-/* Scalar types, and lanes, in the order of the tables. */
-enum { FLOAT, DOUBLE, FLOAT_COMPLEX, DOUBLE_COMPLEX, SCALARS, LANES_OF_DOUBLE = SCALARS, KINDS };
+/* Scalar types, and entries of 4 or 8 matrices, in the order of the tables. */
+enum { FLOAT, DOUBLE, FLOAT_COMPLEX, DOUBLE_COMPLEX, SCALARS, LANES_OF_4 = SCALARS, LANES_OF_8, KINDS };
 
 void kernels_portable(const kernels *tables[KINDS]);
 #ifdef SPARSECHOL_X86

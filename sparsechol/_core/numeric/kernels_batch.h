@@ -1,28 +1,32 @@
 /* The kernels for several matrices of one pattern side by side; included by kernels.c.
  *
- * An entry of all of them is one vector, `lanes`. Where that is longer than a register the compiler
- * takes it in parts, so that the tile of a product is smaller.
+ * An entry of all of them is one vector, `lanes`.
  */
 #undef VECTORS
 #undef COLUMNS
 #undef BLOCK_ROWS
-#undef IN_REGISTER
 #undef ONE_BY_ONE
 #define ONE_BY_ONE(sum) (void)(sum)
 #define BLOCK_ROWS 48
 #if defined(__AVX512F__)
+#define SIDE_BY_SIDE 8
 #define VECTORS 3
 #define COLUMNS 8
-#define IN_REGISTER(v) __asm__("" : "+v"(v))
+#define all_lanes all_lanes8
+typedef lanes8 lanes;
 #else
+#define SIDE_BY_SIDE 4
 #define VECTORS (VECTOR_BYTES / 16)
-#define COLUMNS 3
-#define IN_REGISTER(v) (void)(v)
+#define COLUMNS 6
+#define all_lanes all_lanes4
+typedef lanes4 lanes;
 #endif
 
 INLINE lanes sqrt_lanes(lanes x) {
 #if defined(__AVX512F__)
     return (lanes)_mm512_sqrt_pd((__m512d)x);
+#elif defined(__AVX2__)
+    return (lanes)_mm256_sqrt_pd((__m256d)x);
 #else
     for (int v = 0; v < SIDE_BY_SIDE; v++) x[v] = sqrt(x[v]);
     return x;
@@ -94,9 +98,11 @@ static void separate(ptrdiff_t n, const void *all_, double *const *one) {
 static int weak(const void *root, const void *part, const void *entry, double least) {
     lanes pivot = *(const lanes *)root * *(const lanes *)root;
     lanes bar = *(const lanes *)part * (*(const lanes *)entry + least);
-    lane_bits good = (pivot >= bar) & (pivot < all_lanes(INFINITY));
+    __typeof__(pivot < pivot) good = (pivot >= bar) & (pivot < all_lanes(INFINITY));
 #if defined(__AVX512F__)
     return 0xff ^ _mm512_movepi64_mask((__m512i)good);
+#elif defined(__AVX2__)
+    return 0xf ^ _mm256_movemask_pd((__m256d)good);
 #else
     int bits = 0;
     for (int v = 0; v < SIDE_BY_SIDE; v++) bits |= (good[v] == 0) << v;

@@ -16,7 +16,7 @@ from libc.string cimport memset
 import numpy as np
 
 from sparsechol._core.numeric.dense cimport (
-    DOUBLE, DOUBLE_COMPLEX, FLOAT, all_lanes, conjugate, element, lanes, real, scalar,
+    DOUBLE, DOUBLE_COMPLEX, FLOAT, conjugate, element, lanes, number, real, scalar,
 )
 from sparsechol._core.symbolic.structure cimport (
     Pattern, Structure, front_rows, place_in_front, supernode_of,
@@ -262,8 +262,8 @@ cdef void gather_supernodes(const Pattern *p, int32_t begin, int32_t end, const 
 
 
 cdef inline element times(double weight, element x) noexcept nogil:
-    if element is lanes:
-        return all_lanes(weight) * x
+    if element in lanes:
+        return number(weight, &x) * x
     else:
         return <element>(x * weight)
 

@@ -22,9 +22,9 @@ from libc.string cimport memcpy, memset
 
 from sparsechol._core.numeric.assembly cimport gather, gather_foreign, update_matrix
 from sparsechol._core.numeric.dense cimport (
-    AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, KINDS, LANES_OF_DOUBLE, PANEL, Crew,
-    conjugate, element, invert_columns, kind_of, lanes, multiply, number, real, real_part, scalar,
-    sign_lanes, solve_right, transpose,
+    AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, KINDS, LANES_OF_4, LANES_OF_8, PANEL,
+    Crew, conjugate, element, invert_columns, kind_of, lanes, lanes4, lanes8, multiply, number,
+    real, real_part, scalar, sign_of, solve_right, transpose,
 )
 from sparsechol._core.numeric.sweep_driver cimport (
     FrontContext, Many, Packed, Sweep, SweepJob, each, enter_step, leave_step, on_panels,
@@ -57,9 +57,9 @@ cdef void invert_block(int w, int c, int m, const element *l, int ld, element *z
         for i in range(w):
             z[i + j * step] = -t[i + j * rows]
     for i in range(w):
-        if element is lanes:
+        if element in lanes:
             for j in range(w):
-                z[i + j * step] *= sign_lanes(l[i * (step + 1)])
+                z[i + j * step] *= sign_of(l[i * (step + 1)])
         elif real(l[i * (step + 1)]) < 0:
             for j in range(w):
                 z[i + j * step] = t[i + j * rows]
@@ -120,14 +120,14 @@ cdef void invert_task(const Sweep *given, int32_t t, const element *tag) noexcep
             return
         if p.parent[s] != -1 and not plan.shared[s]:
             gather(s, ctx, tag)
-        if element is lanes:
+        if element in lanes:
             enter_step(sweep, s)
         if p.simplicial_root[s] == -1:
             invert_front(s, sweep, tag)
         else:
             invert_columns(p, s, <const element *>sweep.factor, <element *>sweep.out,
                            <const element *>update_matrix(s, ctx, tag), <element *>sweep.spare)
-        if element is lanes:
+        if element in lanes:
             leave_step(sweep, s)
         gather_foreign(s, ctx, tag)
 
@@ -137,7 +137,8 @@ tasks[FLOAT] = <task_function>invert_task[float]
 tasks[DOUBLE] = <task_function>invert_task[double]
 tasks[FLOAT_COMPLEX] = <task_function>invert_task[floatcomplex]
 tasks[DOUBLE_COMPLEX] = <task_function>invert_task[doublecomplex]
-tasks[LANES_OF_DOUBLE] = <task_function>invert_task[lanes]
+tasks[LANES_OF_4] = <task_function>invert_task[lanes4]
+tasks[LANES_OF_8] = <task_function>invert_task[lanes8]
 
 
 cdef SweepJob job_of(const Pattern *p, int kind) noexcept nogil:

@@ -28,12 +28,12 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 from sparsechol._core.numeric.dense cimport (
-    AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, PACK, SCALARS, SIDE_BY_SIDE, TRANSPOSED,
+    AS_IS, DOUBLE, DOUBLE_COMPLEX, FLOAT, FLOAT_COMPLEX, PACK, SCALARS, TRANSPOSED,
     Crew, backward_columns, backward_one, conjugate, forward_columns, forward_one, kind_of,
     multiply, real, scalar, size_of, solve_right,
 )
 from sparsechol._core.numeric.solve_side_by_side cimport (
-    Group, begin_groups, goes_side_by_side, solve_group,
+    Group, begin_groups, goes_side_by_side, most_together, solve_group,
 )
 from sparsechol._core.numeric.sweep_driver cimport array_of, each, run_tasks
 from sparsechol._core.parallel.pool cimport (
@@ -483,9 +483,9 @@ cdef void run_block(void *context, int32_t item, pool_worker *worker) noexcept n
     """A block of right-hand sides of one matrix, or those of matrices side by side."""
     cdef const System *job = <const System *>context
     if item < job.groups:
-        run_group(job, item * <Py_ssize_t>SIDE_BY_SIDE, worker.number)
+        run_group(job, item * <Py_ssize_t>most_together(), worker.number)
     else:
-        blocks[job.kind](job, item + <int32_t>job.groups * (<int>SIDE_BY_SIDE - 1), worker.number,
+        blocks[job.kind](job, item + <int32_t>job.groups * (most_together() - 1), worker.number,
                          NULL)
 
 
@@ -493,7 +493,7 @@ cdef void run_group(const System *job, Py_ssize_t first, int thread) noexcept no
     """Matrices side by side, one right-hand side each."""
     cdef Group group
     cdef int v
-    for v in range(SIDE_BY_SIDE):
+    for v in range(most_together()):
         group.factor[v] = <const double *>array_of(
             &job.factor, sizeof(double) * job.p.size, first + v)
         group.b[v] = <double *>job.b + job.strides[0] * (first + v)
@@ -550,7 +550,7 @@ cdef bint solve_all(System *job, Py_ssize_t batch, int threads) noexcept nogil:
     if (job.kind == DOUBLE and job.columns == 1 and job.strides[1] == 1 and job.reached == NULL
             and goes_side_by_side(job.p)):
         job.groups = begin_groups(job.p, batch, threads, &job.lanes)
-        items -= job.groups * (<Py_ssize_t>SIDE_BY_SIDE - 1)
+        items -= job.groups * (most_together() - 1)
     job.scratch = malloc(
         pool_scratch(<int32_t>max(items, <Py_ssize_t>job.p.parallel_plan.tasks), threads) + 1)
     if job.scratch == NULL:

@@ -108,7 +108,9 @@ cdef struct SweepJob:
     int threads
     char *work
     Py_ssize_t groups       # of matrices side by side: the first ones of the batch
-    char *lanes             # their workspace
+    int together            # matrices in a group,
+    int kind_together       # entries of all of them,
+    char *lanes             # and their workspace
 
 
 cdef inline SweepJob sweep_job(const Pattern *p, const task_function *tasks,

@@ -25,7 +25,8 @@ from libc.stdint cimport int32_t, int64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 
 from sparsechol._core.numeric.dense cimport (
-    DOUBLE, LANES_OF_DOUBLE, PACK, SIDE_BY_SIDE, Crew, interleave, lanes, separate, size_of,
+    DOUBLE, LANES_OF_8, MOST_SIDE_BY_SIDE, PACK, Crew, interleave, kind_side_by_side, lanes4,
+    lanes8, separate, size_of,
 )
 from sparsechol._core.numeric.packing cimport gather_kind, gather_supernodes
 from sparsechol._core.parallel.pool cimport (
@@ -86,9 +87,9 @@ cdef void run_item(void *context, int32_t item, pool_worker *worker) noexcept no
     if job.batch == 1:
         run_matrix(job, 0, item, worker)
     elif item < job.groups:
-        run_group(job, item * <Py_ssize_t>SIDE_BY_SIDE, worker)
+        run_group(job, item * <Py_ssize_t>job.together, worker)
     else:
-        run_matrix(job, item + job.groups * (<Py_ssize_t>SIDE_BY_SIDE - 1), 0, worker)
+        run_matrix(job, item + job.groups * (job.together - 1), 0, worker)
 
 
 cdef void run_matrix(const SweepJob *job, Py_ssize_t k, int32_t task,
@@ -127,30 +128,31 @@ cdef inline int32_t first_of(const Pattern *p, int32_t s) noexcept nogil:
     return s if p.simplicial_root[s] == -1 else p.begin[s]
 
 
-cdef const lanes *panels_of(const Sweep *sweep, const Many *many, int32_t s,
-                            lanes *place) noexcept nogil:
+cdef const char *panels_of(const Sweep *sweep, const Many *many, int32_t s,
+                           char *place) noexcept nogil:
     """Panels of which the one of step s is copied to a place."""
-    cdef const Pattern *p = sweep.job.p
+    cdef const SweepJob *job = sweep.job
+    cdef const Pattern *p = job.p
     cdef int64_t begin = p.panel[first_of(p, s)]
-    cdef const double *one[SIDE_BY_SIDE]
+    cdef const double *one[MOST_SIDE_BY_SIDE]
     cdef int v
-    for v in range(SIDE_BY_SIDE):
+    for v in range(job.together):
         one[v] = begin + <const double *>array_of(many, sizeof(double) * p.size, sweep.matrix + v)
-    interleave(p.panel[s + 1] - begin, one, place)
-    return place - begin
+    interleave(job.kind_together, p.panel[s + 1] - begin, one, place)
+    return place - begin * size_of(job.kind_together)
 
 
 cdef void enter_step(Sweep *sweep, int32_t s) noexcept nogil:
     """Copy what a step alone reads of matrices side by side: its panels of L, X and Y."""
     cdef const Arrays *arrays = &sweep.job.arrays
-    cdef Py_ssize_t size = sweep.job.p.size
-    cdef lanes *place = <lanes *>sweep.panels
+    cdef Py_ssize_t bytes = size_of(sweep.job.kind_together) * sweep.job.p.size
+    cdef char *place = <char *>sweep.panels
     if arrays.factor.data != NULL:
         sweep.factor = panels_of(sweep, &arrays.factor, s, place)
-        place += size
+        place += bytes
     if arrays.x.data != NULL:
         sweep.x = panels_of(sweep, &arrays.x, s, place)
-        place += size
+        place += bytes
     if arrays.y.data != NULL:
         sweep.y = panels_of(sweep, &arrays.y, s, place)
 
@@ -159,72 +161,77 @@ cdef void leave_step(const Sweep *sweep, int32_t s) noexcept nogil:
     """Copy the panel of a step, which is done, to the results of matrices side by side."""
     cdef const Pattern *p = sweep.job.p
     cdef const Packed *packed = &sweep.job.packed
-    cdef int64_t begin = p.panel[first_of(p, s)]
-    if packed.data != NULL:
-        gather_supernodes(p, first_of(p, s), s + 1, <const lanes *>sweep.out, packed.diagonal,
-                          packed.below, <lanes *>sweep.packed)
+    cdef int32_t first = first_of(p, s)
+    cdef int64_t begin = p.panel[first]
+    if packed.data == NULL:
+        leave(sweep, p.panel[s + 1] - begin, <const char *>sweep.out,
+              begin * size_of(sweep.job.kind_together), <double *>sweep.job.out + begin, p.size)
+    elif sweep.job.kind_together == LANES_OF_8:
+        gather_supernodes(p, first, s + 1, <const lanes8 *>sweep.out, packed.diagonal,
+                          packed.below, <lanes8 *>sweep.packed)
     else:
-        leave(sweep, p.panel[s + 1] - begin, <const lanes *>sweep.out + begin,
-              <double *>sweep.job.out + begin, p.size)
+        gather_supernodes(p, first, s + 1, <const lanes4 *>sweep.out, packed.diagonal,
+                          packed.below, <lanes4 *>sweep.packed)
 
 
-cdef inline void leave(const Sweep *sweep, Py_ssize_t length, const lanes *all, double *results,
-                       Py_ssize_t stride) noexcept nogil:
+cdef inline void leave(const Sweep *sweep, Py_ssize_t length, const char *all, Py_ssize_t offset,
+                       double *results, Py_ssize_t stride) noexcept nogil:
     """Copy a part of the results of matrices side by side, `stride` from one to the next."""
-    cdef double *one[SIDE_BY_SIDE]
+    cdef double *one[MOST_SIDE_BY_SIDE]
     cdef int v
-    for v in range(SIDE_BY_SIDE):
+    for v in range(sweep.job.together):
         one[v] = results + stride * (sweep.matrix + v)
-    separate(length, all, one)
+    separate(sweep.job.kind_together, length, all + offset, one)
 
 
-cdef const lanes *enter(const SweepJob *job, const Many *many, Py_ssize_t first, Py_ssize_t length,
-                        lanes **place) noexcept nogil:
+cdef const char *enter(const SweepJob *job, const Many *many, Py_ssize_t first, Py_ssize_t length,
+                       char **place) noexcept nogil:
     """An operand of matrices from `first` on, copied to the place, which moves on; or NULL."""
-    cdef const double *one[SIDE_BY_SIDE]
-    cdef lanes *copy = place[0]
+    cdef const double *one[MOST_SIDE_BY_SIDE]
+    cdef char *copy = place[0]
     cdef int v
     if many.data == NULL:
         return NULL
-    for v in range(SIDE_BY_SIDE):
+    for v in range(job.together):
         one[v] = <const double *>array_of(many, sizeof(double) * length, first + v)
-    interleave(length, one, copy)
-    place[0] += length
+    interleave(job.kind_together, length, one, copy)
+    place[0] += length * size_of(job.kind_together)
     return copy
 
 
 cdef void run_group(const SweepJob *job, Py_ssize_t first, pool_worker *worker) noexcept nogil:
     """Sweep matrices side by side, then those again that are not done."""
     cdef const Arrays *arrays = &job.arrays
-    cdef Py_ssize_t flat = job.p.size
-    cdef lanes *place = <lanes *>job.lanes + vectors_of(job) * worker.number
-    cdef lanes *out = place
+    cdef Py_ssize_t flat = job.p.size, vector = size_of(job.kind_together)
+    cdef Py_ssize_t squares = vector * job.plan.updates
+    cdef char *place = job.lanes + vector * vectors_of(job) * worker.number
     cdef Sweep sweep
     cdef int v, again = 0
-    place += flat
+    sweep.packed = place + vector * (vectors_of(job) - job.p.nnz)
     sweep.job = job
     sweep.matrix = first
     sweep.again = &again
+    sweep.out = place
+    place += vector * flat
     sweep.ctx.p = job.p
     sweep.ctx.plan = job.plan
-    sweep.ctx.kind = LANES_OF_DOUBLE
+    sweep.ctx.kind = job.kind_together
     sweep.ctx.a = enter(job, &arrays.values, first, job.p.nnz, &place)
     sweep.ctx.flat = enter(job, &arrays.flat, first, flat, &place)
-    sweep.out = out
-    sweep.ctx.panels = out
+    sweep.ctx.panels = sweep.out
     sweep.ctx.shared = NULL
     sweep.ctx.crew = Crew(threads=1, worker=worker, packs=NULL, stride=0)
     sweep.known = sweep.ctx
     sweep.known.panels = <void *>enter(job, &arrays.s, first, flat, &place)
     sweep.spare = place
-    sweep.ctx.own = place + spare_of(job)
-    sweep.known.own = <lanes *>sweep.ctx.own + (job.squares - 1) * job.plan.updates
-    sweep.panels = <lanes *>sweep.known.own + job.plan.updates
-    sweep.packed = <lanes *>job.lanes + vectors_of(job) * (worker.number + 1) - job.p.nnz
-    job.tasks[LANES_OF_DOUBLE](&sweep, 0, NULL)
+    sweep.ctx.own = place + vector * spare_of(job)
+    sweep.known.own = <char *>sweep.ctx.own + (job.squares - 1) * squares
+    sweep.panels = <char *>sweep.known.own + squares
+    job.tasks[job.kind_together](&sweep, 0, NULL)
     if job.packed.data != NULL:
-        leave(&sweep, job.p.nnz, <const lanes *>sweep.packed, <double *>job.packed.data, job.p.nnz)
-    for v in range(SIDE_BY_SIDE):
+        leave(&sweep, job.p.nnz, <const char *>sweep.packed, 0, <double *>job.packed.data,
+              job.p.nnz)
+    for v in range(job.together):
         if again >> v & 1:
             run_matrix(job, first + v, 0, worker)
 
@@ -260,15 +267,19 @@ cdef void *begin_groups(SweepJob *job, Py_ssize_t batch, int threads) noexcept n
 
     Each thread gets as many groups; the matrices that are left go one by one.
     """
-    cdef Py_ssize_t groups = batch // SIDE_BY_SIDE // threads * threads
+    cdef int kind = kind_side_by_side()
+    cdef Py_ssize_t vector = size_of(kind), groups
     cdef void *work = NULL
     job.groups = 0
-    if (job.kind == DOUBLE and SIDE_BY_SIDE > 1 and groups > 0 and job.most_work > 0
+    job.kind_together = kind
+    job.together = <int>(vector // <Py_ssize_t>sizeof(double))
+    groups = batch // job.together // threads * threads
+    if (job.kind == DOUBLE and kind != -1 and groups > 0 and job.most_work > 0
             and allowed_side_by_side(pays(job))):
-        work = malloc(sizeof(lanes) * (vectors_of(job) * threads + 1))
+        work = malloc(vector * (vectors_of(job) * threads + 1))
     if work != NULL:
         job.groups = groups
-        job.lanes = <char *>((<uintptr_t>work + sizeof(lanes) - 1) // sizeof(lanes) * sizeof(lanes))
+        job.lanes = <char *>((<uintptr_t>work + vector - 1) // vector * vector)
     return work
 
 
@@ -304,7 +315,7 @@ cdef bint run_sweep(SweepJob *job, Py_ssize_t batch, void *work, int threads) no
     job.threads = threads
     job.work = <char *>work
     vectors = begin_groups(job, batch, threads)
-    items -= <int32_t>(job.groups * (SIDE_BY_SIDE - 1))
+    items -= <int32_t>(job.groups * (job.together - 1))
     if batch == 1:
         run_tasks(plan, job.up, threads, run_item, job, scratch)
     else:
