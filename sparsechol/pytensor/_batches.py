@@ -1,8 +1,8 @@
 """Kernels on a batch of matrices in one call, many side by side, on all threads.
 
-`Blockwise` runs an Op matrix by matrix. PyTensor's rewrites and derivatives know it, and so it stands
-in a graph until they are done. Then, in every mode, a kernel takes its place that has the whole
-batch:
+`Blockwise` runs an Op matrix by matrix. PyTensor's rewrites and derivatives know it, and so it
+stands in a graph until they are done. Then, in every mode, a kernel takes its place that has the
+whole batch:
 
     a (64, nnz) -> Blockwise(Factor) -> ...         a (64, nnz) -> Batch(Factor) -> ...
 """

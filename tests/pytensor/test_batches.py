@@ -20,7 +20,8 @@ COUNT = 11
 MANY = VALUES * np.random.default_rng(0).uniform(1, 2, (COUNT, 1))
 # As before there were batches of kernels.
 ONE_BY_ONE = Mode(
-    linker="py", optimizer=RewriteDatabaseQuery(include=["fast_run"], exclude=["sparsechol_batches"])
+    linker="py",
+    optimizer=RewriteDatabaseQuery(include=["fast_run"], exclude=["sparsechol_batches"]),
 )
 
 a = pt.dvector("a", shape=VALUES.shape)
@@ -83,7 +84,11 @@ def test_logdet_and_solve_against_dense_matrices(mode):
 
 
 def test_bits_are_those_of_matrix_by_matrix():
-    outputs = [scpt.logdet(matrix(many)), matrix(many).solve_triangular(B), scpt.solve(matrix(many), B)]
+    outputs = [
+        scpt.logdet(matrix(many)),
+        matrix(many).solve_triangular(B),
+        scpt.solve(matrix(many), B),
+    ]
     found = pytensor.function([many], outputs, mode=PYTHON)(MANY)
     expected = pytensor.function([many], outputs, mode=ONE_BY_ONE)(MANY)
     for x, y in zip(found, expected, strict=True):
@@ -94,8 +99,8 @@ def test_bits_are_those_of_matrix_by_matrix():
 @pytest.mark.parametrize("mode", COMPILERS)
 def test_dimensions_of_length_one_are_the_same_for_all(mode):
     """Five matrices by three right-hand sides, and their gradients."""
-    values = pt.dtensor("values", shape=(5, 1, VALUES.size))
-    b = pt.dtensor("b", shape=(1, 3, N, 2))
+    values = pt.tensor("values", shape=(5, 1, VALUES.size), dtype="float64")
+    b = pt.tensor("b", shape=(1, 3, N, 2), dtype="float64")
     x = scpt.solve(scpt.SymmetricMatrix(P, values), b)
     function = pytensor.function([values, b], [x, *pytensor.grad(x.sum(), [values, b])], mode=mode)
     assert in_one_call(function)
@@ -105,7 +110,9 @@ def test_dimensions_of_length_one_are_the_same_for_all(mode):
     solved = np.linalg.solve(A[:, None], rhs)
     w = np.linalg.solve(A, np.ones((N, 1)))
     np.testing.assert_allclose(x, solved, rtol=1e-10)
-    np.testing.assert_allclose(by_b, np.broadcast_to(w.sum(0), (N, 2))[None, None] + 0 * rhs, rtol=1e-10)
+    np.testing.assert_allclose(
+        by_b, np.broadcast_to(w.sum(0), (N, 2))[None, None] + 0 * rhs, rtol=1e-10
+    )
     full = -w[:, None] @ solved.sum(-1)[..., None, :]
     full = (full + full.swapaxes(-1, -2)).sum(1) * (1 - np.eye(N) / 2)
     column = np.repeat(np.arange(N), np.diff(P.indptr))

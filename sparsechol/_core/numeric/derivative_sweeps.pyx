@@ -441,7 +441,8 @@ cdef SweepJob job_of(const Pattern *p, Kind what, int kind) noexcept nogil:
         job.tasks = up_tasks
     job.what = what
     job.most_work = 60 if what == OUTER or what == INNER else 75
-    if what == OUTER and 3 * p.size * <int64_t>size_of(kind_side_by_side()) > IN_CACHE:
+    if what == OUTER and (kind_side_by_side() != LANES_OF_8
+                          or 3 * p.size * <int64_t>sizeof(lanes8) > IN_CACHE):
         job.most_work = 0       # too little arithmetic to pay for copies
     job.up = up
     if what == SANDWICH:
