@@ -16,9 +16,9 @@ class CholeskyBatch(FactorBatch, NormalDraws):
 
     `SymbolicFactor.factorize_batch` makes it. Each thread takes whole matrices, with a workspace of
     its own; nothing of Python runs for a single matrix. Of float64, a thread factors and inverts
-    several matrices side by side where fronts are small, one in each lane of the processor's vectors.
-    Every result has the same bits as that of a single factor. ``len(batch)`` is the number of
-    matrices. ``batch[i]`` is an independent `CholeskyFactor` of one of them.
+    several matrices side by side where fronts are small, one in each lane of the processor's
+    vectors. Every result has the same bits as that of a single factor. ``len(batch)`` is the number
+    of matrices. ``batch[i]`` is an independent `CholeskyFactor` of one of them.
 
     Attributes
     ----------
