@@ -7,6 +7,8 @@ whole batch:
     a (64, nnz) -> Blockwise(Factor) -> ...         a (64, nnz) -> Batch(Factor) -> ...
 """
 
+from typing import Any
+
 from pytensor.compile.mode import optdb
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
@@ -44,7 +46,8 @@ class Batch(Op):
 
     def make_node(self, *operands):
         """Make a node; the result has the shape that `Blockwise` finds."""
-        return Apply(self, [*operands], [Blockwise(self.kernel)(*operands).type()])
+        result: Any = Blockwise(self.kernel)(*operands)
+        return Apply(self, [*operands], [result.type()])
 
     def perform(self, node, inputs, outputs):
         """Run the kernel."""
@@ -53,7 +56,7 @@ class Batch(Op):
     def infer_shape(self, *args):
         """Return the shape of the result, as `Blockwise` finds it."""
         *fgraph, node, shapes = args  # from PyTensor 3.1 on without the graph
-        blockwise = Blockwise(self.kernel)
+        blockwise: Any = Blockwise(self.kernel)
         return blockwise.infer_shape(*fgraph, blockwise.make_node(*node.inputs), shapes)
 
 
