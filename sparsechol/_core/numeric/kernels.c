@@ -36,6 +36,14 @@
 #define ONE_BY_ONE(sum) (void)(sum)
 #endif
 
+/* Before a loop of few rounds, whose number is known when it is compiled: its array then is in
+ * registers. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define UNROLL _Pragma("GCC unroll 8")
+#else
+#define UNROLL
+#endif
+
 #define PASTE_(a, b) a##_##b
 #define PASTE(a, b) PASTE_(a, b)
 
@@ -46,6 +54,13 @@
 #else
 #define VECTORS 2 /* 12 of 16 registers accumulate */
 #define COLUMNS 6
+#endif
+
+/* Columns of which two vectors of rows are solved for at once. */
+#if defined(__AVX512F__)
+#define SOLVED_IN_PAIRS 8
+#else
+#define SOLVED_IN_PAIRS 6
 #endif
 
 /* Blocks of A and of op(B), which stay in the second-level cache and the next, hold whole tiles

@@ -89,20 +89,20 @@ INLINE SCALAR NAME(sum)(vec v) {
 INLINE void NAME(solve_tile)(int op, int vectors, ptrdiff_t last, int nc, const SCALAR *L,
                              ptrdiff_t ldl, const REAL *inverse, SCALAR *X, ptrdiff_t ldx) {
     vec x[2][WIDTH];
-    for (int j = 0; j < nc; j++)
+    UNROLL for (int j = 0; j < nc; j++)
         for (int v = 0; v < vectors; v++)
             x[v][j] = NAME(load_rows)(X + j * ldx + v * ROWS, v == vectors - 1 ? last : ROWS);
-    for (int step = 0; step < nc; step++) {
+    UNROLL for (int step = 0; step < nc; step++) {
         int j = op ? step : nc - 1 - step;
         for (int v = 0; v < vectors; v++) x[v][j] *= inverse[j];
-        for (int other = step + 1; other < nc; other++) {
+        UNROLL for (int other = step + 1; other < nc; other++) {
             int k = op ? other : nc - 1 - other;
             SCALAR l = op ? L[k + j * ldl] : L[j + k * ldl];
             if (op == 2) l = CONJUGATE(l);
             for (int v = 0; v < vectors; v++) x[v][k] -= l * x[v][j];
         }
     }
-    for (int j = 0; j < nc; j++)
+    UNROLL for (int j = 0; j < nc; j++)
         for (int v = 0; v < vectors; v++)
             NAME(store_rows)(X + j * ldx + v * ROWS, x[v][j], v == vectors - 1 ? last : ROWS);
 }
@@ -110,7 +110,7 @@ INLINE void NAME(solve_tile)(int op, int vectors, ptrdiff_t last, int nc, const 
 INLINE void NAME(solve_columns)(int op, ptrdiff_t rows, int nc, const SCALAR *L, ptrdiff_t ldl,
                                 const REAL *inverse, SCALAR *X, ptrdiff_t ldx) {
     ptrdiff_t i = 0;
-    for (; i + 2 * ROWS <= rows; i += 2 * ROWS)
+    for (; nc <= SOLVED_IN_PAIRS && i + 2 * ROWS <= rows; i += 2 * ROWS)
         NAME(solve_tile)(op, 2, ROWS, nc, L, ldl, inverse, X + i, ldx);
     for (; i + ROWS <= rows; i += ROWS)
         NAME(solve_tile)(op, 1, ROWS, nc, L, ldl, inverse, X + i, ldx);
