@@ -1,6 +1,7 @@
 """Sphinx: ``python -m sphinx -W -b html doc build/html``.
 
-With ``-t published`` the examples run, which takes minutes, and names of other projects become links.
+With ``-t published`` the examples run, which takes minutes, and names of other projects
+become links.
 """
 
 import sys
@@ -39,7 +40,7 @@ default_role = "py:obj"  # `cholesky` in a docstring is a link
 autosummary_generate = True  # a page for each object of the reference
 numpydoc_show_class_members = False  # the template of classes lists them, inherited ones too
 
-# Examples in need of what is not here are shown only, and so are all that need more than one process.
+# Examples that need what is not here, or more than one process, are shown only.
 needs = {"bym2": "pymc", "matern_regression": "pymc"}
 shown_only = ["spde_mpi", *(name for name, package in needs.items() if not find_spec(package))]
 sphinx_gallery_conf = {

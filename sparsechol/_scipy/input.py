@@ -259,15 +259,20 @@ def compressed(A: Any, dtype=None, name="A", check_shape: Callable[..., None] | 
         A = unmasked(A, name)
         if A.ndim != 2:
             raise ValueError(f"{name} must be a matrix, but its shape is {A.shape}")
+    else:
+        _require_data(A, name)
     A = cast("Any", A)
-    if issparse(A) and A.format != "dok" and not isinstance(A.data, np.ndarray):
-        raise ValueError(f"{name}.data must be an array, not {type(A.data).__name__}")
     if check_shape is not None:
         check_shape(A.shape)
     dtype = scalar_dtype(A.dtype) if dtype is None else np.dtype(dtype)
     if not issparse(A):
         return _read_dense(A, dtype)
     return _READERS[cast("Any", A).format](A, dtype, name)
+
+
+def _require_data(A: Any, name: str) -> None:
+    if A.format != "dok" and not isinstance(A.data, np.ndarray):
+        raise ValueError(f"{name}.data must be an array, not {type(A.data).__name__}")
 
 
 def converted(A, format):
