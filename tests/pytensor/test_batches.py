@@ -58,8 +58,10 @@ def test_values_and_derivatives_are_those_of_single_matrices(name, mode):
     assert in_one_call(function)
     each = pytensor.function([a], outputs, mode=PYTHON)
     wanted = zip(*(each(values) for values in MANY), strict=True)
+    # Of one matrix XLA has second derivatives with other roundings too: 4e-13 where they are 1000.
+    tolerance = 1e-13 if mode == PYTHON else 1e-11
     for found, expected in zip(function(MANY), wanted, strict=True):
-        assert differ(found, np.array(expected)) < 1e-13
+        assert differ(found, np.array(expected)) < tolerance
 
 
 @pytest.mark.fast_cases("FAST_COMPILE")

@@ -40,7 +40,7 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 print(-faults() + faults())
 """
-    command = [sys.executable, "-c", script]
+    command = [sys.executable, "-P", "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     assert int(done.stdout) < 1000  # one call touches about 1500 pages
 

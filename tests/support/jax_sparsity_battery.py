@@ -489,7 +489,7 @@ ALGEBRA = {
     "our partial inverse": (
         lambda x: scj.partial_inverse(spd(x)), 3 * 5 + 5 * 9,
     ),
-    "our factor": (lambda x: scj.cholesky(spd(x)).L, 26),
+    "our factor": (lambda x: scj.cholesky(spd(x)).L, 24),
     "our diagonal of the inverse": (lambda x: scj.cholesky(spd(x)).diag_inverse(), 34),
     "our triangle": (
         lambda x: scj.solve_triangular(
