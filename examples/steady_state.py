@@ -8,7 +8,8 @@ Households choose consumption c and hours h, firms produce y = k^alpha h^(1 - al
 wears out at the rate delta. The steady state solves five equations, by Newton's method. Its
 derivatives in the parameters follow from the implicit function theorem, and are compared with the
 closed form. The path of 200 quarters that begins with half of the capital solves a thousand
-equations, which a loop writes one by one. `sparse_jacobian` finds that they have few forms.
+equations, which a loop writes one by one. `by_templates` and `sparse_jacobian` find that they have
+few forms, and compile one loop for each.
 
 Run: ``python examples/steady_state.py``
 """
@@ -59,7 +60,7 @@ def steady_state():
     columns = scpt.positions(v)
     J = scpt.sparse_jacobian(equations, v)  # a sparse variable, with rows and columns of the lists
     inputs = [*v, *parameters]
-    run = pytensor.function(inputs, [pt.stack(equations), J])
+    run = pytensor.function(inputs, [scpt.by_templates(equations, v), J])
     at = np.array(list(AT.values()))
     start = np.array([1.0, 0.3, 10.0, 1.3, 0.04])
     x = newton(lambda x: run(*x, *at), start)
@@ -89,7 +90,7 @@ def path(x, quarters):
         equations += model(now, later, *AT.values())
     equations.pop()  # the capital after the last quarter is free
     J = scpt.sparse_jacobian(equations, v)
-    f = pytensor.function([v], [pt.stack(equations), J])
+    f = pytensor.function([v], [scpt.by_templates(equations, v), J])
     return newton(f, np.tile(x, quarters)).reshape(quarters, 5), J.tag.how
 
 

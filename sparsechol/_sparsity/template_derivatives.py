@@ -1,6 +1,6 @@
 """Put the derivatives of templates into a matrix: where they go, and by what chain rule."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from scipy.sparse import csc_array
@@ -151,6 +151,22 @@ def jacobian_values(apart: Apart, backend: Any, inner: tuple | None) -> Any:
             rows = np.concatenate([t.rows for t in level.templates])
             values.append(backend.sums(sums, rows, level.size))
     return jacobians[-1]
+
+
+def row_values(apart: Apart, backend: Any, inner: Any) -> Any:
+    """Compute the rows of the last level; `inner` as for `jacobian_values`, values alone."""
+    values = [inner]
+    for level in apart.levels:
+        templates = level.templates
+        if level is apart.levels[-1]:
+            templates = [*templates, *cast("list[Template]", apart.still)]
+        parts = []
+        for t in templates:
+            slots = [backend.slot(t, k, values) for k in range(len(t.slots))]
+            parts.append(backend.value(t, slots))
+        rows = np.concatenate([t.rows for t in templates]) if templates else np.zeros(0, int)
+        values.append(backend.sums(parts, rows, level.size))
+    return values[-1]
 
 
 def hessian_values(apart: Apart, backend: Any, rest: Any = None) -> Any:

@@ -125,11 +125,15 @@ class Apart:
         last level has the rows that were asked for. Block 0 are arrays that were not taken apart.
     inner : list of Source
         These arrays.
+    still : list of Template or None
+        The rows that do not depend on what is differentiated in. None if rows are zero by their
+        derivatives, and may have other values.
     """
 
     table: Expressions
     levels: list[Level]
     inner: list[Source]
+    still: list[Template] | None = None
 
     @property
     def templates(self) -> list[Template]:
@@ -174,12 +178,13 @@ def take_apart(table: Expressions, rows: np.ndarray, split: bool = False) -> Apa
             found.append(Level(steps.templates(list(enumerate(nodes))), len(nodes)))
             table.places.update((x, (block, row)) for row, x in enumerate(nodes))
         wanted = [(row, x) for row, x in enumerate(rows.tolist()) if x != NOTHING]
-        templates = [t for t in steps.templates(wanted) if t.moving]
+        templates = steps.templates(wanted)
     except TooMuchError:
         return None
-    found.append(Level(templates, len(rows)))
+    found.append(Level([t for t in templates if t.moving], len(rows)))
+    still = [t for t in templates if not t.moving] if len(wanted) == len(rows) else None
     inner, total = numbered(table, found)
-    return None if total > MOST_INNER * (len(rows) + 100) else Apart(table, found, inner)
+    return None if total > MOST_INNER * (len(rows) + 100) else Apart(table, found, inner, still)
 
 
 def numbered(table, levels):

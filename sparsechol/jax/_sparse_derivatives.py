@@ -159,8 +159,12 @@ class CompressedDerivative:
         """Return the value where it is wanted, what is not differentiated, and the entries."""
         value = aux = None
         if has_value or self._raveled.has_aux:
-            value, aux = self._raveled.results(args)
+            value, aux = self._results(args)
         return value if has_value else None, aux, self._entries(args, self._format_place)
+
+    def _results(self, args):
+        """Return the value, and what is not differentiated."""
+        return self._raveled.results(args)
 
     @cached_property
     def _compiled(self):
@@ -327,6 +331,24 @@ class TemplateJacobian(SparseJacobian):
         if self._inner is not None:
             inner = found.inner_values(leaves, vector), self._inner._all_entries(args)
         return jacobian_values(found.apart, found.at(vector, leaves), inner)
+
+    def _results(self, args):
+        return results_by_templates(self._raveled, self._programs.of(args), args)
+
+
+def results_by_templates(raveled, found, args):
+    """Return what `RaveledFunction.results` returns, without running the equations one by one."""
+    if raveled.has_aux or found.apart.still is None:
+        return raveled.results(args)
+    vector, _ = raveled.split(args)
+    flat = found.results(jax.tree.leaves(args), vector)
+    examples, tree = jax.tree.flatten(jax.eval_shape(raveled.results, args)[0])
+    ends = np.cumsum([x.size for x in examples])[:-1]
+    parts = [
+        part.reshape(x.shape).astype(x.dtype)
+        for part, x in zip(jnp.split(flat, ends), examples, strict=True)
+    ]
+    return jax.tree.unflatten(tree, parts), None
 
 
 def described(found, rest) -> Templates:

@@ -34,6 +34,7 @@ from ._sparse_derivatives import (
     colored,
     described,
     require_shape,
+    results_by_templates,
 )
 from ._templates import Program, terms
 from ._typing import Pytree
@@ -176,6 +177,9 @@ class TemplateHessian(SparseHessian):
         rest = None if self._rest is None else self._rest._all_entries(args)
         at = found.at(vector, jax.tree.leaves(args))
         return hessian_values(found.apart, at, rest)
+
+    def _results(self, args):
+        return results_by_templates(self._raveled, self._programs.of(args), args)
 
 
 @jax.tree_util.register_static

@@ -31,6 +31,7 @@ from .._sparsity.expressions import (
 )
 from .._sparsity.template_derivatives import (
     rest_value,
+    row_values,
     twice_differentiable,
 )
 from .._sparsity.templates import (
@@ -370,7 +371,7 @@ class TemplateProgram:
         self.inner = [source.array for source in apart.inner]
         fixed = {
             program.table.source(x).array: None
-            for t in apart.templates
+            for t in (*apart.templates, *(apart.still or ()))
             for k, leaf in enumerate(t.slots)
             if leaf.kind == FIXED
             for x in np.unique(t.leaves[:, k]).tolist()
@@ -423,6 +424,11 @@ class TemplateProgram:
         """Return the templates at a point."""
         found = self.program.run(self.fixed, vector, leaves) if self.fixed else []
         return Point(self, vector, dict(zip(self.fixed, found, strict=True)))
+
+    def results(self, leaves, vector):
+        """Return the results of the program in one vector."""
+        inner = self.inner_values(leaves, vector) if self.inner else None
+        return row_values(self.apart, self.at(vector, leaves), inner)
 
     def rest(self, leaves, vector):
         """Return the sum of what gets no second derivatives pair by pair."""

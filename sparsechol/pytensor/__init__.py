@@ -14,6 +14,7 @@ except ImportError as error:
 
 from .._exceptions import SparsityWarning
 from . import _batches, _loops, _programs, _rewrites, _vectors
+from ._by_templates import by_templates
 from ._check import check_pattern
 from ._conditioned import Conditioned
 from ._detect import hessian_pattern, jacobian_pattern, positions, register_sparsity_rule
@@ -45,6 +46,7 @@ __all__ = [
     "SparsityWarning",
     "SymmetricMatrix",
     "Uncertainty",
+    "by_templates",
     "check_pattern",
     "cholesky",
     "combine",

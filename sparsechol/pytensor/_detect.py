@@ -8,6 +8,7 @@ import pytensor
 import pytensor.tensor as pt
 from numpy.typing import ArrayLike
 from pytensor.graph.basic import Constant, Variable
+from pytensor.graph.traversal import ancestors
 from scipy.sparse import csc_array
 
 from .._sparsity import propagate
@@ -197,6 +198,14 @@ def as_inputs(wrt):
             raise TypeError(f"wrt must hold variables, and {x} is a constant")
     if len(set(wrt)) < len(wrt):
         raise ValueError("a variable is in wrt twice")
+    for x in wrt:
+        others = set(wrt) - {x}
+        below = others.intersection(ancestors([x]) if x.owner is not None and others else ())
+        if below:
+            raise ValueError(
+                f"{x} in wrt depends on {below.pop()}, which is in wrt too: take one of them, or"
+                " build the expression of a new variable in the place of the first"
+            )
     return wrt
 
 

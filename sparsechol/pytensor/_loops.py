@@ -172,15 +172,16 @@ class Entries(Op):
         return [[is_float(x)] for x in node.inputs]
 
     def pullback(self, inputs, outputs, cotangents):
-        """Differentiate the graph of vectors."""
-        floats = [x for x in inputs if is_float(x)]
-        found = iter(
-            pullback(
-                self.expanded(*inputs), floats, cotangents[0],
-                disconnected_inputs="ignore", return_disconnected="zero",
-            )
+        """Differentiate the graph of vectors, in copies: inputs may depend on each other."""
+        copies = [x if isinstance(x, Constant) else x.type() for x in inputs]
+        floats = [x for x in copies if is_float(x)]
+        found = pullback(
+            self.expanded(*copies), floats, cotangents[0],
+            disconnected_inputs="ignore", return_disconnected="zero",
         )  # fmt: skip
-        return [next(found) if is_float(x) else disconnected_type() for x in inputs]
+        originals = {c: x for c, x in zip(copies, inputs, strict=True) if c is not x}
+        found = iter(rebuilt(found, originals))
+        return [next(found) if is_float(x) else disconnected_type() for x in copies]
 
     L_op = pullback
 

@@ -514,6 +514,20 @@ class Builder:
         """Sum the elements of vectors that go to the same place."""
         return sums(parts, [constant(np.asarray(places, np.int64))], size, self.dtype)
 
+    # ---- values ----
+
+    def values(self, inner):
+        """Build the rows of the last level, of known values `inner` of what was not taken apart."""
+        values = [inner]
+        for level in self.apart.levels:
+            loops, templates = Gatherer(self, values), level.templates
+            if level is self.apart.levels[-1]:
+                templates = [*templates, *self.apart.still]
+            for t in templates:
+                loops.add(t, [self.body(t)[1]], [t.rows])
+            values.append(loops.entries(level.size))
+        return values[-1]
+
     # ---- entries ----
 
     def jacobian(self, inner):

@@ -36,7 +36,18 @@ def check(f, *args, mode="templates", **options):
     wider = jacobian_pattern(f, *args, **options).toarray()
     assert not ((J.sparsity.toarray() != 0) & (wider == 0)).any()
     assert J.sparsity.has_sorted_indices
+    check_values(f, J.value_and_jacobian, args)
     return J
+
+
+def check_values(f, value_and_derivative, args):
+    """Compare the values that are computed beside a derivative with those of the function."""
+    found, wanted = value_and_derivative(*args)[0], f(*args)
+    assert jax.tree.structure(found) == jax.tree.structure(wanted)
+    for x, y in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        assert x.shape == y.shape
+        assert x.dtype == y.dtype
+        np.testing.assert_allclose(x, y, rtol=1e-13, atol=1e-14)
 
 
 # ---- systems ----
@@ -287,6 +298,7 @@ def test_hessians_of_sums(name):
     f = lambda x: COSTS[name](x, one_by_one)  # noqa: E731
     H = sparse_hessian(f, x)
     assert isinstance(H.coloring, Templates)
+    check_values(f, H.value_and_hessian, (x,))
     truth = jax.jit(jax.hessian(lambda x: COSTS[name](x, at_once)))
     np.testing.assert_allclose(H(x).toarray(), truth(x), rtol=1e-10, atol=1e-11)
     M = sparse_hessian(f, x, format="symmetric")(x)

@@ -13,6 +13,7 @@ from pytensor.graph.replace import clone_replace, vectorize_graph
 
 from sparsechol.coloring import Coloring, Templates
 from sparsechol.pytensor import (
+    by_templates,
     hessian_pattern,
     jacobian_pattern,
     positions,
@@ -61,7 +62,23 @@ def check(expr, wrt=x, point=POINT, wanted=None, mode="templates"):
     wider = jacobian_pattern(expr, wrt).toarray()
     assert not ((how.sparsity.toarray() != 0) & (wider == 0)).any()
     assert how.sparsity.has_sorted_indices
+    check_values(expr, wrt, point)
     return how
+
+
+def check_values(expr, wrt, point, same=None):
+    """Compare the values by templates, and their gradient, with those of the same expression."""
+    found = by_templates(expr, wrt)
+    assert found.type.shape == expr.type.shape
+    assert found.type.dtype == expr.type.dtype
+    weights = np.cos(np.arange(int(np.prod(expr.type.shape))))
+    results = []
+    for y in (found, expr if same is None else same):
+        weighted = (y.ravel() * weights).sum()
+        results += [y, pytensor.grad(weighted, wrt, disconnected_inputs="ignore")]
+    got, slope, wanted, wanted_slope = run([wrt], results, [point], PLAIN)
+    np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(slope, wanted_slope, rtol=1e-11, atol=1e-12)
 
 
 def complex_steps(system, point):
@@ -192,6 +209,18 @@ def test_what_one_template_is():
     )
     for pair in two:
         assert forms(*(sin(e) for e in pair)) == (1, 1), pair
+
+
+@pytest.mark.parametrize("name", ["mixed", "all of it", "a product"])
+def test_second_derivatives_through_what_is_not_taken_apart(name):
+    """Loops read arrays that depend on the unknowns, which they read as well."""
+    expr = JOINS[name]()
+    values, how = sparse_jacobian(expr, x, mode="templates", format="values")
+    weights = np.cos(np.arange(how.sparsity.nnz))
+    entries = dense(expr)[how.sparsity.tocoo().coords]
+    found = [pytensor.grad((y * weights).sum(), x) for y in (values, entries)]
+    got, wanted = run([x], found, [POINT], PLAIN)
+    np.testing.assert_allclose(got, wanted, rtol=1e-10, atol=1e-11)
 
 
 @pytest.mark.slow
@@ -448,6 +477,7 @@ def test_hessians_of_sums(name):
     smooth = COSTS["stack" if name in ("sum", "nested") else name](x, lambda x: [other.sum()])
     if name == "of inner values":
         smooth = other.sum() * pt.exp(x)[2]
+    check_values(cost, x, POINT, smooth)
     truth = dense(pytensor.grad(smooth, x))
     got, wanted = run([x], [values, truth], [POINT])
     np.testing.assert_allclose(matrix(got, how), wanted, rtol=1e-10, atol=1e-11)
