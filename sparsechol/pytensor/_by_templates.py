@@ -35,9 +35,9 @@ def by_templates(
     Returns
     -------
     tensor variable
-        Of the shape of `expr`; a vector for a list. Without scalar equations, or where they share too
-        much, it is `expr` itself. Rounding may differ: terms of long sums are added
-        in another order.
+        Of the shape of `expr`; a vector for a list. Without scalar equations, or where they share
+        too much, it is `expr` itself. Rounding may differ: terms of long sums are added in another
+        order.
 
     Raises
     ------

@@ -8,8 +8,9 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 from numpy.typing import ArrayLike
+from pytensor.compile.builders import OpFromGraph
 from pytensor.gradient import disconnected_grad, disconnected_type, pullback
-from pytensor.graph.basic import Apply, Variable
+from pytensor.graph.basic import Apply, Constant, Variable
 from pytensor.graph.op import Op
 from pytensor.graph.rewriting.basic import node_rewriter
 from pytensor.scan.utils import until
@@ -272,7 +273,14 @@ class Field:
             step, outputs_info=first, non_sequences=self.fixed.passed, n_steps=maxiter,
             return_updates=False,
         )  # fmt: skip
-        last, _ = unflattened([disconnected_grad(trace[-1]) for trace in traces])
+        ends = [trace[-1] for trace in traces]
+        passed = dict.fromkeys((start, *self.fixed.passed))
+        reads = [y for y in passed if not isinstance(y, Constant)]
+        copies = [y.type() for y in reads]
+        ends = rebuilt(ends, dict(zip(reads, copies, strict=True)))
+        # One Op, which compiles as what is in it: for batches the traces have different lengths.
+        found = OpFromGraph(copies, ends, inline=True)(*reads, return_list=True)
+        last, _ = unflattened([disconnected_grad(y) for y in found])
         return last
 
 

@@ -9,6 +9,7 @@ import pytensor.tensor as pt
 import pytest
 import scipy.sparse as sp
 from pytensor.gradient import disconnected_grad
+from pytensor.graph.replace import vectorize_graph
 from scipy.integrate import quad
 
 import sparsechol as sc
@@ -254,6 +255,23 @@ def test_no_step_helps():
 
 
 @pytest.mark.slow
+def test_batch():
+    """Searches that end after different numbers of steps."""
+    n, y = 6, np.array([0.0, 3, 1, 20, 2, 5])
+    path = sp.diags_array([-np.ones(n - 1), np.full(n, 2.2), -np.ones(n - 1)], offsets=[-1, 0, 1])
+    tau, taus, x = pt.scalar("tau"), pt.vector("taus"), pt.vector("x", shape=(n,))
+    prior = scpt.gmrf_logp(x, 0.0, scpt.combine([(tau, path)]))
+    found = scpt.laplace(prior + (y * x - pt.exp(x)).sum(), x)
+    value = found.log_marginal
+    outputs = [value, pt.grad(value, tau), found.mode, found.iterations, found.status]
+    points = [0.001, 1.0, 300.0]
+    one = pytensor.function([tau], outputs)
+    together = pytensor.function([taus], vectorize_graph(outputs, {tau: taus}))(points)
+    assert len(set(together[3].tolist())) == 3
+    for got, *wanted in zip(together, *map(one, points), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-11)
+
+
 def test_unknown_length():
     x = pt.vector("x")
     found = scpt.laplace(-(x**2).sum(), x, np.ones(4))
