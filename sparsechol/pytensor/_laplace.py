@@ -13,8 +13,9 @@ from pytensor.gradient import disconnected_grad, disconnected_type, pullback
 from pytensor.graph.basic import Apply, Constant, Variable
 from pytensor.graph.op import Op
 from pytensor.graph.rewriting.basic import node_rewriter
+from pytensor.graph.traversal import graph_inputs
 from pytensor.scan.utils import until
-from pytensor.tensor.rewriting.basic import register_canonicalize
+from pytensor.tensor.rewriting.basic import register_specialize
 
 from .._damping import Damping, State, after, begin, ended, scale, status
 from .._status import NEWTON
@@ -244,7 +245,7 @@ class Field:
         ]
         return found[0] if len(found) == 1 else found
 
-    def search(self, start, maxiter):
+    def search(self, outside, maxiter):
         """Find the mode; without derivatives.
 
         Returns
@@ -252,7 +253,7 @@ class Field:
         State
             Where the search ended.
         """
-        eps = float(np.finfo(start.type.dtype).eps)
+        eps = float(np.finfo(outside.type.dtype).eps)
 
         def step(*states):
             state, inner = unflattened(states)
@@ -268,20 +269,27 @@ class Field:
             return following, until(ended(pt, state, maxiter))
 
         no, none = pt.zeros((), "bool"), pt.zeros((), "int64")
-        first = flat(begin(start, -self.at(start, "value"), no, none))
+        reads = [y for y in dict.fromkeys((outside, *self.fixed.passed)) if is_no_constant(y)]
+        copies = {y: y.type() for y in reads}
+        passed = [copies.get(y, y) for y in self.fixed.passed]
+        start = copies.get(outside, outside)
+        first = flat(begin(start, -self.at(start, "value", inner=passed), no, none))
         traces = pytensor.scan(
-            step, outputs_info=first, non_sequences=self.fixed.passed, n_steps=maxiter,
-            return_updates=False,
-        )  # fmt: skip
+            step, outputs_info=first, non_sequences=passed, n_steps=maxiter, return_updates=False
+        )
         ends = [trace[-1] for trace in traces]
-        passed = dict.fromkeys((start, *self.fixed.passed))
-        reads = [y for y in passed if not isinstance(y, Constant)]
-        copies = [y.type() for y in reads]
-        ends = rebuilt(ends, dict(zip(reads, copies, strict=True)))
-        # One Op, which compiles as what is in it: for batches the traces have different lengths.
-        found = OpFromGraph(copies, ends, inline=True)(*reads, return_list=True)
+        # One Op, which compiles as what is in it: in a batch the traces have different lengths.
+        inside = [*copies.values()]
+        others = [y for y in graph_inputs(ends, inside) if is_no_constant(y) and y not in inside]
+        apart = [[False] * len(ends) for _ in (*inside, *others)]
+        search = OpFromGraph([*inside, *others], ends, inline=True, connection_pattern=apart)
+        found = search(*reads, *others, return_list=True)
         last, _ = unflattened([disconnected_grad(y) for y in found])
         return last
+
+
+def is_no_constant(x):
+    return not isinstance(x, Constant)
 
 
 def flat(state):
@@ -362,7 +370,7 @@ def is_float(x):
     return getattr(x.type, "dtype", "").startswith("float")
 
 
-@register_canonicalize("fast_compile")
+@register_specialize("fast_compile")
 @node_rewriter([Implicit])
 def without_implicit(fgraph, node):
     """Put the mode itself in the place of what only carries its derivatives."""
