@@ -7,7 +7,7 @@ def program(x0, x1, out0, w_float64):       pointers: to inputs, outputs, and ro
         v3 = v2 * v1
         out0[i1] = f1(v3)
 
-It is compiled by itself, and called by its address, in a function that makes room:
+It is translated and compiled by itself, and called by its address, in a function that makes room:
 
 def run(x0, x1):
     out0, w_float64 = np.empty((99,), np.float64), np.empty(298, np.float64)
@@ -22,8 +22,7 @@ from uuid import uuid4
 
 import llvmlite.binding
 import numpy as np
-from numba import carray, cfunc, from_dtype, types
-from numba.extending import intrinsic
+from numba import cfunc, from_dtype, types
 from pytensor import config
 from pytensor.link.numba.cache import compile_numba_function_src
 from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_and_cache_key
@@ -32,11 +31,12 @@ from .._core.parallel.threads import thread_count
 from . import _native
 from ._numba import MESSAGES, kernel_of
 from ._numba_loops import Source
+from ._numba_translation import translated
 from ._program_rules import rule_of
 from ._program_text import Writer
 from ._programs import Program
 
-VERSION = 1  # of the code below and of what is written
+VERSION = 2  # of the code below and of what is written
 OFF = 'mode=pytensor.compile.get_mode("NUMBA").excluding("sparsechol_programs")'
 WORDS = {
     "unknown": MESSAGES[1],
@@ -52,16 +52,14 @@ _kept = {}  # numba never gives machine code back that may call a program
 def numba_funcify_program(op, node, **kwargs):
     source = Source()
     writer = Writer(op, source, rule_of)
-    texts, key = writer.texts(), None
+    text, key = writer.text(), None
     if None not in source.keys:
-        what = VERSION, _native.SYMBOL, texts, source.keys
+        what = VERSION, _native.SYMBOL, text, source.keys
         key = sha256(repr(what).encode()).hexdigest()
     name = f"sparsechol_program_{key or uuid4().hex}"
     signature = types.int64(*(kind_of(*parameter) for parameter in writer.parameters))
     if name not in _kept:
-        names = {**source.names, "np": np, "carray": carray, **HELPERS}
-        names["__name__"] = __name__  # numba looks it up when it loads what is on disk
-        _kept[name] = compiled(texts, names, signature, key)
+        _kept[name] = compiled(text, source.names, signature, key)
         llvmlite.binding.add_symbol(name, _kept[name].address)
         _kept.update(writer.handles)
         _native.use_threads(thread_count())
@@ -69,14 +67,15 @@ def numba_funcify_program(op, node, **kwargs):
     return numba_njit(compile_numba_function_src(writer.caller(), "run", names)), key
 
 
-def compiled(texts, names, signature, key):
+def compiled(text, names, signature, key):
     """Compile a program, or find it in PyTensor's cache."""
     fastmath = numba_njit(lambda: None).targetoptions["fastmath"]
     kept = key and config.numba__cache and f"{key}_program_fastmath{int(bool(fastmath))}"
-    for k, text in enumerate(texts[:-1]):
-        part = compile_numba_function_src(text, f"part{k}", dict(names))
-        names[f"part{k}"] = numba_njit(part)
-    function = compile_numba_function_src(texts[-1], "program", names, cache_key=kept or None)
+    operands = "".join(f"x{k}, " for k in range(len(signature.args)))
+    main = f"def program({operands}):\n    return translated(({operands}))\n"
+    found = {"translated": translated(text, {**names, "kernel": kernel_of(types.voidptr)})}
+    found["__name__"] = __name__  # numba looks it up when it loads what is on disk
+    function = compile_numba_function_src(main, "program", found, cache_key=kept or None)
     return cfunc(signature, cache=bool(kept), fastmath=fastmath)(function)
 
 
@@ -84,57 +83,3 @@ def kind_of(name, dtype, pointer):
     """Return numba's type of a parameter."""
     kind = from_dtype(np.dtype(dtype))
     return types.CPointer(kind) if pointer else kind
-
-
-@intrinsic
-def at(typingctx, pointer, offset):
-    """Return a pointer to a later element."""
-
-    def code(context, builder, signature, args):
-        return builder.gep(args[0], [args[1]])
-
-    return pointer(pointer, types.intp), code
-
-
-@intrinsic
-def raw(typingctx, pointer):
-    """Forget what a pointer points to."""
-
-    def code(context, builder, signature, args):
-        return builder.bitcast(args[0], context.get_value_type(types.voidptr))
-
-    return types.voidptr(pointer), code
-
-
-@numba_njit
-def copy(out, step, x, other, m, n):
-    """Copy rows; there are so many elements from one to the next."""
-    for i in range(m):
-        for j in range(n):
-            out[step * i + j] = x[other * i + j]
-
-
-@numba_njit
-def add(out, step, x, other, m, n):
-    """Add rows."""
-    for i in range(m):
-        for j in range(n):
-            out[step * i + j] += x[other * i + j]
-
-
-@numba_njit
-def total(x, n, start):
-    """Return a sum."""
-    for i in range(n):
-        start += x[i]
-    return start
-
-
-HELPERS = {
-    "kernel": kernel_of(types.voidptr),
-    "at": at,
-    "raw": raw,
-    "copy": copy,
-    "add": add,
-    "total": total,
-}

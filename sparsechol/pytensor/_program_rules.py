@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from pytensor.graph.basic import Constant
-from pytensor.scalar import Add, Composite, ScalarType
+from pytensor.scalar import Composite, ScalarType
 from pytensor.tensor.basic import (
     Alloc,
     Join,
@@ -144,9 +144,6 @@ def reduction(writer, node):
             names = writer.loops([array.shape[k] for k in axes])
             indices.update(zip(axes, names, strict=True))
             element = array(*(indices[k] for k in range(x.type.ndim)))
-        elif len(part.shape) == 1 and isinstance(op.scalar_op, Add) and writer.by_rows(part):
-            start, n = writer.address(part)
-            return writer.name(f"total({start}, {n}, {total})")
         else:
             element = part(*writer.loops(part.shape))
         [name] = writer.scalars(scalar[0], [total, element], *scalar[1:])
@@ -376,6 +373,6 @@ def kernel(writer, node):
     operands = [writer.pointer(x) for x in reads]
     array = writer.new(out)
     operands += operands[-1:] * (3 - len(operands)) + [writer.address(array)]
-    sized = (f"raw({start}), {size}" for start, size in operands)
-    writer.write(f"v0 = max(v0, kernel({', '.join([*map(repr, numbers), *sized])}))")
+    operands = [text for operand in operands for text in operand]
+    writer.write(f"v0 = max(v0, kernel({', '.join([*map(repr, numbers), *operands])}))")
     return [array]

@@ -1,6 +1,5 @@
 """The text of a `Program`: where elements are, and loops over them."""
 
-import re
 from collections import defaultdict
 from math import prod
 from typing import NamedTuple
@@ -26,9 +25,6 @@ from pytensor.scalar import (
     Switch,
 )
 
-LINES = 100  # in one function
-NAME = re.compile(r"\b(?:v\d+|x\d+|out\d+|w_\w+)\b")
-FLAGS = "w_bool"  # an array: numba does not write to pointers to bool
 FLOATS = {"float32"}, {"float64"}
 # What Python writes as PyTensor computes it. A function of numba for each would compile for longer.
 OPERATORS = {Add: " + ", Mul: " * ", Sub: " - "}
@@ -177,31 +173,12 @@ class Writer:
         if block is not None and not self.used[block]:
             self.room.give_back(block)
 
-    def texts(self):
-        """Return the text of the program, after those of the functions that it calls.
-
-        Numba's time grows faster than the length of a function: there is a function for `LINES`
-        lines each. What one of them computes and another reads is passed on.
-        """
+    def text(self):
+        """Return the text of the program."""
         for x in self.results:
             self.finish(x)
-        parts = in_parts(self.lines)
-        reads = [set(NAME.findall("\n".join(lines))) for lines in parts]
-        found, main = [], []
-        known = {"v0", *(name for name, _, _ in self.parameters)}
-        for k, lines in enumerate(parts):
-            made = {name for name in reads[k] if name.startswith("v")}
-            passed = sorted(made & (set().union({"v0"}, *reads[k + 1 :]) - (known - {"v0"})))
-            names, result = ", ".join(sorted(reads[k] & known)), ", ".join(passed)
-            end = [f"    return {result}"] if passed else []
-            found.append("\n".join([f"def part{k}({names}):", *lines, *end, ""]))
-            main.append(f"    {result}{' = ' if passed else ''}part{k}({names})")
-            known |= made
         names = ", ".join(name for name, _, _ in self.parameters)
-        head = [f"def program({names.replace(FLAGS, 'flags')}):", "    v0 = 0"]
-        if "bool" in self.room.ends:
-            head.append(f"    {FLAGS} = carray(flags, {self.room.ends['bool']})")
-        return [*found, "\n".join([*head, *main, "    return v0", ""])]
+        return "\n".join([f"def program({names}):", "    v0 = 0", *self.lines, "    return v0", ""])
 
     @property
     def parameters(self):
@@ -268,14 +245,8 @@ class Writer:
             return self.number(name, ())
         shape = x.type.shape
         if prod(shape) == 1:
-            return self.number(self.name(f"{self.flat(name, x)}[0]"), shape)
-        return Array(self.flat(name, x), 0, rows_first(shape), shape)
-
-    def flat(self, name, x):
-        """Name the elements of an input or output."""
-        if x.type.dtype != "bool":
-            return name
-        return self.name(f"carray({name}, {prod(shape_of(x))})")
+            return self.number(self.name(f"{name}[0]"), shape)
+        return Array(name, 0, rows_first(shape), shape)
 
     def of(self, x):
         """Return where a variable is."""
@@ -289,7 +260,7 @@ class Writer:
         shape, dtype = shape_of(x), x.type.dtype
         if x in self.results:
             self.made.add(x)
-            return Array(self.flat(f"out{self.results[x]}", x), 0, rows_first(shape), shape)
+            return Array(f"out{self.results[x]}", 0, rows_first(shape), shape)
         block = self.room.take(dtype, prod(shape))
         return Array(f"w_{dtype}", block[-1], rows_first(shape), shape, block)
 
@@ -311,16 +282,6 @@ class Writer:
     def copy(self, array, out, sign=""):
         """Copy elements, or add them."""
         array, out = merged([array.to(out.shape), out])
-        if 0 < len(out.shape) < 3 and self.by_rows(array) and self.by_rows(out):
-            m, n = (1, *out.shape)[-2:]
-            steps = ((0, *a.strides)[-2] for a in (out, array))
-            ends = (
-                x
-                for a, k in zip((out, array), steps, strict=True)
-                for x in (self.address(a)[0], str(k))
-            )
-            self.write(f"{'add' if sign else 'copy'}({', '.join(ends)}, {m}, {n})")
-            return
         depth = self.depth
         indices = self.loops(out.shape)
         self.write(f"{out(*indices)} {sign}= {array(*indices)}")
@@ -341,11 +302,6 @@ class Writer:
         """Name where an array is, and its number of elements."""
         at = f"at({array.base}, {array.offset})" if array.offset else array.base
         return at, str(prod(array.shape))
-
-    def by_rows(self, array):
-        """Say whether the elements of a row follow one another, behind a pointer."""
-        pointer = array.base != FLAGS and not array.base.startswith("v")
-        return array.offset is not None and array.strides[-1] == 1 and pointer
 
     def full(self, x, out):
         """Return an array that may be changed, with the elements of x."""
@@ -390,16 +346,6 @@ def in_python(op, operands, inputs, outputs):
     if kind in OPERATORS:
         return OPERATORS[kind].join(operands)
     return {Neg: f"-{first}", Sqr: f"{first} * {first}"}.get(kind)
-
-
-def in_parts(lines):
-    """Split lines where no loop is open."""
-    parts = [[]]
-    for line in lines:
-        if len(parts[-1]) >= LINES and line[:5] != " " * 5:
-            parts.append([])
-        parts[-1].append(line)
-    return parts
 
 
 def is_scalar(x):
