@@ -144,8 +144,11 @@ class Translation:
             case ast.Call(ast.Name("at"), [array, offset]):
                 kind, base = self.expression(array)
                 return kind, self.builder.gep(base, [self.expression(offset)[1]])
-            case ast.Call(ast.Name("max"), values):
-                return self.call(max, *map(self.expression, values))
+            case ast.Call(ast.Name("max"), [left, right]):
+                first, second = self.expression(left), self.expression(right)
+                _, more = self.call(operator.gt, first, second)
+                found = self.builder.select(more, first[1], self.cast(second, first[0]))
+                return first[0], found
             case ast.Call(ast.Name(name), values):
                 return self.call(self.names[name], *map(self.expression, values))
         raise NotImplementedError(ast.dump(x))
