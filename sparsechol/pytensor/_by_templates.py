@@ -1,6 +1,7 @@
 """Evaluate scalar equations, or the terms of a sum, by templates: those of one form in one loop."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from numpy.typing import ArrayLike
 from pytensor.graph.basic import Variable
@@ -48,7 +49,7 @@ def by_templates(
 
     See Also
     --------
-    sparse_jacobian : the derivatives, by the same templates.
+    sparse_jacobian : Derivatives, by the same templates.
 
     Notes
     -----
@@ -66,13 +67,13 @@ def by_templates(
     >>> residual.eval({x: np.full(100, 3.0)}, mode="FAST_COMPILE")[:2]
     array([6., 6.])
     """
-    wrt, expr = as_inputs(wrt), as_expression(expr)
-    problem = Problem(expr, wrt, givens, None, "dense")
-    reader = Reader(expr, wrt, givens)
-    found = reader.apart(expr, split=not expr.type.ndim) if reader.scalars else None
+    inputs: Any = as_inputs(wrt)
+    whole: Any = as_expression(expr)
+    problem = Problem(whole, inputs, givens, None, "dense")
+    reader = Reader(whole, inputs, givens)
+    found = reader.apart(whole, split=not whole.type.ndim) if reader.scalars else None
     if found is None or found.still is None:
-        return expr
-    builder = problem.builder(found)
-    rows = builder.values(joined([source.array for source in found.inner]))
-    rows = checked(rows.reshape(problem.rows), wrt, problem.columns)
-    return rows.astype(expr.type.dtype)
+        return whole
+    rows: Any = problem.builder(found).values(joined([source.array for source in found.inner]))
+    rows = checked(rows.reshape(problem.rows), inputs, problem.columns)
+    return rows.astype(whole.type.dtype)
