@@ -27,6 +27,21 @@ def long_rows(A: csc_array) -> np.ndarray:
     return (lengths > SHORT) & (lengths * (lengths + 1) // 2 > PER_COLUMN * A.shape[1])
 
 
+def anchors(A: csc_array) -> np.ndarray:
+    """Choose an unknown of each row, no unknown twice.
+
+    Where sums s are split off, a soft constraint on a sum may be what makes a Hessian definite: the
+    sparse part is then singular, the unknowns of the sum can move together. It is definite with
+    something added to the diagonal at one unknown of each sum, which a correction of low rank takes
+    away.
+    """
+    rows, found = csr_array(A), []
+    for k, (begin, end) in enumerate(zip(rows.indptr[:-1], rows.indptr[1:], strict=True)):
+        free = np.setdiff1d(rows.indices[begin:end], found)
+        found += free[[(k + 1) * free.size // (A.shape[0] + 1)]].tolist() if free.size else []
+    return np.array(found, np.int64)
+
+
 def of_maps(rows: np.ndarray, sizes: list[int]) -> list[np.ndarray]:
     """Split what is known of each row into what is known of each map."""
     return np.split(rows, np.cumsum(sizes)[:-1])

@@ -55,9 +55,12 @@ class SplitProgram:
     program : Program
     numbers : list of int, optional
         Which of its sums; by default all.
+    anchors : ndarray of int, optional
+        See `sparsechol._sparsity.linear_maps.anchors`.
     """
 
-    def __init__(self, program, numbers=None):
+    def __init__(self, program, numbers=None, anchors=None):
+        self.anchors = anchors
         found = nonlinear_sums(program)
         self.program = program
         self.numbers = list(range(len(found))) if numbers is None else numbers
@@ -96,8 +99,10 @@ def dense_sums(raveled, program, args, on_unknown):
         return None
     programs = SplitPrograms(raveled, args, split)
     sums = cast("Any", InnerFunction(raveled, programs, "values"))
-    short = choice.short(detect(sums, args, "forward", on_unknown), split.sizes)
-    split = SplitProgram(program, choice.choose(split.numbers, [not flag for flag in short]))
+    A = detect(sums, args, "forward", on_unknown)
+    long = [not flag for flag in choice.short(A, split.sizes)]
+    anchors = choice.anchors(A[np.repeat(long, split.sizes)])
+    split = SplitProgram(program, choice.choose(split.numbers, long), anchors)
     return split if 0 < sum(split.sizes) <= choice.MOST else None
 
 
@@ -138,6 +143,7 @@ class SplitHessian:
 
     def __init__(self, sparse_hessian, split, raveled, args, ordering: OrderingLike):
         self._programs = SplitPrograms(raveled, args, split)
+        self.anchors = split.anchors
         x, *others, _ = args
         sums = jax.ShapeDtypeStruct((sum(split.sizes),), x.dtype)
         self.sparse = sparse_hessian(self._held, x, sums, sums, *others, ordering=ordering)
@@ -150,6 +156,8 @@ class SplitHessian:
 
     def matrix(self, x, *args):
         """Compute the matrix.
+
+        What the anchors add to the diagonal of the sparse part is taken away by columns of C.
 
         Returns
         -------
@@ -167,9 +175,16 @@ class SplitHessian:
 
         c = jax.jacfwd(jax.grad(held), argnums=1)(x, values)
         d = jax.hessian(held, argnums=1)(x, values)
+        sparse = self.sparse.matrix(x, values, p, *args)
+        place = sparse.pattern.indptr[self.anchors]  # of diagonal entries
+        there = jax.lax.stop_gradient(jnp.abs(sparse.values[place]))
+        added = jnp.where(there == 0, 1, there)
+        columns = jnp.zeros((x.size, place.size), x.dtype)
+        columns = columns.at[self.anchors, np.arange(place.size)].set(1)
         D = jnp.block([[d, unit], [unit, jnp.zeros_like(unit)]])
-        C = jnp.concatenate([J.T, c], axis=1)
-        return LowRankMatrix(self.sparse.matrix(x, values, p, *args), C, D)
+        D = jax.scipy.linalg.block_diag(D, -jnp.diag(added))
+        C = jnp.concatenate([J.T, c, columns], axis=1)
+        return LowRankMatrix(sparse.with_values(sparse.values.at[place].add(added)), C, D)
 
 
 def split_hessian(sparse_hessian, f, x, args, ordering):

@@ -78,19 +78,21 @@ class Laplace(Outcome):
         """Say which latent values are not determined at the last point."""
         problem = self._problem
         M = problem.hessian.matrix(self._last, *self._args)
-        M = M.matrix if isinstance(M, LowRankMatrix) else M  # that must be definite by itself
+        apart = ""
+        if isinstance(M, LowRankMatrix):  # whose sparse part must be definite by itself
+            M, apart = M.matrix, ", but for sums over many latent values"
         try:
             M.pattern.factorize(np.asarray(M.values))
         except NotPositiveDefiniteError as error:
             if error.rows:
                 return (
                     f": {problem.names.named(error.rows)} can move together, and the density stays"
-                    " the same to second order"
+                    f" the same to second order{apart}"
                 )
             return f": its pivot at {problem.names.name(error.row or 0)} is {error.pivot:.3g}"
         except ValueError:
             return ": it is not finite"
-        return " but for rounding"
+        return apart or " but for rounding"
 
     def uncertainty(self, argnums: int | Sequence[int] | None = None) -> Uncertainty:
         """Compute how exactly parameters and latent values are known, as TMB's ``sdreport`` does.

@@ -1,9 +1,16 @@
-"""Find what makes a Hessian dense: sums over many variables in which a scalar is not linear."""
+"""Split off what makes a Hessian dense: sums over many variables in which a scalar is not linear.
+
+The formulas are those of `sparsechol.jax._dense_sums`: with sums s = h(x, s), f(x) = F(x, s) and
+the derivatives p of f in s, the Hessian of f is that of G(x, s) = F + p h in x, a sparse matrix,
+and C D C^T with C = (ds/dx^T, d^2G/dx ds) and D = ((d^2G/ds^2, I), (I, 0)).
+"""
 
 import math
 import warnings
 
+import numpy as np
 import pytensor.tensor as pt
+from pytensor.gradient import disconnected_grad, grad
 from pytensor.scalar import Add
 from pytensor.tensor.blockwise import Blockwise
 from pytensor.tensor.elemwise import CAReduce
@@ -11,6 +18,7 @@ from pytensor.tensor.elemwise import CAReduce
 from .._exceptions import SparsityWarning
 from .._sparsity import linear_maps as choice
 from ._detect import jacobian_pattern
+from ._graphs import COPY_INNER, joined, rebuilt, rows_of_jacobian
 from ._linear_maps import PRODUCTS, is_linear, moving_part
 
 
@@ -44,26 +52,94 @@ def size_of(x):
     return 0 if None in x.type.shape else math.prod(x.type.shape)
 
 
-def warn_of_dense_sums(problem):
-    """Warn where a sum over many variables makes the Hessian dense, and say which."""
+def dense_sums(problem):
+    """Find the sums that make a Hessian dense, those of more variables than a sparse one has.
+
+    Returns
+    -------
+    sums : list of variables
+    anchors : ndarray of int
+        See `sparsechol._sparsity.linear_maps.anchors`.
+    """
     sums = nonlinear_sums(problem.expr, problem.wrt) if problem.shape[1] > choice.SHORT else []
     if not sums:
-        return
-    together = pt.concatenate([x.ravel() for x in sums])
+        return [], np.zeros(0, int)
     A = jacobian_pattern(
-        together, problem.wrt, givens=problem.givens, on_unknown=problem.on_unknown
+        joined(sums), problem.wrt, givens=problem.givens, on_unknown=problem.on_unknown
     )
-    short = choice.short(A, [*map(size_of, sums)])
-    found = choice.choose(sums, [not flag for flag in short])
+    sizes = [*map(size_of, sums)]
+    long = [not flag for flag in choice.short(A, sizes)]
+    return choice.choose(sums, long), choice.anchors(A[np.repeat(long, sizes)])
+
+
+def warn_of_dense_sums(problem):
+    """Warn where a sum over many variables makes the Hessian dense, and say which."""
+    found, _ = dense_sums(problem)
     if found:
         names = ", ".join(dict.fromkeys(map(described, found)))
         warnings.warn(
             f"the function is not linear in a sum over many variables ({names}), which makes its"
             " Hessian dense: leave the term out, and add it to the factor as a change of low rank"
-            " (with_low_rank); sparsechol.jax.laplace splits such terms off",
+            " (with_low_rank); laplace splits such terms off",
             SparsityWarning,
             stacklevel=4,
         )
+
+
+class Split:
+    """A scalar as a function of a vector x and of some of its sums.
+
+    Attributes
+    ----------
+    held : scalar variable
+        G, a function of x and of placeholders of s and p.
+    """
+
+    def __init__(self, expr, x, sums, anchors):
+        self.x, self.sums, self.anchors = x, sums, anchors
+        self.sizes = [*map(size_of, sums)]
+        self.values, self.slopes = (x.type.clone(shape=(sum(self.sizes),))() for _ in "sp")
+        ends = np.cumsum([0, *self.sizes])
+        given = {
+            y: self.values[begin:end].reshape(y.type.shape).astype(y.type.dtype)
+            for y, begin, end in zip(sums, ends[:-1], ends[1:], strict=True)
+        }
+        [outer] = rebuilt([expr], given)
+        self.held = outer + (self.slopes * joined([itself(y, given) for y in sums])).sum()
+        self.there = {self.values: joined(sums), self.slopes: joined(grad(expr, sums))}
+
+    def matrix(self, sparse):
+        """Return the whole Hessian, given that of G in x as a `SymmetricMatrix`.
+
+        What the anchors add to its diagonal is taken away by columns of C.
+
+        Returns
+        -------
+        LowRankFactor
+        """
+        k, (n, _) = sum(self.sizes), sparse.shape
+        second = grad(self.held, self.values)
+        J = rows_of_jacobian(joined(self.sums), [self.x], k)
+        c = rows_of_jacobian(second, [self.x], k)
+        d = rows_of_jacobian(second, [self.values], k)
+        values, c, d = rebuilt([sparse.values, c, d], self.there)
+        sparse = sparse.with_values(values)
+        there = disconnected_grad(pt.abs(sparse.diagonal()[self.anchors]))
+        added = pt.switch(pt.eq(there, 0), 1, there).astype(sparse.dtype)
+        units = np.eye(n, dtype=sparse.dtype)[self.anchors]
+        C = pt.concatenate([J, c, units]).T
+        below = np.eye(k, 2 * k, dtype=sparse.dtype)
+        D = pt.concatenate([pt.concatenate([d, below[:, :k]], axis=1), below])
+        D = pt.linalg.block_diag(D, -pt.diag(added))
+        return sparse.add_diagonal(added @ units).with_low_rank(C, D)
+
+
+def itself(y, given):
+    """Return a sum as a function of x and of the sums before it."""
+    node = y.owner
+    inputs = rebuilt(node.inputs, given)
+    copy = node.clone_with_new_inputs(inputs, strict=False, **COPY_INNER)
+    return copy.outputs[node.outputs.index(y)]
 
 
 def described(x):

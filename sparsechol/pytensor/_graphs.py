@@ -2,8 +2,10 @@
 
 from inspect import signature
 
+import numpy as np
 import pytensor
 import pytensor.tensor as pt
+from pytensor.gradient import pullback
 from pytensor.graph.basic import Apply, Constant
 from pytensor.graph.replace import _vectorize_node
 from pytensor.graph.traversal import toposort
@@ -18,6 +20,7 @@ except ImportError:  # before PyTensor 3.3
     from pytensor.ifelse import IfElse
 
 _parameter = signature(Apply.clone_with_new_inputs).parameters.get("clone_inner_graph")
+FEW = 4  # pullbacks that are built one by one
 COPY_INNER = {"clone_inner_graph": True} if _parameter and _parameter.default is False else {}
 
 
@@ -210,3 +213,29 @@ def stacked_split(op, x, *others):
         return type(op)(op.len_splits, axis=op.axis % rank + 1)(x, *others, return_list=True)
     axis, sizes = others
     return op(x, int(axis.data) % rank + 1, sizes, return_list=True)
+
+
+# ---- of derivatives ----
+
+
+def joined(variables):
+    """Ravel and join variables; None if there are none."""
+    parts = [x.ravel() for x in variables]
+    return pt.concatenate(parts) if len(parts) > 1 else parts[0] if parts else None
+
+
+def rows_of_jacobian(expr, wrt, count):
+    """Return the Jacobian of a vector of `count` elements, by a pullback for each.
+
+    Numba compiles a few of them sooner than a stack: they share their kernels, and zeros in the
+    seeds leave parts out.
+    """
+    options = {"disconnected_inputs": "ignore", "return_disconnected": "zero"}
+    seeds = np.eye(count, dtype=expr.type.dtype)
+    if count <= FEW:
+        rows = [joined(pullback(expr, wrt, pt.constant(seed), **options)) for seed in seeds]
+        return pt.stack(rows)
+    weights = expr.type()
+    products = pullback(expr, wrt, weights, **options)
+    found = at_all(products, [weights], [pt.constant(seeds)], count)
+    return pt.concatenate([part.reshape((count, -1)) for part in found], axis=1)

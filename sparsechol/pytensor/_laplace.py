@@ -17,13 +17,16 @@ from pytensor.graph.traversal import graph_inputs
 from pytensor.scan.utils import until
 from pytensor.tensor.rewriting.basic import register_specialize
 
-from .._damping import Damping, State, after, begin, ended, scale, status
+from .._damping import DOMINATED, Damping, State, after, begin, ended, scale, status
+from .._sparsity import linear_maps as choice
 from .._status import NEWTON
 from .._typing import OnUnknown, OrderingLike
+from ._dense_sums import Split, dense_sums
 from ._detect import check_floats, gradient
 from ._graphs import Fixed, frontier, rebuilt
+from ._low_rank import LowRankFactor
 from ._matrix import SymmetricMatrix
-from ._sparse_derivatives import Sparsity, sparse_hessian
+from ._sparse_derivatives import Problem, Sparsity, sparse_hessian
 from ._uncertainty import Uncertainty
 
 
@@ -35,8 +38,9 @@ class Laplace:
     ----------
     log_marginal : scalar variable
     mode : (n,) tensor variable
-    precision : SymmetricMatrix
-        Precision matrix of the normal approximation: the negative Hessian at the mode.
+    precision : SymmetricMatrix or LowRankFactor
+        Precision matrix of the normal approximation: the negative Hessian at the mode. It has a
+        part of low rank where `logjoint` is not linear in sums over many latent values.
     status : scalar variable of int64
         Why the search for the mode ended: 2 at a mode, 0 after `maxiter` iterations; -1 where
         `logjoint` or its gradient are not finite, -2 where the negative Hessian is not positive
@@ -50,7 +54,7 @@ class Laplace:
 
     log_marginal: Variable
     mode: Variable
-    precision: SymmetricMatrix
+    precision: SymmetricMatrix | LowRankFactor
     status: Variable
     iterations: Variable
     gradient_norm: Variable
@@ -200,11 +204,10 @@ def laplace(
         x0 = np.asarray(x0, x.type.dtype)
         givens.setdefault(x, x0)
     g = gradient(logjoint, [x])
-    H = sparse_hessian(
-        logjoint, x, sparsity=sparsity, givens=givens, format="symmetric", ordering=ordering,
-        on_unknown=on_unknown,
-    )  # fmt: skip
-    density = Field(x, logjoint, g, H.with_values(-H.values))
+    H = curvature(
+        logjoint, x, sparsity, givens=givens, ordering=ordering, on_unknown=on_unknown
+    )
+    density = Field(x, logjoint, g, H)
     start = pt.zeros(H.shape[0], x.type.dtype) if x0 is None else pt.as_tensor_variable(x0)
     last = density.search(start.astype(x.type.dtype), maxiter)
     found = last.x
@@ -213,36 +216,73 @@ def laplace(
     n, logdet = H.shape[0], precision.logdet()
     log_marginal = value + 0.5 * n * np.log(2 * np.pi) - 0.5 * logdet
     slope = disconnected_grad(density.at(found, "gradient"))
-    log_marginal, mode, values = (
+    log_marginal, mode, *arrays = (
         pt.switch(last.settled, part, np.nan).astype(part.type.dtype)
-        for part in (log_marginal, mode, precision.values)
+        for part in (log_marginal, mode, *arrays_of(precision))
     )
     ending = status(pt, last, slope).astype("int64"), last.count, pt.max(pt.abs(slope))
-    return Laplace(log_marginal, mode, precision.with_values(values), *ending, density, givens)
+    return Laplace(log_marginal, mode, density.matrix(*arrays), *ending, density, givens)
+
+
+def curvature(logjoint, x, sparsity, *, givens, on_unknown, ordering):
+    """Build the Hessian of -logjoint, split where sums make it dense.
+
+    Returns
+    -------
+    SymmetricMatrix or LowRankFactor
+    """
+    options = {"givens": givens, "on_unknown": on_unknown}
+    kind = {"format": "symmetric", "ordering": ordering, **options}
+    if sparsity is None:
+        sums, anchors = dense_sums(Problem(logjoint, [x], chunk_size=None, **options))
+        split = Split(-logjoint, x, sums, anchors) if sums else None
+        if split is not None and sum(split.sizes) <= choice.MOST:
+            return split.matrix(sparse_hessian(split.held, x, **kind))
+    H = sparse_hessian(logjoint, x, sparsity=sparsity, **kind)
+    return H.with_values(-H.values)
+
+
+def arrays_of(Q):
+    """Return what a precision matrix is made of."""
+    return [Q.matrix.values, Q._C, Q._D] if isinstance(Q, LowRankFactor) else [Q.values]
+
+
+def scale_of(Q, x):
+    """Return by how much each row is damped."""
+    if isinstance(Q, LowRankFactor):
+        correction = Q.diagonal() - Q.matrix.diagonal()
+        return scale_of(Q.matrix, x) + DOMINATED * pt.abs(correction)
+    rows = Q.with_values(abs(Q.values)) @ pt.ones_like(x)
+    return scale(pt, rows, Q.diagonal())
 
 
 class Field:
     """The logarithm of a density as a function of its latent field, with derivatives."""
 
     def __init__(self, x, value, gradient, precision):
-        self.x, self.pattern = x, precision.pattern
-        self.parts = {"value": value, "gradient": gradient, "precision": precision.values}
-        self.fixed = Fixed(list(self.parts.values()), [x])
-        self.reads = frontier(list(self.parts.values()), [x])
+        self.x, self.arrays = x, arrays_of(precision)
+        self.pattern = getattr(precision, "matrix", precision).pattern
+        self.parts = {"value": value, "gradient": gradient}
+        whole = [value, gradient, *self.arrays]
+        self.fixed, self.reads = Fixed(whole, [x]), frontier(whole, [x])
+
+    def matrix(self, values, *correction):
+        """Return a precision matrix, given what it is made of."""
+        Q = SymmetricMatrix(self.pattern, values)
+        return LowRankFactor(Q, *correction) if correction else Q
 
     def at(self, x, *names, inner=None, reads=None):
-        """Evaluate some of the parts at another point.
+        """Evaluate some of the parts at another point, the precision matrix last.
 
         `inner` is what a loop passes on; `reads` replaces all that the parts read.
         """
         replacements = {} if inner is None else self.fixed.received(inner)
         if reads is not None:
             replacements = dict(zip(self.reads, reads, strict=True))
-        parts = rebuilt([self.parts[name] for name in names], {self.x: x, **replacements})
-        found = [
-            SymmetricMatrix(self.pattern, part) if name == "precision" else part
-            for name, part in zip(names, parts, strict=True)
-        ]
+        arrays = self.arrays if "precision" in names else []
+        wanted = [self.parts[name] for name in names if name in self.parts]
+        parts = rebuilt([*wanted, *arrays], {self.x: x, **replacements})
+        found = parts[: len(wanted)] + ([self.matrix(*parts[len(wanted) :])] if arrays else [])
         return found[0] if len(found) == 1 else found
 
     def search(self, outside, maxiter):
@@ -258,8 +298,7 @@ class Field:
         def step(*states):
             state, inner = unflattened(states)
             g, Q = self.at(state.x, "gradient", "precision", inner=inner)
-            rows = Q.with_values(abs(Q.values)) @ pt.ones_like(state.x)
-            damped = state.damping.now * scale(pt, rows, Q.diagonal())
+            damped = state.damping.now * scale_of(Q, state.x)
             d = Q.add_diagonal(damped).solve(g)
             promised = 0.5 * ((damped * d**2).sum() + (g * d).sum())
             there = state.x + d
@@ -354,8 +393,7 @@ class Implicit(Op):
             g, moving, weights, disconnected_inputs="ignore", return_disconnected="zero"
         )
         there = {x: outputs[0], **dict(zip(reads, inputs[1:], strict=True))}
-        [values] = rebuilt([Q.values], there)
-        solution = Q.with_values(values).solve(ct)
+        solution = self.field.matrix(*rebuilt(arrays_of(Q), there)).solve(ct)
         found = iter(rebuilt(gradients, {**there, weights: solution}))
         return [
             disconnected_type(),

@@ -42,6 +42,40 @@ class LowRankFactor:
     def __repr__(self) -> str:
         return f"<LowRankFactor of shape {self.shape}: {self.matrix}>"
 
+    def __matmul__(self, x: pt.TensorLike) -> pt.TensorVariable:
+        return self.matrix @ x + self._C @ (self._D @ (self._C.T @ pt.as_tensor_variable(x)))
+
+    def diagonal(self) -> pt.TensorVariable:
+        """Return the diagonal.
+
+        Returns
+        -------
+        TensorVariable, (n,)
+        """
+        return self.matrix.diagonal() + ((self._C @ self._D) * self._C).sum(axis=1)
+
+    def todense(self) -> pt.TensorVariable:
+        """Return the matrix as a dense variable.
+
+        Returns
+        -------
+        TensorVariable, (n, n)
+        """
+        return self.matrix.todense() + self._C @ self._D @ self._C.T
+
+    def add_diagonal(self, h: pt.TensorLike) -> "LowRankFactor":
+        """Add to the diagonal of Q.
+
+        Parameters
+        ----------
+        h : () or (n,) tensor variable or array_like
+
+        Returns
+        -------
+        LowRankFactor
+        """
+        return LowRankFactor(self.matrix.add_diagonal(h), self._C, self._D)
+
     @cached_property
     def ok(self) -> pt.TensorVariable:
         """True where the sum is positive definite."""

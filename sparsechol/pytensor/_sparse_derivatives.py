@@ -38,7 +38,7 @@ from ._detect import (
     start,
 )
 from ._gram import gram
-from ._graphs import at_all, dependents, rebuilt
+from ._graphs import at_all, dependents, joined, rebuilt
 from ._linear_maps import separable_maps
 from ._matrix import SymmetricMatrix, constant
 from ._templates import Builder, equations, terms
@@ -409,12 +409,6 @@ class Problem:
         found = [x.reshape((k, -1)) if x.type.ndim != 2 else x for x in found]
         together = found[0] if len(found) == 1 else pt.concatenate(found, axis=1)
         return together.ravel()
-
-
-def joined(variables):
-    """Ravel and join variables; None if there are none."""
-    parts = [x.ravel() for x in variables]
-    return pt.concatenate(parts) if len(parts) > 1 else parts[0] if parts else None
 
 
 def described(apart, sparsity, coloring):

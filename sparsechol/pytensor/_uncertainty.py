@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pytensor.tensor as pt
-from pytensor.gradient import pullback
 from pytensor.graph.basic import Variable
 from scipy.sparse import csc_array
 
@@ -16,15 +15,14 @@ from .._cached import cached_property
 from .._scipy.joint_pattern import joint_pattern
 from .._scipy.symbolic_factor import analyze
 from ._detect import as_expression, as_inputs, gradient, shape_of
-from ._graphs import at_all, rebuilt
+from ._graphs import joined, rebuilt, rows_of_jacobian
+from ._low_rank import LowRankFactor
 from ._matrix import SymmetricMatrix
 from ._rows import Rows
-from ._sparse_derivatives import joined, sparse_jacobian
+from ._sparse_derivatives import sparse_jacobian
 
 if TYPE_CHECKING:
     from ._laplace import Laplace
-
-FEW = 4  # pullbacks that are built one by one
 
 
 class Estimate(NamedTuple):
@@ -146,6 +144,17 @@ class Uncertainty:
         variances = variances + ((T @ self.covariance) * T).sum(axis=1)
         return Estimate(value, pt.sqrt(variances).reshape(value.shape, ndim=value.type.ndim))
 
+    def _sparse_precision(self) -> SymmetricMatrix:
+        """Return H, or raise ValueError if a part of low rank was split off."""
+        H = self._laplace.precision
+        if isinstance(H, LowRankFactor):
+            raise ValueError(
+                "the precision matrix is a LowRankFactor, because logjoint is not linear in a sum"
+                " over many latent values: there are standard errors, and neither draws nor a joint"
+                " precision matrix"
+            )
+        return H
+
     def precision(self) -> SymmetricMatrix:
         """Return the joint precision matrix of latent values and parameters.
 
@@ -154,7 +163,7 @@ class Uncertainty:
         SymmetricMatrix of order n + p
             Latent values come first, then the parameters. In TMB this is ``getJointPrecision``.
         """
-        H, J, p = self._laplace.precision, self._sensitivity, self._size
+        H, J, p = self._sparse_precision(), self._sensitivity, self._size
         product = H @ J
         corner = self._information.todense() + J.T @ product
         P, places = joint_pattern(H.pattern, p)
@@ -178,22 +187,5 @@ class Uncertainty:
         found, n = self._laplace, self._laplace.precision.shape[0]
         z = pt.as_tensor_variable(z)
         moved = self._information.sample(z[..., n:])
-        x = found.mode + found.precision.sample(z[..., :n]) + moved @ self._sensitivity.T
+        x = found.mode + self._sparse_precision().sample(z[..., :n]) + moved @ self._sensitivity.T
         return x, self._apart(joined(self.parameters) + moved)
-
-
-def rows_of_jacobian(expr, wrt, count):
-    """Return the Jacobian of a vector of `count` elements, by a pullback for each.
-
-    Numba compiles a few of them sooner than a stack: they share their kernels, and zeros in the
-    seeds leave parts out.
-    """
-    options = {"disconnected_inputs": "ignore", "return_disconnected": "zero"}
-    seeds = np.eye(count, dtype=expr.type.dtype)
-    if count <= FEW:
-        rows = [joined(pullback(expr, wrt, pt.constant(seed), **options)) for seed in seeds]
-        return pt.stack(rows)
-    weights = expr.type()
-    products = pullback(expr, wrt, weights, **options)
-    found = at_all(products, [weights], [pt.constant(seeds)], count)
-    return pt.concatenate([part.reshape((count, -1)) for part in found], axis=1)

@@ -41,7 +41,15 @@ def two_sums(x, t):
     return counts(x) - jnp.exp(t) * jnp.sum(sums**2)
 
 
+def mean_beside_a_walk(x, t):
+    """Without the soft constraint a constant moves from one to the other."""
+    walk = x[1:]
+    likelihood = jnp.sum(Y[1:] * (x[0] + walk) - jnp.exp(x[0] + walk))
+    return likelihood - jnp.sum(jnp.diff(walk) ** 2) - jnp.exp(t) * jnp.sum(walk) ** 2 / N
+
+
 FUNCTIONS = [soft_constraint, mean_subtracted, share_of_all, variance_integrated_out, two_sums]
+FUNCTIONS += [mean_beside_a_walk]
 
 
 @pytest.mark.fast_cases("share_of_all")
