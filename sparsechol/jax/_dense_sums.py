@@ -177,8 +177,9 @@ class SplitHessian:
         d = jax.hessian(held, argnums=1)(x, values)
         sparse = self.sparse.matrix(x, values, p, *args)
         place = sparse.pattern.indptr[self.anchors]  # of diagonal entries
-        there = jax.lax.stop_gradient(jnp.abs(sparse.values[place]))
-        added = jnp.where(there == 0, 1, there)
+        diagonal = jax.lax.stop_gradient(sparse.diagonal())
+        sizes, there = jnp.abs(diagonal), diagonal[self.anchors]
+        added = jnp.abs(there) + jnp.where(there > 0, 0, jnp.mean(sizes))
         columns = jnp.zeros((x.size, place.size), x.dtype)
         columns = columns.at[self.anchors, np.arange(place.size)].set(1)
         D = jnp.block([[d, unit], [unit, jnp.zeros_like(unit)]])

@@ -124,9 +124,11 @@ class Split:
         d = rows_of_jacobian(second, [self.values], k)
         values, c, d = rebuilt([sparse.values, c, d], self.there)
         sparse = sparse.with_values(values)
-        there = disconnected_grad(pt.abs(sparse.diagonal()[self.anchors]))
-        added = pt.switch(pt.eq(there, 0), 1, there).astype(sparse.dtype)
-        units = np.eye(n, dtype=sparse.dtype)[self.anchors]
+        diagonal = disconnected_grad(sparse.diagonal())
+        sizes, there = pt.abs(diagonal), diagonal[self.anchors]
+        added = (pt.abs(there) + pt.switch(there > 0, 0, sizes.mean())).astype(sparse.dtype)
+        units = np.zeros((self.anchors.size, n), sparse.dtype)
+        units[np.arange(self.anchors.size), self.anchors] = 1
         C = pt.concatenate([J, c, units]).T
         below = np.eye(k, 2 * k, dtype=sparse.dtype)
         D = pt.concatenate([pt.concatenate([d, below[:, :k]], axis=1), below])

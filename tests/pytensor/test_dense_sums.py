@@ -74,7 +74,7 @@ def test_marginal_density(f):
     np.testing.assert_allclose(log_marginal, wanted, rtol=1e-10)
     above, below = run(0.301), run(0.299)
     np.testing.assert_allclose(first, (above[0] - below[0]) / 0.002, rtol=1e-5)
-    np.testing.assert_allclose(second, (above[1] - below[1]) / 0.002, rtol=1e-4)
+    np.testing.assert_allclose(second, (above[1] - below[1]) / 0.002, rtol=1e-4, atol=1e-8)
 
 
 def test_uncertainty_refuses_what_needs_a_sparse_matrix():
