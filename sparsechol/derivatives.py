@@ -60,7 +60,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse import csc_array, issparse
 
 from ._scipy import sweeps as _sweeps
-from ._scipy.input import unmasked
+from ._scipy.input import numbers, sparse_or_dense
 from ._scipy.sweeps import Sweeps
 from ._typing import Entries, MatrixLike, Trans
 
@@ -116,7 +116,7 @@ def full_gradient(pattern: "SymbolicFactor", gradient: ArrayLike) -> csc_array:
     array([[ 0.666667, -0.333333],
            [-0.333333,  0.666667]])
     """
-    gradient = unmasked(gradient, "the gradient")
+    gradient = numbers(gradient, "the gradient")
     if gradient.shape != pattern.indices.shape:
         raise ValueError(
             f"the gradient has shape {gradient.shape}: the pattern has"
@@ -148,7 +148,7 @@ def sampled_outer(pattern: "SymbolicFactor", x: ArrayLike, y: ArrayLike) -> np.n
     array([ 3., 10.,  8.])
     """
     n = pattern.shape[0]
-    x, y = unmasked(x, "x"), unmasked(y, "y")
+    x, y = numbers(x, "x"), numbers(y, "y")
     if x.ndim not in (1, 2) or x.shape[0] != n or x.shape != y.shape:
         raise ValueError(
             f"x and y have shapes {x.shape} and {y.shape}: both are ({n},) or ({n}, k)"
@@ -689,11 +689,12 @@ def partial_inverse_vjp(
     """
     sweeps = Sweeps(F, threads)
     _check_entries(F, entries)
-    packed = not issparse(Z_bar) and np.ndim(cast("ArrayLike", Z_bar)) == len(F._user_shape(0))
+    given: Any = sparse_or_dense(Z_bar, "the gradient")
+    packed = not issparse(given) and given.ndim == len(F._user_shape(0))
     if packed and entries == "matrix":
-        M, stored = _sweeps.weighted(F.pattern, sweeps.changes(Z_bar), 1, 0.5), "values"
+        M, stored = _sweeps.weighted(F.pattern, sweeps.changes(given), 1, 0.5), "values"
     else:
-        M, stored = sweeps.hermitian_part(Z_bar, entries)
+        M, stored = sweeps.hermitian_part(given, entries)
     return F._result(sweeps.to_pattern(sweeps.sandwich(M, stored), -1, -2))
 
 
@@ -744,7 +745,7 @@ def diag_inverse_vjp(F: Factor, v: ArrayLike, *, threads: int | None = None) -> 
     array([-0.25  , -0.0625])
     """
     sweeps = Sweeps(F, threads)
-    v, shape = unmasked(v, "v"), F._user_shape(F.shape[0])
+    v, shape = numbers(v, "v"), F._user_shape(F.shape[0])
     if v.shape != shape:
         raise ValueError(f"the gradient in the diagonal has shape {v.shape}, not {shape}")
     M = np.zeros((F._count, F.pattern.indices.shape[0]), dtype=F.dtype)

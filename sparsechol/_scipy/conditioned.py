@@ -10,7 +10,7 @@ from .._cached import cached_property
 from .._typing import MatrixLike, RandomState
 from .constraints import bordered, fix_null_space, orthonormal_rows, right_side, rows_of
 from .factor_base import checked
-from .input import check_finite, entry_numbers, unmasked
+from .input import check_finite, entry_numbers, real_numbers
 from .null_space import NullSpace, low_rank_entries
 from .pivots import EPS
 from .quadratic import low_rank_quadratic, read_rows
@@ -147,7 +147,7 @@ class Conditioned:
             ``-inf`` where ``C x = e`` does not hold to half of the digits.
         """
         n, m = self.shape[0], self.constraints
-        x = unmasked(x, "x").astype(np.float64)
+        x = real_numbers(x, "x")
         if x.ndim == 0 or x.shape[-1] != n:
             raise ValueError(f"x has shape {x.shape}: its last dimension is {n}, as the matrix's")
         check_finite(x, "x")
@@ -252,10 +252,10 @@ class Conditioned:
 
     def _mean(self, mu) -> np.ndarray:
         """Read a mean; a number stands for all elements."""
-        n, mu = self.shape[0], unmasked(mu, "mu")
+        n, mu = self.shape[0], real_numbers(mu, "mu")
         if mu.shape not in ((), (n,)):
             raise ValueError(f"mu has shape {mu.shape}: it is a number, or ({n},)")
-        mu = np.broadcast_to(mu, (n,)).astype(np.float64)
+        mu = np.broadcast_to(mu, (n,))
         check_finite(mu, "mu")
         return mu
 

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
-from .input import check_finite, dense_of, scalar_dtype, unmasked
+from .input import check_finite, dense_of, real_numbers, scalar_dtype
 from .null_space import DEPENDENT, NullSpace
 from .pivots import named
 
@@ -148,10 +148,10 @@ def right_side(e: Any, m: int) -> np.ndarray:
     -------
     (m,) float64 ndarray
     """
-    e = unmasked(e, "e")
+    e = real_numbers(e, "e")
     if e.shape not in ((), (m,)):
         raise ValueError(f"e has shape {e.shape}: there are {m} constraints, it is ({m},)")
-    e = np.broadcast_to(e, (m,)).astype(np.float64)
+    e = np.broadcast_to(e, (m,))
     check_finite(e, "e")
     return e
 

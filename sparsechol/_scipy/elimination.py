@@ -17,6 +17,7 @@ from .input import (
     check_rhs_shape,
     compressed,
     sparse_or_dense,
+    unmasked,
 )
 from .symmetry import check_triangle
 
@@ -117,7 +118,7 @@ def postorder(parent: ArrayLike) -> np.ndarray:
     >>> sc.postorder([2, 3, 3, -1])
     array([1, 0, 2, 3], dtype=int32)
     """
-    parent = np.asarray(parent)
+    parent = unmasked(parent, "parent")
     if parent.ndim != 1 or (parent.dtype.kind not in "iu" and parent.size):
         raise ValueError(
             f"parent must be a 1-D array of integers, not {parent.dtype} of shape {parent.shape}"

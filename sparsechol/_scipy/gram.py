@@ -11,7 +11,7 @@ from .._core.numeric.packing import first_nonfinite
 from .._core.parallel.threads import thread_count
 from .._typing import MatrixLike, OrderingLike
 from .gram_pattern import GramPattern, analyze_gram
-from .input import scalar_dtype, unmasked
+from .input import numbers, scalar_dtype
 
 
 class Gram(GramPattern):
@@ -272,10 +272,7 @@ def _numbers(x: Any, name: str) -> np.ndarray:
     """Return an array of numbers."""
     if issparse(x):
         raise TypeError(f"{name} is an array of values here, not a sparse matrix")
-    x = unmasked(x, name)
-    if x.dtype.kind not in "biufc":
-        raise TypeError(f"{name} holds {x.dtype}, not numbers")
-    return x
+    return numbers(x, name)
 
 
 def gram(

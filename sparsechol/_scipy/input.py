@@ -190,7 +190,14 @@ def row_numbers(index, n) -> np.ndarray:
 
 def entry_numbers(rows, columns, n) -> tuple[np.ndarray, np.ndarray]:
     """Return rows and columns of entries, broadcast against each other, as `row_numbers` does."""
-    rows, columns = np.broadcast_arrays(row_numbers(rows, n), row_numbers(columns, n))
+    rows, columns = row_numbers(rows, n), row_numbers(columns, n)
+    try:
+        rows, columns = np.broadcast_arrays(rows, columns)
+    except ValueError:
+        raise ValueError(
+            f"rows, {rows.shape}, and columns, {columns.shape}, do not fit: pass arrays of one"
+            " shape, or a number"
+        ) from None
     return rows, columns
 
 
@@ -208,7 +215,26 @@ def unmasked(array, name):
         return aligned(array)
     if np.ma.is_masked(array):
         raise ValueError(f"{name} has masked elements: they are not supported")
-    return aligned(np.asarray(array))
+    try:
+        return aligned(np.asarray(array))
+    except ValueError:
+        raise ValueError(f"{name} is no array: its parts have different lengths") from None
+
+
+def numbers(array: Any, name: str) -> np.ndarray:
+    """Return an array_like as an ndarray; texts, dates and objects are refused."""
+    array = unmasked(array, name)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"{name} holds {array.dtype}, not numbers")
+    return array
+
+
+def real_numbers(array: Any, name: str) -> np.ndarray:
+    """Return an array_like of real numbers in float64."""
+    array = numbers(array, name)
+    if array.dtype.kind == "c":
+        raise TypeError(f"{name} holds {array.dtype}: it must be real")
+    return array.astype(np.float64)
 
 
 def aligned(array: np.ndarray) -> np.ndarray:
@@ -218,7 +244,10 @@ def aligned(array: np.ndarray) -> np.ndarray:
 
 def sparse_or_dense(x: Any, name: str) -> Any:
     """Return a sparse array as it is, and anything else as an ndarray."""
-    return x if issparse(x) else unmasked(x, name)
+    if not issparse(x):
+        return unmasked(x, name)
+    _require_data(x, name)
+    return x
 
 
 def dense_of(x: Any, name: str) -> np.ndarray:
@@ -279,7 +308,9 @@ def converted(A, format):
     """Convert a `Compressed` to 'csc' or 'csr', which sorts it and sums repetitions."""
     if A.format == format:
         return A
-    return _from_scipy(as_scipy(A).asformat(format))
+    other = as_scipy(A).asformat(format)
+    other.sum_duplicates()  # which the conversion leaves
+    return _from_scipy(other)
 
 
 def as_scipy(A):

@@ -28,8 +28,8 @@ from .input import (
     dense_rhs,
     draws_shape,
     entry_numbers,
+    numbers,
     sparse_or_dense,
-    unmasked,
 )
 from .pivots import EPS
 from .quadratic import read_rows
@@ -257,7 +257,7 @@ def read_correction(
     k = columns.shape[1]
     if D is None:
         return columns, np.eye(k, dtype=factor.dtype)
-    weights = unmasked(D, "D")
+    weights = numbers(D, "D")
     if weights.shape not in ((k,), (k, k)):
         raise ValueError(f"D has shape {weights.shape}: for {k} columns of C it is (k,) or (k, k)")
     weights, _ = dense_rhs(weights, k, np.result_type(weights.dtype, factor.dtype), "F", "D")

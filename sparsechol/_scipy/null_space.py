@@ -271,6 +271,8 @@ class NullSpace:
         -------
         ndarray of the same shape
         """
+        x = unmasked(x, "x")
+        scalar_dtype(x.dtype)
         return x - self.expand(self.coordinates(x))
 
     def dense(self) -> np.ndarray:
@@ -335,6 +337,7 @@ class NullSpace:
             Whether the error names the matrix.
         """
         packed, length = unmasked(packed, "packed"), len(self.pattern.indices)
+        scalar_dtype(packed.dtype)
         if packed.ndim != 2 or packed.shape[1] != length:
             raise ValueError(f"packed is (count, {length}), but its shape is {packed.shape}")
         packed = packed.astype(scalar_dtype(packed.dtype), copy=False)
@@ -356,7 +359,7 @@ class NullSpace:
         span = np.abs(self.basis).max(axis=0, initial=0)[:, None]
         eps = EPS[packed.dtype]
         allowed = ROUNDINGS * eps * of_columns(np.abs(data))[:, None] * span + eps**0.5 * size
-        wrong = ~(product <= allowed)
+        wrong = ~(product <= allowed) | ~np.isfinite(product)  # infinity is not below itself
         if wrong.any():
             at = np.unravel_index(np.argmax(product * wrong), product.shape)
             item, _, row = at

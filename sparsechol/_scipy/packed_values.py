@@ -111,7 +111,9 @@ class PackedPattern:
 
     def _packed(self, A, lower, dtype=None, finite=True, remedy=None) -> np.ndarray:
         """Return the packed values of a matrix or of packed values, always in a fresh array."""
-        if not (isinstance(A, (np.ndarray, list, tuple)) and np.ndim(A) == 1):
+        if isinstance(A, (list, tuple)):
+            A = unmasked(A, "the matrix or its packed values")
+        if not (isinstance(A, np.ndarray) and A.ndim == 1):
             return self._values(A, lower, dtype, finite, remedy)
         values = unmasked(A, "the array of packed values")
         if values.shape != self.indices.shape:

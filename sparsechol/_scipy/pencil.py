@@ -34,7 +34,7 @@ from scipy.linalg import LinAlgWarning
 
 from .._exceptions import NotPositiveDefiniteError
 from .._typing import MatrixLike
-from .input import as_scipy, canonical, check_order, compressed, unmasked
+from .input import as_scipy, canonical, check_order, compressed, real_numbers
 from .null_space import NullSpace, NullSpaceLike
 from .symbolic_factor import analyze
 from .symmetry import require_symmetric
@@ -221,7 +221,7 @@ class LogdetPencil(PencilSeries):
         NotPositiveDefiniteError
             If A + t B is not positive definite at a t outside of the interval.
         """
-        t = unmasked(t, "t").astype(float)
+        t = real_numbers(t, "t")
         value = self._evaluate(t, np)
         outside = np.isnan(value) & ~np.isnan(t)
         if outside.any():
@@ -251,7 +251,7 @@ class LogdetPencil(PencilSeries):
         >>> float(f.derivative(1.0).round(6))  # 1/2 + 2/3 + 3/4
         1.916667
         """
-        inside, t = self._variable.inside(unmasked(t, "t").astype(float), np)
+        inside, t = self._variable.inside(real_numbers(t, "t"), np)
         value = math.factorial(order) * self._variable.taylor(self.coefficients, t, order)
         return np.where(inside, value, np.nan)[()]
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._typing import Regularize
-from .input import unmasked
+from .input import numbers
 
 
 class PivotRule(NamedTuple):
@@ -62,7 +62,7 @@ def pivot_rule(n: int, signs: ArrayLike | None, regularize: Regularize, accept: 
 
 def _signs(n: int, signs: ArrayLike) -> np.ndarray:
     """Return signs as int8."""
-    signs = unmasked(signs, "signs")
+    signs = numbers(signs, "signs")
     if signs.shape != (n,):
         raise ValueError(f"signs has shape {signs.shape}, not ({n},): one for each row")
     wrong = ~np.isin(signs, (-1, 1))

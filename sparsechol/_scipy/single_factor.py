@@ -16,7 +16,7 @@ from .._core.numeric.solve import reach
 from .._exceptions import PivotError
 from .._typing import Entries, MatrixLike, SparseLike, Trans
 from .factor_base import RHS_BLOCK, FactorBase, checked
-from .input import as_scipy, dense_rhs, entry_numbers, sparse_rhs
+from .input import as_scipy, dense_rhs, entry_numbers, sparse_or_dense, sparse_rhs
 from .packed_values import known_places, sorted_csc
 from .symmetry import blaming_asymmetry
 
@@ -137,6 +137,7 @@ class SingleFactor(FactorBase):
     def _columnwise(self, b, system, threads, solve=None):
         """Solve for dense or sparse b; by `solve` where `_solve` is not enough."""
         solve = self._solve if solve is None else solve
+        b = sparse_or_dense(b, "b")
         if issparse(b):
             return self._sparse_columns(b, system, threads, solve)
         kind = self._vector_dtype(np.iscomplexobj(b))

@@ -5,7 +5,7 @@ import numpy as np
 from .._core.numeric import packing
 from .._core.numeric.operations import CODES, LOWER, PERMUTE
 from .factor_base import FactorBase
-from .input import as_scipy, compressed, unmasked
+from .input import as_scipy, compressed, numbers, unmasked
 
 
 class Sweeps:
@@ -36,21 +36,20 @@ class Sweeps:
 
     def vectors(self, x, name: str) -> tuple[np.ndarray, tuple[int, ...]]:
         """Return a fresh array of vectors, and the shape in which they came."""
-        x = unmasked(x, name)
+        x = numbers(x, name)
         wanted = self.F._user_shape(self.pattern.shape[0])
         if x.ndim not in (len(wanted), len(wanted) + 1) or x.shape[: len(wanted)] != wanted:
             shape = ", ".join(map(str, wanted))
             raise ValueError(f"{name} has shape {x.shape}: it is ({shape},) or ({shape}, k)")
-        if x.dtype.kind not in "biufc":
-            raise TypeError(f"{name} holds {x.dtype}, not numbers")
         k = 1 if x.ndim == len(wanted) else x.shape[-1]
         fresh = np.array(x, dtype=self.F._vector_dtype(x.dtype.kind == "c"), order="C")
         return fresh.reshape(self.F._count, self.pattern.shape[0], k), x.shape
 
     def like(self, y, shape, name: str) -> np.ndarray:
         """Return vectors that must have the shape of x."""
-        if np.shape(y) != shape:
-            raise ValueError(f"{name} has shape {np.shape(y)}, x has {shape}")
+        y = unmasked(y, name)
+        if y.shape != shape:
+            raise ValueError(f"{name} has shape {y.shape}, x has {shape}")
         return self.vectors(y, name)[0]
 
     def panels_of(self, matrix) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import csc_array
 
+from .._scipy.input import numbers
 from .._typing import Differences, MatrixLike
 from ._pattern import coordinates
 from ._result import Coloring
@@ -167,7 +168,7 @@ def differences(fun, x, h, coloring, method, f0):
 
 def point(x):
     """Return x as a real array of floats."""
-    x = np.asarray(x)
+    x = numbers(x, "x")
     if x.dtype.kind == "c":
         raise ValueError("x must be real")
     return x.astype(float)

@@ -5,7 +5,7 @@ from typing import Any, cast
 import numpy as np
 from scipy.sparse import csc_array, issparse
 
-from .._scipy.input import as_scipy, compressed, unmasked
+from .._scipy.input import as_scipy, compressed, sparse_or_dense, unmasked
 
 STRUCTURES = ("column", "row", "symmetric", "bidirectional")
 METHODS = ("direct", "substitution")
@@ -21,7 +21,7 @@ def entries_of(sparsity: Any) -> csc_array:
         not zero.
     """
     if issparse(sparsity):
-        kind = cast("Any", sparsity).dtype.kind
+        kind = cast("Any", sparse_or_dense(sparsity, "A")).dtype.kind
         A = compressed(sparsity, np.complex128 if kind == "c" else np.float64)
         A = as_scipy(A).tocsc(copy=True)
         A.data = np.ones(A.data.shape, np.int8)

@@ -10,7 +10,7 @@ from scipy.sparse import coo_array, csc_array, csr_array
 
 from .._cached import cached_property
 from .._exceptions import PatternMismatchError
-from .._scipy.input import unmasked
+from .._scipy.input import numbers
 from .._scipy.packed_values import PackedPattern
 from .._scipy.pickling import reduced
 from . import _decompression as decompression
@@ -222,7 +222,7 @@ class Coloring:
         both = self.structure == "bidirectional"
         if both and len(products) != 2:
             raise ValueError("structure 'bidirectional' needs a pair: two arrays of products")
-        parts = [unmasked(B, "the array of products") for B in (products if both else (products,))]
+        parts = [numbers(B, "the array of products") for B in (products if both else (products,))]
         shapes = self.compressed_shapes if both else (self.compressed_shapes,)
         for B, shape in zip(parts, shapes, strict=True):
             if B.shape != shape:

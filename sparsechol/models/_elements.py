@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse import coo_array, csc_array
 from scipy.spatial import cKDTree
 
-from .._scipy.input import check_finite, unmasked
+from .._scipy.input import check_finite, real_numbers, unmasked
 from ._matrices import tidy
 
 # Interior vertices move by at most this part of a mesh step in each direction: triangles keep a
@@ -162,7 +162,7 @@ def barycentric(points: ArrayLike, triangles: ArrayLike, at: ArrayLike) -> csc_a
            [0.  , 0.5 , 0.  , 0.5 ]])
     """
     points, triangles = _mesh(points, triangles)
-    at = unmasked(at, "at").astype(float)
+    at = real_numbers(at, "at")
     if points.shape[1] != 2 or at.ndim != 2 or at.shape[1] != 2:
         raise ValueError(f"points and at must be (n, 2), not {points.shape} and {at.shape}")
     check_finite(at, "at")
@@ -230,7 +230,7 @@ def _assembled(triangles, local, n):
 
 def _mesh(points, triangles):
     """Return a mesh as arrays, checked."""
-    points = unmasked(points, "points").astype(float)
+    points = real_numbers(points, "points")
     triangles = unmasked(triangles, "triangles")
     if points.ndim != 2 or points.shape[1] not in (2, 3):
         raise ValueError(f"points must be (n, 2) or (n, 3), not {points.shape}")

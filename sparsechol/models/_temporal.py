@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import diags_array, eye_array
 
-from .._scipy.input import check_finite, unmasked
+from .._scipy.input import check_finite, real_numbers, unmasked
 from ._matrices import banded, differences, positive_integer, tidy, weighted_square
 from ._types import PrecisionFamily, PrecisionModel, intrinsic
 
@@ -272,7 +272,7 @@ def _gaps(t, period, least):
         t = np.arange(positive_integer(t[()], "the number of values", least), dtype=float)
     if t.ndim != 1 or t.size < least:
         raise ValueError(f"t must hold {least} locations at least, not {t.shape}")
-    t = t.astype(float)
+    t = real_numbers(t, "t")
     check_finite(t, "t")
     gaps = np.diff(t)
     if not (gaps > 0).all():

@@ -186,7 +186,10 @@ def checked_permutation(perm, n: int) -> np.ndarray:
     """Return a user's permutation; raise ValueError unless it is one of n rows."""
     if np.ma.is_masked(perm):
         raise ValueError("ordering has masked elements: they are not supported")
-    perm = np.asarray(perm)
+    try:
+        perm = np.asarray(perm)
+    except ValueError:
+        raise ValueError("ordering is no array: its parts have different lengths") from None
     if perm.shape != (n,) or (n and perm.dtype.kind not in "iu"):
         raise ValueError(
             f"ordering must be a permutation of {n} integers, not {perm.dtype} of shape"
