@@ -1,4 +1,6 @@
-"""Calls of the SciPy face with arrays of any kind (`support.scipy_fuzz_cases`), what they found.
+"""Calls of the SciPy face with arrays of any kind (`support.scipy_fuzz_cases`, `fuzz_calls`).
+
+What they found is below.
 
 SPARSECHOL_FUZZ_CASES is the number of cases of the long test, 2000 by default.
 """
@@ -12,6 +14,7 @@ import scipy.sparse as sp
 import sparsechol as sc
 from sparsechol import derivatives as dv
 from sparsechol._scipy.triangle_pattern import TriangularPattern
+from support.fuzz_calls import run_base
 from support.scipy_fuzz import Fuzz, derivatives, one_shot
 from support.scipy_fuzz_cases import OPERATIONS, code_called, public_code, run_case
 from support.scipy_fuzz_structures import model
@@ -38,6 +41,18 @@ def test_some_cases():
 @pytest.mark.parametrize("start", range(FAST, ALL, CHUNK))
 def test_many_cases(start):
     run(range(start, min(start + CHUNK, ALL)))
+
+
+def test_single_calls():
+    for seed in range(4):
+        run_base(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", range(4, max(4, ALL // 20), 10))
+def test_many_single_calls(start):
+    for seed in range(start, start + 10):
+        run_base(seed)
 
 
 OF_MANY = [model, derivatives, one_shot]  # operations that choose among many functions
@@ -290,3 +305,86 @@ def test_data_that_is_no_array_is_refused(format, data):
     for call in (sc.cholesky, sc.analyze, lambda B: sc.gram(B), lambda B: F.refactorize(B)):
         with pytest.raises(ValueError, match=r"data must be an array, not (NoneType|list)"):
             call(B)
+
+
+TWICE = sp.csc_array((2, 3))  # each entry in two halves
+TWICE.indptr = np.array([0, 2, 4, 6], dtype=np.int32)
+TWICE.indices = np.array([0, 0, 1, 1, 1, 1], dtype=np.int32)
+TWICE.data = np.array([0.5, 0.5, 1.0, 1.0, 1.5, 1.5])
+
+
+@pytest.mark.parametrize("format", ["csc", "csr"])
+def test_repeated_entries_are_summed_in_the_other_format(format):
+    """SciPy's conversion leaves them: half of the values were lost."""
+    D = np.array([[1.0, 0.0, 0.0], [0.0, 2.0, 3.0]])
+    G = sc.gram(D)
+    twice = TWICE if format == "csc" else sp.csr_array(TWICE)
+    assert twice.nnz == 6
+    np.testing.assert_array_equal(G.entries(twice), [1.0, 2.0, 3.0])
+    dense = np.zeros((3, 3))
+    S = G.pattern
+    dense[S.indices, np.repeat(np.arange(3), np.diff(S.indptr))] = G.values(twice)
+    np.testing.assert_array_equal(dense, np.tril(D.T @ D))
+
+
+DATES, TEXT = np.zeros(3, "M8[s]"), np.full(3, "1")
+PLANE = F.condition(np.ones((1, 3)))
+POINTS = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+TAKE_NUMBERS = {
+    "logpdf": lambda x: PLANE.logpdf(x),
+    "logpdf, mu": lambda x: PLANE.logpdf(np.zeros(3), mu=x),
+    "condition": lambda x: F.condition(np.eye(3), x),
+    "rw1": lambda x: sc.models.rw1(x),
+    "points": lambda x: sc.models.finite_elements(np.stack([x, x], axis=1), [[0, 1, 2]]),
+    "at": lambda x: sc.models.barycentric(POINTS, [[0, 1, 2]], np.stack([x, x], axis=1)),
+    "pencil": lambda x: sc.logdet_pencil(A, A, (0.0, 1.0))(x),
+    "approx_jacobian": lambda x: sc.approx_jacobian(np.asarray, x, A),
+    "approx_hessian": lambda x: sc.approx_hessian(np.asarray, x, A),
+    "decompress": lambda x: sc.coloring.color(np.ones((1, 3))).decompress(x[None]),
+    "diag_inverse_vjp": lambda x: dv.diag_inverse_vjp(F, x),
+    "full_gradient": lambda x: dv.full_gradient(F.pattern, x[[0, 1, 2, 0, 1]]),
+    "sampled_outer": lambda x: dv.sampled_outer(F.pattern, x, x),
+    "with_low_rank": lambda x: F.with_low_rank(np.eye(3), x),
+    "project": lambda x: sc.cholesky(np.zeros((3, 3)), null_space=np.eye(3)).null_space.project(x),
+}
+
+
+@pytest.mark.parametrize("wrong", [DATES, TEXT, np.ones(3, object)], ids=["date", "text", "any"])
+@pytest.mark.parametrize("name", TAKE_NUMBERS)
+def test_what_is_no_number_is_refused(name, wrong):
+    """Dates were seconds, and texts were parsed."""
+    with pytest.raises(TypeError, match=r"hold|not supported"):
+        TAKE_NUMBERS[name](wrong)
+
+
+@pytest.mark.parametrize("approx", [sc.approx_jacobian, sc.approx_hessian])
+def test_points_with_masked_elements_are_refused(approx):
+    with pytest.raises(ValueError, match="x has masked elements"):
+        approx(np.asarray, MASKED, A)
+
+
+def test_lists_of_unequal_lengths_are_told_by_name():
+    ragged = [[1.0, 2.0], [3.0]]
+    for name, call in {
+        "b": F.solve,
+        "A": sc.cholesky,
+        "parent": sc.postorder,
+        "ordering": lambda x: sc.analyze(A, ordering=x),
+        "the gradient": lambda x: dv.partial_inverse_vjp(F, x),
+        "x_bar": lambda x: dv.solve_vjp(F, np.ones(3), x),
+        "packed values": F.pattern.factorize,
+    }.items():
+        with pytest.raises(ValueError, match=f"{name} is no array: its parts have different len"):
+            call(ragged)
+
+
+def test_rows_and_columns_that_do_not_fit_are_told():
+    with pytest.raises(ValueError, match=r"rows, \(2,\), and columns, \(3,\), do not fit"):
+        F.inverse_entries([0, 1], [0, 1, 2])
+
+
+def test_infinity_is_not_in_a_null_space():
+    L = np.array([[1.0, -1.0], [-1.0, 1.0]])
+    N = sc.cholesky(L, null_space=np.ones(2)).null_space
+    with pytest.raises(ValueError, match="not in the null space"):
+        N.require(np.array([[np.inf, -1.0, 1.0]]))
