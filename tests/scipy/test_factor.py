@@ -342,7 +342,7 @@ def test_entries_outside_the_matrix(index):
 
 
 def test_inverse_entries_that_do_not_broadcast():
-    with pytest.raises(ValueError, match="rows, .* and columns, .* do not fit"):
+    with pytest.raises(ValueError, match=r"rows, .* and columns, .* do not fit"):
         sc.cholesky(SQUARE).inverse_entries([0, 1], [0, 1, 2])
 
 
