@@ -204,9 +204,7 @@ def laplace(
         x0 = np.asarray(x0, x.type.dtype)
         givens.setdefault(x, x0)
     g = gradient(logjoint, [x])
-    H = curvature(
-        logjoint, x, sparsity, givens=givens, ordering=ordering, on_unknown=on_unknown
-    )
+    H = curvature(logjoint, x, sparsity, givens=givens, ordering=ordering, on_unknown=on_unknown)
     density = Field(x, logjoint, g, H)
     start = pt.zeros(H.shape[0], x.type.dtype) if x0 is None else pt.as_tensor_variable(x0)
     last = density.search(start.astype(x.type.dtype), maxiter)
