@@ -326,6 +326,7 @@ class Field:
 
 
 def is_no_constant(x):
+    """Say whether a value has to be passed on."""
     return not isinstance(x, Constant)
 
 
